@@ -1,0 +1,96 @@
+//! Small integers with names: who is who in a module instance.
+//!
+//! `index` counts from 0; a version, an epoch and a log position rise and never fall.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $letter:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+        pub struct $name(pub $inner);
+
+        impl $name {
+            /// The plain number.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($letter, "{}"), self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// One of the module's tasks, `0..task_count`. Which thread runs it may change; the id never does.
+    TaskId(u32), "task "
+);
+id!(
+    /// A task thread, and with it its task group, `0..thread_count`.
+    ThreadId(u32), "thread "
+);
+id!(
+    /// A durable object of a module (a depot, a PState, a topology's progress). Given once to a name
+    /// and never reused; every key of the object starts with it.
+    ObjectId(u32), "object "
+);
+id!(
+    /// Place of a record in a depot partition: dense, from 0, never reused.
+    Offset(u64), "offset "
+);
+id!(
+    /// A task's own commit number (design D4). It is carried in the task's section of a replog entry
+    /// and does not depend on which log holds it.
+    Version(u64), "version "
+);
+id!(
+    /// One incarnation of a leader. A restarted leader takes a new one before it writes.
+    Epoch(u64), "epoch "
+);
+
+/// The five FIFOs of a category queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Category {
+    /// Leader and follower traffic inside the ISR.
+    IsrReplication = 0,
+    /// Depot appends, client reads, query topologies.
+    Client = 1,
+    /// Stream topologies.
+    LowLatency = 2,
+    /// Microbatch topologies.
+    FlexLatency = 3,
+    /// Work from other modules.
+    MirrorClient = 4,
+}
+
+impl Category {
+    /// Every category, in queue order.
+    pub const ALL: [Category; 5] = [
+        Category::IsrReplication,
+        Category::Client,
+        Category::LowLatency,
+        Category::FlexLatency,
+        Category::MirrorClient,
+    ];
+
+    /// Its place in [`Category::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name users know it by, as in `worker.event.category.proportions`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Category::IsrReplication => "isr.replication",
+            Category::Client => "client",
+            Category::LowLatency => "low.latency",
+            Category::FlexLatency => "flex.latency",
+            Category::MirrorClient => "mirror.client",
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The ground floor of Tantu: ids, limits, the value codec, checksums and the five doors.
+//!
+//! Everything above depends on this crate and this crate depends on nobody. What enters must be
+//! something every crate could reasonably need.
+
+pub mod archive;
+pub mod buf;
+pub mod checksum;
+pub mod door;
+pub mod id;
+pub mod limit;
+pub mod value;

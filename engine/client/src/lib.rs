@@ -1,0 +1,1 @@
+//! The foreign client: append and select.

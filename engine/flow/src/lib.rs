@@ -1,0 +1,1 @@
+//! The dataflow language: declare, check, lower, run.

@@ -1,0 +1,1 @@
+//! Ordered bytes with versions: memtable, tables, manifest, compaction, block cache.

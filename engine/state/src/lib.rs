@@ -1,0 +1,1 @@
+//! Depot and PState partitions over the log and the tree.

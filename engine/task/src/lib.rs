@@ -1,0 +1,1 @@
+//! The task thread: category queues, turns, runners, the commit pipeline.

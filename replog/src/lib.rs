@@ -1,0 +1,1 @@
+//! The replication log: a pure referee and a segmented log.

@@ -1,0 +1,1 @@
+//! The house test: floors, signs, sizes, features.

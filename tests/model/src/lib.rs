@@ -1,0 +1,1 @@
+//! Oracles: plain collections that know nothing of the engine.

@@ -1,0 +1,1 @@
+//! Named stories on real processes.

@@ -1,0 +1,1 @@
+//! The simulator: the engine under simulated doors, with oracles.

@@ -1,0 +1,1 @@
+//! Simulated doors: a seeded clock, disk, rings and jobs with faults.

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod buf;
 pub mod checksum;
 pub mod door;
+pub mod fixed;
 pub mod id;
 pub mod limit;
 pub mod value;

@@ -1,0 +1,125 @@
+//! What one peer sends to another: a ring for each category, and the other's bell.
+
+use crate::bell::Sleeper;
+use crate::mesh::RING_CAPACITY;
+use crate::ring::{Consumer, Producer, ring};
+use std::sync::Arc;
+use tantu_base::door::{LetterBatch, Peer};
+use tantu_base::id::Category;
+
+/// The receiving ends of a [`Link`], one for each category in queue order.
+pub(crate) type LinkEnd = [Consumer<LetterBatch>; Category::ALL.len()];
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Link {
+    peer: Peer,
+    rings: [Producer<LetterBatch>; Category::ALL.len()],
+    sleeper: Arc<Sleeper>,
+    /// Sent to since the bells were last rung.
+    is_due: bool,
+}
+
+impl Link {
+    pub(crate) fn new(peer: Peer, sleeper: Arc<Sleeper>) -> (Link, LinkEnd) {
+        let pairs = Category::ALL.map(|_| ring::<LetterBatch>(RING_CAPACITY));
+        let mut ends = Vec::with_capacity(pairs.len());
+        let rings = pairs.map(|(producer, consumer)| {
+            ends.push(consumer);
+            producer
+        });
+        let ends = LinkEnd::try_from(ends).expect("invariant: one end for each ring");
+        (
+            Link {
+                peer,
+                rings,
+                sleeper,
+                is_due: false,
+            },
+            ends,
+        )
+    }
+
+    /// Whether nobody will receive any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.rings.iter().any(Producer::is_consumer_gone)
+    }
+}
+
+/// All the links of one peer, and which of them are due for a ring of the bell.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    /// The peer of each link, ascending.
+    peers: Vec<Peer>,
+    links: Vec<Link>,
+    due: Vec<usize>,
+}
+
+impl Links {
+    /// Ports that attach at the same time may be added in either order.
+    pub(crate) fn add(&mut self, link: Link) {
+        self.ring_bells();
+        let at = self.peers.partition_point(|peer| *peer < link.peer);
+        self.peers.insert(at, link.peer);
+        self.links.insert(at, link);
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, peer: Peer) -> Option<usize> {
+        self.peers.binary_search(&peer).ok()
+    }
+
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        at: usize,
+        category: Category,
+        batch: LetterBatch,
+    ) -> Result<(), LetterBatch> {
+        let link = &mut self.links[at];
+        if let Err(batch) = link.rings[category.index()].push(batch) {
+            // To a peer that is gone a batch arrives "not at all"; keeping it would block its sender for ever.
+            return if link.is_dead() { Ok(()) } else { Err(batch) };
+        }
+        if !link.is_due {
+            link.is_due = true;
+            self.due.push(at);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn ring_bells(&mut self) {
+        if self.due.is_empty() {
+            return;
+        }
+        crate::announce();
+        for at in self.due.drain(..) {
+            let link = &mut self.links[at];
+            link.is_due = false;
+            link.sleeper.wake();
+        }
+    }
+
+    /// Wakes every peer, sent to or not.
+    pub(crate) fn wake_all(&self) {
+        crate::announce();
+        for link in &self.links {
+            link.sleeper.wake();
+        }
+    }
+
+    /// Forgets the links nobody receives from, except those to the first `thread_count` peers.
+    pub(crate) fn sweep(&mut self, thread_count: u32) {
+        self.ring_bells();
+        self.links
+            .retain(|link| link.peer.0 < thread_count || !link.is_dead());
+        self.peers.clear();
+        self.peers.extend(self.links.iter().map(|link| link.peer));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.links.len()
+    }
+}

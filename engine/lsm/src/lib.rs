@@ -1,1 +1,15 @@
 //! Ordered bytes with versions: memtable, tables, manifest, compaction, block cache.
+//!
+//! A [`Tree`] maps keys to values at versions. It holds committed data only: what enters through
+//! [`Tree::apply`] is never taken back. It is sans-I/O: reads that miss return [`Stop::Need`], background
+//! work advances in slices by [`Tree::step`], and disk completions come back through [`Tree::complete`].
+
+mod cache;
+mod error;
+mod option;
+mod tree;
+
+pub use cache::BlockCache;
+pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
+pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
+pub use tree::{Completed, Tree, Write};

@@ -1,0 +1,85 @@
+//! The rules of the house, turned on the workspace itself.
+
+use tantu_house::{features, floors, formats, manifests, ratchet, reach, signs, tree};
+
+/// Fails with every violation on a line of its own.
+fn expect_none(rule: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+fn text_of(path: &str) -> Option<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = path.rsplit('/').next()?;
+    let files = tree::texts(&tree::root().join(folder), &[name]).ok()?;
+    files.into_iter().find(|file| file.path == name).map(|file| file.text)
+}
+
+#[test]
+fn no_dependency_climbs() {
+    let packages = manifests::packages(&tree::root()).unwrap();
+    assert!(packages.len() > 10, "only {} packages were read", packages.len());
+    expect_none("a dependency goes to a lower floor", floors::violations(&packages));
+}
+
+#[test]
+fn every_source_file_opens_with_a_sign() {
+    expect_none("a file says what it is", signs::without_sign(&tree::sources(&tree::root()).unwrap()));
+}
+
+#[test]
+fn no_file_has_a_name_that_admits_defeat() {
+    let files = tree::texts(&tree::root(), &[".rs", ".md", ".toml", ".sh"]).unwrap();
+    expect_none("a file has a noun for its name", signs::names_refused(&files));
+}
+
+#[test]
+fn no_text_holds_a_refused_word() {
+    let files = tree::texts(&tree::root(), &[".rs", ".md", ".toml", ".sh", "test", "run"]).unwrap();
+    expect_none("no unfinished part, no path of one machine", signs::words_refused(&files));
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let known = ratchet::parse(&text_of("tests/house/ratchet.txt").unwrap()).unwrap();
+    let now = ratchet::offenders(&tree::sources(&tree::root()).unwrap()).unwrap();
+    expect_none("sizes only shrink", ratchet::violations(&now, &known));
+}
+
+#[test]
+fn every_source_file_is_reached_by_a_target() {
+    let root = tree::root();
+    let mut packages = manifests::packages(&root).unwrap();
+    if root.join("fuzz/Cargo.toml").exists() {
+        packages.extend(manifests::packages(&root.join("fuzz")).unwrap().into_iter().map(|mut package| {
+            package.roots.iter_mut().for_each(|path| *path = format!("fuzz/{path}"));
+            package
+        }));
+    }
+    let roots: Vec<String> = packages.into_iter().flat_map(|package| package.roots).collect();
+    expect_none("no dead file", reach::unreached(&tree::sources(&root).unwrap(), &roots).unwrap());
+}
+
+#[test]
+fn every_feature_row_names_a_test_that_exists() {
+    let rows =
+        features::parse(&text_of("docs/features.md").unwrap()).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    assert!(!rows.is_empty(), "docs/features.md has no rows");
+    expect_none("a feature is shown by a test", features::violations(&rows, &tree::sources(&tree::root()).unwrap()));
+}
+
+#[test]
+fn every_kind_of_file_has_its_page_and_its_golden_file() {
+    let kinds = formats::kinds(&text_of("base/src/checksum.rs").unwrap()).unwrap();
+    expect_none("a format has a byte table", formats::without_page(&kinds, text_of));
+    expect_none("a format has a golden file", formats::without_golden(&kinds, &golden_names()));
+}
+
+/// The names of everything in a folder called `golden`, anywhere in the workspace.
+fn golden_names() -> Vec<String> {
+    tree::paths(&tree::root())
+        .unwrap()
+        .into_iter()
+        .filter(|path| path.split('/').any(|part| part == "golden"))
+        .filter_map(|path| path.rsplit('/').next().map(str::to_string))
+        .collect()
+}

@@ -1,14 +1,27 @@
 //! A segmented log on disk: group commit, torn-tail recovery, recycled segments.
+//!
+//! Entries gather in memory while earlier groups are being flushed; a group is one durable write on whole blocks, and
+//! several may be out at once: durable is the contiguous prefix. Segments are prepared ahead (space, zeros, header),
+//! so that an append overwrites blocks that exist. A log never writes to a segment of an earlier incarnation.
+//! The first failed write or flush poisons it: nothing becomes durable after that.
 
 mod error;
+mod format;
+mod next;
+mod replay;
 
 pub use error::{CloseError, OpenError, Poisoned, VisitError};
 
 use crate::Lsn;
-use std::path::Path;
-use tantu_base::door::{Disk, DiskDone, Entropy};
+use format::{GROUP_HEADER_SIZE, GROUPS_AT, GroupHeader, SegmentId};
+use next::Next;
+use replay::{OldSegment, segment_path};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use tantu_base::buf::Buf;
+use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call};
 use tantu_base::id::Epoch;
-use tantu_base::limit::FRAME_SIZE_MAX;
+use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
 
 /// Longest body of one entry, in bytes.
 pub const ENTRY_SIZE_MAX: usize = FRAME_SIZE_MAX;
@@ -90,10 +103,71 @@ pub struct Opened {
     pub torn_size: u64,
 }
 
+/// Bytes of a new log's first segment that are written before the first append: more would delay it.
+const FIRST_PREWRITE_SIZE: u64 = 4 << 20;
+
+const TAG_GROUP_FIRST: u32 = 1 << 16;
+const TAG_CLOSE: u32 = 1;
+const TAG_REMOVE: u32 = 2;
+
+/// The segment that takes groups.
+#[derive(Debug)]
+struct Current {
+    file: FileId,
+    id: SegmentId,
+    /// Where the next group goes.
+    position: u64,
+    chain: u32,
+    file_size: u64,
+}
+
+/// A group that is being written.
+#[derive(Debug)]
+struct Flight {
+    tag: u32,
+    end: Lsn,
+    low: Lsn,
+    size: usize,
+    done: bool,
+}
+
+/// A group that is full, or may be written as soon as there is room for another flight.
+#[derive(Debug)]
+struct Gather {
+    first: Lsn,
+    count: u32,
+    epoch: Epoch,
+    buf: Buf,
+}
+
 /// A segmented log.
 #[derive(Debug)]
 pub struct SegLog {
+    dir: PathBuf,
+    owner: u32,
+    group: u32,
+    incarnation: u64,
+    options: SegLogOptions,
     opened: Opened,
+    base: Vec<u8>,
+    old: VecDeque<OldSegment>,
+    current: Current,
+    next: Next,
+    seq_max: u64,
+    gathered: VecDeque<Gather>,
+    gathered_size: usize,
+    flights: VecDeque<Flight>,
+    next_tag: u32,
+    durable: Lsn,
+    end: Lsn,
+    epoch: Epoch,
+    low: Lsn,
+    /// The newest `low` that a flushed group states: only segments below it may go.
+    low_durable: Lsn,
+    marked: bool,
+    poisoned: Option<DiskError>,
+    spare_bufs: Vec<Buf>,
+    removals: usize,
 }
 
 impl SegLog {
@@ -101,10 +175,7 @@ impl SegLog {
     ///
     /// # Errors
     /// See [`OpenError`]; unless it is a disk error nothing was modified.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "every one is needed once, at start"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "every one is needed once, at start")]
     pub fn open(
         disk: &mut dyn Disk,
         dir: &Path,
@@ -114,9 +185,53 @@ impl SegLog {
         options: SegLogOptions,
         visit: &mut dyn FnMut(Entry<'_>) -> Result<(), VisitError>,
     ) -> Result<SegLog, OpenError> {
-        let _ = (disk, dir, owner, id, entropy, options, visit);
+        assert!(options.segment_size % BLOCK_ALIGN as u64 == 0 && options.segment_size > 2 * GROUPS_AT, "a segment has room for groups");
+        call(disk, DiskOp::MakeDir { path: dir.to_path_buf() })?;
+        let found = replay::replay(disk, dir, id.group, options.expect_first, visit)?;
+        for seq in &found.unbegun {
+            call(disk, DiskOp::Remove { path: segment_path(dir, *seq) })?;
+        }
+        if !found.unbegun.is_empty() {
+            call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+        }
+        let incarnation = entropy.next_u64();
+        let seq = found.seq_max + 1;
+        let segment = SegmentId { group: id.group, incarnation, seq };
+        let base = found.opened.base.clone();
+        let prewrite = FIRST_PREWRITE_SIZE.min(options.segment_size);
+        let file = create_segment(disk, dir, &segment, &base, options.segment_size, prewrite)?;
+        let end = found.opened.end;
         Ok(SegLog {
-            opened: Opened::default(),
+            dir: dir.to_path_buf(),
+            owner,
+            group: id.group,
+            incarnation,
+            opened: found.opened.clone(),
+            base,
+            old: found.segments.into(),
+            current: Current {
+                file,
+                id: segment,
+                position: GROUPS_AT,
+                chain: segment.chain_start(),
+                file_size: options.segment_size,
+            },
+            next: Next::Idle,
+            seq_max: seq,
+            options,
+            gathered: VecDeque::new(),
+            gathered_size: 0,
+            flights: VecDeque::new(),
+            next_tag: TAG_GROUP_FIRST,
+            durable: end,
+            end,
+            epoch: found.opened.epoch,
+            low: found.low,
+            low_durable: found.low,
+            marked: true,
+            poisoned: None,
+            spare_bufs: Vec::new(),
+            removals: 0,
         })
     }
 
@@ -126,19 +241,103 @@ impl SegLog {
     }
 
     /// Takes an entry into the next group. It is durable when [`SegLog::durable`] is past its number.
+    ///
+    /// # Panics
+    /// If the entry is longer than [`ENTRY_SIZE_MAX`], or the epoch goes back.
     pub fn append(&mut self, epoch: Epoch, body: &[&[u8]]) -> Lsn {
-        let _ = (epoch, body);
-        Lsn(0)
+        let len: usize = body.iter().map(|part| part.len()).sum();
+        assert!(len <= ENTRY_SIZE_MAX, "an entry of {len} bytes is over the limit");
+        assert!(epoch >= self.epoch, "epochs never go back");
+        self.epoch = epoch;
+        let lsn = self.end;
+        let fits = |gather: &Gather| gather.epoch == epoch && gather.buf.len() + 4 + len <= self.options.group_size_max;
+        if !self.gathered.back().is_some_and(fits) {
+            let mut buf = self.spare_bufs.pop().unwrap_or_else(|| Buf::with_capacity(64 << 10));
+            buf.clear();
+            buf.resize(GROUP_HEADER_SIZE);
+            self.gathered.push_back(Gather { first: lsn, count: 0, epoch, buf });
+        }
+        let gather = self.gathered.back_mut().expect("invariant: just made sure");
+        gather.buf.extend(&(len as u32).to_le_bytes());
+        for part in body {
+            gather.buf.extend(part);
+        }
+        gather.count += 1;
+        self.gathered_size += 4 + len;
+        self.end = lsn.next();
+        lsn
     }
 
     /// Facts that go into the header of every segment begun from here on.
+    ///
+    /// # Panics
+    /// If they are longer than [`BASE_SIZE_MAX`].
     pub fn set_base(&mut self, base: &[u8]) {
-        let _ = base;
+        assert!(base.len() <= BASE_SIZE_MAX, "the base is over its limit");
+        self.base = base.to_vec();
+    }
+
+    fn token(&self, tag: u32) -> Token {
+        Token { owner: self.owner, tag }
     }
 
     /// Starts group writes and the upkeep of segments.
     pub fn pump(&mut self, disk: &mut dyn Disk) {
-        let _ = disk;
+        if self.poisoned.is_some() {
+            return;
+        }
+        while self.flights.len() < self.options.flushes_in_flight_max {
+            let Some(gather) = self.gathered.front() else { break };
+            let size = gather.buf.len().next_multiple_of(BLOCK_ALIGN) as u64;
+            if !self.make_room(size, disk) {
+                break;
+            }
+            let gather = self.gathered.pop_front().expect("invariant: just seen");
+            self.gathered_size -= gather.buf.len() - GROUP_HEADER_SIZE;
+            self.write_group(gather, disk);
+            self.marked = false;
+        }
+        if self.current.position >= self.current.file_size / 2 {
+            self.prepare_next(disk);
+        }
+    }
+
+    fn write_group(&mut self, gather: Gather, disk: &mut dyn Disk) {
+        let Gather { first, count, epoch, mut buf } = gather;
+        let header = GroupHeader { first, count, epoch, durable: self.durable, low: self.low, previous: self.current.chain };
+        let offset = self.current.position;
+        self.current.chain = header.finish(&self.current.id, offset, &mut buf);
+        self.current.position += buf.len() as u64;
+        let tag = self.next_tag;
+        self.next_tag = self.next_tag.checked_add(1).unwrap_or(TAG_GROUP_FIRST);
+        self.flights.push_back(Flight { tag, end: header.end(), low: header.low, size: buf.len(), done: false });
+        disk.submit(self.token(tag), DiskOp::Write { file: self.current.file, offset, buf, durable: true });
+    }
+
+    /// Makes sure the current segment has room for a group, rolling to the next one if that is ready.
+    fn make_room(&mut self, size: u64, disk: &mut dyn Disk) -> bool {
+        if self.current.position + size <= self.current.file_size {
+            return true;
+        }
+        // A group larger than a whole segment lengthens the file it starts.
+        if self.current.position == GROUPS_AT {
+            self.current.file_size = GROUPS_AT + size;
+            return true;
+        }
+        let Next::Ready { seq, file } = self.next else {
+            self.prepare_next(disk);
+            return false;
+        };
+        self.next = Next::Idle;
+        let end = self.gathered.front().map_or(self.end, |gather| gather.first);
+        let id = SegmentId { group: self.group, incarnation: self.incarnation, seq };
+        let chain = id.chain_start();
+        let fresh = Current { file, id, position: GROUPS_AT, chain, file_size: self.options.segment_size };
+        let full = std::mem::replace(&mut self.current, fresh);
+        self.old.push_back(OldSegment { seq: full.id.seq, end, used: full.position, file_size: full.file_size });
+        disk.submit(self.token(TAG_CLOSE), DiskOp::Close { file: full.file });
+        self.removals += 1;
+        self.make_room(size, disk)
     }
 
     /// Takes a completion of one of its own tokens.
@@ -146,53 +345,115 @@ impl SegLog {
     /// # Errors
     /// The first failure, from then on.
     pub fn complete(&mut self, done: DiskDone, disk: &mut dyn Disk) -> Result<(), Poisoned> {
-        let _ = (done, disk);
-        Ok(())
+        let tag = done.token.tag;
+        if tag >= TAG_GROUP_FIRST {
+            match done.result {
+                Ok(reply) => self.group_written(tag, reply),
+                Err(error) => {
+                    self.poisoned.get_or_insert(error);
+                }
+            }
+        } else if tag == TAG_CLOSE || tag == TAG_REMOVE {
+            // Nothing depends on these: a file that stays is found and dropped at the next open.
+            self.removals -= 1;
+        } else {
+            self.next_done(tag, done.result, disk);
+        }
+        match &self.poisoned {
+            Some(error) => Err(Poisoned { error: error.clone() }),
+            None => {
+                self.pump(disk);
+                Ok(())
+            }
+        }
+    }
+
+    fn group_written(&mut self, tag: u32, reply: DiskReply) {
+        if let DiskReply::Written(buf) = reply
+            && self.spare_bufs.len() < self.options.flushes_in_flight_max
+        {
+            self.spare_bufs.push(buf);
+        }
+        let flight = self.flights.iter_mut().find(|flight| flight.tag == tag);
+        flight.expect("invariant: only flights have these tags").done = true;
+        // Only the contiguous prefix is durable; after a failure nothing more is.
+        while self.poisoned.is_none() && self.flights.front().is_some_and(|flight| flight.done) {
+            let flight = self.flights.pop_front().expect("invariant: just seen");
+            self.durable = flight.end;
+            self.low_durable = self.low_durable.max(flight.low);
+        }
     }
 
     /// Every entry below is flushed.
     pub fn durable(&self) -> Lsn {
-        Lsn(0)
+        self.durable
     }
 
     /// Number of the next entry.
     pub fn end(&self) -> Lsn {
-        Lsn(0)
+        self.end
     }
 
     /// First entry still kept.
     pub fn first(&self) -> Lsn {
-        Lsn(0)
+        self.low.max(self.opened.first)
     }
 
-    /// Gives up the entries below: whole segments are recycled or removed.
+    /// Gives up the entries below. Their segments are recycled or removed once a flushed group says so too.
     pub fn release(&mut self, low_water: Lsn, disk: &mut dyn Disk) {
-        let _ = (low_water, disk);
+        assert!(low_water <= self.durable, "entries that are not durable cannot be given up");
+        self.low = self.low.max(low_water);
+        while self.old.front().is_some_and(|segment| segment.end <= self.low_durable) {
+            let segment = self.old.pop_front().expect("invariant: just seen");
+            if !self.next.recycle(&segment, &self.options) {
+                self.removals += 1;
+                disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: segment_path(&self.dir, segment.seq) });
+            }
+        }
     }
 
     /// Bytes a replay would read.
     pub fn retained_size(&self) -> u64 {
-        0
+        self.old.iter().map(|segment| segment.used).sum::<u64>() + self.current.position
     }
 
     /// Bytes of entries not yet durable.
     pub fn pending_size(&self) -> usize {
-        0
+        self.gathered_size + self.flights.iter().map(|flight| flight.size).sum::<usize>()
     }
 
     /// Whether it can take more.
     pub fn state(&self) -> LogState {
-        LogState::Ready
+        match (&self.poisoned, &self.next) {
+            (Some(_), _) => LogState::Poisoned,
+            (None, Next::Full) => LogState::Full,
+            (None, _) => LogState::Ready,
+        }
     }
 
     /// Looks for space again after [`LogState::Full`].
     pub fn try_again(&mut self, disk: &mut dyn Disk) {
-        let _ = disk;
+        if matches!(self.next, Next::Full) {
+            self.next = Next::Idle;
+            self.pump(disk);
+        }
+    }
+
+    /// Whether requests of it are outstanding on the disk.
+    pub fn is_busy(&self) -> bool {
+        !self.flights.is_empty() || self.removals > 0 || self.next.is_busy()
     }
 
     /// Writes a small marker if the last group has none after it.
     pub fn idle(&mut self, disk: &mut dyn Disk) {
-        let _ = disk;
+        let quiet = self.flights.is_empty() && self.gathered.is_empty() && self.poisoned.is_none();
+        if self.marked || !quiet || !self.make_room(BLOCK_ALIGN as u64, disk) {
+            return;
+        }
+        self.marked = true;
+        let mut buf = Buf::with_capacity(BLOCK_ALIGN);
+        buf.resize(GROUP_HEADER_SIZE);
+        self.write_group(Gather { first: self.end, count: 0, epoch: self.epoch, buf }, disk);
     }
 
     /// Flushes, and leaves a marker. Blocking; nothing else may be outstanding on the disk. If everything
@@ -200,8 +461,86 @@ impl SegLog {
     ///
     /// # Errors
     /// If the log is poisoned, or a request fails.
-    pub fn close(self, disk: &mut dyn Disk) -> Result<(), CloseError> {
-        let _ = disk;
+    pub fn close(mut self, disk: &mut dyn Disk) -> Result<(), CloseError> {
+        while self.poisoned.is_none() {
+            self.pump(disk);
+            if self.gathered.is_empty() && !self.is_busy() {
+                if self.marked {
+                    break;
+                }
+                self.idle(disk);
+            }
+            if matches!(self.next, Next::Full) && !self.gathered.is_empty() && self.flights.is_empty() {
+                return Err(CloseError::Full { pending_size: self.pending_size() });
+            }
+            if self.is_busy() {
+                disk.wait();
+                let mut done = Vec::new();
+                disk.reap(&mut done);
+                for done in done {
+                    self.complete(done, disk)?;
+                }
+            }
+        }
+        if let Some(error) = self.poisoned {
+            return Err(Poisoned { error }.into());
+        }
+        self.shrink(disk).map_err(|error| Poisoned { error }.into())
+    }
+
+    /// Leaves only a header and a marker if no entry is needed any more.
+    fn shrink(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        call(disk, DiskOp::Close { file: self.current.file })?;
+        let ready = if let Next::Ready { file, seq } = self.next { Some((file, seq)) } else { None };
+        if let Some((file, _)) = ready {
+            call(disk, DiskOp::Close { file })?;
+        }
+        if self.low != self.end {
+            return Ok(());
+        }
+        self.seq_max += 1;
+        let id = SegmentId { group: self.group, incarnation: self.incarnation, seq: self.seq_max };
+        let file = create_segment(disk, &self.dir, &id, &self.base, GROUPS_AT + BLOCK_ALIGN as u64, 0)?;
+        let mut buf = Buf::with_capacity(BLOCK_ALIGN);
+        buf.resize(GROUP_HEADER_SIZE);
+        let (end, epoch) = (self.end, self.epoch);
+        let header = GroupHeader { first: end, count: 0, epoch, durable: end, low: end, previous: id.chain_start() };
+        header.finish(&id, GROUPS_AT, &mut buf);
+        call(disk, DiskOp::Write { file, offset: GROUPS_AT, buf, durable: true })?;
+        call(disk, DiskOp::Close { file })?;
+        let DiskReply::Names(names) = call(disk, DiskOp::List { path: self.dir.clone() })? else {
+            unreachable!("a list answers with names")
+        };
+        let keep = segment_path(&self.dir, self.seq_max);
+        for path in names.into_iter().map(|(name, _)| self.dir.join(name)).filter(|path| *path != keep) {
+            call(disk, DiskOp::Remove { path })?;
+        }
+        call(disk, DiskOp::SyncDir { path: self.dir.clone() })?;
         Ok(())
     }
+}
+
+/// Makes a segment file whose first `prewrite` bytes are written, with its header. Blocking.
+fn create_segment(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    id: &SegmentId,
+    base: &[u8],
+    size: u64,
+    prewrite: u64,
+) -> Result<FileId, DiskError> {
+    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: segment_path(dir, id.seq), mode: OpenMode::Create })? else {
+        unreachable!("an open answers with a file")
+    };
+    call(disk, DiskOp::Allocate { file, len: size })?;
+    let mut at = GROUPS_AT;
+    while at < prewrite {
+        let len = (prewrite - at).min(1 << 20);
+        call(disk, DiskOp::Write { file, offset: at, buf: Buf::zeroed(len as usize), durable: false })?;
+        at += len;
+    }
+    call(disk, DiskOp::Write { file, offset: 0, buf: id.header(base), durable: true })?;
+    call(disk, DiskOp::Sync { file })?;
+    call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+    Ok(file)
 }

@@ -1,0 +1,239 @@
+//! Reading a log's segments when it is opened: replay, torn tails, damage.
+//!
+//! A group is durable evidence about everything before it: its `durable` field says what was flushed when it was
+//! written. So an invalid group is a torn tail only if nothing later says that it had been flushed.
+
+use super::format::{GROUPS_AT, Group, HeaderCopy, SegmentId, read_header};
+use super::{Entry, OpenError, Opened, VisitError};
+use crate::Lsn;
+use std::path::{Path, PathBuf};
+use tantu_base::buf::Buf;
+use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, OpenMode, call};
+use tantu_base::limit::BLOCK_ALIGN;
+
+/// Bytes of one read of a segment.
+const READ_SIZE: usize = 1 << 20;
+
+/// A segment of an earlier incarnation, kept until it is released.
+#[derive(Clone, Debug)]
+pub(crate) struct OldSegment {
+    pub(crate) seq: u64,
+    pub(crate) end: Lsn,
+    /// Bytes of groups in it.
+    pub(crate) used: u64,
+    /// Bytes of the file.
+    pub(crate) file_size: u64,
+}
+
+/// What the segments hold.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) opened: Opened,
+    pub(crate) segments: Vec<OldSegment>,
+    /// Files in which no group was ever written.
+    pub(crate) unbegun: Vec<u64>,
+    pub(crate) seq_max: u64,
+    pub(crate) low: Lsn,
+}
+
+pub(crate) fn segment_path(dir: &Path, seq: u64) -> PathBuf {
+    dir.join(format!("{seq:08}.log"))
+}
+
+struct Scan<'a> {
+    dir: &'a Path,
+    group: u32,
+    found: Found,
+    /// The entry that must come next; `None` before the first.
+    next: Option<Lsn>,
+    visit: &'a mut dyn FnMut(Entry<'_>) -> Result<(), VisitError>,
+    expect_first: Option<Lsn>,
+}
+
+/// Reads every segment and shows its entries to `visit`.
+pub(crate) fn replay(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    group: u32,
+    expect_first: Option<Lsn>,
+    visit: &mut dyn FnMut(Entry<'_>) -> Result<(), VisitError>,
+) -> Result<Found, OpenError> {
+    let DiskReply::Names(names) = call(disk, DiskOp::List { path: dir.to_path_buf() })? else {
+        unreachable!("a list answers with names")
+    };
+    let mut files: Vec<(u64, u64)> =
+        names.iter().filter_map(|(name, size)| Some((name.strip_suffix(".log")?.parse().ok()?, *size))).collect();
+    files.sort_unstable();
+    // What is not needed any more is known only from the newest groups: find it before the first entry is shown.
+    let mut scan = Scan { dir, group, found: Found::default(), next: None, visit, expect_first };
+    scan.found.low = newest_low(disk, dir, group, &files)?;
+    let last = files.last().map(|(seq, _)| *seq);
+    for (seq, size) in files {
+        scan.found.seq_max = seq;
+        let bytes = read_file(disk, &segment_path(dir, seq), size)?;
+        scan.segment(seq, &bytes, Some(seq) == last)?;
+    }
+    let Scan { mut found, next, .. } = scan;
+    found.opened.end = next.unwrap_or(found.low);
+    found.opened.segment_count = found.segments.len();
+    if let Some(needed) = expect_first
+        && (found.opened.first > needed || found.opened.end < needed)
+    {
+        let (first, end) = (found.opened.first, found.opened.end);
+        return Err(OpenError::Missing { dir: dir.to_path_buf(), what: "entries", needed, first, end });
+    }
+    Ok(found)
+}
+
+fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, DiskError> {
+    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })? else {
+        unreachable!("an open answers with a file")
+    };
+    let mut bytes = Vec::with_capacity(size as usize);
+    while (bytes.len() as u64) < size {
+        let reply = call(disk, DiskOp::Read { file, offset: bytes.len() as u64, buf: Buf::zeroed(READ_SIZE) })?;
+        let DiskReply::Read { buf, len } = reply else { unreachable!("a read answers with bytes") };
+        bytes.extend_from_slice(&buf[..len]);
+        if len < READ_SIZE {
+            break;
+        }
+    }
+    call(disk, DiskOp::Close { file })?;
+    Ok(bytes)
+}
+
+/// The newest statement, in any group, of what is not needed any more.
+fn newest_low(disk: &mut dyn Disk, dir: &Path, group: u32, files: &[(u64, u64)]) -> Result<Lsn, OpenError> {
+    let mut low = Lsn(0);
+    for (seq, size) in files.iter().rev() {
+        let bytes = read_file(disk, &segment_path(dir, *seq), *size)?;
+        let Some((id, _)) = header(group, *seq, &bytes) else { continue };
+        let mut any = false;
+        let mut at = GROUPS_AT as usize;
+        while let Some(found) = Group::read(&id, &bytes, at) {
+            low = low.max(found.header.low);
+            at += found.size;
+            any = true;
+        }
+        if any {
+            break;
+        }
+    }
+    Ok(low)
+}
+
+/// The segment's identity from either copy of its header, and its base.
+fn header(group: u32, seq: u64, bytes: &[u8]) -> Option<(SegmentId, Vec<u8>)> {
+    (0..2).find_map(|copy| match read_header(group, seq, copy, bytes) {
+        HeaderCopy::Valid { incarnation, base } => Some((SegmentId { group, incarnation, seq }, base)),
+        HeaderCopy::Newer { .. } | HeaderCopy::Invalid => None,
+    })
+}
+
+impl Scan<'_> {
+    fn corrupt(&self, seq: u64, offset: usize, what: &'static str) -> OpenError {
+        OpenError::Corrupt { path: segment_path(self.dir, seq), offset: offset as u64, what }
+    }
+
+    fn segment(&mut self, seq: u64, bytes: &[u8], last: bool) -> Result<(), OpenError> {
+        let copies = [0, 1].map(|copy| read_header(self.group, seq, copy, bytes));
+        if let Some(HeaderCopy::Newer { version }) = copies.iter().find(|copy| matches!(copy, HeaderCopy::Newer { .. })) {
+            let path = segment_path(self.dir, seq);
+            return Err(OpenError::Unsupported { path, version: *version, known: super::format::FORMAT_VERSION });
+        }
+        let Some((id, base)) = header(self.group, seq, bytes) else {
+            // Only the newest file can be one that a crash left before its header was flushed.
+            if last {
+                self.found.unbegun.push(seq);
+                return Ok(());
+            }
+            return Err(self.corrupt(seq, 0, "both copies of the header are damaged"));
+        };
+        let end_at = self.groups(seq, &id, bytes)?;
+        if end_at == GROUPS_AT as usize {
+            self.found.unbegun.push(seq);
+            return Ok(());
+        }
+        if let Some(bad) = copies.iter().position(|copy| *copy == HeaderCopy::Invalid) {
+            return Err(self.corrupt(seq, bad * BLOCK_ALIGN, "a copy of the header is damaged"));
+        }
+        if self.found.segments.is_empty() {
+            self.found.opened.base = base;
+        }
+        let end = self.next.expect("invariant: a group was read");
+        self.found.segments.push(OldSegment { seq, end, used: end_at as u64, file_size: bytes.len() as u64 });
+        Ok(())
+    }
+
+    /// Replays the groups of a segment; returns where they end.
+    fn groups(&mut self, seq: u64, id: &SegmentId, bytes: &[u8]) -> Result<usize, OpenError> {
+        let mut at = GROUPS_AT as usize;
+        let mut chain = id.chain_start();
+        while let Some(group) = Group::read(id, bytes, at) {
+            if group.header.previous != chain {
+                return Err(self.corrupt(seq, at, "a group does not follow the one before it"));
+            }
+            self.group(seq, at, &group)?;
+            chain = group.crc;
+            at += group.size;
+        }
+        self.check_tail(seq, id, bytes, at)?;
+        Ok(at)
+    }
+
+    fn group(&mut self, seq: u64, at: usize, group: &Group<'_>) -> Result<(), OpenError> {
+        let first = group.header.first;
+        match self.next {
+            // Between segments that were released, files may be gone in any order.
+            Some(next) if next != first && first > self.found.low => {
+                return Err(self.corrupt(seq, at, "entries before this group are missing"));
+            }
+            None if first > self.found.low => {
+                return Err(OpenError::Missing {
+                    dir: self.dir.to_path_buf(),
+                    what: "its oldest entries",
+                    needed: self.found.low,
+                    first,
+                    end: group.header.end(),
+                });
+            }
+            None => self.found.opened.first = first,
+            Some(_) => {}
+        }
+        let mut lsn = first;
+        for body in group.bodies() {
+            let body = body.map_err(|_| self.corrupt(seq, at, "the lengths in a group do not fit it"))?;
+            if self.expect_first.is_none_or(|needed| lsn >= needed) {
+                let entry = Entry { lsn, epoch: group.header.epoch, body };
+                (self.visit)(entry).map_err(|error| OpenError::Visit {
+                    path: segment_path(self.dir, seq),
+                    offset: at as u64,
+                    lsn,
+                    error,
+                })?;
+            }
+            lsn = lsn.next();
+        }
+        self.found.opened.epoch = self.found.opened.epoch.max(group.header.epoch);
+        self.next = Some(lsn);
+        Ok(())
+    }
+
+    /// Bytes after the last whole group: a torn tail, unless a later group proves that they had been flushed.
+    fn check_tail(&mut self, seq: u64, id: &SegmentId, bytes: &[u8], at: usize) -> Result<(), OpenError> {
+        let end = self.next.unwrap_or(self.found.low);
+        let mut torn_end = at;
+        for later in (at + BLOCK_ALIGN..bytes.len()).step_by(BLOCK_ALIGN) {
+            let Some(group) = Group::read(id, bytes, later) else { continue };
+            if group.header.durable > end {
+                return Err(self.corrupt(seq, at, "a group that had been flushed is damaged"));
+            }
+            torn_end = later + group.size;
+        }
+        let looks_begun = bytes.get(at..at + 4).is_some_and(|magic| magic.iter().any(|byte| *byte != 0));
+        if torn_end > at || looks_begun {
+            self.found.opened.torn_size += (torn_end - at).max(BLOCK_ALIGN) as u64;
+        }
+        Ok(())
+    }
+}

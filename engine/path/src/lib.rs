@@ -1,1 +1,52 @@
-//! Values, schemas and navigators.
+//! Schemas, paths and aggregation: how a module or a client says *where* in a PState and *what* to do there.
+//!
+//! Two layers. Underneath everything is untyped: a [`Schema`], a [`Path`] of navigators over
+//! [`Value`](tantu_base::value::Value)s, arguments that are constants or slots. On top,
+//! [`PathTo`] and the schema markers ([`Map`], [`List`], [`Set`], plain Rust types) let rustc check keys,
+//! values and results, and record the same untyped path.
+//!
+//! A path means the same on a plain value ([`select`], [`transform`]) and on a PState partition
+//! ([`select_store`], [`transform_store`]). Over a store every read comes first, then the navigation, then
+//! the writes: a caller may repeat an evaluation that answered [`Stop::Need`] and no closure has run yet.
+
+mod agg;
+mod arg;
+mod codec;
+mod error;
+mod func;
+mod gather;
+mod limit;
+mod marker;
+mod nav;
+mod page;
+mod partition;
+mod path;
+mod reach;
+mod row;
+mod schema;
+mod schema_codec;
+mod scratch;
+mod show;
+mod store;
+mod typed;
+mod walk;
+
+pub use agg::{AggShape, Leaf, aggregate};
+pub use arg::{Arg, Args, NoArgs};
+pub use codec::{PathDecodeError, PathEncodeError};
+pub use error::{AggError, EvalError, PathError};
+pub use func::Func;
+pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
+pub use marker::List;
+pub use marker::{
+    AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
+};
+pub use page::{Page, PageLimit, select_page};
+pub use partition::{select_store, transform_store};
+pub use path::{Nav, Path};
+pub use schema::{FieldSchema, Schema, SchemaError, Step};
+pub use schema_codec::SchemaDecodeError;
+pub use scratch::Scratch;
+pub use store::{Stop, Store};
+pub use typed::{Navigate, PathArg, PathTo, TransformTo, path};
+pub use walk::{select, select_each, transform};

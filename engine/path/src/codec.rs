@@ -1,0 +1,183 @@
+//! Paths as bytes, for selects that clients send.
+//!
+//! A path is one value form: `[version, path]`; a path is a list of navigators, a navigator is
+//! `[code u64, [argument…], [path…]]` with its codes in the rules under `nav/`. Canonical: the value codec
+//! has one encoding for each value and a navigator one list. Slots and closures mean something only inside the
+//! process that made them and are refused, on the way out and so by construction on the way in.
+
+use crate::arg::Arg;
+use crate::limit::{ARGUMENT_DEPTH_MAX, PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX};
+use crate::nav;
+use crate::path::{Nav, Path};
+use tantu_base::value::{DecodeError, Value};
+
+const VERSION: u64 = 1;
+
+/// Why a path cannot be sent.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PathEncodeError {
+    /// It holds a closure.
+    #[error("{navigator}({closure}) holds a closure, which cannot leave its process")]
+    Closure {
+        /// Which navigator.
+        navigator: &'static str,
+        /// The closure's type name.
+        closure: &'static str,
+    },
+    /// It reads a variable; bind the path first.
+    #[error("{navigator} reads slot {slot}, which means nothing outside its dataflow")]
+    Slot {
+        /// Which navigator.
+        navigator: &'static str,
+        /// Which slot.
+        slot: u32,
+    },
+    /// An argument is nested so deep that the path around it is too deep.
+    #[error("an argument of {navigator} is nested too deep")]
+    TooDeep {
+        /// Which navigator.
+        navigator: &'static str,
+    },
+    /// More navigators, or deeper ones, than a path may have.
+    #[error("the path has more than {} navigators, or is nested deeper than {}", PATH_NAV_COUNT_MAX, PATH_DEPTH_MAX)]
+    TooLarge,
+    /// Longer than a path may be.
+    #[error("the path takes {size} bytes; the limit is {}", PATH_SIZE_MAX)]
+    TooLong {
+        /// Its length in bytes.
+        size: usize,
+    },
+}
+
+/// Why bytes are no path.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PathDecodeError {
+    /// Longer than any path may be.
+    #[error("path of {size} bytes; the limit is {}", PATH_SIZE_MAX)]
+    TooLong {
+        /// Its length in bytes.
+        size: usize,
+    },
+    /// Not one value form.
+    #[error("path is not a value: {0}")]
+    Value(#[from] DecodeError),
+    /// Written by a release this one does not know.
+    #[error("path format version {0} is unknown")]
+    Version(u64),
+    /// A navigator this release does not know, or that cannot be sent.
+    #[error("navigator {0} is unknown")]
+    Navigator(u64),
+    /// A navigator with the wrong number of arguments or sub-paths.
+    #[error("{0} with a wrong number of arguments or paths")]
+    Arity(&'static str),
+    /// More navigators, or deeper ones, than a path may have.
+    #[error("the path has more than {} navigators, or is nested deeper than {}", PATH_NAV_COUNT_MAX, PATH_DEPTH_MAX)]
+    TooLarge,
+    /// A value, but not a path's.
+    #[error("path is malformed: {0}")]
+    Shape(&'static str),
+}
+
+impl Path {
+    /// Appends the encoded path.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), PathEncodeError> {
+        self.check_size().map_err(|()| PathEncodeError::TooLarge)?;
+        let path = path_value(self)?;
+        let before = out.len();
+        Value::List(vec![Value::U64(VERSION), path]).encode(out);
+        let size = out.len() - before;
+        if size > PATH_SIZE_MAX {
+            out.truncate(before);
+            return Err(PathEncodeError::TooLong { size });
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Path::encode`] wrote, and nothing else.
+    pub fn decode(bytes: &[u8]) -> Result<Path, PathDecodeError> {
+        if bytes.len() > PATH_SIZE_MAX {
+            return Err(PathDecodeError::TooLong { size: bytes.len() });
+        }
+        let Value::List(parts) = Value::decode(bytes)? else {
+            return Err(PathDecodeError::Shape("the top is not a list"));
+        };
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(Value::U64(VERSION)), Some(path), None) => {
+                path_from(path, PATH_DEPTH_MAX, &mut { PATH_NAV_COUNT_MAX })
+            }
+            (Some(Value::U64(version)), ..) if version != VERSION => Err(PathDecodeError::Version(version)),
+            _ => Err(PathDecodeError::Shape("the top is not a version and a path")),
+        }
+    }
+
+    /// Whether it stays within the limits that make following it safe: a navigator costs stack.
+    pub(crate) fn check_size(&self) -> Result<(), ()> {
+        fn spend(path: &Path, depth_left: usize, count_left: &mut usize) -> Result<(), ()> {
+            *count_left = count_left.checked_sub(path.navs.len()).ok_or(())?;
+            for inner in path.navs.iter().flat_map(|nav| &nav.paths) {
+                spend(inner, depth_left.checked_sub(1).ok_or(())?, count_left)?;
+            }
+            Ok(())
+        }
+        spend(self, PATH_DEPTH_MAX, &mut { PATH_NAV_COUNT_MAX })
+    }
+}
+
+fn path_value(path: &Path) -> Result<Value, PathEncodeError> {
+    Ok(Value::List(path.navs.iter().map(nav_value).collect::<Result<_, _>>()?))
+}
+
+fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
+    let navigator = nav.rule.name;
+    if let Some(func) = &nav.func {
+        return Err(PathEncodeError::Closure { navigator, closure: func.name() });
+    }
+    let arg = |arg: &Arg| match arg {
+        Arg::Slot(slot) => Err(PathEncodeError::Slot { navigator, slot: *slot }),
+        // The argument must be readable where it will stand, below at most this many lists.
+        Arg::Const(value) if depth_of(value) > ARGUMENT_DEPTH_MAX => Err(PathEncodeError::TooDeep { navigator }),
+        Arg::Const(value) => Ok(value.clone()),
+    };
+    Ok(Value::List(vec![
+        Value::U64(nav.rule.code),
+        Value::List(nav.args.iter().map(arg).collect::<Result<_, _>>()?),
+        Value::List(nav.paths.iter().map(path_value).collect::<Result<_, _>>()?),
+    ]))
+}
+
+fn depth_of(value: &Value) -> usize {
+    let deepest = |values: &mut dyn Iterator<Item = &Value>| 1 + values.map(depth_of).max().unwrap_or(0);
+    match value {
+        Value::List(of) | Value::Set(of) => deepest(&mut of.iter()),
+        Value::Map(of) => deepest(&mut of.iter().flat_map(|(k, v)| [k, v])),
+        Value::Record(of) => deepest(&mut of.iter().map(|(_, v)| v)),
+        _ => 0,
+    }
+}
+
+fn path_from(value: Value, depth_left: usize, count_left: &mut usize) -> Result<Path, PathDecodeError> {
+    let Value::List(navs) = value else { return Err(PathDecodeError::Shape("a path is not a list")) };
+    *count_left = count_left.checked_sub(navs.len()).ok_or(PathDecodeError::TooLarge)?;
+    let navs = navs.into_iter().map(|nav| nav_from(nav, depth_left, count_left));
+    Ok(Path { navs: navs.collect::<Result<_, _>>()? })
+}
+
+fn nav_from(value: Value, depth_left: usize, count_left: &mut usize) -> Result<Nav, PathDecodeError> {
+    let Value::List(parts) = value else { return Err(PathDecodeError::Shape("a navigator is not a list")) };
+    let Ok([Value::U64(code), Value::List(args), Value::List(paths)]) = <[Value; 3]>::try_from(parts) else {
+        return Err(PathDecodeError::Shape("a navigator is not a code, arguments and paths"));
+    };
+    let rule = nav::rule(code).filter(|rule| !rule.func).ok_or(PathDecodeError::Navigator(code))?;
+    let fits = |count: usize, (min, max): (usize, usize)| (min..=max).contains(&count);
+    if !fits(args.len(), rule.args) || !fits(paths.len(), rule.paths) {
+        return Err(PathDecodeError::Arity(rule.name));
+    }
+    if args.iter().any(|arg| depth_of(arg) > ARGUMENT_DEPTH_MAX) {
+        return Err(PathDecodeError::TooLarge);
+    }
+    let below =
+        if paths.is_empty() { depth_left } else { depth_left.checked_sub(1).ok_or(PathDecodeError::TooLarge)? };
+    let paths = paths.into_iter().map(|path| path_from(path, below, count_left)).collect::<Result<_, _>>()?;
+    Ok(Nav { rule, args: args.into_iter().map(Arg::Const).collect(), paths, func: None })
+}

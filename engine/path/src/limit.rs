@@ -1,0 +1,28 @@
+//! The limits of this crate, each with its unit, and how they relate.
+
+use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX, VALUE_DEPTH_MAX};
+
+/// Most navigators in one path, those of its sub-paths included.
+pub const PATH_NAV_COUNT_MAX: usize = 512;
+/// Deepest nesting of paths in paths.
+pub const PATH_DEPTH_MAX: usize = 8;
+/// Longest encoded path, in bytes.
+pub const PATH_SIZE_MAX: usize = 1 << 20;
+/// Longest encoded schema, in bytes.
+pub const SCHEMA_SIZE_MAX: usize = 1 << 20;
+/// Deepest argument of a path that is sent: what the lists around it may leave.
+pub(crate) const ARGUMENT_DEPTH_MAX: usize = VALUE_DEPTH_MAX - (PATH_DEPTH_MAX * 3 + 4);
+/// Most navigations one evaluation may make on one stored value. A short path of nested `multi_path`s can ask
+/// for an exponential number of visits; this ends it with a typed error.
+pub(crate) const STEP_COUNT_MAX: u64 = 1 << 24;
+/// Most bytes of stored keys and values one evaluation may hold at a time; more needs a paged select.
+pub(crate) const GATHER_SIZE_MAX: usize = 256 << 20;
+/// Longest stored value, in bytes: it must travel in one replog entry.
+pub(crate) const STORED_SIZE_MAX: usize = RECORD_SIZE_MAX;
+/// Most bytes of results in one page, which travels in one frame.
+pub(crate) const PAGE_SIZE_MAX: usize = FRAME_SIZE_MAX - (1 << 20);
+
+const _: () = assert!(STORED_SIZE_MAX + KEY_SIZE_MAX < PAGE_SIZE_MAX);
+// A path is written as one value, three lists deeper with each sub-path, and leaves its arguments half the depth.
+const _: () = assert!(PATH_DEPTH_MAX * 3 + 4 <= VALUE_DEPTH_MAX / 2);
+const _: () = assert!(PATH_SIZE_MAX < FRAME_SIZE_MAX);

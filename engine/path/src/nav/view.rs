@@ -1,0 +1,99 @@
+//! Navigators that go on with another value than the one they stand on.
+
+use super::list::transform_subselect;
+use super::{PLAIN, Reach, Rule, read_place};
+use crate::error::PathError;
+use crate::walk::{rebuild_terminated, walk};
+use std::ops::ControlFlow;
+use tantu_base::value::Value;
+
+/// The closure's answer. In a transform what comes back takes the place of the value itself.
+pub(crate) static VIEW: Rule = Rule {
+    code: 90,
+    name: "view",
+    args: (0, 7),
+    func: true,
+    select: |nav, at, cx, next| match cx.call(nav, at)? {
+        Some(value) => next(cx, &value),
+        None => Ok(ControlFlow::Continue(())),
+    },
+    transform: |nav, at, cx, swap| {
+        let seen = cx.call(nav, read_place(&at))?;
+        swap(cx, seen)
+    },
+    ..PLAIN
+};
+
+/// A default for null (and, in a transform, for void).
+pub(crate) static NULL_TO_VAL: Rule = Rule {
+    code: 91,
+    name: "null_to_val",
+    args: (1, 1),
+    select: |nav, at, cx, next| match at {
+        Value::Null => {
+            let default = cx.arg(nav, 0)?;
+            next(cx, &default)
+        }
+        _ => next(cx, at),
+    },
+    transform: |nav, at, cx, swap| match at {
+        None | Some(Value::Null) => {
+            let default = cx.arg(nav, 0)?.into_owned();
+            swap(cx, Some(default))
+        }
+        _ => swap(cx, at),
+    },
+    reach: Reach::Rest,
+    ..PLAIN
+};
+
+/// A default for void, which only a transform can meet.
+pub(crate) static VOID_TO_VAL: Rule = Rule {
+    code: 92,
+    name: "void_to_val",
+    args: (1, 1),
+    select: |_, at, cx, next| next(cx, at),
+    transform: |nav, at, cx, swap| {
+        let at = match at {
+            None => cx.arg(nav, 0)?.into_owned(),
+            Some(value) => value,
+        };
+        swap(cx, Some(at))
+    },
+    reach: Reach::Rest,
+    ..PLAIN
+};
+
+/// What a transform path makes of the value. In a transform what comes back takes the place of the value.
+pub(crate) static TRANSFORMED: Rule = Rule {
+    code: 93,
+    name: "transformed",
+    paths: (1, 1),
+    select: |nav, at, cx, next| {
+        let made = rebuild_terminated(&nav.paths[0].navs, Some(at.clone()), cx)?.ok_or(PathError::VoidAtTop)?;
+        next(cx, &made)
+    },
+    transform: |nav, at, cx, swap| {
+        let made = rebuild_terminated(&nav.paths[0].navs, at, cx)?;
+        swap(cx, made)
+    },
+    ..PLAIN
+};
+
+/// Everything a path selects, as one list.
+pub(crate) static SUBSELECT: Rule = Rule {
+    code: 94,
+    name: "subselect",
+    paths: (1, 1),
+    select: |nav, at, cx, next| {
+        let mut found = Vec::new();
+        walk(&nav.paths[0].navs, at, cx, &mut |_, value| {
+            found.push(value.clone());
+            Ok(ControlFlow::Continue(()))
+        })
+        .map(drop)?;
+        next(cx, &Value::List(found))
+    },
+    transform: transform_subselect,
+    ..PLAIN
+};

@@ -1,0 +1,110 @@
+//! Selects in pages, for clients: a bounded part of the answer at a time, each evaluated on its own, continued
+//! after the last top-level key seen.
+
+use crate::arg::Args;
+use crate::error::EvalError;
+use crate::gather::{Read, Stretch};
+use crate::limit::PAGE_SIZE_MAX;
+use crate::partition::{Way, select_entries, select_store};
+use crate::path::Path;
+use crate::reach::borrowed;
+use crate::row::Of;
+use crate::schema::Schema;
+use crate::scratch::Scratch;
+use crate::store::Store;
+use std::ops::{Bound, ControlFlow};
+use tantu_base::id::ObjectId;
+
+/// When a page is full enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageLimit {
+    /// Stored bytes read, in bytes; the entry that reaches it is the last.
+    pub size: usize,
+    /// Entries read. A filter may make a page of many entries an empty one.
+    pub entry_count: usize,
+}
+
+impl Default for PageLimit {
+    fn default() -> PageLimit {
+        PageLimit { size: 256 << 10, entry_count: 4096 }
+    }
+}
+
+/// A part of the answer.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Page {
+    /// How many values follow.
+    pub row_count: usize,
+    /// The values found, value forms one after the other.
+    pub rows: Vec<u8>,
+    /// Ask again with this to go on; `None` when the answer is complete.
+    pub next: Option<Vec<u8>>,
+}
+
+/// The part of a select's answer that comes after the entry named by an earlier page's [`Page::next`].
+///
+/// A path over all entries of a top-level map, or an unlimited range of them, is cut between entries; any
+/// other comes as one page. At a missing block, what was read before it is handed out if it fills half a page.
+#[expect(clippy::too_many_arguments, reason = "the evaluation's seven, and where to go on and how far")]
+pub fn select_page<S: Store + ?Sized>(
+    schema: &Schema,
+    object: ObjectId,
+    path: &Path,
+    store: &mut S,
+    args: &dyn Args,
+    scratch: &mut Scratch,
+    after: Option<&[u8]>,
+    limit: PageLimit,
+) -> Result<Page, EvalError> {
+    let of = Of(object);
+    path.check_select().map_err(|source| of.path(source))?;
+    let mut page = Page::default();
+    let mut too_long = false;
+    let mut visit = |value: &[u8]| {
+        too_long = page.rows.len() + value.len() > PAGE_SIZE_MAX;
+        if too_long {
+            return ControlFlow::Break(());
+        }
+        page.rows.extend_from_slice(value);
+        page.row_count += 1;
+        ControlFlow::Continue(())
+    };
+    let way = match schema {
+        Schema::Map(..) => Way::of(&path.navs, args).map_err(|source| of.path(source))?,
+        _ => Way::Image,
+    };
+    let mut next = None;
+    if let Way::Entries { from, to, count_max: None, part, rest } = way {
+        let from = match after {
+            Some(after) if is_below(&from, after) => Bound::Excluded(after.to_vec()),
+            _ => from,
+        };
+        let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
+        stretch.count_max = limit.entry_count.max(1);
+        stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX / 2);
+        scratch.rows.clear();
+        let read = scratch.rows.read(store, object, stretch)?;
+        if read == Read::Need && scratch.rows.size() < stretch.size_enough / 2 {
+            return Err(EvalError::Need);
+        }
+        if read != Read::Whole {
+            next = scratch.rows.iter().last().map(|(key, _)| key.to_vec());
+        }
+        select_entries(of, part, rest, &scratch.rows, args, &mut scratch.out, &mut visit)?;
+    } else {
+        select_store(schema, object, path, store, args, scratch, &mut visit)?;
+    }
+    if too_long {
+        return Err(EvalError::PageTooLong { object });
+    }
+    page.next = next;
+    Ok(page)
+}
+
+/// Whether going on after this key starts later than the bound does.
+fn is_below(from: &Bound<Vec<u8>>, after: &[u8]) -> bool {
+    match from {
+        Bound::Unbounded => true,
+        Bound::Included(from) | Bound::Excluded(from) => from.as_slice() <= after,
+    }
+}

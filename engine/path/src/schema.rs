@@ -1,0 +1,277 @@
+//! What may stand where in a PState: the untyped schema.
+//!
+//! Guarantees: [`Schema::check`] accepts exactly the values of the declared shape, with null allowed at every
+//! location (but not as a typed key or set element), numeric types strict, and names the first location that
+//! does not fit. Two schemas are equal when they accept the same declarations, field names included.
+
+use crate::show::{brief, type_name};
+use std::fmt;
+use tantu_base::value::{DecodeError, Reader, Value};
+
+/// The shape of a location.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Schema {
+    /// Any value.
+    Any,
+    /// True or false.
+    Bool,
+    /// 64-bit signed.
+    I64,
+    /// 64-bit unsigned.
+    U64,
+    /// Signed, stored as i64; only what fits 32 bits.
+    I32,
+    /// Unsigned, stored as u64; only what fits 32 bits.
+    U32,
+    /// Double.
+    F64,
+    /// Text.
+    Str,
+    /// Bytes.
+    Bytes,
+    /// UUID.
+    Uuid,
+    /// Elements in the order written.
+    List(Box<Schema>),
+    /// Sorted distinct elements.
+    Set(Box<Schema>),
+    /// Sorted keys with values.
+    Map(Box<Schema>, Box<Schema>),
+    /// A list of exactly these.
+    Tuple(Vec<Schema>),
+    /// Known fields by id, ascending; each may be absent.
+    Record(Vec<FieldSchema>),
+}
+
+/// One field of a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldSchema {
+    /// Its id in stored bytes.
+    pub id: u32,
+    /// Its name for people.
+    pub name: String,
+    /// What it holds.
+    pub schema: Schema,
+}
+
+/// One step from the top of a PState towards a location.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The value under this key.
+    Value(String),
+    /// This key itself.
+    Key(String),
+    /// A list element, from 0.
+    Index(usize),
+    /// A set element.
+    Element(String),
+    /// A record field by name.
+    Field(String),
+}
+
+/// A value that does not fit, and where.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("at {}: expected {wanted}, found {found}", self.location())]
+pub struct SchemaError {
+    /// Steps from the location that stands nearest the misfit up to the top.
+    steps: Vec<Step>,
+    /// What the schema says.
+    pub wanted: String,
+    /// What the value is.
+    pub found: String,
+}
+
+impl SchemaError {
+    fn new(schema: &Schema, value: &Value) -> SchemaError {
+        let (name, shown) = (type_name(value), brief(value));
+        let found = match value {
+            Value::Null | Value::Bytes(_) | Value::Uuid(_) => shown,
+            Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Record(_) => shown,
+            _ => format!("{name} {shown}"),
+        };
+        SchemaError { steps: Vec::new(), wanted: schema.to_string(), found }
+    }
+
+    /// The same misfit, seen from one step further up.
+    pub fn below(mut self, step: Step) -> SchemaError {
+        self.steps.push(step);
+        self
+    }
+
+    /// The location, written as one would navigate to it.
+    pub fn location(&self) -> String {
+        if self.steps.is_empty() {
+            return "the top".to_owned();
+        }
+        self.steps.iter().rev().map(Step::to_string).collect()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Value(key) => write!(f, "[{key}]"),
+            Step::Key(key) => write!(f, "[key {key}]"),
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Element(element) => write!(f, "[element {element}]"),
+            Step::Field(name) => write!(f, ".{name}"),
+        }
+    }
+}
+
+impl Schema {
+    /// A map schema.
+    pub fn map(key: Schema, value: Schema) -> Schema {
+        Schema::Map(Box::new(key), Box::new(value))
+    }
+
+    /// A list schema.
+    pub fn list(element: Schema) -> Schema {
+        Schema::List(Box::new(element))
+    }
+
+    /// A set schema.
+    pub fn set(element: Schema) -> Schema {
+        Schema::Set(Box::new(element))
+    }
+
+    /// Whether the value may stand at a location of this shape.
+    pub fn check(&self, value: &Value) -> Result<(), SchemaError> {
+        let fits = match (self, value) {
+            (Schema::Any, _) | (_, Value::Null) => true,
+            (Schema::Bool, Value::Bool(_)) => true,
+            (Schema::I64, Value::I64(_)) | (Schema::U64, Value::U64(_)) => true,
+            (Schema::I32, Value::I64(v)) => i32::try_from(*v).is_ok(),
+            (Schema::U32, Value::U64(v)) => u32::try_from(*v).is_ok(),
+            (Schema::F64, Value::F64(_)) | (Schema::Str, Value::Str(_)) => true,
+            (Schema::Bytes, Value::Bytes(_)) | (Schema::Uuid, Value::Uuid(_)) => true,
+            (Schema::List(of), Value::List(elements)) => return check_list(of, elements),
+            (Schema::Set(of), Value::Set(elements)) => return check_set(of, elements),
+            (Schema::Map(key, of), Value::Map(entries)) => return check_map(key, of, entries),
+            (Schema::Tuple(of), Value::List(elements)) if of.len() == elements.len() => {
+                return check_tuple(of, elements);
+            }
+            (Schema::Record(fields), Value::Record(entries)) => return check_record(fields, entries),
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err(SchemaError::new(self, value)) }
+    }
+
+    /// Whether the value may be a key or a set element: as [`Schema::check`], but null is no key.
+    pub fn check_key(&self, key: &Value) -> Result<(), SchemaError> {
+        match (self, key) {
+            (Schema::Any, _) => Ok(()),
+            (_, Value::Null) => Err(SchemaError::new(self, key)),
+            _ => self.check(key),
+        }
+    }
+
+    /// As [`Schema::check`], on a value form; scalars are checked without building a value.
+    pub fn check_encoded(&self, bytes: &[u8]) -> Result<Result<(), SchemaError>, DecodeError> {
+        if self.fits_scalar(bytes) {
+            return Ok(Ok(()));
+        }
+        Ok(self.check(&Value::decode(bytes)?))
+    }
+
+    /// As [`Schema::check_key`], on a value form.
+    pub fn check_key_encoded(&self, bytes: &[u8]) -> Result<Result<(), SchemaError>, DecodeError> {
+        if self.fits_scalar(bytes) {
+            return Ok(Ok(()));
+        }
+        Ok(self.check_key(&Value::decode(bytes)?))
+    }
+
+    /// True if this is a scalar schema and the bytes are one whole value of it. False proves nothing.
+    fn fits_scalar(&self, bytes: &[u8]) -> bool {
+        let mut reader = Reader::new(bytes);
+        let fits = match self {
+            Schema::I64 => reader.i64().is_ok(),
+            Schema::U64 => reader.u64().is_ok(),
+            Schema::F64 => reader.f64().is_ok(),
+            Schema::Str => reader.str().is_ok(),
+            Schema::Bool => reader.bool().is_ok(),
+            Schema::Bytes => reader.bytes().is_ok(),
+            Schema::I32 => reader.i64().is_ok_and(|v| i32::try_from(v).is_ok()),
+            Schema::U32 => reader.u64().is_ok_and(|v| u32::try_from(v).is_ok()),
+            _ => false,
+        };
+        fits && reader.is_empty()
+    }
+}
+
+fn check_list(of: &Schema, elements: &[Value]) -> Result<(), SchemaError> {
+    for (index, element) in elements.iter().enumerate() {
+        of.check(element).map_err(|e| e.below(Step::Index(index)))?;
+    }
+    Ok(())
+}
+
+fn check_set(of: &Schema, elements: &[Value]) -> Result<(), SchemaError> {
+    for element in elements {
+        of.check_key(element).map_err(|e| e.below(Step::Element(brief(element))))?;
+    }
+    Ok(())
+}
+
+fn check_map(key: &Schema, of: &Schema, entries: &[(Value, Value)]) -> Result<(), SchemaError> {
+    for (k, v) in entries {
+        key.check_key(k).map_err(|e| e.below(Step::Key(brief(k))))?;
+        of.check(v).map_err(|e| e.below(Step::Value(brief(k))))?;
+    }
+    Ok(())
+}
+
+fn check_tuple(of: &[Schema], elements: &[Value]) -> Result<(), SchemaError> {
+    for (index, (schema, element)) in of.iter().zip(elements).enumerate() {
+        schema.check(element).map_err(|e| e.below(Step::Index(index)))?;
+    }
+    Ok(())
+}
+
+fn check_record(fields: &[FieldSchema], entries: &[(u32, Value)]) -> Result<(), SchemaError> {
+    for (id, value) in entries {
+        let Some(field) = fields.iter().find(|field| field.id == *id) else {
+            let wanted = Schema::Record(fields.to_vec()).to_string();
+            return Err(SchemaError { steps: Vec::new(), wanted, found: format!("unknown field {id}") });
+        };
+        field.schema.check(value).map_err(|e| e.below(Step::Field(field.name.clone())))?;
+    }
+    Ok(())
+}
+
+/// Written as the marker types are: `Map<String, List<i64>>`.
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schema::Any => f.write_str("any"),
+            Schema::Bool => f.write_str("bool"),
+            Schema::I64 => f.write_str("i64"),
+            Schema::U64 => f.write_str("u64"),
+            Schema::I32 => f.write_str("i32"),
+            Schema::U32 => f.write_str("u32"),
+            Schema::F64 => f.write_str("f64"),
+            Schema::Str => f.write_str("String"),
+            Schema::Bytes => f.write_str("bytes"),
+            Schema::Uuid => f.write_str("uuid"),
+            Schema::List(of) => write!(f, "List<{of}>"),
+            Schema::Set(of) => write!(f, "Set<{of}>"),
+            Schema::Map(key, of) => write!(f, "Map<{key}, {of}>"),
+            Schema::Tuple(of) => {
+                f.write_str("(")?;
+                for (index, schema) in of.iter().enumerate() {
+                    write!(f, "{}{schema}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
+            Schema::Record(fields) => {
+                f.write_str("{")?;
+                for (index, field) in fields.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}: {}", field.name, field.schema)?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The seam to storage: what an evaluation needs of a PState partition.
+//!
+//! Keys are key form (their byte order is the key order), values are value form. A PState whose schema is a
+//! map stores one entry per top-level key; any other is one entry under the empty key.
+
+use std::ops::{Bound, ControlFlow};
+use tantu_base::id::ObjectId;
+
+/// Why a store call gave no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// A block is not in memory. The store remembers which; repeat the evaluation when told to.
+    Need,
+    /// The store cannot answer, now or later: a sentence for the operator.
+    Failed(String),
+}
+
+/// One task's partitions, at one view: the owner's own view, or a pinned version.
+pub trait Store {
+    /// Replaces what is in `out` by the value under `key`; `false`, and an empty `out`, if there is none.
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop>;
+
+    /// Stages a write. Never answers [`Stop::Need`].
+    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop>;
+
+    /// Stages a deletion; an absent key is no error. Never answers [`Stop::Need`].
+    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop>;
+
+    /// Visits entries in ascending key order until the visitor breaks. When this answers [`Stop::Need`] the
+    /// visitor has seen a prefix, whole entries only.
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop>;
+}

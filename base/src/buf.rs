@@ -1,9 +1,6 @@
 //! A byte buffer the disk can use directly: aligned, owned, moved into the request and back out with
 //! the completion, so that memory the kernel writes to is never borrowed by anybody else.
-#![allow(
-    unsafe_code,
-    reason = "aligned allocation; every block below states its invariant"
-)]
+#![allow(unsafe_code, reason = "aligned allocation; every block below states its invariant")]
 
 use crate::limit::BLOCK_ALIGN;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -29,9 +26,7 @@ impl Buf {
         let layout = Self::layout(capacity);
         // SAFETY: the layout has a non-zero size.
         let ptr = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(ptr) else {
-            handle_alloc_error(layout)
-        };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
         Self { ptr, len, capacity }
     }
 
@@ -80,8 +75,7 @@ impl Buf {
     }
 
     fn layout(capacity: usize) -> Layout {
-        Layout::from_size_align(capacity, BLOCK_ALIGN)
-            .expect("invariant: capacity is far below isize::MAX")
+        Layout::from_size_align(capacity, BLOCK_ALIGN).expect("invariant: capacity is far below isize::MAX")
     }
 }
 

@@ -60,30 +60,15 @@ mod tests {
 
     #[test]
     fn the_same_bytes_in_another_place_have_another_checksum() {
-        let here = Place {
-            owner: 1,
-            kind: FileKind::Table,
-            incarnation: 7,
-            file: 3,
-            offset: 4096,
-        };
+        let here = Place { owner: 1, kind: FileKind::Table, incarnation: 7, file: 3, offset: 4096 };
         let crc = here.crc(b"some bytes");
         assert_eq!(crc, here.crc_parts(&[b"some ", b"bytes"]));
         for other in [
             Place { owner: 2, ..here },
-            Place {
-                kind: FileKind::Manifest,
-                ..here
-            },
-            Place {
-                incarnation: 8,
-                ..here
-            },
+            Place { kind: FileKind::Manifest, ..here },
+            Place { incarnation: 8, ..here },
             Place { file: 4, ..here },
-            Place {
-                offset: 8192,
-                ..here
-            },
+            Place { offset: 8192, ..here },
         ] {
             assert_ne!(crc, other.crc(b"some bytes"), "{other:?}");
         }

@@ -205,10 +205,7 @@ impl fmt::Display for DiskError {
         match self.fault {
             DiskFault::NotFound => write!(f, ": no such file or directory"),
             DiskFault::Exists => write!(f, ": it exists already"),
-            DiskFault::Full => write!(
-                f,
-                ": no space left on the device; free some and start again"
-            ),
+            DiskFault::Full => write!(f, ": no space left on the device; free some and start again"),
             DiskFault::Os(errno) => write!(f, ": {}", std::io::Error::from_raw_os_error(errno)),
         }
     }
@@ -246,28 +243,15 @@ pub const CALL_OWNER: u32 = u32::MAX;
 /// # Panics
 /// If another request was outstanding: that is a bug.
 pub fn call(disk: &mut dyn Disk, op: DiskOp) -> Result<DiskReply, DiskError> {
-    disk.submit(
-        Token {
-            owner: CALL_OWNER,
-            tag: 0,
-        },
-        op,
-    );
+    disk.submit(Token { owner: CALL_OWNER, tag: 0 }, op);
     let mut done = Vec::with_capacity(1);
     while done.is_empty() {
         disk.wait();
         disk.reap(&mut done);
     }
-    assert_eq!(
-        done.len(),
-        1,
-        "a blocking disk call ran beside other requests"
-    );
+    assert_eq!(done.len(), 1, "a blocking disk call ran beside other requests");
     let done = done.pop().expect("invariant: just counted");
-    assert_eq!(
-        done.token.owner, CALL_OWNER,
-        "a blocking disk call met another's completion"
-    );
+    assert_eq!(done.token.owner, CALL_OWNER, "a blocking disk call met another's completion");
     done.result
 }
 
@@ -291,8 +275,7 @@ pub trait Wire {
     ///
     /// # Errors
     /// The batch itself, when there was no room.
-    fn send(&mut self, to: Peer, category: Category, batch: LetterBatch)
-    -> Result<(), LetterBatch>;
+    fn send(&mut self, to: Peer, category: Category, batch: LetterBatch) -> Result<(), LetterBatch>;
     /// The next batch of a category, from any peer, fairly; never blocks.
     fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)>;
     /// Wakes those peers that sleep and were sent something since the last call.

@@ -126,74 +126,42 @@ impl Value {
 
     /// The bool, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Value::Bool(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::Bool(value) = self { Some(*value) } else { None }
     }
 
     /// The signed integer, if it is one.
     pub fn as_i64(&self) -> Option<i64> {
-        if let Value::I64(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::I64(value) = self { Some(*value) } else { None }
     }
 
     /// The unsigned integer, if it is one.
     pub fn as_u64(&self) -> Option<u64> {
-        if let Value::U64(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::U64(value) = self { Some(*value) } else { None }
     }
 
     /// The float, if it is one.
     pub fn as_f64(&self) -> Option<f64> {
-        if let Value::F64(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::F64(value) = self { Some(*value) } else { None }
     }
 
     /// The text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::Str(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Str(value) = self { Some(value) } else { None }
     }
 
     /// The bytes, if it is bytes.
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        if let Value::Bytes(value) = self {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Bytes(value) = self { Some(value) } else { None }
     }
 
     /// The elements of a list or a set.
     pub fn elements(&self) -> Option<&[Value]> {
-        if let Value::List(values) | Value::Set(values) = self {
-            Some(values)
-        } else {
-            None
-        }
+        if let Value::List(values) | Value::Set(values) = self { Some(values) } else { None }
     }
 
     /// The entries of a map.
     pub fn entries(&self) -> Option<&[(Value, Value)]> {
-        if let Value::Map(entries) = self {
-            Some(entries)
-        } else {
-            None
-        }
+        if let Value::Map(entries) = self { Some(entries) } else { None }
     }
 
     /// Appends the value form.
@@ -236,10 +204,7 @@ impl Value {
 
     /// The level of the elements of a container at `depth`.
     fn below(depth: usize) -> usize {
-        assert!(
-            depth < VALUE_DEPTH_MAX,
-            "a value nested deeper than {VALUE_DEPTH_MAX} levels cannot be stored"
-        );
+        assert!(depth < VALUE_DEPTH_MAX, "a value nested deeper than {VALUE_DEPTH_MAX} levels cannot be stored");
         depth + 1
     }
 
@@ -293,9 +258,7 @@ impl Value {
             Value::Set(values) => {
                 let below = Self::below(depth);
                 put_key_set_start(out);
-                ascending(values, Value::cmp)
-                    .iter()
-                    .for_each(|v| v.encode_key_at(out, below));
+                ascending(values, Value::cmp).iter().for_each(|v| v.encode_key_at(out, below));
                 put_key_end(out);
             }
             Value::Map(entries) => {
@@ -395,17 +358,7 @@ macro_rules! from {
         }
     )*};
 }
-from!(
-    Bool(bool),
-    I64(i32),
-    I64(i64),
-    U64(u32),
-    U64(u64),
-    F64(f64),
-    Str(String),
-    Str(&str),
-    Bytes(Vec<u8>)
-);
+from!(Bool(bool), I64(i32), I64(i64), U64(u32), U64(u64), F64(f64), Str(String), Str(&str), Bytes(Vec<u8>));
 from!(Bytes(&[u8]), List(Vec<Value>));
 
 fn by_first<K: Ord, V>(a: &(K, V), b: &(K, V)) -> Ordering {

@@ -43,11 +43,7 @@ impl<'a> KeyReader<'a> {
     /// # Errors
     /// If it was not.
     pub fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes { offset: self.at })
-        }
+        if self.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes { offset: self.at }) }
     }
 
     /// The kind of the next value.
@@ -55,14 +51,8 @@ impl<'a> KeyReader<'a> {
     /// # Errors
     /// At the end, and if no value starts so.
     pub fn peek_kind(&self) -> Result<Kind, DecodeError> {
-        let tag = *self
-            .bytes
-            .get(self.at)
-            .ok_or(DecodeError::Truncated { offset: self.at })?;
-        Kind::of_tag(tag).ok_or(DecodeError::UnknownTag {
-            offset: self.at,
-            tag,
-        })
+        let tag = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { offset: self.at })?;
+        Kind::of_tag(tag).ok_or(DecodeError::UnknownTag { offset: self.at, tag })
     }
 
     /// Reads any value.
@@ -82,9 +72,7 @@ impl<'a> KeyReader<'a> {
         self.expect(Kind::Str)?;
         let not_utf8 = DecodeError::NotUtf8 { offset: offset + 1 };
         Ok(match self.unescaped()? {
-            Cow::Borrowed(bytes) => {
-                Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| not_utf8)?)
-            }
+            Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| not_utf8)?),
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| not_utf8)?),
         })
     }
@@ -132,9 +120,7 @@ impl<'a> KeyReader<'a> {
                         self.at += 1;
                         self.escaped_end()?;
                     }
-                    Kind::List | Kind::Set | Kind::Map | Kind::Record
-                        if depth == VALUE_DEPTH_MAX =>
-                    {
+                    Kind::List | Kind::Set | Kind::Map | Kind::Record if depth == VALUE_DEPTH_MAX => {
                         return Err(DecodeError::TooDeep { offset: self.at });
                     }
                     Kind::List | Kind::Set | Kind::Map | Kind::Record => {
@@ -157,7 +143,7 @@ impl<'a> KeyReader<'a> {
     /// # Errors
     /// If the next bytes are not the canonical key form of a value.
     pub fn to_value_form(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        self.to_value_form_at(out, 0)
+        self.append_value_form(out, 0)
     }
 
     fn value_at(&mut self, depth: usize) -> Result<Value, DecodeError> {
@@ -227,7 +213,7 @@ impl<'a> KeyReader<'a> {
         Ok(count)
     }
 
-    fn to_value_form_at(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), DecodeError> {
+    fn append_value_form(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), DecodeError> {
         let kind = self.peek_kind()?;
         match kind {
             Kind::Str => put_str(out, &self.str()?),
@@ -240,13 +226,13 @@ impl<'a> KeyReader<'a> {
                     if kind == Kind::Record {
                         put_field_id(out, key.field_id()?);
                     } else {
-                        key.to_value_form_at(out, below)?;
+                        key.append_value_form(out, below)?;
                     }
                     if kind != Kind::List {
                         order.next(key.bytes, from, key.at)?;
                     }
                     if matches!(kind, Kind::Map | Kind::Record) {
-                        key.to_value_form_at(out, below)?;
+                        key.append_value_form(out, below)?;
                     }
                     Ok(())
                 })?;
@@ -271,20 +257,13 @@ impl<'a> KeyReader<'a> {
 
     fn field_id(&mut self) -> Result<u32, DecodeError> {
         let offset = self.at;
-        u32::try_from(self.u64()?).map_err(|_| DecodeError::OutOfRange {
-            offset,
-            expected: "a field id",
-        })
+        u32::try_from(self.u64()?).map_err(|_| DecodeError::OutOfRange { offset, expected: "a field id" })
     }
 
     fn expect(&mut self, kind: Kind) -> Result<(), DecodeError> {
         let found = self.peek_kind()?;
         if found != kind {
-            return Err(DecodeError::WrongKind {
-                offset: self.at,
-                expected: kind.name(),
-                found,
-            });
+            return Err(DecodeError::WrongKind { offset: self.at, expected: kind.name(), found });
         }
         self.at += 1;
         Ok(())
@@ -292,10 +271,7 @@ impl<'a> KeyReader<'a> {
 
     /// Reads a scalar that is the same in both forms.
     #[inline]
-    fn fixed<T>(
-        &mut self,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+    fn fixed<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let mut reader = Reader::starting_at(self.bytes, self.at);
         let value = read(&mut reader)?;
         self.at = reader.position();
@@ -307,9 +283,7 @@ impl<'a> KeyReader<'a> {
     fn escaped_end(&mut self) -> Result<usize, DecodeError> {
         let mut zero_count = 0;
         loop {
-            let truncated = DecodeError::Truncated {
-                offset: self.bytes.len(),
-            };
+            let truncated = DecodeError::Truncated { offset: self.bytes.len() };
             self.at += self.rest().iter().position(|b| *b == 0).ok_or(truncated)?;
             let found = *self.bytes.get(self.at + 1).ok_or(truncated)?;
             match found {
@@ -322,10 +296,7 @@ impl<'a> KeyReader<'a> {
                     zero_count += 1;
                 }
                 _ => {
-                    return Err(DecodeError::BadEscape {
-                        offset: self.at,
-                        found,
-                    });
+                    return Err(DecodeError::BadEscape { offset: self.at, found });
                 }
             }
         }
@@ -358,19 +329,13 @@ pub(super) struct Ascending {
 impl Ascending {
     /// Whether the next part, `bytes[from..to]`, is above the last one.
     pub(super) fn admits(&mut self, bytes: &[u8], from: usize, to: usize) -> bool {
-        let is_above = self
-            .last
-            .is_none_or(|(last_from, last_to)| bytes[last_from..last_to] < bytes[from..to]);
+        let is_above = self.last.is_none_or(|(last_from, last_to)| bytes[last_from..last_to] < bytes[from..to]);
         self.last = Some((from, to));
         is_above
     }
 
     fn next(&mut self, bytes: &[u8], from: usize, to: usize) -> Result<(), DecodeError> {
-        if self.admits(bytes, from, to) {
-            Ok(())
-        } else {
-            Err(DecodeError::NotAscending { offset: from })
-        }
+        if self.admits(bytes, from, to) { Ok(()) } else { Err(DecodeError::NotAscending { offset: from }) }
     }
 }
 

@@ -38,18 +38,10 @@ fn compare(a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeErr
     }
 }
 
-fn compare_parts(
-    kind: Kind,
-    a: &mut Reader<'_>,
-    b: &mut Reader<'_>,
-) -> Result<Ordering, DecodeError> {
+fn compare_parts(kind: Kind, a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeError> {
     let (a_count, b_count) = (count(kind, a)?, count(kind, b)?);
     for _ in 0..a_count.min(b_count) {
-        let mut order = if kind == Kind::Record {
-            a.field_id()?.cmp(&b.field_id()?)
-        } else {
-            compare(a, b)?
-        };
+        let mut order = if kind == Kind::Record { a.field_id()?.cmp(&b.field_id()?) } else { compare(a, b)? };
         if order.is_eq() && matches!(kind, Kind::Map | Kind::Record) {
             order = compare(a, b)?;
         }

@@ -21,20 +21,12 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            depth: 0,
-        }
+        Self { bytes, at: 0, depth: 0 }
     }
 
     /// Reads from a place within `bytes`, so that offsets in errors count from their start.
     pub(super) fn starting_at(bytes: &'a [u8], at: usize) -> Self {
-        Self {
-            bytes,
-            at,
-            depth: 0,
-        }
+        Self { bytes, at, depth: 0 }
     }
 
     /// Bytes read so far.
@@ -79,13 +71,8 @@ impl<'a> Reader<'a> {
     /// At the end, and if no value starts so.
     #[inline]
     pub fn peek_kind(&self) -> Result<Kind, DecodeError> {
-        let tag = self
-            .peek_tag()
-            .ok_or(DecodeError::Truncated { offset: self.at })?;
-        Kind::of_tag(tag).ok_or(DecodeError::UnknownTag {
-            offset: self.at,
-            tag,
-        })
+        let tag = self.peek_tag().ok_or(DecodeError::Truncated { offset: self.at })?;
+        Kind::of_tag(tag).ok_or(DecodeError::UnknownTag { offset: self.at, tag })
     }
 
     /// Checks that everything was read.
@@ -93,11 +80,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If it was not.
     pub fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes { offset: self.at })
-        }
+        if self.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes { offset: self.at }) }
     }
 
     /// Takes a null if the next value is one.
@@ -138,11 +121,7 @@ impl<'a> Reader<'a> {
             Some(tag @ tag::I64_MIN..=tag::I64_NEGATIVE) => {
                 let len = usize::from(tag::I64_NEGATIVE - tag);
                 let low = self.big_endian(len)?;
-                let value = if len == 8 {
-                    low
-                } else {
-                    low | u64::MAX << (8 * len)
-                };
+                let value = if len == 8 { low } else { low | u64::MAX << (8 * len) };
                 if value >> 63 == 1 && bytes_needed(!value) == len {
                     Ok(value as i64)
                 } else {
@@ -160,9 +139,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         match self.peek_tag() {
-            Some(tag @ tag::U64..=tag::U64_MAX) => {
-                self.shortest(self.at, usize::from(tag - tag::U64))
-            }
+            Some(tag @ tag::U64..=tag::U64_MAX) => self.shortest(self.at, usize::from(tag - tag::U64)),
             _ => Err(self.unexpected("u64")),
         }
     }
@@ -188,9 +165,7 @@ impl<'a> Reader<'a> {
         self.expect(tag::STR, "string")?;
         let bytes = self.sized()?;
         let start = self.at - bytes.len();
-        std::str::from_utf8(bytes).map_err(|e| DecodeError::NotUtf8 {
-            offset: start + e.valid_up_to(),
-        })
+        std::str::from_utf8(bytes).map_err(|e| DecodeError::NotUtf8 { offset: start + e.valid_up_to() })
     }
 
     /// Reads bytes.
@@ -259,10 +234,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn field_id(&mut self) -> Result<u32, DecodeError> {
         let offset = self.at;
-        u32::try_from(self.varint()?).map_err(|_| DecodeError::OutOfRange {
-            offset,
-            expected: "a field id",
-        })
+        u32::try_from(self.varint()?).map_err(|_| DecodeError::OutOfRange { offset, expected: "a field id" })
     }
 
     /// Goes one level deeper. Whoever decodes a type that can contain itself calls it before the elements, and
@@ -392,8 +364,7 @@ impl<'a> Reader<'a> {
             }
             Kind::Map => {
                 let count = self.map()?;
-                let mut entries: Vec<(Value, Value)> =
-                    Vec::with_capacity(first_capacity::<(Value, Value)>(count));
+                let mut entries: Vec<(Value, Value)> = Vec::with_capacity(first_capacity::<(Value, Value)>(count));
                 for _ in 0..count {
                     let offset = self.at;
                     let key = self.value()?;
@@ -404,8 +375,7 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let count = self.record()?;
-                let mut fields: Vec<(u32, Value)> =
-                    Vec::with_capacity(first_capacity::<(u32, Value)>(count));
+                let mut fields: Vec<(u32, Value)> = Vec::with_capacity(first_capacity::<(u32, Value)>(count));
                 for _ in 0..count {
                     let offset = self.at;
                     let id = self.field_id()?;
@@ -442,11 +412,7 @@ impl<'a> Reader<'a> {
     #[cold]
     pub(super) fn unexpected(&self, expected: &'static str) -> DecodeError {
         match self.peek_kind() {
-            Ok(found) => DecodeError::WrongKind {
-                offset: self.at,
-                expected,
-                found,
-            },
+            Ok(found) => DecodeError::WrongKind { offset: self.at, expected, found },
             Err(error) => error,
         }
     }
@@ -463,18 +429,14 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
-        let taken = self.rest().get(..len).ok_or(DecodeError::Truncated {
-            offset: self.bytes.len(),
-        })?;
+        let taken = self.rest().get(..len).ok_or(DecodeError::Truncated { offset: self.bytes.len() })?;
         self.at += len;
         Ok(taken)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
-        let taken = self.rest().first_chunk().ok_or(DecodeError::Truncated {
-            offset: self.bytes.len(),
-        })?;
+        let taken = self.rest().first_chunk().ok_or(DecodeError::Truncated { offset: self.bytes.len() })?;
         self.at += N;
         Ok(taken)
     }
@@ -487,12 +449,8 @@ impl<'a> Reader<'a> {
             // One load for every length; shifting twice keeps a shift by 64 away.
             u64::from_be_bytes(*eight) >> (8 * (8 - len) / 2) >> (8 * (8 - len) / 2)
         } else {
-            let bytes = body.get(..len).ok_or(DecodeError::Truncated {
-                offset: self.bytes.len(),
-            })?;
-            bytes
-                .iter()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte))
+            let bytes = body.get(..len).ok_or(DecodeError::Truncated { offset: self.bytes.len() })?;
+            bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
         };
         self.at += 1 + len;
         Ok(value)
@@ -502,11 +460,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn shortest(&mut self, offset: usize, len: usize) -> Result<u64, DecodeError> {
         let value = self.big_endian(len)?;
-        if bytes_needed(value) == len {
-            Ok(value)
-        } else {
-            Err(DecodeError::NotShortest { offset })
-        }
+        if bytes_needed(value) == len { Ok(value) } else { Err(DecodeError::NotShortest { offset }) }
     }
 
     #[inline]
@@ -523,9 +477,7 @@ impl<'a> Reader<'a> {
     fn long_varint(&mut self, offset: usize) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let byte = self
-                .peek_tag()
-                .ok_or(DecodeError::Truncated { offset: self.at })?;
+            let byte = self.peek_tag().ok_or(DecodeError::Truncated { offset: self.at })?;
             self.at += 1;
             let bits = u64::from(byte & 0x7F);
             if bits << shift >> shift != bits {
@@ -534,11 +486,7 @@ impl<'a> Reader<'a> {
             value |= bits << shift;
             if byte < 0x80 {
                 // A last byte of zero adds nothing: the number has a shorter form.
-                return if byte == 0 {
-                    Err(DecodeError::NotShortest { offset })
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 { Err(DecodeError::NotShortest { offset }) } else { Ok(value) };
             }
         }
         Err(DecodeError::NotShortest { offset })

@@ -25,12 +25,8 @@ impl Display for Value {
             }),
             Value::List(values) => separated(f, "[", values, |f, v| v.fmt(f), "]"),
             Value::Set(values) => separated(f, "#{", values, |f, v| v.fmt(f), "}"),
-            Value::Map(entries) => {
-                separated(f, "{", entries, |f, (k, v)| write!(f, "{k}: {v}"), "}")
-            }
-            Value::Record(fields) => {
-                separated(f, "<", fields, |f, (id, v)| write!(f, "{id}: {v}"), ">")
-            }
+            Value::Map(entries) => separated(f, "{", entries, |f, (k, v)| write!(f, "{k}: {v}"), "}"),
+            Value::Record(fields) => separated(f, "<", fields, |f, (id, v)| write!(f, "{id}: {v}"), ">"),
         }
     }
 }
@@ -59,20 +55,8 @@ mod tests {
     #[test]
     fn every_kind_shows_itself_differently() {
         let value = Value::record([
-            (
-                1,
-                Value::List(vec![
-                    Value::I64(-5),
-                    Value::U64(5),
-                    Value::F64(5.0),
-                    Value::Null,
-                    Value::Bool(true),
-                ]),
-            ),
-            (
-                2,
-                Value::set([Value::from("b\n"), Value::from(&b"\x0a\xff"[..])]),
-            ),
+            (1, Value::List(vec![Value::I64(-5), Value::U64(5), Value::F64(5.0), Value::Null, Value::Bool(true)])),
+            (2, Value::set([Value::from("b\n"), Value::from(&b"\x0a\xff"[..])])),
             (3, Value::map([(Value::from("k"), Value::Uuid([0xab; 16]))])),
         ]);
         assert_eq!(

@@ -117,20 +117,12 @@ pub(super) fn f64_to_ordered(value: f64) -> u64 {
         value
     };
     let bits = value.to_bits();
-    if bits >> 63 == 1 {
-        !bits
-    } else {
-        bits | 1 << 63
-    }
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 /// The float stored as `ordered`, or `None` if no float is stored so.
 pub(super) fn f64_from_ordered(ordered: u64) -> Option<f64> {
-    let bits = if ordered >> 63 == 1 {
-        ordered & !(1 << 63)
-    } else {
-        !ordered
-    };
+    let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
     let value = f64::from_bits(bits);
     (f64_to_ordered(value) == ordered).then_some(value)
 }
@@ -152,18 +144,8 @@ mod tests {
 
     #[test]
     fn floats_are_stored_in_their_order_with_one_zero_and_one_nan() {
-        let ascending = [
-            f64::NEG_INFINITY,
-            -2.0,
-            -1.0,
-            -f64::MIN_POSITIVE,
-            0.0,
-            5e-324,
-            1.0,
-            2.0,
-            f64::INFINITY,
-            f64::NAN,
-        ];
+        let ascending =
+            [f64::NEG_INFINITY, -2.0, -1.0, -f64::MIN_POSITIVE, 0.0, 5e-324, 1.0, 2.0, f64::INFINITY, f64::NAN];
         let stored: Vec<u64> = ascending.iter().map(|v| f64_to_ordered(*v)).collect();
         assert!(stored.is_sorted_by(|a, b| a < b));
         assert_eq!(f64_to_ordered(-0.0), f64_to_ordered(0.0));

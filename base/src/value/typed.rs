@@ -38,10 +38,7 @@ pub trait Encode {
         let mut value = Vec::new();
         self.encode(&mut value);
         if let Err(error) = value_to_key(&value, out) {
-            panic!(
-                "{} does not encode itself as a canonical value: {error}",
-                std::any::type_name::<Self>()
-            );
+            panic!("{} does not encode itself as a canonical value: {error}", std::any::type_name::<Self>());
         }
     }
 }
@@ -162,11 +159,7 @@ impl Encode for () {
 
 impl Decode for () {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.null() {
-            Ok(())
-        } else {
-            Err(reader.unexpected("null"))
-        }
+        if reader.null() { Ok(()) } else { Err(reader.unexpected("null")) }
     }
 }
 
@@ -199,12 +192,7 @@ impl<T: Encode> Encode for Option<T> {
 
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
-        const {
-            assert!(
-                !T::MAY_BE_NULL,
-                "an Option of a type that may itself be null would lose data"
-            )
-        };
+        const { assert!(!T::MAY_BE_NULL, "an Option of a type that may itself be null would lose data") };
         match self {
             Some(data) => data.encode(out),
             None => put_null(out),
@@ -213,12 +201,7 @@ impl<T: Encode> Encode for Option<T> {
 
     #[inline]
     fn encode_key(&self, out: &mut Vec<u8>) {
-        const {
-            assert!(
-                !T::MAY_BE_NULL,
-                "an Option of a type that may itself be null would lose data"
-            )
-        };
+        const { assert!(!T::MAY_BE_NULL, "an Option of a type that may itself be null would lose data") };
         match self {
             Some(data) => data.encode_key(out),
             None => put_null(out),
@@ -229,11 +212,7 @@ impl<T: Encode> Encode for Option<T> {
 impl<T: Decode> Decode for Option<T> {
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.null() {
-            Ok(None)
-        } else {
-            T::decode(reader).map(Some)
-        }
+        if reader.null() { Ok(None) } else { T::decode(reader).map(Some) }
     }
 }
 

@@ -41,12 +41,7 @@ impl<T: Decode + Ord> Decode for BTreeSet<T> {
 
 impl<K: Encode, V: Encode> Encode for BTreeMap<K, V> {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_parts(
-            out,
-            self.len(),
-            self.iter().map(|(key, value)| (key, Some(value))),
-            put_map_header,
-        );
+        put_parts(out, self.len(), self.iter().map(|(key, value)| (key, Some(value))), put_map_header);
     }
 
     fn encode_key(&self, out: &mut Vec<u8>) {
@@ -72,17 +67,12 @@ impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
 }
 
 /// Reads an element or a key and checks that it is above the last one.
-fn ascending_part<'a, T: Decode>(
-    reader: &mut Reader<'a>,
-    last: &mut Option<&'a [u8]>,
-) -> Result<T, DecodeError> {
+fn ascending_part<'a, T: Decode>(reader: &mut Reader<'a>, last: &mut Option<&'a [u8]>) -> Result<T, DecodeError> {
     let offset = reader.position();
     let data = T::decode(reader)?;
     let bytes = reader.since(offset);
     match last.replace(bytes) {
-        Some(last) if compare_encoded(last, bytes)? != Ordering::Less => {
-            Err(DecodeError::NotAscending { offset })
-        }
+        Some(last) if compare_encoded(last, bytes)? != Ordering::Less => Err(DecodeError::NotAscending { offset }),
         _ => Ok(data),
     }
 }
@@ -125,14 +115,10 @@ fn put_parts_sorted<'a, K: Encode + 'a, V: Encode + 'a>(
 ) {
     let mut bytes = Vec::new();
     let mut places = write_unsorted(&mut bytes, parts, K::encode, V::encode);
-    sort_last_wins(&mut places, |a, b| {
-        order(&bytes[a.0..a.1], &bytes[b.0..b.1])
-    });
+    sort_last_wins(&mut places, |a, b| order(&bytes[a.0..a.1], &bytes[b.0..b.1]));
     out.truncate(start);
     put_header(out, places.len());
-    places
-        .iter()
-        .for_each(|(from, _, to)| out.extend_from_slice(&bytes[*from..*to]));
+    places.iter().for_each(|(from, _, to)| out.extend_from_slice(&bytes[*from..*to]));
 }
 
 fn put_key_parts<'a, K: Encode + 'a, V: Encode + 'a>(
@@ -149,9 +135,7 @@ fn put_key_parts<'a, K: Encode + 'a, V: Encode + 'a>(
             let mut places = write_unsorted(&mut bytes, parts, K::encode_key, V::encode_key);
             sort_last_wins(&mut places, |a, b| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]));
             out.truncate(start);
-            places
-                .iter()
-                .for_each(|(from, _, to)| out.extend_from_slice(&bytes[*from..*to]));
+            places.iter().for_each(|(from, _, to)| out.extend_from_slice(&bytes[*from..*to]));
             return;
         }
         if let Some(value) = value {

@@ -5,8 +5,10 @@
 //! write it back. All reads come before all writes; nothing is written if anything fails.
 
 mod leaf;
+mod typed;
 
 pub use leaf::Leaf;
+pub use typed::{AggOn, Counted, Summed, count, key, sum};
 
 use crate::arg::{Arg, Args};
 use crate::error::{AggError, EvalError};

@@ -4,7 +4,7 @@
 //! a block is missing, no closure has run and no visitor has seen a row.
 
 use crate::error::EvalError;
-use crate::limit::GATHER_SIZE_MAX;
+use crate::limit::{GATHER_SIZE_MAX, RETAINED_SIZE_MAX};
 use crate::store::Store;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::ObjectId;
@@ -25,6 +25,8 @@ pub(crate) struct Stretch<'a> {
     pub(crate) count_max: usize,
     /// Stop after the entry that reaches this many bytes.
     pub(crate) size_enough: usize,
+    /// Fail at more bytes than this, with what is held already.
+    pub(crate) size_max: usize,
 }
 
 /// How a read of a stretch ended.
@@ -40,7 +42,7 @@ pub(crate) enum Read {
 
 impl<'a> Stretch<'a> {
     pub(crate) fn all(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Stretch<'a> {
-        Stretch { from, to, count_max: usize::MAX, size_enough: usize::MAX }
+        Stretch { from, to, count_max: usize::MAX, size_enough: usize::MAX, size_max: GATHER_SIZE_MAX }
     }
 
     /// Bounds that cross hold nothing, and a store need not know what to do with them.
@@ -58,6 +60,13 @@ impl Rows {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
+    }
+
+    /// Forgets everything and keeps no more memory than a scratch may.
+    pub(crate) fn release(&mut self) {
+        self.clear();
+        self.bytes.shrink_to(RETAINED_SIZE_MAX);
+        self.places.shrink_to(RETAINED_SIZE_MAX / size_of::<(usize, usize, usize)>());
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -95,7 +104,7 @@ impl Rows {
         let (count, size) = (self.count(), self.size());
         let (mut limited, mut too_much) = (false, false);
         let scanned = store.scan(object, stretch.from, stretch.to, &mut |key, value| {
-            if self.size() + key.len() + value.len() > GATHER_SIZE_MAX {
+            if self.size() + key.len() + value.len() > stretch.size_max {
                 too_much = true;
                 return ControlFlow::Break(());
             }
@@ -149,9 +158,9 @@ impl Rows {
             v.extend_from_slice(value);
             size += k.len() + v.len();
             ring.push_back((k, v));
-            if size > GATHER_SIZE_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if size > stretch.size_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        if size > GATHER_SIZE_MAX {
+        if size > stretch.size_max {
             return Err(EvalError::TooMuch { object });
         }
         ring.iter().for_each(|(key, value)| self.push(key, value));

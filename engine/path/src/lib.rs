@@ -9,7 +9,7 @@
 //! ([`select_store`], [`transform_store`]). Over a store every read comes first, then the navigation, then
 //! the writes: a caller may repeat an evaluation that answered [`Stop::Need`] and no closure has run yet.
 
-mod agg;
+pub mod agg;
 mod arg;
 mod codec;
 mod error;
@@ -31,7 +31,7 @@ mod store;
 mod typed;
 mod walk;
 
-pub use agg::{AggShape, Leaf, aggregate};
+pub use agg::{AggOn, AggShape, Leaf, aggregate};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use error::{AggError, EvalError, PathError};

@@ -17,6 +17,10 @@ pub(crate) const ARGUMENT_DEPTH_MAX: usize = VALUE_DEPTH_MAX - (PATH_DEPTH_MAX *
 pub(crate) const STEP_COUNT_MAX: u64 = 1 << 24;
 /// Most bytes of stored keys and values one evaluation may hold at a time; more needs a paged select.
 pub(crate) const GATHER_SIZE_MAX: usize = 256 << 20;
+/// Most bytes of stored keys and values followed as one value tree, which takes several times as much.
+pub(crate) const IMAGE_SIZE_MAX: usize = 32 << 20;
+/// Bytes of buffer a scratch keeps from one evaluation to the next.
+pub(crate) const RETAINED_SIZE_MAX: usize = 1 << 20;
 /// Longest stored value, in bytes: it must travel in one replog entry.
 pub(crate) const STORED_SIZE_MAX: usize = RECORD_SIZE_MAX;
 /// Most bytes of results in one page, which travels in one frame.
@@ -25,4 +29,5 @@ pub(crate) const PAGE_SIZE_MAX: usize = FRAME_SIZE_MAX - (1 << 20);
 const _: () = assert!(STORED_SIZE_MAX + KEY_SIZE_MAX < PAGE_SIZE_MAX);
 // A path is written as one value, three lists deeper with each sub-path, and leaves its arguments half the depth.
 const _: () = assert!(PATH_DEPTH_MAX * 3 + 4 <= VALUE_DEPTH_MAX / 2);
+const _: () = assert!(IMAGE_SIZE_MAX <= GATHER_SIZE_MAX && STORED_SIZE_MAX <= IMAGE_SIZE_MAX);
 const _: () = assert!(PATH_SIZE_MAX < FRAME_SIZE_MAX);

@@ -5,7 +5,7 @@ use crate::arg::Args;
 use crate::error::EvalError;
 use crate::gather::{Read, Stretch};
 use crate::limit::PAGE_SIZE_MAX;
-use crate::partition::{Way, select_entries, select_store};
+use crate::partition::{Entries, Way, select_store};
 use crate::path::Path;
 use crate::reach::borrowed;
 use crate::row::Of;
@@ -58,47 +58,79 @@ pub fn select_page<S: Store + ?Sized>(
 ) -> Result<Page, EvalError> {
     let of = Of(object);
     path.check_select().map_err(|source| of.path(source))?;
-    let mut page = Page::default();
-    let mut too_long = false;
-    let mut visit = |value: &[u8]| {
-        too_long = page.rows.len() + value.len() > PAGE_SIZE_MAX;
-        if too_long {
-            return ControlFlow::Break(());
-        }
-        page.rows.extend_from_slice(value);
-        page.row_count += 1;
-        ControlFlow::Continue(())
-    };
     let way = match schema {
         Schema::Map(..) => Way::of(&path.navs, args).map_err(|source| of.path(source))?,
         _ => Way::Image,
     };
-    let mut next = None;
-    if let Way::Entries { from, to, count_max: None, part, rest } = way {
-        let from = match after {
-            Some(after) if is_below(&from, after) => Bound::Excluded(after.to_vec()),
-            _ => from,
-        };
-        let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
-        stretch.count_max = limit.entry_count.max(1);
-        stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX / 2);
-        scratch.rows.clear();
-        let read = scratch.rows.read(store, object, stretch)?;
-        if read == Read::Need && scratch.rows.size() < stretch.size_enough / 2 {
-            return Err(EvalError::Need);
-        }
-        if read != Read::Whole {
-            next = scratch.rows.iter().last().map(|(key, _)| key.to_vec());
-        }
-        select_entries(of, part, rest, &scratch.rows, args, &mut scratch.out, &mut visit)?;
-    } else {
-        select_store(schema, object, path, store, args, scratch, &mut visit)?;
+    let Way::Entries { from, to, count_max: None, part, rest } = way else {
+        return select_whole(schema, object, path, store, args, scratch);
+    };
+    let from = match after {
+        Some(after) if is_below(&from, after) => Bound::Excluded(after.to_vec()),
+        _ => from,
+    };
+    let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
+    stretch.count_max = limit.entry_count.max(1);
+    stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX);
+    scratch.rows.clear();
+    let read = scratch.rows.read(store, object, stretch)?;
+    let few = scratch.rows.count() == 0 || scratch.rows.size() < stretch.size_enough / 2;
+    if read == Read::Need && few {
+        return Err(EvalError::Need);
     }
-    if too_long {
-        return Err(EvalError::PageTooLong { object });
+    let mut page = Page::default();
+    let mut last: Option<&[u8]> = None;
+    let mut whole = read == Read::Whole;
+    let entries = Entries { of, part, rest, args };
+    for (key, value) in scratch.rows.iter() {
+        let (count, size) = (page.row_count, page.rows.len());
+        let visited = entries.select(key, value, &mut scratch.arg, &mut scratch.out, &mut |row| page.push(row))?;
+        if visited.is_break() {
+            // This entry's rows do not fit: they begin the next page, unless a page has no room for them at all.
+            if last.is_none() {
+                return Err(EvalError::PageTooLong { object });
+            }
+            page.rows.truncate(size);
+            page.row_count = count;
+            whole = false;
+            break;
+        }
+        last = Some(key);
     }
-    page.next = next;
+    page.next = if whole { None } else { last.map(<[u8]>::to_vec) };
+    scratch.rows.release();
     Ok(page)
+}
+
+/// A select that cannot be cut.
+fn select_whole<S: Store + ?Sized>(
+    schema: &Schema,
+    object: ObjectId,
+    path: &Path,
+    store: &mut S,
+    args: &dyn Args,
+    scratch: &mut Scratch,
+) -> Result<Page, EvalError> {
+    let mut page = Page::default();
+    let mut cut = false;
+    select_store(schema, object, path, store, args, scratch, &mut |row| {
+        let visited = page.push(row);
+        cut = visited.is_break();
+        visited
+    })?;
+    if cut { Err(EvalError::PageTooLong { object }) } else { Ok(page) }
+}
+
+impl Page {
+    /// Adds a row, or breaks if there is no room for it.
+    fn push(&mut self, row: &[u8]) -> ControlFlow<()> {
+        if self.rows.len() + row.len() > PAGE_SIZE_MAX {
+            return ControlFlow::Break(());
+        }
+        self.rows.extend_from_slice(row);
+        self.row_count += 1;
+        ControlFlow::Continue(())
+    }
 }
 
 /// Whether going on after this key starts later than the bound does.

@@ -97,43 +97,53 @@ pub fn select_store<S: Store + ?Sized>(
             stretch.count_max = count_max.unwrap_or(usize::MAX);
             scratch.rows.clear();
             scratch.rows.read_fully(store, object, stretch)?;
-            select_entries(of, part, rest, &scratch.rows, args, &mut scratch.out, visit)?;
+            let entries = Entries { of, part, rest, args };
+            for (key, value) in scratch.rows.iter() {
+                if entries.select(key, value, &mut scratch.arg, &mut scratch.out, visit)?.is_break() {
+                    break;
+                }
+            }
+            scratch.rows.release();
         }
         Way::Image => select_image(of, path, store, args, &mut scratch.out, visit)?,
     }
     Ok(())
 }
 
-/// Visits what the rest of a path leads to from each gathered entry.
-pub(crate) fn select_entries(
-    of: Of,
-    part: &Nav,
-    rest: &[Nav],
-    rows: &Rows,
-    args: &dyn Args,
-    out: &mut Vec<u8>,
-    visit: Visit<'_>,
-) -> Result<(), EvalError> {
-    let mut part_bytes = Vec::new();
-    for (key, value) in rows.iter() {
-        part_bytes.clear();
-        let at = if part.is(&each::MAP_VALS) {
+/// What of each gathered entry a path goes on with, and how.
+pub(crate) struct Entries<'a> {
+    pub(crate) of: Of,
+    pub(crate) part: &'a Nav,
+    pub(crate) rest: &'a [Nav],
+    pub(crate) args: &'a dyn Args,
+}
+
+impl Entries<'_> {
+    /// Visits what the rest of the path leads to from one entry. `part` and `out` are buffers.
+    pub(crate) fn select(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        part: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        visit: Visit<'_>,
+    ) -> Result<ControlFlow<()>, EvalError> {
+        part.clear();
+        let at = if self.part.is(&each::MAP_VALS) {
             value
         } else {
-            if part.is(&each::ALL) {
-                put_list_header(&mut part_bytes, 2);
+            let pair = self.part.is(&each::ALL);
+            if pair {
+                put_list_header(part, 2);
             }
-            key_to_value(key, &mut part_bytes).map_err(|source| of.stored(source))?;
-            if part.is(&each::ALL) {
-                part_bytes.extend_from_slice(value);
+            key_to_value(key, part).map_err(|source| self.of.stored(source))?;
+            if pair {
+                part.extend_from_slice(value);
             }
-            &part_bytes
+            part
         };
-        if select_row(of, rest, Some(at), args, out, visit)?.is_break() {
-            break;
-        }
+        select_row(self.of, self.rest, Some(at), self.args, out, visit)
     }
-    Ok(())
 }
 
 fn select_image<S: Store + ?Sized>(
@@ -176,7 +186,9 @@ pub fn transform_store<S: Store + ?Sized>(
         Some((nav, rest)) if nav.is(&each::MAP_VALS) => {
             scratch.rows.clear();
             scratch.rows.read_fully(store, object, Stretch::all(Bound::Unbounded, Bound::Unbounded))?;
-            transform_values(of, value_schema, rest, store, args, scratch)
+            let done = transform_values(of, value_schema, rest, store, args, scratch);
+            scratch.rows.release();
+            done
         }
         _ => transform_image(of, (key_schema, value_schema), path, store, args),
     }

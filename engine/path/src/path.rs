@@ -134,6 +134,11 @@ impl Path {
         sorted_set_range_to_end(count) => nav::range::SET_RANGE_TO_END;
     }
 
+    /// [`Path::key`] for several keys, each inside the value of the one before (PTH-01).
+    pub fn keys(self, keys: impl IntoIterator<Item = Arg>) -> Path {
+        keys.into_iter().fold(self, Path::key)
+    }
+
     /// Reads null as an empty list (PTH-26).
     pub fn null_to_list(self) -> Path {
         self.null_to_val(Value::List(vec![]))

@@ -7,6 +7,7 @@
 use crate::arg::Args;
 use crate::error::{EvalError, PathError};
 use crate::gather::{Rows, Stretch};
+use crate::limit::IMAGE_SIZE_MAX;
 use crate::nav::range::{Span, Take};
 use crate::nav::{Reach, term};
 use crate::path::Nav;
@@ -50,8 +51,13 @@ pub(crate) fn read_image<S: Store + ?Sized>(
     }
     let mut image = Image::new();
     let mut value = Vec::new();
+    let mut size = 0;
     for key in reads.keys {
         if store.get(object, &key, &mut value)? {
+            size += key.len() + value.len();
+            if size > IMAGE_SIZE_MAX {
+                return Err(EvalError::TooMuch { object });
+            }
             image.insert(key, value.clone());
         }
     }
@@ -59,6 +65,7 @@ pub(crate) fn read_image<S: Store + ?Sized>(
     for span in reads.spans {
         let (from, to) = (key_bound(&span.from), key_bound(&span.to));
         let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
+        stretch.size_max = IMAGE_SIZE_MAX - size;
         match span.take {
             Take::Last(count) => rows.read_last(store, object, stretch, count)?,
             Take::First(count) => {

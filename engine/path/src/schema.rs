@@ -83,11 +83,11 @@ pub struct SchemaError {
 
 impl SchemaError {
     fn new(schema: &Schema, value: &Value) -> SchemaError {
-        let (name, shown) = (type_name(value), brief(value));
         let found = match value {
-            Value::Null | Value::Bytes(_) | Value::Uuid(_) => shown,
-            Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Record(_) => shown,
-            _ => format!("{name} {shown}"),
+            Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Str(_) => {
+                format!("{} {}", type_name(value), brief(value))
+            }
+            _ => brief(value),
         };
         SchemaError { steps: Vec::new(), wanted: schema.to_string(), found }
     }

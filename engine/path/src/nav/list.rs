@@ -99,7 +99,7 @@ pub(crate) static BEFORE_INDEX: Rule = Rule {
     args: (1, 1),
     transform: |nav, at, cx, swap| {
         let (whole, mut elements) = take_list(nav, at)?;
-        let index = index_within(nav, cx, 0, elements.len() + 1)?;
+        let index = index_up_to(nav, cx, 0, elements.len())?;
         if let Some(element) = swap(cx, None)? {
             elements.insert(index, element);
         }
@@ -232,18 +232,28 @@ fn splice(nav: &Nav, at: Option<Value>, from: usize, to: usize, cx: &mut Cx<'_>,
     Ok(put_list(whole, elements))
 }
 
-/// An argument as an index below `end`.
-fn index_within(nav: &Nav, cx: &Cx<'_>, argument: usize, end: usize) -> Result<usize, PathError> {
+/// An argument as the index of an element.
+fn index_within(nav: &Nav, cx: &Cx<'_>, argument: usize, count: usize) -> Result<usize, PathError> {
+    let index = index_up_to(nav, cx, argument, count)?;
+    if index == count {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        return Err(PathError::OutOfRange { navigator: nav.rule.name, index, count });
+    }
+    Ok(index)
+}
+
+/// An argument as the index of an element or of the end.
+fn index_up_to(nav: &Nav, cx: &Cx<'_>, argument: usize, count: usize) -> Result<usize, PathError> {
     let index = cx.arg_int(nav, argument)?;
     match usize::try_from(index) {
-        Ok(index) if index < end => Ok(index),
-        _ => Err(PathError::OutOfRange { navigator: nav.rule.name, index, count: end }),
+        Ok(place) if place <= count => Ok(place),
+        _ => Err(PathError::OutOfRange { navigator: nav.rule.name, index, count }),
     }
 }
 
 fn part_bounds(nav: &Nav, cx: &Cx<'_>, count: usize) -> Result<(usize, usize), PathError> {
-    let from = index_within(nav, cx, 0, count + 1)?;
-    let to = index_within(nav, cx, 1, count + 1)?;
+    let from = index_up_to(nav, cx, 0, count)?;
+    let to = index_up_to(nav, cx, 1, count)?;
     if from > to {
         return Err(nav.argument(format!("the part starts at {from}, after its end {to}")));
     }

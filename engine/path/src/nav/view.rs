@@ -2,7 +2,6 @@
 
 use super::list::transform_subselect;
 use super::{PLAIN, Reach, Rule, read_place};
-use crate::error::PathError;
 use crate::walk::{rebuild_terminated, walk};
 use std::ops::ControlFlow;
 use tantu_base::value::Value;
@@ -64,14 +63,14 @@ pub(crate) static VOID_TO_VAL: Rule = Rule {
     ..PLAIN
 };
 
-/// What a transform path makes of the value. In a transform what comes back takes the place of the value.
+/// What a transform path makes of the value, or nowhere if that is void. In a transform what comes back takes the place of the value.
 pub(crate) static TRANSFORMED: Rule = Rule {
     code: 93,
     name: "transformed",
     paths: (1, 1),
-    select: |nav, at, cx, next| {
-        let made = rebuild_terminated(&nav.paths[0].navs, Some(at.clone()), cx)?.ok_or(PathError::VoidAtTop)?;
-        next(cx, &made)
+    select: |nav, at, cx, next| match rebuild_terminated(&nav.paths[0].navs, Some(at.clone()), cx)? {
+        Some(made) => next(cx, &made),
+        None => Ok(ControlFlow::Continue(())),
     },
     transform: |nav, at, cx, swap| {
         let made = rebuild_terminated(&nav.paths[0].navs, at, cx)?;

@@ -3,13 +3,22 @@
 //! A [`Tree`] maps keys to values at versions. It holds committed data only: what enters through
 //! [`Tree::apply`] is never taken back. It is sans-I/O: reads that miss return [`Stop::Need`], background
 //! work advances in slices by [`Tree::step`], and disk completions come back through [`Tree::complete`].
+//! It has no write-ahead log: [`Tree::flushed`] says what a log still has to hold.
 
+mod block;
 mod cache;
 mod error;
+mod job;
+mod manifest;
+mod memtable;
+mod merge;
 mod option;
+mod scan;
+mod table;
 mod tree;
+mod writer;
 
 pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
 pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
-pub use tree::{Completed, Tree, Write};
+pub use tree::{Completed, MEMTABLE_SIZE_MAX, Tree, Write};

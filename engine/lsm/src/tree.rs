@@ -1,93 +1,169 @@
-//! The tree: what callers see.
+//! The tree: what callers see, and how its parts work together.
 
-use crate::{BlockCache, Budget, Fault, Need, OpenError, Stop, TreeOptions};
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use crate::cache::BlockCache;
+use crate::error::{BlockId, Fault, Need, OpenError, Stop};
+use crate::job::{Job, JobOutput};
+use crate::manifest::{Manifest, manifest_path};
+use crate::memtable::{Memtable, RangeDelete, hidden_at};
+use crate::option::{Budget, TreeOptions};
+use crate::table::{Filter, Table, table_path};
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, Entropy, call};
+use std::rc::Rc;
+use tantu_base::buf::Buf;
+use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, OpenMode, Token, call};
 use tantu_base::id::Version;
 
-/// One change.
+/// One committed change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Write<'a> {
-    /// The key has this value from now on.
+    /// The key has this value from this version on.
     Put {
         /// The key.
         key: &'a [u8],
         /// Its value.
         value: &'a [u8],
     },
-    /// The key has no value from now on.
+    /// The key has no value from this version on.
     Delete {
         /// The key.
         key: &'a [u8],
     },
-    /// No key in the range has a value from now on.
+    /// No key in `[from, to)` has a value from this version on.
     DeleteRange {
         /// First key.
         from: &'a [u8],
-        /// End, exclusive.
+        /// First key after.
         to: &'a [u8],
     },
 }
 
-/// What a disk completion meant.
+/// What a completion brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completed {
-    /// Blocks that readers wait for arrived: let them read again.
+    /// Blocks that readers wait for.
     BlocksArrived,
-    /// Background work can go on: call [`Tree::step`].
+    /// Background work can go on.
     Progress,
 }
 
-/// Ordered bytes with versions, one tree per task.
+/// Memtables are frozen at this size, in bytes.
+pub const MEMTABLE_SIZE_MAX: usize = 32 << 20;
+
+pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
+pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
+const TAG_MANIFEST: u32 = 0x3000_0000;
+const TAG_BLOCK: u32 = 0x4000_0000;
+const TAG_TIDY: u32 = 0x5000_0000;
+pub(crate) const TAG_KIND: u32 = 0xf000_0000;
+
+/// Installing a new manifest, step by step.
+#[derive(Debug)]
+enum Install {
+    Idle,
+    Opening(Manifest),
+    Writing(Manifest),
+    Naming(Manifest),
+}
+
+/// Runs of tables, newest run first.
+pub(crate) type Level = Vec<Vec<Rc<Table>>>;
+
+/// An LSM tree. With nothing in it, it takes about 600 bytes and no open file.
 #[derive(Debug)]
 pub struct Tree {
     owner: u32,
     dir: PathBuf,
+    options: TreeOptions,
     applied: Version,
-    points: BTreeMap<(Vec<u8>, Reverse<Version>), Option<Vec<u8>>>,
-    size: usize,
+    flushed: Version,
+    floor: Version,
+    memtable: Memtable,
+    frozen: VecDeque<Rc<Memtable>>,
+    levels: Vec<Level>,
+    identity: u64,
+    next_table: u64,
+    manifest_seq: u64,
+    flush: Option<Job>,
+    merge: Option<Job>,
+    install: Install,
+    /// Outputs that wait for their manifest, and those whose manifest is being written.
+    ready: Vec<JobOutput>,
+    reading: HashMap<u32, BlockId>,
+    next_tag: u32,
+    tidying: usize,
+    /// The manifest file, to be closed when it is written.
+    close_after: Option<tantu_base::door::FileId>,
+    halted: Option<DiskError>,
 }
 
 impl Tree {
-    /// Opens the tree in a directory, which is made if it is missing. Blocking.
+    /// Opens a tree, making its directory if it is missing. Blocking.
     ///
     /// # Errors
-    /// The disk's refusal, or what is damaged.
-    pub fn open(
-        disk: &mut dyn Disk,
-        dir: &Path,
-        owner: u32,
-        entropy: &mut dyn Entropy,
-        options: TreeOptions,
-    ) -> Result<Tree, OpenError> {
+    /// [`OpenError`] naming the file.
+    pub fn open(disk: &mut dyn Disk, dir: &Path, owner: u32, entropy: &mut dyn Entropy, options: TreeOptions) -> Result<Tree, OpenError> {
         options.check();
-        let _seed = entropy.next_u64();
-        call(
-            disk,
-            DiskOp::MakeDir {
-                path: dir.to_path_buf(),
-            },
-        )?;
+        call(disk, DiskOp::MakeDir { path: dir.to_path_buf() })?;
+        let DiskReply::Names(names) = call(disk, DiskOp::List { path: dir.to_path_buf() })? else {
+            unreachable!("a list answers with names")
+        };
+        let manifest = match Manifest::read(disk, dir, &names)? {
+            Some(manifest) => manifest,
+            None => first_manifest(disk, dir, &names, entropy.next_u64())?,
+        };
+        let mut levels = Vec::new();
+        let mut left = options.open_verify_size_max;
+        for level in &manifest.levels {
+            let mut runs: Level = Vec::new();
+            for run in level {
+                let mut tables = Vec::new();
+                for number in run {
+                    let table = Table::open(disk, dir, manifest.identity, *number)?;
+                    if table.size <= left {
+                        left -= table.size;
+                        table.verify(disk)?;
+                    }
+                    tables.push(Rc::new(table));
+                }
+                runs.push(tables);
+            }
+            levels.push(runs);
+        }
+        remove_orphans(disk, dir, &names, &manifest)?;
         Ok(Tree {
             owner,
             dir: dir.to_path_buf(),
-            applied: Version(0),
-            points: BTreeMap::new(),
-            size: 0,
+            options,
+            applied: manifest.flushed,
+            flushed: manifest.flushed,
+            floor: manifest.flushed,
+            memtable: Memtable::default(),
+            frozen: VecDeque::new(),
+            levels,
+            identity: manifest.identity,
+            next_table: manifest.next_table,
+            manifest_seq: manifest.seq,
+            flush: None,
+            merge: None,
+            install: Install::Idle,
+            ready: Vec::new(),
+            reading: HashMap::new(),
+            next_tag: 0,
+            tidying: 0,
+            close_after: None,
+            halted: None,
         })
     }
 
-    /// The directory of its files.
+    /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Everything up to and including this version is in durable tables; 0 if nothing is.
+    /// Every version at or below is in durable tables.
     pub fn flushed(&self) -> Version {
-        Version(0)
+        self.flushed
     }
 
     /// The newest version applied.
@@ -95,154 +171,341 @@ impl Tree {
         self.applied
     }
 
-    /// Applies the committed writes of one version, in order. The only way in.
+    /// Applies the committed changes of a version: the only way in.
     ///
     /// # Panics
-    /// If the version is not above every version applied before, or a key or value is longer than its limit.
+    /// If versions do not ascend.
     pub fn apply<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
         assert!(version > self.applied, "versions ascend");
         self.applied = version;
         for write in writes {
             match write {
-                Write::Put { key, value } => {
-                    self.size += key.len() + value.len() + 64;
-                    self.points
-                        .insert((key.to_vec(), Reverse(version)), Some(value.to_vec()));
-                }
-                Write::Delete { key } => {
-                    self.points.insert((key.to_vec(), Reverse(version)), None);
-                }
+                Write::Put { key, value } => self.memtable.set(key, version, Some(value), self.floor),
+                Write::Delete { key } => self.memtable.set(key, version, None, self.floor),
                 Write::DeleteRange { from, to } => {
-                    let mut hidden: Vec<Vec<u8>> = Vec::new();
-                    for (key, _) in self
-                        .points
-                        .range((from.to_vec(), Reverse(Version(u64::MAX)))..)
-                        .map(|(k, v)| (&k.0, v))
-                    {
-                        if key.as_slice() >= to {
-                            break;
-                        }
-                        hidden.push(key.clone());
-                    }
-                    for key in hidden {
-                        self.points.insert((key, Reverse(version)), None);
-                    }
+                    self.memtable.delete_range(RangeDelete { from: from.to_vec(), to: to.to_vec(), version });
                 }
             }
         }
-    }
-
-    /// Reads a key at a version: `true` and its value in `out` (which is cleared first), or `false`.
-    ///
-    /// # Errors
-    /// [`Stop`] when a block is missing or damaged.
-    pub fn get(
-        &self,
-        _cache: &BlockCache,
-        key: &[u8],
-        at: Version,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, Stop> {
-        out.clear();
-        let found = self.points.range((key.to_vec(), Reverse(at))..).next();
-        match found {
-            Some((found, Some(value))) if found.0 == key => {
-                out.extend_from_slice(value);
-                Ok(true)
-            }
-            _ => Ok(false),
+        self.memtable.version = version;
+        if self.memtable.size() >= MEMTABLE_SIZE_MAX {
+            self.seal();
         }
     }
 
-    /// Visits the pairs of `from..to` at a version, in key order, until the visitor breaks.
+    fn memtables(&self) -> impl DoubleEndedIterator<Item = &Memtable> {
+        std::iter::once(&self.memtable).chain(self.frozen.iter().rev().map(|frozen| &**frozen))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Rc<Table>> {
+        self.levels.iter().flatten().flatten()
+    }
+
+    /// Reads a key at a version: `true` and its value in `out`, or `false`.
     ///
     /// # Errors
-    /// [`Stop`] when a block is missing or damaged. The visitor has then seen a prefix: fetch, and scan again
-    /// from where it got.
-    pub fn scan(
-        &self,
-        _cache: &BlockCache,
-        from: &[u8],
-        to: &[u8],
-        at: Version,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        let mut last: Option<&[u8]> = None;
-        for ((key, version), value) in self
-            .points
-            .range((from.to_vec(), Reverse(Version(u64::MAX)))..)
-        {
-            if key.as_slice() >= to {
-                break;
+    /// [`Stop`]: blocks are needed, or one is damaged.
+    pub fn get(&self, cache: &BlockCache, key: &[u8], at: Version, out: &mut Vec<u8>) -> Result<bool, Stop> {
+        out.clear();
+        let mut hidden: Option<Version> = None;
+        for memtable in self.memtables() {
+            hidden = hidden.max(hidden_at(&memtable.ranges, key, at));
+            if let Some(revision) = memtable.get(key, at) {
+                let seen = hidden.is_none_or(|version| version < revision.version);
+                return Ok(match &revision.value {
+                    Some(value) if seen => {
+                        out.extend_from_slice(value);
+                        true
+                    }
+                    _ => false,
+                });
             }
-            if version.0 > at || last == Some(key) {
+        }
+        let hash = Filter::hash(key);
+        for table in self.tables() {
+            hidden = hidden.max(hidden_at(&table.meta.ranges, key, at));
+            if !table.may_hold(key, hash) {
                 continue;
             }
-            last = Some(key);
-            if let Some(value) = value
-                && visit(key, value).is_break()
-            {
-                break;
+            let mut block = table.meta.block_of(key);
+            loop {
+                let data = self.block(cache, table, block)?;
+                let found = data.seek(key, at);
+                if found < data.count() {
+                    let entry = data.entry(found);
+                    if entry.key == key {
+                        let seen = hidden.is_none_or(|version| version < entry.version);
+                        out.extend_from_slice(entry.value.unwrap_or_default());
+                        let there = seen && entry.value.is_some();
+                        if !there {
+                            out.clear();
+                        }
+                        return Ok(there);
+                    }
+                    break;
+                }
+                // The key's older revisions may go on in the next block.
+                block += 1;
+                if table.meta.index.get(block).is_none_or(|next| next.first_key[..] > *key) {
+                    break;
+                }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Starts reading blocks, those not under way already. `true`: something arrives later, wait for
-    /// [`Completed::BlocksArrived`]. `false`: the tables changed meanwhile, read again at once.
+    pub(crate) fn block(&self, cache: &BlockCache, table: &Table, block: usize) -> Result<Rc<crate::block::Block>, Stop> {
+        let id = BlockId { table: table.number, block: block as u32 };
+        cache.get((self.owner, id.table, id.block)).ok_or_else(|| Stop::Need(Need { blocks: vec![id] }))
+    }
+
+    pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
+        (self.memtables().collect(), self.levels.iter().collect())
+    }
+
+    pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
+        let tables = self.tables().flat_map(|table| table.meta.ranges.iter());
+        self.memtables().flat_map(|memtable| memtable.ranges.iter()).chain(tables).cloned().collect()
+    }
+
+    /// Starts to read blocks that a reader stopped for; false if all of them are in the cache by now.
     #[must_use]
-    pub fn fetch(&mut self, _need: &Need, _disk: &mut dyn Disk) -> bool {
-        false
+    pub fn fetch(&mut self, need: &Need, disk: &mut dyn Disk) -> bool {
+        let mut outstanding = false;
+        for id in &need.blocks {
+            outstanding = true;
+            if self.reading.values().any(|other| other == id) {
+                continue;
+            }
+            let Some(table) = self.tables().find(|table| table.number == id.table) else { continue };
+            let (file, entry) = (table.file, &table.meta.index[id.block as usize]);
+            let (offset, size) = (entry.offset, entry.size as usize);
+            let tag = TAG_BLOCK | (self.next_tag & !TAG_KIND);
+            self.next_tag = self.next_tag.wrapping_add(1);
+            self.reading.insert(tag, *id);
+            disk.submit(Token { owner: self.owner, tag }, DiskOp::Read { file, offset, buf: Buf::zeroed(size) });
+        }
+        outstanding
     }
 
-    /// Takes a completion of one of this tree's requests.
+    /// Takes a completion of one of its own tokens.
     ///
     /// # Errors
-    /// What the disk refused, or what arrived damaged.
-    pub fn complete(
-        &mut self,
-        done: DiskDone,
-        _cache: &mut BlockCache,
-        _disk: &mut dyn Disk,
-    ) -> Result<Completed, Fault> {
-        assert_eq!(
-            done.token.owner, self.owner,
-            "a completion of somebody else"
-        );
+    /// [`Fault`]: a block is damaged, or a request failed.
+    ///
+    /// # Panics
+    /// If the completion is somebody else's.
+    pub fn complete(&mut self, done: DiskDone, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<Completed, Fault> {
+        assert_eq!(done.token.owner, self.owner, "a completion of somebody else");
+        let tag = done.token.tag;
+        match tag & TAG_KIND {
+            TAG_BLOCK => {
+                let id = self.reading.remove(&tag).expect("invariant: a block was asked for");
+                let DiskReply::Read { buf, len } = done.result? else { unreachable!("a read answers with bytes") };
+                // A merge may have replaced the table meanwhile; the reader asks again and finds the new one.
+                if let Some(table) = self.tables().find(|table| table.number == id.table) {
+                    let block = table.check(&table.meta.index[id.block as usize], &buf[..len])?;
+                    cache.insert((self.owner, id.table, id.block), block);
+                }
+                return Ok(Completed::BlocksArrived);
+            }
+            TAG_TIDY => {
+                // Files that stay are removed as orphans at the next open.
+                self.tidying -= 1;
+                return Ok(Completed::Progress);
+            }
+            _ => {}
+        }
+        let reply = match done.result {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.halted = Some(error.clone());
+                return Err(error.into());
+            }
+        };
+        match tag & TAG_KIND {
+            TAG_JOB_FLUSH => self.flush.as_mut().expect("invariant: a flush runs").complete(tag, reply, &self.options, disk)?,
+            TAG_JOB_MERGE => self.merge.as_mut().expect("invariant: a merge runs").complete(tag, reply, &self.options, disk)?,
+            TAG_MANIFEST => self.install_step(reply, disk),
+            kind => unreachable!("no request has a tag of kind {kind:x}"),
+        }
         Ok(Completed::Progress)
     }
 
-    /// Bytes of memory it holds, blocks in the cache not counted.
+    /// Bytes of memtables and table indexes.
     pub fn memory_size(&self) -> usize {
-        self.size
+        self.memtables().map(Memtable::size).sum()
     }
 
-    /// Freezes what was applied so far, to be flushed by the next steps.
-    pub fn seal(&mut self) {}
-
-    /// Advances flush and compaction by one slice. `true`: there is more to do now; `false`: nothing to do
-    /// before the next completion or [`Tree::seal`].
-    pub fn step(&mut self, _cache: &mut BlockCache, _disk: &mut dyn Disk, _budget: Budget) -> bool {
-        false
+    /// Freezes the memtable, which starts its flush.
+    pub fn seal(&mut self) {
+        if self.memtable.version > self.flushed && self.frozen.back().is_none_or(|frozen| frozen.version < self.memtable.version) {
+            self.frozen.push_back(Rc::new(std::mem::take(&mut self.memtable)));
+        }
     }
 
-    /// The oldest version a reader may still ask for; it never falls. Older versions are forgotten as tables
-    /// and memtables are rewritten.
-    pub fn retain_from(&mut self, _floor: Version) {}
+    /// The oldest version a reader may still ask for; merges keep the newest revision at or below it and all above.
+    pub fn retain_from(&mut self, floor: Version) {
+        self.floor = self.floor.max(floor);
+    }
 
     /// Why background work halted, if it did.
     pub fn halted(&self) -> Option<&DiskError> {
-        None
+        self.halted.as_ref()
     }
 
-    /// Lets halted background work try again.
-    pub fn resume(&mut self) {}
+    /// Whether requests of it are outstanding on the disk.
+    pub fn is_busy(&self) -> bool {
+        let waits = |job: &Option<Job>| job.as_ref().is_some_and(Job::is_waiting);
+        let installing = !matches!(self.install, Install::Idle);
+        !self.reading.is_empty() || self.tidying > 0 || installing || (self.halted.is_none() && (waits(&self.flush) || waits(&self.merge)))
+    }
 
-    /// Flushes everything and closes the files. Blocking; nothing else may be outstanding on the disk.
+    /// One slice of flushing and merging; true if there is more to do before something completes.
+    pub fn step(&mut self, _cache: &mut BlockCache, disk: &mut dyn Disk, budget: Budget) -> bool {
+        if self.halted.is_some() {
+            return false;
+        }
+        self.start_jobs(disk);
+        let mut more = false;
+        for flushing in [true, false] {
+            let slot = if flushing { &mut self.flush } else { &mut self.merge };
+            let Some(job) = slot else { continue };
+            if !job.is_done() {
+                more |= job.step(&self.dir, &mut self.next_table, self.floor, &self.options, budget, disk);
+            }
+            if job.is_done() && self.ready.is_empty() && matches!(self.install, Install::Idle) {
+                let output = slot.take().expect("invariant: just seen").into_output(&self.dir);
+                self.begin_install(output, disk);
+                more = true;
+            }
+        }
+        more
+    }
+
+    fn start_jobs(&mut self, disk: &mut dyn Disk) {
+        let pending = |output: &JobOutput| output.flushed.is_some();
+        if self.flush.is_none()
+            && !self.ready.iter().any(pending)
+            && let Some(frozen) = self.frozen.front()
+        {
+            self.flush = Some(Job::flush(Rc::clone(frozen), self.identity, self.owner));
+        }
+        if self.merge.is_none()
+            && self.ready.is_empty()
+            && let Some(choice) = crate::job::choose(&self.levels, &self.options)
+        {
+            self.merge = Some(Job::merge(&self.levels, choice, self.identity, self.owner, &self.options, disk));
+        }
+    }
+
+    /// Writes the manifest in which the output's tables replace its inputs.
+    fn begin_install(&mut self, output: JobOutput, disk: &mut dyn Disk) {
+        let levels = output.apply_to(&self.levels);
+        let numbers = |level: &Level| level.iter().map(|run| run.iter().map(|table| table.number).collect()).collect();
+        let manifest = Manifest {
+            seq: self.manifest_seq + 1,
+            identity: self.identity,
+            flushed: output.flushed.unwrap_or(self.flushed),
+            next_table: self.next_table,
+            levels: levels.iter().map(numbers).collect(),
+        };
+        self.ready.push(output);
+        let path = manifest_path(&self.dir, manifest.seq);
+        self.install = Install::Opening(manifest);
+        disk.submit(self.token(TAG_MANIFEST), DiskOp::Open { path, mode: OpenMode::Create });
+    }
+
+    fn token(&self, tag: u32) -> Token {
+        Token { owner: self.owner, tag }
+    }
+
+    fn install_step(&mut self, reply: DiskReply, disk: &mut dyn Disk) {
+        match (std::mem::replace(&mut self.install, Install::Idle), reply) {
+            (Install::Opening(manifest), DiskReply::Opened { file, .. }) => {
+                disk.submit(self.token(TAG_MANIFEST), DiskOp::Write { file, offset: 0, buf: manifest.encode(), durable: true });
+                self.tidying += 1;
+                self.install = Install::Writing(manifest);
+                self.close_after = Some(file);
+            }
+            (Install::Writing(manifest), DiskReply::Written(_)) => {
+                if let Some(file) = self.close_after.take() {
+                    disk.submit(self.token(TAG_TIDY), DiskOp::Close { file });
+                }
+                disk.submit(self.token(TAG_MANIFEST), DiskOp::SyncDir { path: self.dir.clone() });
+                self.install = Install::Naming(manifest);
+            }
+            (Install::Naming(manifest), DiskReply::Done) => self.installed(&manifest, disk),
+            (install, reply) => unreachable!("a manifest that is {install:?} cannot take {reply:?}"),
+        }
+    }
+
+    /// The new manifest is durable: its tables are the tree now; what it does not name can go.
+    fn installed(&mut self, manifest: &Manifest, disk: &mut dyn Disk) {
+        let output = self.ready.pop().expect("invariant: an output was being installed");
+        let levels = output.apply_to(&self.levels);
+        let old = std::mem::replace(&mut self.levels, levels);
+        let keeps: std::collections::HashSet<u64> = self.tables().map(|table| table.number).collect();
+        for table in old.iter().flatten().flatten().filter(|table| !keeps.contains(&table.number)) {
+            self.tidying += 2;
+            disk.submit(self.token(TAG_TIDY), DiskOp::Close { file: table.file });
+            disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: table.path.clone() });
+        }
+        if output.flushed.is_some() {
+            self.frozen.pop_front();
+        }
+        self.tidying += 1;
+        disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: manifest_path(&self.dir, self.manifest_seq) });
+        self.manifest_seq = manifest.seq;
+        self.flushed = manifest.flushed;
+    }
+
+    /// Closes its files. Blocking; nothing else may be outstanding on the disk. What was not flushed is not lost:
+    /// the log has it.
     ///
     /// # Errors
-    /// What the disk refused.
-    pub fn close(self, _cache: &mut BlockCache, _disk: &mut dyn Disk) -> Result<(), Fault> {
+    /// [`Fault`] of work that was under way.
+    pub fn close(mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), Fault> {
+        let mut done = Vec::new();
+        while self.is_busy() {
+            disk.wait();
+            disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.complete(done, cache, disk)?;
+            }
+        }
+        for table in self.tables() {
+            call(disk, DiskOp::Close { file: table.file })?;
+        }
         Ok(())
     }
+}
+
+fn first_manifest(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)], identity: u64) -> Result<Manifest, OpenError> {
+    let manifest = Manifest { seq: 1, identity, flushed: Version(0), next_table: 1, levels: Vec::new() };
+    let path = manifest_path(dir, 1);
+    if names.iter().any(|(name, _)| *name == "00000001.manifest") {
+        call(disk, DiskOp::Remove { path: path.clone() })?;
+    }
+    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path, mode: OpenMode::Create })? else {
+        unreachable!("an open answers with a file")
+    };
+    call(disk, DiskOp::Write { file, offset: 0, buf: manifest.encode(), durable: true })?;
+    call(disk, DiskOp::Close { file })?;
+    call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+    Ok(manifest)
+}
+
+/// Removes what a crash left: tables no manifest names, manifests that are not the newest.
+fn remove_orphans(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)], manifest: &Manifest) -> Result<(), OpenError> {
+    let keep: Vec<PathBuf> =
+        manifest.tables().map(|number| table_path(dir, number)).chain([manifest_path(dir, manifest.seq)]).collect();
+    for (name, _) in names.iter().filter(|(name, _)| name.ends_with(".table") || name.ends_with(".manifest")) {
+        let path = dir.join(name);
+        // The first manifest may just have been made anew.
+        if !keep.contains(&path) {
+            call(disk, DiskOp::Remove { path })?;
+        }
+    }
+    Ok(())
 }

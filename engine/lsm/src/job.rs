@@ -1,0 +1,312 @@
+//! Background jobs: flushing a frozen memtable, merging runs. Choosing is data; doing goes in slices.
+
+use crate::error::Fault;
+use crate::memtable::{Memtable, RangeDelete};
+use crate::merge::{At, Keeper, RunCursor};
+use crate::option::{Budget, TreeOptions};
+use crate::table::Table;
+use crate::tree::{Level, TAG_JOB_FLUSH, TAG_JOB_MERGE};
+use crate::writer::TableWriter;
+use std::path::Path;
+use std::rc::Rc;
+use tantu_base::door::{Disk, DiskOp, DiskReply, Token};
+use tantu_base::id::Version;
+
+/// Tags of a job's writers; those of its cursors follow.
+const TAG_WRITER: u32 = 0;
+const TAG_DIR: u32 = 1;
+const TAG_CURSOR_FIRST: u32 = 16;
+
+/// Which runs to merge: the newest `run_count` runs of `level` (all of it), and the level below if `with_next`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Choice {
+    pub(crate) level: usize,
+    pub(crate) with_next: bool,
+    /// Nothing lies below the result.
+    pub(crate) bottom: bool,
+}
+
+fn level_size(level: &Level) -> u64 {
+    level.iter().flatten().map(|table| table.size).sum()
+}
+
+/// Lazy leveling: a level's runs are merged into one run of the next level when there are enough of them; the next
+/// level takes part if it is the last one and not more than twice as large.
+pub(crate) fn choose(levels: &[Level], options: &TreeOptions) -> Option<Choice> {
+    let level = levels.iter().position(|level| level.len() >= options.run_count_max)?;
+    let below_next = levels.iter().skip(level + 2).all(Vec::is_empty);
+    let next = levels.get(level + 1).filter(|next| !next.is_empty());
+    let with_next = below_next && next.is_some_and(|next| level_size(next) <= 2 * level_size(&levels[level]));
+    Some(Choice { level, with_next, bottom: below_next && (next.is_none() || with_next) })
+}
+
+/// What a finished job changes in the tree.
+#[derive(Debug)]
+pub(crate) struct JobOutput {
+    /// For a flush: what is flushed with it.
+    pub(crate) flushed: Option<Version>,
+    inputs: Vec<u64>,
+    level: usize,
+    tables: Vec<Rc<Table>>,
+}
+
+impl JobOutput {
+    /// The levels with the inputs replaced by the output.
+    pub(crate) fn apply_to(&self, levels: &[Level]) -> Vec<Level> {
+        let kept = |run: &&Vec<Rc<Table>>| !run.iter().any(|table| self.inputs.contains(&table.number));
+        let mut levels: Vec<Level> = levels.iter().map(|level| level.iter().filter(kept).cloned().collect()).collect();
+        if !self.tables.is_empty() {
+            if levels.len() <= self.level {
+                levels.resize_with(self.level + 1, Vec::new);
+            }
+            levels[self.level].insert(0, self.tables.clone());
+        }
+        levels
+    }
+}
+
+#[derive(Debug)]
+enum Input {
+    Flush { table: Rc<Memtable>, after: Option<Vec<u8>> },
+    Merge { cursors: Vec<RunCursor>, keeper: Keeper, bottom: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Running,
+    Syncing,
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Job {
+    token: Token,
+    identity: u64,
+    input: Input,
+    inputs: Vec<u64>,
+    level: usize,
+    ranges: Vec<RangeDelete>,
+    writer: Option<TableWriter>,
+    /// The writer got its last entry.
+    ended: bool,
+    exhausted: bool,
+    finished: Vec<TableWriter>,
+    stage: Stage,
+}
+
+impl Job {
+    pub(crate) fn flush(table: Rc<Memtable>, identity: u64, owner: u32) -> Self {
+        let ranges = table.ranges.clone();
+        let token = Token { owner, tag: TAG_JOB_FLUSH };
+        Self::new(token, identity, Input::Flush { table, after: None }, Vec::new(), 0, ranges)
+    }
+
+    fn new(token: Token, identity: u64, input: Input, inputs: Vec<u64>, level: usize, ranges: Vec<RangeDelete>) -> Self {
+        let (finished, stage) = (Vec::new(), Stage::Running);
+        Self { token, identity, input, inputs, level, ranges, writer: None, ended: false, exhausted: false, finished, stage }
+    }
+
+    pub(crate) fn merge(
+        levels: &[Level],
+        choice: Choice,
+        identity: u64,
+        owner: u32,
+        options: &TreeOptions,
+        disk: &mut dyn Disk,
+    ) -> Self {
+        let mut runs: Vec<Vec<Rc<Table>>> = levels[choice.level].clone();
+        if choice.with_next {
+            runs.extend(levels[choice.level + 1].iter().cloned());
+        }
+        let inputs = runs.iter().flatten().map(|table| table.number).collect();
+        let ranges = runs.iter().flatten().flat_map(|table| table.meta.ranges.iter().cloned()).collect();
+        let mut cursors: Vec<RunCursor> = runs.into_iter().map(RunCursor::new).collect();
+        let token = Token { owner, tag: TAG_JOB_MERGE };
+        for (at, cursor) in cursors.iter_mut().enumerate() {
+            cursor.read_ahead(Token { owner, tag: TAG_JOB_MERGE + TAG_CURSOR_FIRST + at as u32 }, options, disk);
+        }
+        let input = Input::Merge { cursors, keeper: Keeper::default(), bottom: choice.bottom };
+        Self::new(token, identity, input, inputs, choice.level + 1, ranges)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Whether a request of it is on the disk.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let reading = match &self.input {
+            Input::Merge { cursors, .. } => cursors.iter().any(RunCursor::is_reading),
+            Input::Flush { .. } => false,
+        };
+        reading || self.stage == Stage::Syncing || self.writer.as_ref().is_some_and(TableWriter::is_waiting)
+    }
+
+    /// One slice; true if it can go on at once.
+    pub(crate) fn step(
+        &mut self,
+        dir: &Path,
+        next_table: &mut u64,
+        floor: Version,
+        options: &TreeOptions,
+        budget: Budget,
+        disk: &mut dyn Disk,
+    ) -> bool {
+        if self.stage != Stage::Running {
+            return false;
+        }
+        let Some(writer) = &mut self.writer else {
+            if self.exhausted {
+                self.stage = Stage::Syncing;
+                let token = Token { tag: self.token.tag + TAG_DIR, ..self.token };
+                disk.submit(token, DiskOp::SyncDir { path: dir.to_path_buf() });
+                return false;
+            }
+            let token = Token { tag: self.token.tag + TAG_WRITER, ..self.token };
+            self.writer = Some(TableWriter::new(dir, self.identity, *next_table, token, disk));
+            self.ended = false;
+            *next_table += 1;
+            return false;
+        };
+        if writer.is_done() {
+            self.finished.extend(self.writer.take());
+            return true;
+        }
+        if self.ended || !writer.has_room(options) {
+            return false;
+        }
+        let waiting = match &mut self.input {
+            Input::Flush { table, after } => flush_slice(table, after, writer, options, budget, &mut self.exhausted),
+            Input::Merge { cursors, keeper, bottom } => {
+                let waiting =
+                    merge_slice(cursors, keeper, *bottom, floor, &self.ranges, writer, options, budget, &mut self.exhausted);
+                for (at, cursor) in cursors.iter_mut().enumerate() {
+                    let tag = TAG_JOB_MERGE + TAG_CURSOR_FIRST + at as u32;
+                    cursor.read_ahead(Token { tag, ..self.token }, options, disk);
+                }
+                waiting
+            }
+        };
+        if self.exhausted || writer.size() >= options.table_size_max {
+            self.ended = true;
+            // Range deletions go with the first table; reads look at those of all tables.
+            let bottom = matches!(self.input, Input::Merge { bottom: true, .. });
+            let keep = |range: &RangeDelete| !(bottom && range.version <= floor);
+            let ranges = std::mem::take(&mut self.ranges).into_iter().filter(keep).collect();
+            writer.end(ranges, options, disk);
+            return false;
+        }
+        writer.pump(options, disk);
+        !waiting
+    }
+
+    /// Takes a success of one of its requests.
+    pub(crate) fn complete(&mut self, tag: u32, reply: DiskReply, options: &TreeOptions, disk: &mut dyn Disk) -> Result<(), Fault> {
+        match (tag - self.token.tag, reply) {
+            (TAG_WRITER, reply) => self.writer.as_mut().expect("invariant: a table is written").complete(&reply, options, disk),
+            (TAG_DIR, DiskReply::Done) => self.stage = Stage::Done,
+            (cursor, DiskReply::Read { buf, len }) => {
+                let Input::Merge { cursors, .. } = &mut self.input else { unreachable!("only merges read") };
+                cursors[(cursor - TAG_CURSOR_FIRST) as usize].take(&buf[..len])?;
+            }
+            (tag, reply) => unreachable!("a job cannot take {reply:?} of request {tag}"),
+        }
+        Ok(())
+    }
+
+    /// What the finished job changes.
+    pub(crate) fn into_output(self, dir: &Path) -> JobOutput {
+        let flushed = match &self.input {
+            Input::Flush { table, .. } => Some(table.version),
+            Input::Merge { .. } => None,
+        };
+        let tables: Vec<_> = self.finished.into_iter().map(|writer| Rc::new(writer.into_table(dir))).collect();
+        let holds_something = |table: &Rc<Table>| !table.meta.index.is_empty() || !table.meta.ranges.is_empty();
+        let tables = tables.into_iter().filter(holds_something).collect();
+        JobOutput { flushed, inputs: self.inputs, level: self.level, tables }
+    }
+}
+
+/// Writes entries of a memtable; false, since it never waits for reads.
+fn flush_slice(
+    table: &Memtable,
+    after: &mut Option<Vec<u8>>,
+    writer: &mut TableWriter,
+    options: &TreeOptions,
+    budget: Budget,
+    exhausted: &mut bool,
+) -> bool {
+    let (mut count, mut size) = (0, 0);
+    let start = after.take();
+    let mut last = start.as_deref();
+    let mut rest = table.after(last);
+    loop {
+        if count >= budget.entry_count || size >= budget.size || writer.size() >= options.table_size_max {
+            break;
+        }
+        let Some((key, chain)) = rest.next() else {
+            *exhausted = true;
+            break;
+        };
+        for revision in chain {
+            writer.add(key, revision.version, revision.value.as_deref(), options);
+            count += 1;
+            size += key.len() + revision.value.as_ref().map_or(0, Vec::len);
+        }
+        last = Some(key);
+    }
+    *after = last.map(<[u8]>::to_vec);
+    false
+}
+
+/// Writes the next merged entries; true if a cursor waits for its blocks.
+#[allow(clippy::too_many_arguments, reason = "the parts of one job, borrowed apart")]
+fn merge_slice(
+    cursors: &mut [RunCursor],
+    keeper: &mut Keeper,
+    bottom: bool,
+    floor: Version,
+    ranges: &[RangeDelete],
+    writer: &mut TableWriter,
+    options: &TreeOptions,
+    budget: Budget,
+    exhausted: &mut bool,
+) -> bool {
+    let (mut count, mut size) = (0, 0);
+    let mut last_key: Vec<u8> = Vec::new();
+    loop {
+        let mut first: Option<(usize, crate::block::Entry<'_>)> = None;
+        for (at, cursor) in cursors.iter().enumerate() {
+            match cursor.at() {
+                At::Waiting => return true,
+                At::End => {}
+                At::Entry(entry) => {
+                    let before = |other: &crate::block::Entry<'_>| {
+                        entry.key < other.key || (entry.key == other.key && entry.version > other.version)
+                    };
+                    if first.as_ref().is_none_or(|(_, other)| before(other)) {
+                        first = Some((at, entry));
+                    }
+                }
+            }
+        }
+        let Some((at, entry)) = first else {
+            *exhausted = true;
+            return false;
+        };
+        // A table is cut only between keys.
+        let enough = count >= budget.entry_count || size >= budget.size || writer.size() >= options.table_size_max;
+        if enough && entry.key != last_key {
+            return false;
+        }
+        if keeper.keeps(&entry, floor, ranges, bottom) {
+            writer.add(entry.key, entry.version, entry.value, options);
+        }
+        count += 1;
+        size += entry.key.len() + entry.value.map_or(0, <[u8]>::len);
+        last_key.clear();
+        last_key.extend_from_slice(entry.key);
+        cursors[at].advance();
+    }
+}

@@ -1,0 +1,180 @@
+//! Writing one table: blocks gather into large sequential writes, several of which may be out.
+
+use crate::block::{BlockBuilder, entry_size};
+use crate::memtable::RangeDelete;
+use crate::option::TreeOptions;
+use crate::table::{Filter, IndexEntry, Table, TableMeta, encode_end, place, table_path};
+use std::collections::VecDeque;
+use std::path::Path;
+use tantu_base::buf::Buf;
+use tantu_base::door::{Disk, DiskOp, DiskReply, FileId, OpenMode, Token};
+use tantu_base::id::Version;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Opening,
+    Filling,
+    /// Everything is handed in; writes are out.
+    Ending,
+    Syncing,
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct TableWriter {
+    number: u64,
+    identity: u64,
+    stage: Stage,
+    file: Option<FileId>,
+    token: Token,
+    block: BlockBuilder,
+    first_key: Vec<u8>,
+    gathered: Buf,
+    gathered_at: u64,
+    waiting: VecDeque<(u64, Buf)>,
+    in_flight: usize,
+    meta: TableMeta,
+    hashes: Vec<u64>,
+    size: u64,
+}
+
+impl TableWriter {
+    pub(crate) fn new(dir: &Path, identity: u64, number: u64, token: Token, disk: &mut dyn Disk) -> Self {
+        disk.submit(token, DiskOp::Open { path: table_path(dir, number), mode: OpenMode::Create });
+        Self {
+            number,
+            identity,
+            stage: Stage::Opening,
+            file: None,
+            token,
+            block: BlockBuilder::default(),
+            first_key: Vec::new(),
+            gathered: Buf::with_capacity(0),
+            gathered_at: 0,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            meta: TableMeta::default(),
+            hashes: Vec::new(),
+            size: 0,
+        }
+    }
+
+    /// Bytes of blocks so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size + self.block.size() as u64
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Whether more entries may be added now.
+    pub(crate) fn has_room(&self, options: &TreeOptions) -> bool {
+        self.stage == Stage::Filling && self.waiting.len() + self.in_flight < options.writes_in_flight_max
+    }
+
+    /// Whether a request of it is on the disk.
+    pub(crate) fn is_waiting(&self) -> bool {
+        match self.stage {
+            Stage::Opening | Stage::Syncing => true,
+            Stage::Filling | Stage::Ending => self.in_flight > 0,
+            Stage::Done => false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, options: &TreeOptions) {
+        if !self.block.is_empty() && self.block.size() + entry_size(key, value) > options.block_size {
+            self.end_block(options);
+        }
+        if self.block.is_empty() {
+            self.first_key.clear();
+            self.first_key.extend_from_slice(key);
+        }
+        if self.meta.last_key != key || self.meta.entry_count == 0 {
+            self.hashes.push(Filter::hash(key));
+            self.meta.last_key.clear();
+            self.meta.last_key.extend_from_slice(key);
+        }
+        self.block.add(key, version, value);
+        self.meta.entry_count += 1;
+    }
+
+    fn end_block(&mut self, options: &TreeOptions) {
+        let offset = self.gathered_at + self.gathered.len() as u64;
+        let size = self.block.finish(&place(self.identity, self.number, offset), &mut self.gathered);
+        self.meta.index.push(IndexEntry { first_key: self.first_key.clone(), offset, size });
+        self.size = offset + u64::from(size);
+        if self.gathered.len() >= options.write_size {
+            self.end_write();
+        }
+    }
+
+    fn end_write(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let buf = std::mem::replace(&mut self.gathered, Buf::with_capacity(0));
+        let len = buf.len() as u64;
+        self.waiting.push_back((self.gathered_at, buf));
+        self.gathered_at += len;
+    }
+
+    /// No more entries: writes what is left, the index and the footer, and flushes.
+    pub(crate) fn end(&mut self, ranges: Vec<RangeDelete>, options: &TreeOptions, disk: &mut dyn Disk) {
+        assert_eq!(self.stage, Stage::Filling, "a table ends once");
+        if !self.block.is_empty() {
+            self.end_block(options);
+        }
+        self.end_write();
+        self.meta.ranges = ranges;
+        self.meta.filter = Filter::build(&self.hashes);
+        self.waiting.push_back((self.gathered_at, encode_end(&self.meta, self.identity, self.number, self.gathered_at)));
+        self.stage = Stage::Ending;
+        self.pump(options, disk);
+    }
+
+    /// Starts writes.
+    pub(crate) fn pump(&mut self, options: &TreeOptions, disk: &mut dyn Disk) {
+        let Some(file) = self.file else { return };
+        while self.in_flight < options.writes_in_flight_max {
+            let Some((offset, buf)) = self.waiting.pop_front() else { break };
+            self.size = self.size.max(offset + buf.len() as u64);
+            self.in_flight += 1;
+            disk.submit(self.token, DiskOp::Write { file, offset, buf, durable: false });
+        }
+        if self.stage == Stage::Ending && self.in_flight == 0 && self.waiting.is_empty() {
+            self.stage = Stage::Syncing;
+            disk.submit(self.token, DiskOp::Sync { file });
+        }
+    }
+
+    /// Takes a success of one of its requests.
+    pub(crate) fn complete(&mut self, reply: &DiskReply, options: &TreeOptions, disk: &mut dyn Disk) {
+        match (self.stage, reply) {
+            (Stage::Opening, DiskReply::Opened { file, .. }) => {
+                self.file = Some(*file);
+                self.stage = Stage::Filling;
+            }
+            (Stage::Filling | Stage::Ending, DiskReply::Written(_)) => {
+                self.in_flight -= 1;
+                self.pump(options, disk);
+            }
+            (Stage::Syncing, DiskReply::Done) => self.stage = Stage::Done,
+            (stage, reply) => unreachable!("a table that is {stage:?} cannot take {reply:?}"),
+        }
+    }
+
+    /// The finished table, open.
+    pub(crate) fn into_table(self, dir: &Path) -> Table {
+        assert!(self.is_done(), "only a flushed table is used");
+        Table {
+            number: self.number,
+            file: self.file.expect("invariant: a finished table was opened"),
+            path: table_path(dir, self.number),
+            identity: self.identity,
+            size: self.size,
+            meta: self.meta,
+        }
+    }
+}

@@ -10,6 +10,15 @@
 //! deeper than [`crate::limit::VALUE_DEPTH_MAX`], and never allocate more than a small multiple of what
 //! they were given. Typed Rust data ([`Encode`], [`Decode`]) has the very bytes of the [`Value`] it stands for.
 //!
+//! ```
+//! use tantu_base::value::{Value, decoded, encoded, encoded_key};
+//!
+//! let bytes = encoded(&("cagney", 3i64));
+//! assert_eq!(Value::decode(&bytes), Ok(Value::List(vec![Value::from("cagney"), Value::from(3i64)])));
+//! assert_eq!(decoded::<(String, i64)>(&bytes), Ok(("cagney".to_string(), 3)));
+//! assert!(encoded_key(&-1i64) < encoded_key(&300i64), "keys sort like what they stand for");
+//! ```
+//!
 //! The byte tables are in `docs/formats/value.md`.
 
 mod data;

@@ -16,17 +16,19 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    /// Bytes that the containers being read by [`Reader::value`] still need for their elements, one each.
+    promised: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0 }
+        Self::starting_at(bytes, 0)
     }
 
     /// Reads from a place within `bytes`, so that offsets in errors count from their start.
     pub(super) fn starting_at(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, depth: 0 }
+        Self { bytes, at, depth: 0, promised: 0 }
     }
 
     /// Bytes read so far.
@@ -261,37 +263,49 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the bytes end first, a tag is unknown or the nesting is too deep.
+    #[inline]
     pub fn skip(&mut self) -> Result<&'a [u8], DecodeError> {
         let start = self.at;
-        // Per open container: parts left, and whether each part starts with a field id.
-        let mut open = [(0u64, false); VALUE_DEPTH_MAX];
-        let mut open_count = 0;
-        loop {
-            if let Some((parts, is_record)) = self.skip_head()? {
-                let limit = VALUE_DEPTH_MAX - self.depth;
-                if open_count == limit {
-                    return Err(DecodeError::TooDeep { offset: self.at });
-                }
-                open[open_count] = (parts, is_record);
-                open_count += 1;
-            }
-            while open_count > 0 && open[open_count - 1].0 == 0 {
-                open_count -= 1;
-            }
-            if open_count == 0 {
-                return Ok(self.since(start));
-            }
-            let (parts, is_record) = &mut open[open_count - 1];
-            *parts -= 1;
-            if *is_record {
-                self.varint()?;
-            }
+        if let Some(parts) = self.skip_head()? {
+            self.skip_parts(start, parts)?;
         }
+        Ok(self.since(start))
     }
 
-    /// Skips a scalar whole, or the header of a container: then the values in it, and whether they are fields.
+    /// Skips the elements of a container that starts at `start`, and of those in it, without recursion.
+    fn skip_parts(&mut self, start: usize, outermost: Parts) -> Result<(), DecodeError> {
+        let depth_max = VALUE_DEPTH_MAX - self.depth;
+        if depth_max == 0 {
+            return Err(DecodeError::TooDeep { offset: start });
+        }
+        let mut open = [Parts { left: 0, are_fields: false }; VALUE_DEPTH_MAX];
+        open[0] = outermost;
+        let mut depth = 1;
+        while depth > 0 {
+            let parts = &mut open[depth - 1];
+            if parts.left == 0 {
+                depth -= 1;
+                continue;
+            }
+            parts.left -= 1;
+            if parts.are_fields {
+                self.varint()?;
+            }
+            let offset = self.at;
+            if let Some(inner) = self.skip_head()? {
+                if depth == depth_max {
+                    return Err(DecodeError::TooDeep { offset });
+                }
+                open[depth] = inner;
+                depth += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips a scalar whole, or only the header of a container.
     #[inline]
-    fn skip_head(&mut self) -> Result<Option<(u64, bool)>, DecodeError> {
+    fn skip_head(&mut self) -> Result<Option<Parts>, DecodeError> {
         let offset = self.at;
         let kind = self.peek_kind()?;
         let tag = self.bytes[offset];
@@ -307,9 +321,9 @@ impl<'a> Reader<'a> {
                 self.sized()?;
                 return Ok(None);
             }
-            Kind::List | Kind::Set => return Ok(Some((self.count(1)? as u64, false))),
-            Kind::Map => return Ok(Some((self.count(2)? as u64 * 2, false))),
-            Kind::Record => return Ok(Some((self.count(2)? as u64, true))),
+            Kind::List | Kind::Set => return Ok(Some(Parts { left: self.count(1)?, are_fields: false })),
+            Kind::Map => return Ok(Some(Parts { left: self.count(2)? * 2, are_fields: false })),
+            Kind::Record => return Ok(Some(Parts { left: self.count(2)?, are_fields: true })),
         };
         self.take(len)?;
         Ok(None)
@@ -341,22 +355,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads a container. Its count is checked against what the containers around it leave of the bytes, so
+    /// that the memory reserved for all of them together stays within a multiple of the bytes.
     fn container(&mut self, kind: Kind) -> Result<Value, DecodeError> {
         Ok(match kind {
             Kind::List => {
                 let count = self.list()?;
-                let mut values = Vec::with_capacity(first_capacity::<Value>(count));
+                self.promised += count;
+                let mut values = Vec::with_capacity(count);
                 for _ in 0..count {
-                    values.push(self.value()?);
+                    values.push(self.promised_value()?);
                 }
                 Value::List(values)
             }
             Kind::Set => {
                 let count = self.set()?;
-                let mut values = Vec::with_capacity(first_capacity::<Value>(count));
+                self.promised += count;
+                let mut values = Vec::with_capacity(count);
                 for _ in 0..count {
                     let offset = self.at;
-                    let value = self.value()?;
+                    let value = self.promised_value()?;
                     check_ascending(values.last(), &value, offset)?;
                     values.push(value);
                 }
@@ -364,27 +382,36 @@ impl<'a> Reader<'a> {
             }
             Kind::Map => {
                 let count = self.map()?;
-                let mut entries: Vec<(Value, Value)> = Vec::with_capacity(first_capacity::<(Value, Value)>(count));
+                self.promised += 2 * count;
+                let mut entries: Vec<(Value, Value)> = Vec::with_capacity(count);
                 for _ in 0..count {
                     let offset = self.at;
-                    let key = self.value()?;
+                    let key = self.promised_value()?;
                     check_ascending(entries.last().map(|(k, _)| k), &key, offset)?;
-                    entries.push((key, self.value()?));
+                    entries.push((key, self.promised_value()?));
                 }
                 Value::Map(entries)
             }
             _ => {
                 let count = self.record()?;
-                let mut fields: Vec<(u32, Value)> = Vec::with_capacity(first_capacity::<(u32, Value)>(count));
+                self.promised += 2 * count;
+                let mut fields: Vec<(u32, Value)> = Vec::with_capacity(count);
                 for _ in 0..count {
                     let offset = self.at;
+                    self.promised -= 1;
                     let id = self.field_id()?;
                     check_ascending(fields.last().map(|(id, _)| id), &id, offset)?;
-                    fields.push((id, self.value()?));
+                    fields.push((id, self.promised_value()?));
                 }
                 Value::Record(fields)
             }
         })
+    }
+
+    #[inline]
+    fn promised_value(&mut self) -> Result<Value, DecodeError> {
+        self.promised -= 1;
+        self.value()
     }
 
     /// Reads a scalar and checks that it is canonical.
@@ -499,16 +526,25 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    /// Reads a count of things that take at least `size_min` bytes each; the remaining bytes bound it.
+    /// Reads a count of things that take at least `size_min` bytes each; what is left of the bytes bounds it.
     #[inline]
     fn count(&mut self, size_min: usize) -> Result<usize, DecodeError> {
         let offset = self.at;
         let count = self.varint()?;
         match usize::try_from(count) {
-            Ok(count) if count <= self.remaining() / size_min => Ok(count),
+            Ok(count) if count <= self.remaining().saturating_sub(self.promised) / size_min => Ok(count),
             _ => Err(DecodeError::CountTooLarge { offset, count }),
         }
     }
+}
+
+/// What is left of a container that is being skipped.
+#[derive(Clone, Copy)]
+struct Parts {
+    /// Values left.
+    left: usize,
+    /// Whether a field id is in front of each.
+    are_fields: bool,
 }
 
 /// How much to reserve for `count` elements that were only announced: nested announcements must not add up.

@@ -1,0 +1,8 @@
+//! The value codec, seen from outside: golden bytes, the laws of both forms, and what is refused.
+
+mod draw;
+mod golden;
+mod laws;
+mod named;
+mod refusals;
+mod typed;

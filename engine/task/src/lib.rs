@@ -1,1 +1,27 @@
-//! The task thread: category queues, turns, runners, the commit pipeline.
+//! The task thread: category queues, turns, stream runners and the commit pipeline of one task group.
+//!
+//! A [`TaskThread`] is plain synchronous code. Whoever owns it calls [`TaskThread::step`] with the five doors and
+//! owns time: a pinned core in production, a seeded loop in the simulator. Within a step one event runs
+//! to its end, calls only downward and returns its effects as values; effects leave when the entry that
+//! holds the event's writes is durable.
+
+mod batch;
+mod client_work;
+mod event;
+mod host;
+pub mod letter;
+pub mod limit;
+mod open;
+mod outbox;
+mod pipeline;
+mod queue;
+pub mod runtime;
+mod slot;
+mod source;
+mod stream;
+mod thread;
+mod waiters;
+
+pub use queue::CategoryShares;
+pub use runtime::ModuleRuntime;
+pub use thread::{Progress, StopReason, TaskThread, ThreadConfig};

@@ -1,0 +1,270 @@
+//! What a module author declares: depots, PStates, topologies, sources.
+
+use crate::block::Block;
+use crate::data::{Owned, Returned};
+use crate::define::{Defining, DefiningHandle, here};
+use crate::depot::{DepotPartitioner, PartitionerOf};
+use crate::plan::{Plan, Position};
+use crate::var::Var;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use tantu_path::{PStateSchema, Schema};
+
+/// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
+pub trait Module: 'static {
+    /// Declares depots with `setup`, and topologies with their PStates with `topologies`.
+    fn define(setup: &mut Setup, topologies: &mut Topologies);
+
+    /// What clients and other modules call it: by default the type's name.
+    fn name() -> String {
+        std::any::type_name::<Self>().rsplit("::").next().unwrap_or_default().to_string()
+    }
+}
+
+/// A depot's declaration.
+#[derive(Clone, Debug)]
+pub struct DepotDef {
+    /// `*name`.
+    pub name: String,
+    /// How clients' appends are spread.
+    pub partitioner: DepotPartitioner,
+    /// One partition, on task 0.
+    pub global: bool,
+    /// The record's Rust type, for descriptions.
+    pub record_type: &'static str,
+}
+
+/// A PState's declaration.
+#[derive(Clone, Debug)]
+pub struct PStateDef {
+    /// `$$name`.
+    pub name: String,
+    /// What it may hold.
+    pub schema: Schema,
+    /// One partition, on task 0.
+    pub global: bool,
+    /// Clients may not read it.
+    pub private: bool,
+    /// The topology that may write it.
+    pub owner: usize,
+}
+
+/// Where a topology starts in a partition it meets for the first time. Later its own progress counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StartFrom {
+    /// With records appended from then on.
+    #[default]
+    End,
+    /// With the oldest record there is.
+    Beginning,
+}
+
+/// What happens with a record whose processing failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RetryMode {
+    /// It is tried again; others are not held up.
+    #[default]
+    Individual,
+    /// It and every later record of its partition are processed again, in order.
+    AllAfter,
+    /// It is dropped.
+    None,
+}
+
+/// How a source reads its depot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SourceOptions {
+    /// See [`StartFrom`].
+    pub start: StartFrom,
+    /// See [`RetryMode`].
+    pub retry: RetryMode,
+}
+
+/// A source of a stream topology.
+#[derive(Clone, Debug)]
+pub struct SourceDef {
+    /// Place of the depot in the module.
+    pub depot: usize,
+    /// See [`StartFrom`].
+    pub start: StartFrom,
+    /// See [`RetryMode`].
+    pub retry: RetryMode,
+    /// Where in the plan its records start.
+    pub at: Position,
+}
+
+/// A stream topology, ready to run.
+#[derive(Clone, Debug)]
+pub struct StreamDef {
+    /// Its name.
+    pub name: String,
+    /// Its sources.
+    pub sources: Vec<SourceDef>,
+    /// What its events do.
+    pub plan: Arc<Plan>,
+}
+
+/// A module, checked and ready to run.
+#[derive(Clone, Debug)]
+pub struct ModuleDef {
+    /// What clients call it.
+    pub name: String,
+    /// Its depots; others name them by their place here.
+    pub depots: Vec<DepotDef>,
+    /// Its PStates; others name them by their place here.
+    pub pstates: Vec<PStateDef>,
+    /// Its stream topologies.
+    pub streams: Vec<StreamDef>,
+}
+
+/// A declared depot of records `T`.
+pub struct DepotRef<T> {
+    pub(crate) index: usize,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Copy for DepotRef<T> {}
+impl<T> Clone for DepotRef<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// A declared PState of schema `S`.
+pub struct PState<S> {
+    pub(crate) index: usize,
+    of: PhantomData<fn() -> S>,
+}
+
+impl<S> Copy for PState<S> {}
+impl<S> Clone for PState<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// How a PState is declared beside its schema.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PStateOptions {
+    /// One partition, on task 0.
+    pub global: bool,
+    /// Clients may not read it.
+    pub private: bool,
+}
+
+/// Declares depots.
+pub struct Setup {
+    pub(crate) defining: DefiningHandle,
+}
+
+impl Setup {
+    /// Declares a depot with a partition on every task. Its name starts with `*`.
+    #[track_caller]
+    pub fn declare_depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>) -> DepotRef<T> {
+        self.depot(name, partitioner, false)
+    }
+
+    /// Declares a depot whose one partition is on task 0.
+    #[track_caller]
+    pub fn declare_global_depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>) -> DepotRef<T> {
+        self.depot(name, partitioner, true)
+    }
+
+    #[track_caller]
+    fn depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>, global: bool) -> DepotRef<T> {
+        let mut defining = self.defining.borrow_mut();
+        if !name.starts_with('*') || name.len() < 2 {
+            defining.error(here(), format!("a depot's name starts with `*`, which `{name}` does not"));
+        }
+        if defining.depots.iter().any(|other| other.name == name) {
+            defining.error(here(), format!("the module has a depot `{name}` already"));
+        }
+        let record_type = std::any::type_name::<T>();
+        let partitioner = partitioner.partitioner;
+        defining.depots.push(DepotDef { name: name.to_string(), partitioner, global, record_type });
+        DepotRef { index: defining.depots.len() - 1, of: PhantomData }
+    }
+}
+
+/// Declares topologies.
+pub struct Topologies {
+    pub(crate) defining: DefiningHandle,
+}
+
+impl Topologies {
+    /// Declares a stream topology.
+    #[track_caller]
+    pub fn stream(&mut self, name: &str) -> StreamTopology {
+        let mut defining = self.defining.borrow_mut();
+        if name.is_empty() {
+            defining.error(here(), "a topology needs a name".to_string());
+        }
+        if defining.streams.iter().any(|other| other.name == name) {
+            defining.error(here(), format!("the module has a topology `{name}` already"));
+        }
+        let index = defining.add_stream(name);
+        StreamTopology { defining: Rc::clone(&self.defining), index }
+    }
+}
+
+/// Declares the PStates and sources of a stream topology.
+pub struct StreamTopology {
+    defining: DefiningHandle,
+    index: usize,
+}
+
+impl StreamTopology {
+    /// Declares a PState that this topology writes. Its name starts with `$$`.
+    #[track_caller]
+    pub fn pstate<S: PStateSchema>(&mut self, name: &str) -> PState<S> {
+        self.pstate_with(name, PStateOptions::default())
+    }
+
+    /// Declares a PState with options.
+    #[track_caller]
+    pub fn pstate_with<S: PStateSchema>(&mut self, name: &str, options: PStateOptions) -> PState<S> {
+        let mut defining = self.defining.borrow_mut();
+        if !name.starts_with("$$") || name.len() < 3 {
+            defining.error(here(), format!("a PState's name starts with `$$`, which `{name}` does not"));
+        }
+        if defining.pstates.iter().any(|other| other.name == name) {
+            defining.error(here(), format!("the module has a PState `{name}` already"));
+        }
+        let PStateOptions { global, private } = options;
+        defining.pstates.push(PStateDef { name: name.to_string(), schema: S::schema(), global, private, owner: self.index });
+        PState { index: defining.pstates.len() - 1, of: PhantomData }
+    }
+
+    /// Declares what happens with each record of a depot.
+    #[track_caller]
+    pub fn source<T: Owned>(&mut self, depot: &DepotRef<T>, body: impl FnOnce(&mut Block, Var<<T as Returned>::Data>)) {
+        self.source_with(depot, SourceOptions::default(), body);
+    }
+
+    /// Declares what happens with each record of a depot, with options.
+    #[track_caller]
+    pub fn source_with<T: Owned>(
+        &mut self,
+        depot: &DepotRef<T>,
+        options: SourceOptions,
+        body: impl FnOnce(&mut Block, Var<<T as Returned>::Data>),
+    ) {
+        let place = here();
+        let source = self.defining.borrow_mut().new_source();
+        let mut block = Block::source(Rc::clone(&self.defining), self.index, source);
+        let record = block.source_var::<T::Data>();
+        body(&mut block, record);
+        let mut defining = self.defining.borrow_mut();
+        if depot.index >= defining.depots.len() {
+            defining.error(place, "the depot belongs to another module".to_string());
+            return;
+        }
+        if defining.streams[self.index].sources.iter().any(|other| other.depot == depot.index) {
+            let name = defining.depots[depot.index].name.clone();
+            defining.error(place, format!("the topology has a source on `{name}` already"));
+        }
+        let recorded = block.finish();
+        Defining::add_source(&mut defining, self.index, depot.index, options, recorded);
+    }
+}

@@ -1,0 +1,182 @@
+//! A topology, lowered: steps in order, and at every point where an event may start, which vars are alive.
+//!
+//! Liveness is one backward pass, since jumps only go forward: exactly the vars that some later step of the event or of
+//! its continuations reads travel across a partitioner.
+
+use crate::block::Recorded;
+use crate::data::Register;
+use crate::step::{Step, StepRecord, Target};
+use std::collections::BTreeSet;
+use std::fmt;
+use tantu_base::value::partition_hash;
+use tantu_path::Schema;
+
+/// Where in a plan an event starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Position(pub u32);
+
+pub(crate) struct Entry {
+    pub(crate) step: usize,
+    pub(crate) live: Vec<Register>,
+    /// The registers of the source the step belongs to.
+    pub(crate) source: usize,
+}
+
+/// What the events of a topology do.
+pub struct Plan {
+    pub(crate) name: String,
+    pub(crate) steps: Vec<StepRecord>,
+    pub(crate) entries: Vec<Entry>,
+    /// By source, by var.
+    pub(crate) registers: Vec<Vec<Register>>,
+    pub(crate) schemas: Vec<(String, Schema)>,
+    pub(crate) frame_size: usize,
+    fingerprint: u64,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan({}, {} steps)", self.name, self.steps.len())
+    }
+}
+
+/// A plan in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlanInfo {
+    /// The topology.
+    pub name: String,
+    /// Its fingerprint: equal for equal declarations.
+    pub fingerprint: u64,
+    /// Its steps, in order.
+    pub steps: Vec<StepInfo>,
+    /// Its partitioners, in order.
+    pub hops: Vec<HopInfo>,
+}
+
+/// A step in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepInfo {
+    /// What it does.
+    pub label: String,
+    /// The author's file.
+    pub file: &'static str,
+    /// The line in it.
+    pub line: u32,
+}
+
+/// What travels across a partitioner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HopInfo {
+    /// Which partitioner.
+    pub label: String,
+    /// The vars that are alive after it, with their types.
+    pub live: Vec<(u32, &'static str)>,
+}
+
+impl Plan {
+    /// Equal for equal declarations, in any process; different declarations never run each other's events.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The plan in words.
+    pub fn describe(&self) -> PlanInfo {
+        let step = |record: &StepRecord| StepInfo { label: record.label.clone(), file: record.place.file(), line: record.place.line() };
+        let hop = |record: &StepRecord| match record.step {
+            Step::Hop { position, .. } => {
+                let live = &self.entries[position as usize].live;
+                let live = live.iter().map(|register| (register.var, register.type_name())).collect();
+                Some(HopInfo { label: record.label.clone(), live })
+            }
+            _ => None,
+        };
+        PlanInfo {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint,
+            steps: self.steps.iter().map(step).collect(),
+            hops: self.steps.iter().filter_map(hop).collect(),
+        }
+    }
+}
+
+pub(crate) struct PlanBuilder {
+    name: String,
+    steps: Vec<StepRecord>,
+    entries: Vec<Entry>,
+    registers: Vec<Vec<Register>>,
+}
+
+impl PlanBuilder {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_string(), steps: Vec::new(), entries: Vec::new(), registers: Vec::new() }
+    }
+
+    /// Appends the code of a source; returns where its records start.
+    pub(crate) fn add_source(&mut self, recorded: Recorded) -> Position {
+        let Recorded { mut steps, registers, record } = recorded;
+        let base = self.steps.len();
+        let source = self.registers.len();
+        let start = self.entries.len() as u32;
+        let live = vec![registers[record as usize]];
+        self.entries.push(Entry { step: base, live, source });
+        let alive = liveness(&steps);
+        for (at, record) in steps.iter_mut().enumerate() {
+            match &mut record.step {
+                Step::Hop { position, .. } => {
+                    *position = self.entries.len() as u32;
+                    let live = alive[at + 1].iter().map(|var| registers[*var as usize]).collect();
+                    self.entries.push(Entry { step: base + at + 1, live, source });
+                }
+                Step::If { otherwise, .. } => *otherwise += base,
+                _ => {}
+            }
+        }
+        self.steps.append(&mut steps);
+        self.registers.push(registers);
+        Position(start)
+    }
+
+    pub(crate) fn build(self, schemas: Vec<(String, Schema)>) -> Plan {
+        let Self { name, steps, entries, registers } = self;
+        let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
+        let mut plan = Plan { name, steps, entries, registers, schemas, frame_size, fingerprint: 0 };
+        plan.fingerprint = fingerprint(&plan);
+        plan
+    }
+}
+
+/// The vars alive before each step.
+fn liveness(steps: &[StepRecord]) -> Vec<BTreeSet<u32>> {
+    let mut alive: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); steps.len() + 1];
+    for (at, record) in steps.iter().enumerate().rev() {
+        let mut live = match record.step {
+            Step::End => BTreeSet::new(),
+            Step::If { otherwise, .. } => &alive[at + 1] | &alive[otherwise],
+            _ => alive[at + 1].clone(),
+        };
+        for def in &record.defs {
+            live.remove(def);
+        }
+        live.extend(&record.uses);
+        alive[at] = live;
+    }
+    alive
+}
+
+fn fingerprint(plan: &Plan) -> u64 {
+    let mut text = plan.name.clone();
+    for record in &plan.steps {
+        text.push_str(&format!("\n{} {:?} {:?}", record.label, record.uses, record.defs));
+        if let Step::Hop { target: Target::Hash(register), .. } = &record.step {
+            text.push_str(register.type_name());
+        }
+    }
+    for entry in &plan.entries {
+        text.push_str(&format!("\n@{}", entry.step));
+        entry.live.iter().for_each(|register| text.push_str(&format!(" {}:{}", register.var, register.type_name())));
+    }
+    for (name, schema) in &plan.schemas {
+        text.push_str(&format!("\n{name} {schema}"));
+    }
+    partition_hash(text.as_bytes())
+}

@@ -1,0 +1,305 @@
+//! A depot partition: a dense sequence of records, the newest in memory, the older ones in segment files.
+//!
+//! Appends are staged, sealed into the entry as one [`Run`] per partition, and become readable when the entry
+//! commits. Later runs are copied to the task's segment files in large sequential writes; a copied run
+//! stays in memory only while a topology of the task may still want it and the budget allows.
+
+use crate::load::Load;
+use std::collections::VecDeque;
+use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+use tantu_base::id::{ObjectId, Offset};
+
+/// Committed records a partition keeps in memory after they were copied, in bytes: what a topology that keeps up
+/// reads without touching the disk.
+pub const RECENT_SIZE_MAX: usize = 4 << 20;
+
+/// Consecutive records of one partition with one append time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Offset of the first record.
+    pub first: Offset,
+    /// Append time, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    /// An empty run that starts at `first`.
+    pub fn new(first: Offset) -> Self {
+        Self { first, time_ms: 0, ends: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Adds a record.
+    #[inline]
+    pub fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(u32::try_from(self.bytes.len()).expect("invariant: a run is sealed far below 4 GiB"));
+    }
+
+    /// How many records.
+    pub fn count(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    /// The offset after the last record.
+    pub fn end(&self) -> Offset {
+        Offset(self.first.0 + self.count())
+    }
+
+    /// Bytes of its records.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A record by its place in the run.
+    ///
+    /// # Panics
+    /// If the run has no such record.
+    #[inline]
+    pub fn record(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.bytes[start..self.ends[index] as usize]
+    }
+
+    /// Appends its encoding: first offset, time, count, the end of each record, the records.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.first.0.to_le_bytes());
+        out.extend_from_slice(&self.time_ms.to_le_bytes());
+        out.extend_from_slice(&(self.ends.len() as u32).to_le_bytes());
+        for end in &self.ends {
+            out.extend_from_slice(&end.to_le_bytes());
+        }
+        put_sized(out, &self.bytes);
+    }
+
+    /// Reads a whole encoding.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the lengths in it do not fit the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
+        let mut reader = FixedReader::new(bytes);
+        let first = Offset(reader.u64()?);
+        let time_ms = reader.u64()?;
+        let count = reader.u32()? as usize;
+        let ends: Vec<u32> = reader
+            .take(count.checked_mul(4).ok_or(Truncated)?)?
+            .chunks_exact(4)
+            .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
+            .collect();
+        let bytes = reader.sized()?;
+        let in_order = ends.is_sorted() && ends.last().is_none_or(|end| *end as usize == bytes.len());
+        if !in_order || !reader.is_empty() || (ends.is_empty() && !bytes.is_empty()) {
+            return Err(Truncated);
+        }
+        Ok(Self { first, time_ms, ends, bytes: bytes.to_vec() })
+    }
+}
+
+/// Where a record is.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// Here.
+    Record(&'a [u8]),
+    /// In a segment: it has to be loaded first.
+    OnDisk,
+    /// Not committed yet.
+    NotYet,
+}
+
+/// One task's partition of a depot.
+#[derive(Debug)]
+pub struct DepotPartition {
+    /// The depot.
+    pub object: ObjectId,
+    pub(crate) staged: Run,
+    pub(crate) runs: VecDeque<Run>,
+    runs_size: usize,
+    committed_end: Offset,
+    /// Everything below is in a chunk whose index entry is committed.
+    pub(crate) copied_end: Offset,
+    /// Everything below is in a chunk that was written, though its index entry may be pending.
+    pub(crate) written_end: Offset,
+    /// Records no topology of the task has yet to start.
+    wanted_from: Offset,
+    pub(crate) load: Load,
+}
+
+impl DepotPartition {
+    /// A partition whose records below `copied_end` are in segments and which has no others yet.
+    pub fn new(object: ObjectId, copied_end: Offset) -> Self {
+        Self {
+            object,
+            staged: Run::new(copied_end),
+            runs: VecDeque::new(),
+            runs_size: 0,
+            committed_end: copied_end,
+            copied_end,
+            written_end: copied_end,
+            wanted_from: Offset(u64::MAX),
+            load: Load::Idle,
+        }
+    }
+
+    /// Stages a record; its offset is final if the entry commits.
+    #[inline]
+    pub fn stage(&mut self, record: &[u8]) -> Offset {
+        let offset = self.staged.end();
+        self.staged.push(record);
+        offset
+    }
+
+    /// The offset after the last committed record.
+    pub fn committed_end(&self) -> Offset {
+        self.committed_end
+    }
+
+    /// Bytes staged and not sealed.
+    pub fn staged_size(&self) -> usize {
+        self.staged.size() + self.staged.ends.len() * 4
+    }
+
+    /// Takes a run that committed.
+    ///
+    /// # Panics
+    /// If it does not follow the records before it: offsets are dense.
+    pub fn commit(&mut self, run: Run) {
+        assert_eq!(run.first, self.committed_end, "{}: offsets must be dense", self.object);
+        self.committed_end = run.end();
+        if self.staged.count() == 0 && self.staged.first < self.committed_end {
+            self.staged.first = self.committed_end;
+        }
+        self.runs_size += run.size();
+        self.runs.push_back(run);
+    }
+
+    /// Takes over what the tree says about copied records, while the log is replayed.
+    pub fn adopt_copied(&mut self, copied_end: Offset) {
+        self.copied_end = self.copied_end.max(copied_end);
+        self.written_end = self.written_end.max(copied_end);
+        if self.committed_end < copied_end {
+            self.committed_end = copied_end;
+            self.staged = Run::new(copied_end);
+        }
+        self.forget_old();
+    }
+
+    /// Says from which record on the topologies of the task still have to start.
+    pub fn want_from(&mut self, offset: Offset) {
+        self.wanted_from = offset;
+        if self.runs_size > RECENT_SIZE_MAX {
+            self.forget_old();
+        }
+    }
+
+    /// Drops runs that were copied: those nobody wants, and the oldest while they are over the budget.
+    pub(crate) fn forget_old(&mut self) {
+        while let Some(run) = self.runs.front() {
+            let copied = run.end() <= self.copied_end;
+            if !copied || (run.end() > self.wanted_from && self.runs_size <= RECENT_SIZE_MAX) {
+                break;
+            }
+            self.runs_size -= run.size();
+            self.runs.pop_front();
+        }
+    }
+
+    /// Bytes of committed records that are not in a segment yet.
+    pub fn uncopied_size(&self) -> usize {
+        self.runs.iter().rev().take_while(|run| run.end() > self.written_end).map(Run::size).sum()
+    }
+
+    /// Bytes of records in memory.
+    pub fn memory_size(&self) -> usize {
+        self.runs_size + self.staged.size()
+    }
+
+    /// Finds a record.
+    #[inline]
+    pub fn lookup(&self, offset: Offset) -> Lookup<'_> {
+        if offset >= self.committed_end {
+            return Lookup::NotYet;
+        }
+        if self.runs.front().is_some_and(|run| run.first <= offset) {
+            let index = self.runs.partition_point(|run| run.end() <= offset);
+            let run = &self.runs[index];
+            return Lookup::Record(run.record((offset.0 - run.first.0) as usize));
+        }
+        match &self.load {
+            Load::Ready { runs } => {
+                let index = runs.partition_point(|run| run.end() <= offset);
+                match runs.get(index) {
+                    Some(run) if run.first <= offset => Lookup::Record(run.record((offset.0 - run.first.0) as usize)),
+                    _ => Lookup::OnDisk,
+                }
+            }
+            _ => Lookup::OnDisk,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, records: &[&str]) -> Run {
+        let mut run = Run::new(Offset(first));
+        records.iter().for_each(|r| run.push(r.as_bytes()));
+        run
+    }
+
+    fn text(lookup: Lookup<'_>) -> String {
+        match lookup {
+            Lookup::Record(r) => String::from_utf8(r.to_vec()).expect("text"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn records_are_found_by_offset_across_runs() {
+        let mut depot = DepotPartition::new(ObjectId(1), Offset(10));
+        assert_eq!(depot.stage(b"a"), Offset(10));
+        assert_eq!(depot.stage(b"b"), Offset(11));
+        assert_eq!(text(depot.lookup(Offset(10))), "NotYet", "staged is not committed");
+        depot.staged = Run::new(Offset(12));
+        depot.commit(run(10, &["a", "b"]));
+        depot.commit(run(12, &["c"]));
+        assert_eq!(text(depot.lookup(Offset(9))), "OnDisk");
+        assert_eq!(["a", "b", "c"], [10, 11, 12].map(|o| text(depot.lookup(Offset(o)))).each_ref().map(String::as_str));
+        assert_eq!(text(depot.lookup(Offset(13))), "NotYet");
+        assert_eq!(depot.stage(b"d"), Offset(13));
+    }
+
+    #[test]
+    fn a_copied_run_is_forgotten_once_nobody_wants_it() {
+        let mut depot = DepotPartition::new(ObjectId(1), Offset(0));
+        depot.commit(run(0, &["a"]));
+        depot.commit(run(1, &["b"]));
+        depot.want_from(Offset(1));
+        depot.forget_old();
+        assert_eq!(depot.runs.len(), 2, "nothing was copied");
+        depot.adopt_copied(Offset(2));
+        assert_eq!(depot.runs.len(), 1, "the first is behind every topology");
+        assert_eq!(depot.uncopied_size(), 0);
+        assert_eq!(text(depot.lookup(Offset(0))), "OnDisk");
+    }
+
+    #[test]
+    #[should_panic(expected = "dense")]
+    fn a_gap_in_the_offsets_is_a_bug() {
+        DepotPartition::new(ObjectId(1), Offset(0)).commit(run(1, &["b"]));
+    }
+
+    #[test]
+    fn a_run_with_wrong_lengths_is_refused() {
+        let mut out = Vec::new();
+        run(3, &["one", "", "three"]).encode(&mut out);
+        assert_eq!(Run::decode(&out), Ok(run(3, &["one", "", "three"])));
+        for len in 0..out.len() {
+            assert!(Run::decode(&out[..len]).is_err(), "{len}");
+        }
+        let mut bad = out.clone();
+        bad[20] = 9;
+        assert!(Run::decode(&bad).is_err(), "ends out of order");
+    }
+}

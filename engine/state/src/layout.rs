@@ -1,0 +1,126 @@
+//! Where things live in a task's tree: every key starts with the four big-endian bytes of its object.
+//!
+//! | object | rest of the key | value |
+//! |---|---|---|
+//! | a PState | the entry's key in key form (empty for a PState that is one value) | value form |
+//! | a depot | `0x00` | [`DepotMeta`] |
+//! | a depot | `0x01`, the chunk's end offset (exclusive), 8 bytes big-endian | [`ChunkAt`] |
+//! | a topology's source | empty | next offset to process, 8 bytes little-endian |
+//!
+//! A chunk is keyed by its end, so that the chunk that holds offset `o` is the first key past `o`: one
+//! seek forward.
+
+use tantu_base::fixed::{FixedReader, Truncated};
+use tantu_base::id::{ObjectId, Offset};
+
+/// First byte after the object of a depot's meta entry.
+const DEPOT_META: u8 = 0;
+/// First byte after the object of a depot's chunk entries.
+const DEPOT_CHUNK: u8 = 1;
+
+/// Writes the tree key of an object's entry into `out`, which is cleared first.
+#[inline]
+pub fn object_key(object: ObjectId, key: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&object.0.to_be_bytes());
+    out.extend_from_slice(key);
+}
+
+/// The smallest key past every key of the object.
+pub fn object_end(object: ObjectId) -> [u8; 4] {
+    object.0.checked_add(1).expect("invariant: object ids are given densely from 1").to_be_bytes()
+}
+
+/// Tree key of a depot's meta entry.
+pub fn depot_meta_key(depot: ObjectId) -> Vec<u8> {
+    let mut key = depot.0.to_be_bytes().to_vec();
+    key.push(DEPOT_META);
+    key
+}
+
+/// Tree key of the chunk that ends before `end`.
+pub fn depot_chunk_key(depot: ObjectId, end: Offset) -> Vec<u8> {
+    let mut key = depot.0.to_be_bytes().to_vec();
+    key.push(DEPOT_CHUNK);
+    key.extend_from_slice(&end.0.to_be_bytes());
+    key
+}
+
+/// How far a depot partition was copied from the log to its segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DepotMeta {
+    /// Every record below is in a chunk.
+    pub copied_end: Offset,
+}
+
+impl DepotMeta {
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; 8] {
+        self.copied_end.0.to_le_bytes()
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// [`Truncated`] if they are too short.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
+        Ok(Self { copied_end: Offset(FixedReader::new(bytes).u64()?) })
+    }
+}
+
+/// Where a chunk of a depot partition lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChunkAt {
+    /// First offset in it.
+    pub first: Offset,
+    /// Segment file of the task.
+    pub segment: u64,
+    /// Byte offset in the segment.
+    pub position: u64,
+    /// Bytes, padding included.
+    pub size: u32,
+}
+
+impl ChunkAt {
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; 28] {
+        let mut out = [0; 28];
+        out[..8].copy_from_slice(&self.first.0.to_le_bytes());
+        out[8..16].copy_from_slice(&self.segment.to_le_bytes());
+        out[16..24].copy_from_slice(&self.position.to_le_bytes());
+        out[24..].copy_from_slice(&self.size.to_le_bytes());
+        out
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// [`Truncated`] if they are too short.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
+        let mut reader = FixedReader::new(bytes);
+        Ok(Self { first: Offset(reader.u64()?), segment: reader.u64()?, position: reader.u64()?, size: reader.u32()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chunk_that_holds_an_offset_is_the_first_key_past_it() {
+        let keys: Vec<_> = [10, 300, 70_000].map(|end| depot_chunk_key(ObjectId(7), Offset(end))).into();
+        assert!(keys.is_sorted());
+        let seek = depot_chunk_key(ObjectId(7), Offset(10 + 1));
+        assert_eq!(keys.iter().find(|k| **k >= seek), Some(&keys[1]), "offset 10 is in the chunk that ends at 300");
+        assert!(keys.iter().all(|k| k[..] < object_end(ObjectId(7))[..] && *k > depot_meta_key(ObjectId(7))));
+    }
+
+    #[test]
+    fn meta_and_chunk_entries_round_trip() {
+        let chunk = ChunkAt { first: Offset(5), segment: 2, position: 8192, size: 4096 };
+        assert_eq!(ChunkAt::decode(&chunk.encode()), Ok(chunk));
+        assert!(ChunkAt::decode(&chunk.encode()[..27]).is_err());
+        let meta = DepotMeta { copied_end: Offset(77) };
+        assert_eq!(DepotMeta::decode(&meta.encode()), Ok(meta));
+    }
+}

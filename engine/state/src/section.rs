@@ -1,0 +1,263 @@
+//! The body of a replog entry: one section per task that changed, each with its own length and checksum,
+//! so that a tail can be sealed again for one task into another log (design D3).
+//!
+//! Deltas are physical post-images: the same bytes are applied by a leader and by a follower, and
+//! applying them needs no user code. Format version 1; byte table in `docs/formats/entry.md`.
+
+use crate::depot::Run;
+use tantu_base::checksum::{FileKind, Place};
+use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+use tantu_base::id::{ObjectId, TaskId, Version};
+use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX};
+
+const OP_PUT: u8 = 1;
+const OP_DELETE: u8 = 2;
+const OP_DELETE_RANGE: u8 = 3;
+const OP_APPEND: u8 = 4;
+
+/// Bytes before a section's ops.
+pub const SECTION_HEADER_SIZE: usize = 4 + 8 + 4 + 4;
+
+/// Why an entry's body is not what a writer sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SectionError {
+    /// The body ends inside a field.
+    #[error("the entry ends inside a field")]
+    Truncated,
+    /// The checksum of a section does not match.
+    #[error("the section of {task} has a wrong checksum")]
+    Checksum {
+        /// Whose section.
+        task: TaskId,
+    },
+    /// An op of a kind this version does not know.
+    #[error("the section has an op of the unknown kind {kind}")]
+    UnknownOp {
+        /// The number found.
+        kind: u8,
+    },
+    /// A key, a value or a run over its limit.
+    #[error("the section has a {what} over its limit")]
+    OverLimit {
+        /// What was too long.
+        what: &'static str,
+    },
+}
+
+impl From<Truncated> for SectionError {
+    fn from(_: Truncated) -> Self {
+        SectionError::Truncated
+    }
+}
+
+/// One change of a task, as it stands in a section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op<'a> {
+    /// A tree key has this value from now on.
+    Put {
+        /// Tree key.
+        key: &'a [u8],
+        /// Its value.
+        value: &'a [u8],
+    },
+    /// A tree key has no value from now on.
+    Delete {
+        /// Tree key.
+        key: &'a [u8],
+    },
+    /// No key of a range has a value from now on.
+    DeleteRange {
+        /// First key.
+        from: &'a [u8],
+        /// First key after.
+        to: &'a [u8],
+    },
+    /// Records at the end of a depot partition, encoded as a [`Run`].
+    Append {
+        /// The depot.
+        depot: ObjectId,
+        /// The encoded run.
+        run: &'a [u8],
+    },
+}
+
+/// Writes the sections of one entry.
+#[derive(Debug, Default)]
+pub struct EntryWriter {
+    /// The body so far.
+    pub body: Vec<u8>,
+}
+
+impl EntryWriter {
+    /// Starts the section of a task; returns where it starts, for [`EntryWriter::end_section`].
+    pub fn begin_section(&mut self, task: TaskId, version: Version) -> usize {
+        let start = self.body.len();
+        self.body.extend_from_slice(&task.0.to_le_bytes());
+        self.body.extend_from_slice(&version.0.to_le_bytes());
+        self.body.extend_from_slice(&[0; 8]);
+        start
+    }
+
+    /// Adds a put.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.body.push(OP_PUT);
+        put_sized(&mut self.body, key);
+        put_sized(&mut self.body, value);
+    }
+
+    /// Adds a delete.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.body.push(OP_DELETE);
+        put_sized(&mut self.body, key);
+    }
+
+    /// Adds a range delete.
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.body.push(OP_DELETE_RANGE);
+        put_sized(&mut self.body, from);
+        put_sized(&mut self.body, to);
+    }
+
+    /// Adds appended records.
+    pub fn append(&mut self, depot: ObjectId, run: &Run) {
+        self.body.push(OP_APPEND);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        let at = self.body.len();
+        self.body.extend_from_slice(&[0; 4]);
+        run.encode(&mut self.body);
+        let len = (self.body.len() - at - 4) as u32;
+        self.body[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Ends the section that started at `start`: fills in its length and checksum.
+    pub fn end_section(&mut self, start: usize) {
+        let (header, ops) = self.body[start..].split_at_mut(SECTION_HEADER_SIZE);
+        let task = u32::from_le_bytes(header[..4].try_into().expect("invariant: four bytes"));
+        let version = u64::from_le_bytes(header[4..12].try_into().expect("invariant: eight bytes"));
+        let crc = checksum(TaskId(task), Version(version), ops);
+        header[12..16].copy_from_slice(&(ops.len() as u32).to_le_bytes());
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// A section belongs to a task and a version, not to a place in a log: it may move to another log.
+fn checksum(task: TaskId, version: Version, ops: &[u8]) -> u32 {
+    Place { owner: task.0, kind: FileKind::ReplogSegment, incarnation: version.0, file: 0, offset: 0 }.crc(ops)
+}
+
+/// A task's part of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Section<'a> {
+    /// Whose.
+    pub task: TaskId,
+    /// The task's commit number of these changes.
+    pub version: Version,
+    /// The encoded ops, checked against their checksum.
+    pub ops: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    /// Its changes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Op<'a>, SectionError>> + use<'a> {
+        let mut reader = FixedReader::new(self.ops);
+        std::iter::from_fn(move || if reader.is_empty() { None } else { Some(read_op(&mut reader)) })
+    }
+}
+
+/// The sections of an entry's body, in order.
+pub fn sections(body: &[u8]) -> impl Iterator<Item = Result<Section<'_>, SectionError>> {
+    let mut reader = FixedReader::new(body);
+    std::iter::from_fn(move || if reader.is_empty() { None } else { Some(read_section(&mut reader)) })
+}
+
+fn read_section<'a>(reader: &mut FixedReader<'a>) -> Result<Section<'a>, SectionError> {
+    let task = TaskId(reader.u32()?);
+    let version = Version(reader.u64()?);
+    let len = reader.u32()? as usize;
+    let crc = reader.u32()?;
+    let ops = reader.take(len)?;
+    if crc != checksum(task, version, ops) {
+        return Err(SectionError::Checksum { task });
+    }
+    Ok(Section { task, version, ops })
+}
+
+#[inline]
+fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
+    let key = |reader: &mut FixedReader<'a>| match reader.sized()? {
+        key if key.len() > KEY_SIZE_MAX + 16 => Err(SectionError::OverLimit { what: "key" }),
+        key => Ok(key),
+    };
+    match reader.u8()? {
+        OP_PUT => {
+            let key = key(reader)?;
+            let value = reader.sized()?;
+            if value.len() > RECORD_SIZE_MAX {
+                return Err(SectionError::OverLimit { what: "value" });
+            }
+            Ok(Op::Put { key, value })
+        }
+        OP_DELETE => Ok(Op::Delete { key: key(reader)? }),
+        OP_DELETE_RANGE => Ok(Op::DeleteRange { from: key(reader)?, to: key(reader)? }),
+        OP_APPEND => {
+            let depot = ObjectId(reader.u32()?);
+            let run = reader.sized()?;
+            if run.len() > FRAME_SIZE_MAX {
+                return Err(SectionError::OverLimit { what: "run of records" });
+            }
+            Ok(Op::Append { depot, run })
+        }
+        kind => Err(SectionError::UnknownOp { kind }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_base::id::Offset;
+
+    fn sample() -> Vec<u8> {
+        let mut writer = EntryWriter::default();
+        let start = writer.begin_section(TaskId(3), Version(9));
+        writer.put(b"key", b"value");
+        writer.delete(b"gone");
+        writer.delete_range(b"a", b"b");
+        let mut run = Run::new(Offset(4));
+        run.push(b"first");
+        run.push(b"");
+        run.time_ms = 77;
+        writer.append(ObjectId(5), &run);
+        writer.end_section(start);
+        let start = writer.begin_section(TaskId(4), Version(1));
+        writer.end_section(start);
+        writer.body
+    }
+
+    #[test]
+    fn an_entry_gives_back_its_sections_and_their_ops() {
+        let body = sample();
+        let found: Vec<_> = sections(&body).map(|s| s.expect("whole")).collect();
+        assert_eq!(found.iter().map(|s| (s.task, s.version)).collect::<Vec<_>>(), [(TaskId(3), Version(9)), (TaskId(4), Version(1))]);
+        let ops: Vec<_> = found[0].iter().map(|op| op.expect("known")).collect();
+        assert_eq!(ops[0], Op::Put { key: b"key", value: b"value" });
+        assert_eq!(ops[1], Op::Delete { key: b"gone" });
+        assert_eq!(ops[2], Op::DeleteRange { from: b"a", to: b"b" });
+        let Op::Append { depot, run } = ops[3] else { panic!("an append") };
+        let run = Run::decode(run).expect("whole");
+        assert_eq!((depot, run.first, run.time_ms, run.count()), (ObjectId(5), Offset(4), 77, 2));
+        assert_eq!(run.record(0), b"first");
+        assert_eq!(run.record(1), b"");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_an_entry_is_noticed() {
+        let body = sample();
+        for bit in 0..body.len() * 8 {
+            let mut bad = body.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let all: Result<Vec<_>, _> = sections(&bad).collect();
+            assert!(all.is_err(), "bit {bit} was taken");
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! One task's durable state and the life of a write in it: stage → seal → commit.
+//!
+//! `seal` turns everything staged into the task's section of one replog entry under the task's next version;
+//! the staged area becomes a layer of the pending overlay. `commit` runs when the entry is durable on every
+//! ISR member: it applies the section's bytes to the tree and the depots, exactly as a replay does.
+
+use crate::depot::{DepotPartition, Run};
+use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key};
+use crate::load::Load;
+use crate::section::{EntryWriter, Op, Section, SectionError};
+use crate::segment::{CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent};
+use crate::staged::Staged;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::path::Path;
+use tantu_base::door::{Disk, DiskDone, Entropy};
+use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_lsm::{BlockCache, Budget, Corruption, Need, Stop, Tree, TreeOptions, Write};
+use tantu_replog::Lsn;
+
+/// What a task's state may use.
+#[derive(Clone, Debug)]
+pub struct TaskStateOptions {
+    /// Its tree.
+    pub tree: TreeOptions,
+    /// How many bytes of depot segments are read and checked when the task is opened, newest first.
+    pub open_verify_size_max: u64,
+}
+
+impl Default for TaskStateOptions {
+    fn default() -> Self {
+        Self { tree: TreeOptions::default(), open_verify_size_max: 64 << 20 }
+    }
+}
+
+/// Why a task's state cannot be opened, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The tree could not be opened.
+    #[error(transparent)]
+    TreeOpen(#[from] tantu_lsm::OpenError),
+    /// The tree could not write or read.
+    #[error(transparent)]
+    Tree(#[from] tantu_lsm::Fault),
+    /// A tree's file is damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// A depot segment.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// An entry of the log is not one that was sealed.
+    #[error("{task}: {error}")]
+    Section {
+        /// Whose section.
+        task: TaskId,
+        /// What is wrong with it.
+        error: SectionError,
+    },
+    /// The log does not go on where the tree or the depots end.
+    #[error("{task}: the {what} ends at {have}, but the log goes on at {found}: something in between is missing")]
+    Gap {
+        /// Whose.
+        task: TaskId,
+        /// What has the gap.
+        what: &'static str,
+        /// The last that is there.
+        have: u64,
+        /// The next that was found.
+        found: u64,
+    },
+    /// The tree holds something no version of this engine wrote.
+    #[error("{task}: {object} has an unreadable {what} entry")]
+    Unreadable {
+        /// Whose.
+        task: TaskId,
+        /// Of which object.
+        object: ObjectId,
+        /// Which entry.
+        what: &'static str,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct TaskState {
+    /// The task.
+    pub task: TaskId,
+    pub(crate) tree: Tree,
+    segments: DepotSegments,
+    tree_owner: u32,
+    segments_owner: u32,
+    pub(crate) staged: Staged,
+    pub(crate) layers: VecDeque<(Version, Staged)>,
+    pub(crate) scratch: Vec<u8>,
+    spare: Vec<Staged>,
+    /// Puts of the engine itself: topology progress, chunk index. Not part of any streaming batch.
+    system: Vec<(Vec<u8>, Vec<u8>)>,
+    sealed: Version,
+    pub(crate) visible: Version,
+    pins: BTreeMap<Version, u32>,
+    depots: Vec<DepotPartition>,
+    /// Commits the tree has not flushed, and where they are in the log.
+    unflushed: VecDeque<(Version, Lsn)>,
+    /// Records no chunk holds yet, per depot, and where they are in the log.
+    uncopied: Vec<VecDeque<(Offset, Lsn)>>,
+}
+
+/// The tokens' owners of one task's components.
+#[derive(Clone, Copy, Debug)]
+pub struct Owners {
+    /// Of its tree.
+    pub tree: u32,
+    /// Of its depot segments.
+    pub segments: u32,
+}
+
+impl TaskState {
+    #[allow(clippy::too_many_arguments, reason = "every one is needed once, at start")]
+    /// Opens what is on disk. Blocking; the log has still to be replayed with [`TaskState::replay`].
+    ///
+    /// # Errors
+    /// [`StateError`], naming the file.
+    pub fn open(
+        disk: &mut dyn Disk,
+        entropy: &mut dyn Entropy,
+        cache: &mut BlockCache,
+        dir: &Path,
+        owners: Owners,
+        task: TaskId,
+        depots: &[ObjectId],
+        options: &TaskStateOptions,
+    ) -> Result<Self, StateError> {
+        let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, options.tree.clone())?;
+        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task)?;
+        let flushed = tree.flushed();
+        let mut partitions = Vec::with_capacity(depots.len());
+        for depot in depots {
+            let bytes = read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)?;
+            let meta = match bytes {
+                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| StateError::Unreadable { task, object: *depot, what: "meta" })?,
+                None => DepotMeta::default(),
+            };
+            partitions.push(DepotPartition::new(*depot, meta.copied_end));
+        }
+        Ok(Self {
+            task,
+            tree,
+            segments,
+            tree_owner: owners.tree,
+            segments_owner: owners.segments,
+            staged: Staged::default(),
+            layers: VecDeque::new(),
+            scratch: Vec::new(),
+            spare: Vec::new(),
+            system: Vec::new(),
+            sealed: flushed,
+            visible: flushed,
+            pins: BTreeMap::new(),
+            uncopied: vec![VecDeque::new(); partitions.len()],
+            depots: partitions,
+            unflushed: VecDeque::new(),
+        })
+    }
+
+    /// Applies a section of the log again, unless the tree and the depots have it.
+    ///
+    /// # Errors
+    /// [`StateError`] if the section does not follow what is there.
+    pub fn replay(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
+        if section.version <= self.visible {
+            return self.take_appends(section, lsn);
+        }
+        if section.version.0 != self.visible.0 + 1 {
+            return Err(StateError::Gap { task: self.task, what: "tree", have: self.visible.0, found: section.version.0 });
+        }
+        self.sealed = section.version;
+        self.apply(section, lsn)
+    }
+
+    /// Reads and checks the newest chunks of every depot. Blocking; after the replay, before the first event.
+    ///
+    /// # Errors
+    /// [`StateError`] naming the damaged segment and the place in it.
+    pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
+        for index in 0..self.depots.len() {
+            let depot = self.depots[index].object;
+            let mut chunks = self.chunks_now(disk, cache, depot)?;
+            chunks.sort_by_key(|(end, _)| std::cmp::Reverse(*end));
+            let mut left = size_max;
+            let mut expected_end = self.depots[index].copied_end;
+            for (end, at) in chunks {
+                if end != expected_end {
+                    return Err(StateError::Gap { task: self.task, what: "chunk index", have: end.0, found: expected_end.0 });
+                }
+                expected_end = at.first;
+                if left < u64::from(at.size) {
+                    break;
+                }
+                left -= u64::from(at.size);
+                self.segments.verify(depot, at, disk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks_now(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, depot: ObjectId) -> Result<Vec<(Offset, ChunkAt)>, StateError> {
+        let mut from = depot_chunk_key(depot, Offset(0));
+        let to = depot_chunk_key(depot, Offset(u64::MAX));
+        let mut chunks = Vec::new();
+        loop {
+            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |key, value| {
+                chunks.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            });
+            match scanned {
+                Ok(()) => break,
+                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+                Err(Stop::Need(need)) => fetch_now(&mut self.tree, &need, cache, disk)?,
+            }
+            if let Some((last, _)) = chunks.last() {
+                from.clone_from(last);
+                from.push(0);
+            }
+        }
+        let task = self.task;
+        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let unreadable = || StateError::Unreadable { task, object: depot, what: "chunk" };
+            let end = key[5..].try_into().map_err(|_| unreadable())?;
+            Ok((Offset(u64::from_be_bytes(end)), ChunkAt::decode(&value).map_err(|_| unreadable())?))
+        };
+        chunks.into_iter().map(read).collect()
+    }
+
+    /// A value of the engine itself, by its tree key. Blocking: only while the task is opened.
+    ///
+    /// # Errors
+    /// [`StateError`] of the tree.
+    pub fn system_now(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        read_now(&mut self.tree, cache, disk, key, self.visible)
+    }
+
+    /// The depots, in the order given to [`TaskState::open`].
+    pub fn depots(&self) -> &[DepotPartition] {
+        &self.depots
+    }
+
+    /// One depot.
+    pub fn depot_mut(&mut self, index: usize) -> &mut DepotPartition {
+        &mut self.depots[index]
+    }
+
+    /// The newest committed version.
+    pub fn visible(&self) -> Version {
+        self.visible
+    }
+
+    /// Keeps `version` readable until [`TaskState::unpin`].
+    pub fn pin(&mut self, version: Version) {
+        *self.pins.entry(version).or_default() += 1;
+    }
+
+    /// Ends one [`TaskState::pin`].
+    ///
+    /// # Panics
+    /// If the version was not pinned.
+    pub fn unpin(&mut self, version: Version) {
+        let count = self.pins.get_mut(&version).expect("invariant: pins and unpins are paired");
+        *count -= 1;
+        if *count == 0 {
+            self.pins.remove(&version);
+        }
+    }
+
+    /// Starts a streaming batch.
+    pub fn begin_batch(&mut self) {
+        self.staged.begin_batch();
+    }
+
+    /// Drops the writes of the streaming batch.
+    pub fn rollback_batch(&mut self) {
+        self.staged.rollback();
+    }
+
+    /// Puts a value of the engine itself; it is sealed with the next section.
+    pub fn put_system(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.system.push((key, value));
+    }
+
+    /// Whether there is something to seal.
+    pub fn is_dirty(&self) -> bool {
+        !self.system.is_empty() || !self.staged.is_empty() || self.depots.iter().any(|d| d.staged.count() > 0)
+    }
+
+    /// Bytes staged and not sealed.
+    pub fn staged_size(&self) -> usize {
+        self.staged.size() + self.depots.iter().map(DepotPartition::staged_size).sum::<usize>()
+    }
+
+    /// Whether sealed writes wait for their commit.
+    pub fn has_pending(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    /// Bytes in memory: memtables, records, staged and pending writes.
+    pub fn memory_size(&self) -> usize {
+        let layers: usize = self.layers.iter().map(|(_, layer)| layer.size()).sum();
+        self.tree.memory_size() + layers + self.staged.size() + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
+    }
+
+    /// Writes everything staged as the task's section of an entry. `wall_ms` is the append time of its records.
+    pub fn seal(&mut self, wall_ms: u64, entry: &mut EntryWriter) -> Version {
+        self.sealed.0 += 1;
+        let start = entry.begin_section(self.task, self.sealed);
+        for (key, value) in self.system.drain(..) {
+            entry.put(&key, &value);
+        }
+        for (key, known) in self.staged.iter() {
+            match known {
+                crate::staged::Known::Value(value) => entry.put(key, value),
+                crate::staged::Known::Deleted => entry.delete(key),
+                crate::staged::Known::Nothing => {}
+            }
+        }
+        for depot in &mut self.depots {
+            if depot.staged.count() > 0 {
+                depot.staged.time_ms = wall_ms;
+                entry.append(depot.object, &depot.staged);
+                depot.staged = Run::new(depot.staged.end());
+            }
+        }
+        entry.end_section(start);
+        let layer = std::mem::replace(&mut self.staged, self.spare.pop().unwrap_or_default());
+        self.layers.push_back((self.sealed, layer));
+        self.sealed
+    }
+
+    /// Applies a durable section: its writes become visible.
+    ///
+    /// # Errors
+    /// [`StateError`] if the section cannot be read: a bug or damaged memory.
+    ///
+    /// # Panics
+    /// If sections commit out of order.
+    pub fn commit(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
+        let (version, mut layer) = self.layers.pop_front().expect("invariant: a commit was sealed before");
+        assert_eq!(version, section.version, "{}: sections commit in order", self.task);
+        self.apply(section, lsn)?;
+        layer.clear();
+        self.spare.push(layer);
+        Ok(())
+    }
+
+    fn apply(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
+        self.take_appends(section, lsn)?;
+        let writes = section.iter().filter_map(|op| match op {
+            Ok(Op::Put { key, value }) => Some(Write::Put { key, value }),
+            Ok(Op::Delete { key }) => Some(Write::Delete { key }),
+            Ok(Op::DeleteRange { from, to }) => Some(Write::DeleteRange { from, to }),
+            Ok(Op::Append { .. }) | Err(_) => None,
+        });
+        self.tree.apply(section.version, writes);
+        self.visible = section.version;
+        self.unflushed.push_back((section.version, lsn));
+        let floor = self.pins.keys().next().copied().unwrap_or(self.visible).min(self.visible);
+        self.tree.retain_from(floor);
+        Ok(())
+    }
+
+    /// The depot side of a section; it also refuses a section with an op that cannot be read.
+    fn take_appends(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
+        let task = self.task;
+        for op in section.iter() {
+            match op.map_err(|error| StateError::Section { task, error })? {
+                Op::Append { depot, run } => {
+                    let run = Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
+                    let Some(index) = self.depots.iter().position(|d| d.object == depot) else { continue };
+                    let partition = &mut self.depots[index];
+                    if run.end() <= partition.committed_end() {
+                        continue;
+                    }
+                    if run.first != partition.committed_end() {
+                        let (have, found) = (partition.committed_end().0, run.first.0);
+                        return Err(StateError::Gap { task, what: "depot", have, found });
+                    }
+                    self.uncopied[index].push_back((run.end(), lsn));
+                    partition.commit(run);
+                }
+                Op::Put { key, value } if key.len() == 5 => {
+                    let depot = self.depots.iter_mut().find(|d| depot_meta_key(d.object) == key);
+                    if let (Some(depot), Ok(meta)) = (depot, DepotMeta::decode(value)) {
+                        depot.adopt_copied(meta.copied_end);
+                    }
+                }
+                Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest log position this task still needs; `end` if none.
+    pub fn low_water(&mut self, end: Lsn) -> Lsn {
+        let flushed = self.tree.flushed();
+        while self.unflushed.front().is_some_and(|(version, _)| *version <= flushed) {
+            self.unflushed.pop_front();
+        }
+        let mut low = self.unflushed.front().map_or(end, |(_, lsn)| *lsn);
+        for (queue, depot) in self.uncopied.iter_mut().zip(&self.depots) {
+            while queue.front().is_some_and(|(record_end, _)| *record_end <= depot.copied_end) {
+                queue.pop_front();
+            }
+            low = low.min(queue.front().map_or(end, |(_, lsn)| *lsn));
+        }
+        low
+    }
+
+    /// Whether every committed record is in a chunk that readers know of.
+    pub fn is_copied(&self) -> bool {
+        !self.segments.is_copying() && self.depots.iter().all(|depot| depot.copied_end == depot.committed_end())
+    }
+
+    /// Whether requests of it are outstanding on the disk.
+    pub fn is_busy(&self) -> bool {
+        self.segments.is_copying() || self.segments.is_loading() || self.tree.is_busy()
+    }
+
+    /// Starts to flush the memtable.
+    pub fn flush_memtable(&mut self) {
+        self.tree.seal();
+    }
+
+    /// Whether everything committed is in tables and chunks, so that the log is not needed.
+    pub fn is_checkpointed(&self) -> bool {
+        self.tree.flushed() == self.visible && self.depots.iter().all(|d| d.copied_end == d.committed_end()) && !self.is_dirty()
+    }
+
+    /// Copies records to a segment if enough gathered, or any if `force` is set.
+    pub fn copy_records(&mut self, force: bool, entropy: &mut dyn Entropy, disk: &mut dyn Disk) {
+        if self.segments.is_copying() {
+            return;
+        }
+        let Some(depot) = self.depots.iter_mut().max_by_key(|d| d.uncopied_size()) else { return };
+        let size = depot.uncopied_size();
+        let something = depot.written_end < depot.committed_end();
+        if size >= CHUNK_SIZE_MAX || (force && something) {
+            let start = depot.runs.partition_point(|run| run.end() <= depot.written_end);
+            depot.written_end = self.segments.copy(depot.object, depot.runs.range(start..), entropy.next_u64(), disk);
+        }
+    }
+
+    /// Goes on loading old records that somebody asked for with [`TaskState::want`].
+    ///
+    /// # Errors
+    /// [`StateError`] if the index is damaged.
+    pub fn load_records(&mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+        for index in 0..self.depots.len() {
+            let Load::Wanted(offset) = self.depots[index].load else { continue };
+            if self.segments.is_loading() {
+                return Ok(());
+            }
+            let depot = self.depots[index].object;
+            let (from, to) = (depot_chunk_key(depot, Offset(offset.0 + 1)), depot_chunk_key(depot, Offset(u64::MAX)));
+            let mut found = None;
+            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |_, value| {
+                found = Some(ChunkAt::decode(value));
+                ControlFlow::Break(())
+            });
+            match scanned {
+                Ok(()) => {}
+                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+                Err(Stop::Need(need)) => {
+                    let _reading = self.tree.fetch(&need, disk);
+                    continue;
+                }
+            }
+            let at = found.and_then(Result::ok).filter(|at| at.first <= offset);
+            let at = at.ok_or(StateError::Unreadable { task: self.task, object: depot, what: "chunk" })?;
+            if self.segments.load(depot, at, disk) {
+                self.depots[index].load = Load::Reading;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the chunk that holds an old record.
+    pub fn want(&mut self, index: usize, offset: Offset) {
+        if !matches!(self.depots[index].load, Load::Reading) {
+            self.depots[index].load = Load::Wanted(offset);
+        }
+    }
+
+    /// Whether a partition waits for old records.
+    pub fn is_loading(&self) -> bool {
+        self.depots.iter().any(|depot| matches!(depot.load, Load::Wanted(_) | Load::Reading))
+    }
+
+    /// Asks for the blocks a read stopped for; false if all of them are there already.
+    pub fn fetch(&mut self, need: &Need, disk: &mut dyn Disk) -> bool {
+        self.tree.fetch(need, disk)
+    }
+
+    /// One slice of flushing or compacting; true if there is more to do now.
+    ///
+    /// # Errors
+    /// [`StateError`] of the tree.
+    pub fn background(&mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<bool, StateError> {
+        Ok(self.tree.step(cache, disk, Budget::default()))
+    }
+
+    /// Takes a completion of its tree or its segments.
+    ///
+    /// # Errors
+    /// [`StateError`]: the task cannot go on.
+    pub fn complete(&mut self, done: DiskDone, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+        if done.token.owner == self.tree_owner {
+            self.tree.complete(done, cache, disk)?;
+            return Ok(());
+        }
+        debug_assert_eq!(done.token.owner, self.segments_owner);
+        match self.segments.complete(done, disk)? {
+            SegmentEvent::Nothing => {}
+            SegmentEvent::Copied { depot, end, at } => {
+                self.put_system(depot_chunk_key(depot, end), at.encode().to_vec());
+                self.put_system(depot_meta_key(depot), DepotMeta { copied_end: end }.encode().to_vec());
+            }
+            SegmentEvent::Loaded { depot, runs } => {
+                let partition = self.depots.iter_mut().find(|d| d.object == depot).expect("invariant: a depot of this task asked");
+                partition.load = Load::Ready { runs };
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes its files. Blocking. What is not in tables or chunks stays in the log.
+    ///
+    /// # Errors
+    /// [`StateError`] of the tree.
+    pub fn close(mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+        self.segments.close(disk);
+        self.tree.close(cache, disk)?;
+        Ok(())
+    }
+}
+
+fn read_now(tree: &mut Tree, cache: &mut BlockCache, disk: &mut dyn Disk, key: &[u8], at: Version) -> Result<Option<Vec<u8>>, StateError> {
+    let mut out = Vec::new();
+    loop {
+        match tree.get(cache, key, at, &mut out) {
+            Ok(found) => return Ok(found.then_some(out)),
+            Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+            Err(Stop::Need(need)) => fetch_now(tree, &need, cache, disk)?,
+        }
+    }
+}
+
+fn fetch_now(tree: &mut Tree, need: &Need, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+    if !tree.fetch(need, disk) {
+        return Ok(());
+    }
+    disk.wait();
+    let mut done = Vec::new();
+    disk.reap(&mut done);
+    for done in done {
+        tree.complete(done, cache, disk)?;
+    }
+    Ok(())
+}

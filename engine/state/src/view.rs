@@ -1,0 +1,188 @@
+//! The two ways to look at a task's PStates.
+//!
+//! [`OwnView`] is what an owning topology reads and writes: staged over pending over the tree. [`PinnedView`] is
+//! what everybody else reads: the tree at one committed version. A read that needs a block which is not in
+//! the cache leaves the block list in `need` and answers [`Stop::Need`]; it never waits.
+
+use crate::layout::{object_end, object_key};
+use crate::staged::Known;
+use crate::task::TaskState;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use tantu_base::id::{ObjectId, Version};
+use tantu_lsm::{BlockCache, Need};
+use tantu_path::{Stop, Store};
+
+/// Turns a tree's answer into a store's.
+fn stop(stop: tantu_lsm::Stop, need: &mut Option<Need>) -> Stop {
+    match stop {
+        tantu_lsm::Stop::Need(blocks) => {
+            *need = Some(blocks);
+            Stop::Need
+        }
+        tantu_lsm::Stop::Corrupt(corruption) => Stop::Failed(corruption.to_string()),
+    }
+}
+
+/// The tree keys `[from, to)` of a range of an object's keys.
+fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> (Vec<u8>, Vec<u8>) {
+    let key = |key: &[u8], past: bool| {
+        let mut out = Vec::with_capacity(key.len() + 5);
+        object_key(object, key, &mut out);
+        if past {
+            out.push(0);
+        }
+        out
+    };
+    let from = match from {
+        Bound::Included(from) => key(from, false),
+        Bound::Excluded(from) => key(from, true),
+        Bound::Unbounded => object.0.to_be_bytes().to_vec(),
+    };
+    let to = match to {
+        Bound::Included(to) => key(to, true),
+        Bound::Excluded(to) => key(to, false),
+        Bound::Unbounded => object_end(object).to_vec(),
+    };
+    (from, to)
+}
+
+/// Staged over pending over the tree; writes are staged.
+#[derive(Debug)]
+pub struct OwnView<'a> {
+    /// The task.
+    pub state: &'a mut TaskState,
+    /// The core's block cache.
+    pub cache: &'a mut BlockCache,
+    /// The blocks a read stopped for.
+    pub need: &'a mut Option<Need>,
+    /// The durable ids of the module's PStates, by their place in the module.
+    pub objects: &'a [ObjectId],
+}
+
+impl OwnView<'_> {
+    fn object(&self, object: ObjectId) -> ObjectId {
+        self.objects[object.index()]
+    }
+}
+
+impl Store for OwnView<'_> {
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        let object = self.object(object);
+        let TaskState { scratch, staged, layers, tree, visible, .. } = &mut *self.state;
+        object_key(object, key, scratch);
+        out.clear();
+        for layer in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)) {
+            match layer.get(scratch) {
+                Known::Nothing => {}
+                Known::Deleted => return Ok(false),
+                Known::Value(value) => {
+                    out.extend_from_slice(value);
+                    return Ok(true);
+                }
+            }
+        }
+        tree.get(self.cache, scratch, *visible, out).map_err(|s| stop(s, self.need))
+    }
+
+    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+        let object = self.object(object);
+        object_key(object, key, &mut self.state.scratch);
+        self.state.staged.set(&self.state.scratch, Some(value));
+        Ok(())
+    }
+
+    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
+        let object = self.object(object);
+        object_key(object, key, &mut self.state.scratch);
+        self.state.staged.set(&self.state.scratch, None);
+        Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        let object = self.object(object);
+        let (from, to) = tree_range(object, from, to);
+        let state = &mut *self.state;
+        let mut overlay: BTreeMap<&[u8], Known<'_>> = BTreeMap::new();
+        for layer in state.layers.iter().map(|(_, layer)| layer).chain(std::iter::once(&state.staged)) {
+            overlay.extend(layer.iter().filter(|(key, _)| *key >= &from[..] && *key < &to[..]));
+        }
+        let mut overlay = overlay.into_iter().peekable();
+        let mut broke = false;
+        let mut emit = |key: &[u8], value: Known<'_>| match value {
+            Known::Value(value) => visit(&key[4..], value),
+            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
+        };
+        let result = state.tree.scan(self.cache, &from, &to, state.visible, &mut |key, value| {
+            while let Some((newer, known)) = overlay.next_if(|(newer, _)| *newer < key) {
+                if emit(newer, known).is_break() {
+                    broke = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            let known = overlay.next_if(|(newer, _)| *newer == key).map_or(Known::Value(value), |(_, known)| known);
+            let flow = emit(key, known);
+            broke |= flow.is_break();
+            flow
+        });
+        result.map_err(|s| stop(s, self.need))?;
+        if !broke {
+            for (key, known) in overlay {
+                if emit(key, known).is_break() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tree at one committed version; read only.
+#[derive(Debug)]
+pub struct PinnedView<'a> {
+    /// The task.
+    pub state: &'a TaskState,
+    /// The core's block cache.
+    pub cache: &'a mut BlockCache,
+    /// The blocks a read stopped for.
+    pub need: &'a mut Option<Need>,
+    /// The durable ids of the module's PStates, by their place in the module.
+    pub objects: &'a [ObjectId],
+    /// The version to read at, which must be pinned.
+    pub at: Version,
+}
+
+impl Store for PinnedView<'_> {
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        let mut tree_key = Vec::with_capacity(key.len() + 4);
+        object_key(self.objects[object.index()], key, &mut tree_key);
+        out.clear();
+        self.state.tree.get(self.cache, &tree_key, self.at, out).map_err(|s| stop(s, self.need))
+    }
+
+    fn put(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+        Err(Stop::Failed("a committed version cannot be written".into()))
+    }
+
+    fn delete(&mut self, _: ObjectId, _: &[u8]) -> Result<(), Stop> {
+        Err(Stop::Failed("a committed version cannot be written".into()))
+    }
+
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        let (from, to) = tree_range(self.objects[object.index()], from, to);
+        let result = self.state.tree.scan(self.cache, &from, &to, self.at, &mut |key, value| visit(&key[4..], value));
+        result.map_err(|s| stop(s, self.need))
+    }
+}

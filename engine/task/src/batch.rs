@@ -1,0 +1,57 @@
+//! A streaming batch: events of one topology on one task that run together and fail together.
+
+use crate::event::Event;
+use crate::letter::{Letter, Root};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) stream: u16,
+    /// Events run so far, the current one included.
+    pub(crate) count: usize,
+    /// The event whose run is under way.
+    pub(crate) current: Option<Event>,
+    /// Numbers of the current event and of those it sent.
+    pub(crate) bits: u64,
+    /// Continuations, encoded.
+    pub(crate) hops: Vec<u8>,
+    /// Every root with an event in the batch, and what its events did to its ack value.
+    pub(crate) roots: Vec<(Root, u64)>,
+    /// Whether an event looked at or changed a PState.
+    pub(crate) touched: bool,
+}
+
+impl Batch {
+    pub(crate) fn new(stream: u16) -> Self {
+        Self { stream, count: 0, current: None, bits: 0, hops: Vec::new(), roots: Vec::new(), touched: false }
+    }
+
+    /// The current event has run to its end.
+    #[inline]
+    pub(crate) fn end_event(&mut self) {
+        let event = self.current.take().expect("invariant: an event was running");
+        match self.roots.last_mut() {
+            // Events of one root come together more often than not: one report for all.
+            Some((root, bits)) if *root == event.root => *bits ^= self.bits,
+            _ => self.roots.push((event.root, self.bits)),
+        }
+        self.bits = 0;
+    }
+
+    /// Reports of a batch that succeeded.
+    pub(crate) fn report(&self, out: &mut Vec<u8>) {
+        for (root, bits) in &self.roots {
+            Letter::Done { root: *root, bits: *bits }.encode(out);
+        }
+    }
+
+    /// Reports of a batch that failed: every root with an event in it failed.
+    pub(crate) fn report_failed(&mut self, text: &str, out: &mut Vec<u8>) {
+        if let Some(event) = self.current.take() {
+            self.roots.push((event.root, 0));
+        }
+        for (root, _) in &self.roots {
+            Letter::Failed { root: *root, text }.encode(out);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Events of one task that wait for their turn, in order.
+
+use crate::letter::Root;
+use std::collections::VecDeque;
+use tantu_flow::Position;
+
+/// An event: where in which plan, for which root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Event {
+    pub(crate) stream: u16,
+    pub(crate) at: Position,
+    pub(crate) root: Root,
+    /// Its random number in the root's ack value.
+    pub(crate) id: u64,
+    start: u32,
+    len: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    bytes: Vec<u8>,
+    events: VecDeque<Event>,
+    /// Where the live variables of the next event start, if it is not at 0.
+    dead: usize,
+}
+
+impl EventQueue {
+    #[inline]
+    pub(crate) fn push(&mut self, stream: u16, at: Position, root: Root, id: u64, live: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(live);
+        let end = u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
+        self.events.push_back(Event { stream, at, root, id, start: start as u32, len: end - start as u32 });
+    }
+
+    /// The stream of the next event.
+    pub(crate) fn next_stream(&self) -> Option<u16> {
+        self.events.front().map(|event| event.stream)
+    }
+
+    /// Takes the next event if it is of this stream.
+    pub(crate) fn pop(&mut self, stream: u16) -> Option<Event> {
+        if self.next_stream() != Some(stream) {
+            return None;
+        }
+        let event = self.events.pop_front()?;
+        self.dead = (event.start + event.len) as usize;
+        Some(event)
+    }
+
+    /// The live variables of an event taken with [`EventQueue::pop`], until [`EventQueue::reclaim`].
+    #[inline]
+    pub(crate) fn live(&self, event: &Event) -> &[u8] {
+        &self.bytes[event.start as usize..][..event.len as usize]
+    }
+
+    /// Forgets the live variables of all taken events.
+    pub(crate) fn reclaim(&mut self) {
+        if self.events.is_empty() {
+            self.bytes.clear();
+        } else if self.dead > self.bytes.len() / 2 {
+            self.bytes.drain(..self.dead);
+            let dead = self.dead as u32;
+            self.events.iter_mut().for_each(|event| event.start -= dead);
+        } else {
+            return;
+        }
+        self.dead = 0;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Bytes of live variables and events it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.events.len() * size_of::<Event>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_base::id::{Offset, TaskId};
+
+    #[test]
+    fn events_keep_their_live_variables_while_memory_is_reclaimed() {
+        let root = Root { task: TaskId(0), source: 0, offset: Offset(0), attempt: 0 };
+        let mut queue = EventQueue::default();
+        let (mut pushed, mut popped) = (0u64, 0u64);
+        for round in 0..200u64 {
+            for _ in 0..round % 7 {
+                queue.push(0, Position(1), root, pushed, &pushed.to_le_bytes());
+                pushed += 1;
+            }
+            for _ in 0..round % 5 {
+                let Some(event) = queue.pop(0) else { break };
+                assert_eq!(queue.live(&event), popped.to_le_bytes());
+                assert_eq!(event.id, popped);
+                popped += 1;
+            }
+            queue.reclaim();
+            assert!(queue.size() <= (pushed - popped) as usize * 100 + 8 * 10);
+        }
+        assert!(popped > 100);
+        assert!(queue.pop(1).is_none(), "another stream's batch");
+    }
+}

@@ -1,0 +1,86 @@
+//! What a run sees of the task it stands on.
+
+use crate::batch::Batch;
+use crate::letter::Letter;
+use std::ops::{Bound, ControlFlow};
+use tantu_base::id::{ObjectId, TaskId};
+use tantu_flow::{Host, Position};
+use tantu_path::{Stop, Store};
+use tantu_state::view::OwnView;
+
+/// Random numbers of events and of the `random` partitioners: splitmix64 from a seed the Entropy door gave.
+#[derive(Debug)]
+pub(crate) struct EventRandom(pub(crate) u64);
+
+impl EventRandom {
+    #[inline]
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct RunHost<'a> {
+    pub(crate) view: OwnView<'a>,
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) random: &'a mut EventRandom,
+    pub(crate) task: TaskId,
+    pub(crate) task_count: u32,
+    pub(crate) fingerprint: u32,
+}
+
+impl Store for RunHost<'_> {
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        self.batch.touched = true;
+        self.view.get(object, key, out)
+    }
+
+    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+        self.batch.touched = true;
+        self.view.put(object, key, value)
+    }
+
+    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
+        self.batch.touched = true;
+        self.view.delete(object, key)
+    }
+
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        self.batch.touched = true;
+        self.view.scan(object, from, to, visit)
+    }
+}
+
+impl Host for RunHost<'_> {
+    fn task(&self) -> TaskId {
+        self.task
+    }
+
+    fn task_count(&self) -> u32 {
+        self.task_count
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    #[inline]
+    fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        let stream = self.batch.stream;
+        Letter::Continue { task: to, stream, fingerprint: self.fingerprint, position: at.0, root, event, live }.encode(&mut self.batch.hops);
+    }
+}

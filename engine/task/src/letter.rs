@@ -1,0 +1,347 @@
+//! What task threads and clients send each other: one frame per letter, fixed little-endian fields.
+//!
+//! `len u32 · kind u8 · fields`. Letters live as long as the processes that exchange them; nothing durable
+//! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
+//! each other's.
+
+use tantu_base::fixed::{FixedReader, Truncated};
+use tantu_base::id::{Offset, TaskId};
+
+/// When an append is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum AckLevel {
+    /// At once, with no guarantee.
+    None = 0,
+    /// When the record is durable on the leader and every ISR member.
+    AppendAck = 1,
+    /// When besides every stream topology of the module that reads the depot has processed it.
+    #[default]
+    Ack = 2,
+}
+
+/// Why a request was refused. Tells "not done" from "not known".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Refusal {
+    /// The request itself is wrong; nothing was done.
+    Invalid = 1,
+    /// The record was appended, but a topology failed on it the first time; it will be tried again.
+    ProcessingFailed = 2,
+    /// The module is closing; nothing was done.
+    Closing = 3,
+    /// A read could not be done.
+    ReadFailed = 4,
+}
+
+/// The record an event descends from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Root {
+    /// The task of its depot partition.
+    pub task: TaskId,
+    /// Which source of the module.
+    pub source: u16,
+    /// The record.
+    pub offset: Offset,
+    /// Which try.
+    pub attempt: u32,
+}
+
+/// One letter, borrowed from a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Letter<'a> {
+    /// A client appends a record.
+    Append {
+        /// Whose partition.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the depot in the module.
+        depot: u16,
+        /// When to answer.
+        ack: AckLevel,
+        /// The record in value form.
+        record: &'a [u8],
+    },
+    /// A client reads.
+    Select {
+        /// Whose partition.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the PState in the module.
+        pstate: u16,
+        /// The encoded path.
+        path: &'a [u8],
+    },
+    /// An event goes on here.
+    Continue {
+        /// Where.
+        task: TaskId,
+        /// Which stream topology of the module.
+        stream: u16,
+        /// Low half of the plan's fingerprint.
+        fingerprint: u32,
+        /// Where in the plan.
+        position: u32,
+        /// What it descends from.
+        root: Root,
+        /// The event's own random number in its root's ack value.
+        event: u64,
+        /// Encoded live variables.
+        live: &'a [u8],
+    },
+    /// Events of a root are done.
+    Done {
+        /// The root.
+        root: Root,
+        /// Numbers of the done events and of those they sent, combined by XOR.
+        bits: u64,
+    },
+    /// An event of a root failed.
+    Failed {
+        /// The root.
+        root: Root,
+        /// What happened.
+        text: &'a str,
+    },
+    /// Answer to an append.
+    Appended {
+        /// The client's name for the request.
+        request: u64,
+        /// Where the record is.
+        offset: Offset,
+    },
+    /// Part of the answer to a select.
+    Rows {
+        /// The client's name for the request.
+        request: u64,
+        /// Whether more parts follow.
+        more: bool,
+        /// How many values.
+        count: u32,
+        /// The values in value form, one after the other.
+        rows: &'a [u8],
+    },
+    /// A request was refused.
+    Refused {
+        /// The client's name for the request.
+        request: u64,
+        /// Why.
+        refusal: Refusal,
+        /// Why, in words.
+        text: &'a str,
+    },
+}
+
+/// A letter that is not one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LetterError {
+    /// It ends inside a field.
+    #[error("a letter ends inside a field")]
+    Truncated,
+    /// A number that names nothing.
+    #[error("a letter has the unknown {what} {value}")]
+    Unknown {
+        /// What kind of number.
+        what: &'static str,
+        /// The number.
+        value: u8,
+    },
+    /// Text that is not UTF-8.
+    #[error("a letter's text is not UTF-8")]
+    Text,
+}
+
+impl From<Truncated> for LetterError {
+    fn from(_: Truncated) -> Self {
+        LetterError::Truncated
+    }
+}
+
+const APPEND: u8 = 1;
+const SELECT: u8 = 2;
+const CONTINUE: u8 = 3;
+const DONE: u8 = 4;
+const FAILED: u8 = 5;
+const APPENDED: u8 = 6;
+const ROWS: u8 = 7;
+const REFUSED: u8 = 8;
+
+fn put_root(out: &mut Vec<u8>, root: &Root) {
+    out.extend_from_slice(&root.task.0.to_le_bytes());
+    out.extend_from_slice(&root.source.to_le_bytes());
+    out.extend_from_slice(&root.offset.0.to_le_bytes());
+    out.extend_from_slice(&root.attempt.to_le_bytes());
+}
+
+fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
+    Ok(Root { task: TaskId(reader.u32()?), source: reader.u16()?, offset: Offset(reader.u64()?), attempt: reader.u32()? })
+}
+
+impl<'a> Letter<'a> {
+    /// Appends its frame.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        self.encode_fields(out);
+        let len = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    #[inline]
+    fn encode_fields(&self, out: &mut Vec<u8>) {
+        match *self {
+            Letter::Append { task, request, depot, ack, record } => {
+                out.push(APPEND);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&depot.to_le_bytes());
+                out.push(ack as u8);
+                out.extend_from_slice(record);
+            }
+            Letter::Select { task, request, pstate, path } => {
+                out.push(SELECT);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&pstate.to_le_bytes());
+                out.extend_from_slice(path);
+            }
+            Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
+                out.push(CONTINUE);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&position.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                out.extend_from_slice(live);
+            }
+            Letter::Done { ref root, bits } => {
+                out.push(DONE);
+                put_root(out, root);
+                out.extend_from_slice(&bits.to_le_bytes());
+            }
+            Letter::Failed { ref root, text } => {
+                out.push(FAILED);
+                put_root(out, root);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Letter::Appended { request, offset } => {
+                out.push(APPENDED);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&offset.0.to_le_bytes());
+            }
+            Letter::Rows { request, more, count, rows } => {
+                out.push(ROWS);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.push(u8::from(more));
+                out.extend_from_slice(&count.to_le_bytes());
+                out.extend_from_slice(rows);
+            }
+            Letter::Refused { request, refusal, text } => {
+                out.push(REFUSED);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.push(refusal as u8);
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+
+    /// Reads the next frame of a batch; `None` at its end.
+    ///
+    /// # Errors
+    /// [`LetterError`] if the bytes are not a letter.
+    #[inline]
+    pub fn decode_next(batch: &mut FixedReader<'a>) -> Option<Result<Letter<'a>, LetterError>> {
+        if batch.is_empty() {
+            return None;
+        }
+        Some(batch.sized().map_err(LetterError::from).and_then(Self::decode))
+    }
+
+    fn decode(frame: &'a [u8]) -> Result<Letter<'a>, LetterError> {
+        let reader = &mut FixedReader::new(frame);
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| LetterError::Text);
+        Ok(match reader.u8()? {
+            APPEND => Letter::Append {
+                task: TaskId(reader.u32()?),
+                request: reader.u64()?,
+                depot: reader.u16()?,
+                ack: match reader.u8()? {
+                    0 => AckLevel::None,
+                    1 => AckLevel::AppendAck,
+                    2 => AckLevel::Ack,
+                    value => return Err(LetterError::Unknown { what: "ack level", value }),
+                },
+                record: reader.rest(),
+            },
+            SELECT => Letter::Select {
+                task: TaskId(reader.u32()?),
+                request: reader.u64()?,
+                pstate: reader.u16()?,
+                path: reader.rest(),
+            },
+            CONTINUE => Letter::Continue {
+                task: TaskId(reader.u32()?),
+                stream: reader.u16()?,
+                fingerprint: reader.u32()?,
+                position: reader.u32()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                live: reader.rest(),
+            },
+            DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
+            FAILED => Letter::Failed { root: read_root(reader)?, text: text(reader.rest())? },
+            APPENDED => Letter::Appended { request: reader.u64()?, offset: Offset(reader.u64()?) },
+            ROWS => Letter::Rows { request: reader.u64()?, more: reader.u8()? != 0, count: reader.u32()?, rows: reader.rest() },
+            REFUSED => Letter::Refused {
+                request: reader.u64()?,
+                refusal: match reader.u8()? {
+                    1 => Refusal::Invalid,
+                    2 => Refusal::ProcessingFailed,
+                    3 => Refusal::Closing,
+                    4 => Refusal::ReadFailed,
+                    value => return Err(LetterError::Unknown { what: "refusal", value }),
+                },
+                text: text(reader.rest())?,
+            },
+            value => return Err(LetterError::Unknown { what: "kind", value }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
+        let root = Root { task: TaskId(3), source: 1, offset: Offset(99), attempt: 2 };
+        let letters = [
+            Letter::Append { task: TaskId(1), request: 7, depot: 2, ack: AckLevel::Ack, record: b"rec" },
+            Letter::Select { task: TaskId(1), request: 8, pstate: 0, path: b"path" },
+            Letter::Continue { task: TaskId(5), stream: 1, fingerprint: 77, position: 4, root, event: u64::MAX, live: b"" },
+            Letter::Done { root, bits: 5 },
+            Letter::Failed { root, text: "it broke" },
+            Letter::Appended { request: 7, offset: Offset(1 << 40) },
+            Letter::Rows { request: 8, more: true, count: 2, rows: b"rows" },
+            Letter::Refused { request: 9, refusal: Refusal::Closing, text: "closing" },
+        ];
+        let mut batch = Vec::new();
+        letters.iter().for_each(|l| l.encode(&mut batch));
+        let mut reader = FixedReader::new(&batch);
+        let back: Result<Vec<_>, _> = std::iter::from_fn(|| Letter::decode_next(&mut reader)).collect();
+        assert_eq!(back.expect("whole"), letters);
+        for letter in letters {
+            let mut frame = Vec::new();
+            letter.encode(&mut frame);
+            let min = frame.len().min(12);
+            for len in 1..min {
+                let mut cut = FixedReader::new(&frame[..len]);
+                assert!(Letter::decode_next(&mut cut).expect("not empty").is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Every limit of the task thread, with its unit.
+
+use tantu_base::limit::{FRAME_SIZE_MAX, RECORD_SIZE_MAX};
+
+/// Longest an event may run before it yields, in nanoseconds (`worker.event.target.max.millis`).
+pub const TURN_NS_MAX: u64 = 5_000_000;
+/// What one turn aims at, in nanoseconds.
+pub const TURN_NS_TARGET: u64 = 200_000;
+/// Steps of a plan between two looks at the clock.
+pub const FUEL_PER_CHECK: u32 = 4_096;
+/// Most events one streaming batch runs (`topology.stream.max.events.per.batch`).
+pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
+/// Most records of one source a task has in flight (`topology.stream.max.executing.per.task`).
+pub const EXECUTING_COUNT_MAX: usize = 8_192;
+/// Most bytes of events a task holds before it starts no more records.
+pub const EVENT_QUEUE_SIZE_MAX: usize = 16 << 20;
+/// Admission closes while this many bytes are staged or sealed and not durable.
+pub const UNCOMMITTED_SIZE_MAX: usize = 32 << 20;
+/// A staged area is sealed at once when it is this large, in bytes, whatever is in flight.
+pub const SEAL_SIZE: usize = 1 << 20;
+/// Entries sealed and not durable, at most, before more writes gather instead.
+pub const PENDING_COUNT_MAX: usize = 2;
+/// Most bytes of letters one event may send.
+pub const EVENT_HOP_SIZE_MAX: usize = 1 << 30;
+/// Admission closes while this many bytes of letters wait for room in a ring.
+pub const OUTBOX_SIZE_MAX: usize = 64 << 20;
+/// A batch of letters is handed to the wire when it is this long, in bytes.
+pub const LETTER_BATCH_SIZE: usize = 32 << 10;
+/// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
+pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
+/// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
+pub const STREAM_TIMEOUT_S: u64 = 60;
+/// Milliseconds between looks at time-outs.
+pub const TIMEOUT_CHECK_MS: u64 = 1_000;
+/// Milliseconds after which progress alone is worth an entry.
+pub const PROGRESS_CHECKPOINT_MS: u64 = 200;
+/// Milliseconds of quiet after which the log notes its durable end.
+pub const LOG_MARK_MS: u64 = 50;
+/// Milliseconds a failed record waits before it is tried again.
+pub const RETRY_DELAY_MS: u64 = 20;
+/// Rows of one reply to a select, in bytes, before the rest goes into another.
+pub const ROWS_SIZE: usize = 256 << 10;
+/// Bytes of blocks a core keeps in memory.
+pub const BLOCK_CACHE_SIZE: usize = 256 << 20;
+/// Longest error text that travels, in bytes.
+pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
+
+const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
+const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
+const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
+const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

@@ -1,0 +1,168 @@
+//! Opening a task thread: files, replay of the log, checks that nothing is missing, where sources go on.
+
+use crate::letter::Root;
+use crate::pipeline::{LOG_OWNER, Pipeline};
+use crate::slot::{Effects, Hold, TaskSlot};
+use crate::source::Source;
+use crate::thread::{StopReason, TaskThread, ThreadConfig};
+use crate::waiters::Waiters;
+use std::path::PathBuf;
+use tantu_base::door::{Disk, Doors};
+use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
+use tantu_flow::{Run, StartFrom};
+use tantu_lsm::BlockCache;
+use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
+use tantu_state::TaskState;
+use tantu_state::layout::object_key;
+use tantu_state::meta::{self, Checkpoint};
+use tantu_state::section::sections;
+use tantu_state::task::{Owners, StateError};
+
+const _: () = assert!(size_of::<Root>() <= 32);
+
+fn checkpoint_path(config: &ThreadConfig) -> PathBuf {
+    thread_dir(config).join("checkpoint")
+}
+
+fn thread_dir(config: &ThreadConfig) -> PathBuf {
+    config.dir.join("threads").join(config.thread.0.to_string())
+}
+
+/// Notes, at a clean close, which version every task reached.
+pub(crate) fn write_checkpoint(config: &ThreadConfig, reached: Vec<(TaskId, Version)>, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+    let checkpoint = Checkpoint { thread: config.thread, reached };
+    Ok(meta::write_checkpoint(doors.disk, &checkpoint_path(config), &checkpoint)?)
+}
+
+impl TaskThread {
+    /// Opens the thread's tasks and replays its log. Blocking.
+    ///
+    /// # Errors
+    /// [`StopReason`]: a file is damaged, missing or cannot be read; it is named, and nothing was changed that
+    /// another attempt would miss.
+    pub fn open(config: ThreadConfig, doors: &mut Doors<'_>) -> Result<TaskThread, StopReason> {
+        let module = &*config.module;
+        let mut cache = BlockCache::new(config.cache_size);
+        let mut states = Vec::new();
+        for (at, task) in module.tasks_of(config.thread).enumerate() {
+            let dir = config.dir.join("tasks").join(task.0.to_string());
+            let owners = Owners { tree: 1 + 2 * at as u32, segments: 2 + 2 * at as u32 };
+            states.push(TaskState::open(doors.disk, doors.entropy, &mut cache, &dir, owners, task, &module.depots, &config.state)?);
+        }
+        let log = replay(&config, &mut states, doors)?;
+        check_reached(&config, &states, doors.disk)?;
+        for state in &mut states {
+            state.verify(doors.disk, &mut cache, config.state.open_verify_size_max)?;
+        }
+        let epoch = Epoch(log.opened().epoch.0 + 1);
+        let mut slots = Vec::with_capacity(states.len());
+        for state in states {
+            slots.push(open_slot(&config, state, &mut cache, doors.disk)?);
+        }
+        let seed = doors.entropy.next_u64();
+        Ok(TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed))
+    }
+}
+
+fn replay(config: &ThreadConfig, states: &mut [TaskState], doors: &mut Doors<'_>) -> Result<SegLog, StopReason> {
+    let module = &*config.module;
+    let mut refused: Option<StateError> = None;
+    let mut visit = |entry: Entry<'_>| {
+        for section in sections(entry.body) {
+            let section = section.map_err(|error| VisitError(error.to_string()))?;
+            let at = (section.task.0 / module.thread_count) as usize;
+            let own = section.task.0 % module.thread_count == config.thread.0;
+            let Some(state) = states.get_mut(at).filter(|_| own) else {
+                return Err(VisitError(format!("the entry changes {}, which is not of {}", section.task, config.thread)));
+            };
+            if let Err(error) = state.replay(&section, entry.lsn) {
+                let text = error.to_string();
+                refused = Some(error);
+                return Err(VisitError(text));
+            }
+        }
+        Ok(())
+    };
+    let identity = LogIdentity { group: config.thread.0 };
+    let dir = thread_dir(config).join("log");
+    let log = SegLog::open(doors.disk, &dir, LOG_OWNER, identity, doors.entropy, config.log.clone(), &mut visit);
+    match (log, refused) {
+        (Err(_), Some(error)) => Err(error.into()),
+        (Err(error), None) => Err(error.into()),
+        (Ok(log), _) => {
+            let opened = log.opened();
+            if opened.torn_size > 0 {
+                tracing::info!(thread = config.thread.0, bytes = opened.torn_size, "cut a torn tail that was never acknowledged");
+            }
+            Ok(log)
+        }
+    }
+}
+
+/// No task may be behind what the last clean close noted: then files are missing, or are old copies.
+fn check_reached(config: &ThreadConfig, states: &[TaskState], disk: &mut dyn Disk) -> Result<(), StopReason> {
+    let path = checkpoint_path(config);
+    let Some(checkpoint) = meta::read_checkpoint(disk, &path, config.thread)? else { return Ok(()) };
+    for (task, expected) in checkpoint.reached {
+        let have = states.iter().find(|state| state.task == task).map_or(Version(0), TaskState::visible);
+        if have < expected {
+            return Err(StopReason::Behind { task, have: have.0, expected: expected.0, path });
+        }
+    }
+    Ok(())
+}
+
+fn open_slot(config: &ThreadConfig, mut state: TaskState, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<TaskSlot, StopReason> {
+    let module = &*config.module;
+    let mut sources = Vec::new();
+    for ((stream, index), progress) in module.all_sources().zip(&module.sources) {
+        let def = &module.def.streams[stream].sources[index];
+        let global = module.def.depots[def.depot].global;
+        if global && state.task != TaskId(0) {
+            continue;
+        }
+        let from = first_offset(&mut state, *progress, def.depot, &def.start, cache, disk)?;
+        sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
+    }
+    let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
+    let mut slot = TaskSlot {
+        task: state.task,
+        state,
+        events: Default::default(),
+        sources,
+        waiters,
+        run: Run::new(),
+        batch: None,
+        hold: Hold::Free,
+        gathering: Effects::default(),
+        hops_pending: 0,
+        loading: false,
+    };
+    slot.want_records();
+    Ok(slot)
+}
+
+/// Saved progress wins; a topology that meets the partition for the first time starts where its author said, and
+/// that is saved with the first entry, so that a restart does not decide again.
+fn first_offset(
+    state: &mut TaskState,
+    progress: ObjectId,
+    depot: usize,
+    start: &StartFrom,
+    cache: &mut BlockCache,
+    disk: &mut dyn Disk,
+) -> Result<Offset, StopReason> {
+    let mut key = Vec::new();
+    object_key(progress, &[], &mut key);
+    if let Some(bytes) = state.system_now(disk, cache, &key)? {
+        let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
+        let bytes: [u8; 8] = bytes.try_into().map_err(|_| unreadable)?;
+        return Ok(Offset(u64::from_le_bytes(bytes)));
+    }
+    let from = match start {
+        StartFrom::Beginning => Offset(0),
+        StartFrom::End => state.depots()[depot].committed_end(),
+    };
+    state.put_system(key, from.0.to_le_bytes().to_vec());
+    Ok(from)
+}

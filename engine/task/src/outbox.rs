@@ -1,0 +1,83 @@
+//! Letters on their way out: gathered per peer and category, handed to the wire in batches, kept in order
+//! when a ring is full.
+
+use crate::letter::Letter;
+use crate::limit::LETTER_BATCH_SIZE;
+use std::collections::VecDeque;
+use tantu_base::door::{LetterBatch, Peer, Wire};
+use tantu_base::id::Category;
+
+#[derive(Debug, Default)]
+struct Lane {
+    open: LetterBatch,
+    waiting: VecDeque<LetterBatch>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// By peer, then category.
+    lanes: Vec<[Lane; 5]>,
+    dirty: Vec<(u32, Category)>,
+    size: usize,
+}
+
+impl Outbox {
+    /// Gathers a letter.
+    #[inline]
+    pub(crate) fn push(&mut self, to: Peer, category: Category, letter: &Letter<'_>) {
+        let at = to.0 as usize;
+        if at >= self.lanes.len() {
+            self.lanes.resize_with(at + 1, Default::default);
+        }
+        let lane = &mut self.lanes[at][category.index()];
+        if lane.open.count == 0 && lane.waiting.is_empty() {
+            self.dirty.push((to.0, category));
+        }
+        let before = lane.open.bytes.len();
+        letter.encode(&mut lane.open.bytes);
+        lane.open.count += 1;
+        self.size += lane.open.bytes.len() - before;
+        if lane.open.bytes.len() >= LETTER_BATCH_SIZE {
+            lane.waiting.push_back(std::mem::take(&mut lane.open));
+        }
+    }
+
+    /// Bytes of letters not yet on the wire.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Hands over what fits; true if something went.
+    pub(crate) fn flush(&mut self, wire: &mut dyn Wire) -> bool {
+        if self.dirty.is_empty() {
+            return false;
+        }
+        let mut sent = false;
+        let Self { lanes, dirty, size } = self;
+        dirty.retain(|(peer, category)| {
+            let lane = &mut lanes[*peer as usize][category.index()];
+            if lane.open.count > 0 {
+                lane.waiting.push_back(std::mem::take(&mut lane.open));
+            }
+            while let Some(batch) = lane.waiting.pop_front() {
+                let len = batch.bytes.len();
+                match wire.send(Peer(*peer), *category, batch) {
+                    Ok(()) => {
+                        sent = true;
+                        *size -= len;
+                    }
+                    Err(batch) => {
+                        lane.waiting.push_front(batch);
+                        return true;
+                    }
+                }
+            }
+            false
+        });
+        if sent {
+            wire.ring_bells();
+        }
+        sent
+    }
+}

@@ -1,0 +1,337 @@
+//! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
+
+use crate::letter::{AckLevel, Letter};
+use crate::limit::{LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
+use crate::slot::{AppendWait, Effects, Hold};
+use crate::thread::{StopReason, TaskThread};
+use crate::waiters::Waiter;
+use std::collections::VecDeque;
+use tantu_base::door::{Disk, DiskDone, Doors};
+use tantu_base::id::{Category, Epoch};
+use tantu_base::limit::FRAME_SIZE_MAX;
+use tantu_replog::Lsn;
+use tantu_replog::seglog::{LogState, SegLog};
+use tantu_state::layout::object_key;
+use tantu_state::section::{EntryWriter, sections};
+use tantu_state::task::StateError;
+
+/// Token owner of the log; those of the tasks follow.
+pub(crate) const LOG_OWNER: u32 = 0;
+
+/// An entry that is sealed and not durable.
+#[derive(Debug)]
+struct Pending {
+    lsn: Lsn,
+    body: Vec<u8>,
+    /// By slot.
+    effects: Vec<(usize, Effects)>,
+}
+
+/// The log and what waits for it.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) log: SegLog,
+    epoch: Epoch,
+    pending: VecDeque<Pending>,
+    marked: bool,
+    /// Bodies to be used again.
+    spare: Vec<Vec<u8>>,
+    released: Lsn,
+}
+
+impl Pipeline {
+    pub(crate) fn new(log: SegLog, epoch: Epoch) -> Self {
+        Self { log, epoch, pending: VecDeque::new(), marked: false, spare: Vec::new(), released: Lsn(0) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(crate) fn uncommitted_size(&self) -> usize {
+        self.pending.iter().map(|pending| pending.body.len()).sum()
+    }
+
+    /// Whether the log holds far more than it should: the background has to catch up first.
+    pub(crate) fn is_strained(&self) -> bool {
+        self.log.retained_size() > 4 * LOG_RETAINED_SIZE_MAX
+    }
+
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// Notes the durable end in the log, so that damage is told from a torn tail.
+    pub(crate) fn mark(&mut self, disk: &mut dyn Disk) {
+        self.log.idle(disk);
+        self.marked = true;
+    }
+}
+
+impl TaskThread {
+    /// Routes a completion to the component that asked.
+    pub(crate) fn complete(&mut self, done: DiskDone, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        if done.token.owner == LOG_OWNER {
+            return Ok(self.pipeline.log.complete(done, doors.disk)?);
+        }
+        let at = (done.token.owner as usize - 1) / 2;
+        self.slots[at].state.complete(done, &mut self.cache, doors.disk)?;
+        // A parked run asks again: if its blocks are not all there it parks again.
+        if self.slots[at].hold == Hold::Blocks {
+            self.slots[at].hold = Hold::Yielded;
+        }
+        self.selects.wake();
+        Ok(())
+    }
+
+    /// Seals what is staged into an entry and starts its flush, unless enough entries are on their way.
+    pub(crate) fn seal(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let mut sealed = false;
+        if self.pipeline.pending.len() < PENDING_COUNT_MAX || self.staged_size() >= SEAL_SIZE {
+            sealed = self.seal_now(doors);
+        }
+        self.pipeline.log.pump(doors.disk);
+        if self.pipeline.log.state() == LogState::Full {
+            return Err(StopReason::LogFull { path: self.config.dir.clone() });
+        }
+        Ok(sealed)
+    }
+
+    fn seal_now(&mut self, doors: &mut Doors<'_>) -> bool {
+        let wall_ms = doors.clock.wall_ms();
+        let mut entry = EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() };
+        entry.body.clear();
+        let mut effects = Vec::new();
+        let mut sealed = false;
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            if !slot.can_seal() {
+                continue;
+            }
+            if slot.state.is_dirty() {
+                // Twice the staged bytes bound their encoding.
+                if !entry.body.is_empty() && entry.body.len() + 2 * slot.state.staged_size() > FRAME_SIZE_MAX {
+                    let full = std::mem::replace(&mut entry, EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() });
+                    entry.body.clear();
+                    Self::append_entry(&mut self.pipeline, full.body, std::mem::take(&mut effects));
+                }
+                for source in &mut slot.sources {
+                    if let Some(progress) = source.take_progress() {
+                        let mut key = Vec::new();
+                        object_key(source.progress, &[], &mut key);
+                        slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                    }
+                }
+                slot.state.seal(wall_ms, &mut entry);
+            }
+            if !slot.gathering.is_empty() {
+                let gathered = std::mem::take(&mut slot.gathering);
+                slot.hops_pending += usize::from(!gathered.hops.is_empty());
+                effects.push((at, gathered));
+            }
+        }
+        if !entry.body.is_empty() {
+            Self::append_entry(&mut self.pipeline, entry.body, effects);
+            sealed = true;
+        } else if !effects.is_empty() {
+            sealed = true;
+            match self.pipeline.pending.back_mut() {
+                // They may rest on writes that are not durable yet: they leave with those.
+                Some(last) => last.effects.append(&mut effects),
+                None => self.release_effects(effects, doors),
+            }
+        }
+        sealed
+    }
+
+    fn append_entry(pipeline: &mut Pipeline, body: Vec<u8>, effects: Vec<(usize, Effects)>) {
+        let lsn = pipeline.log.append(pipeline.epoch, &[&body]);
+        pipeline.marked = false;
+        pipeline.pending.push_back(Pending { lsn, body, effects });
+    }
+
+    /// Commits the entries that became durable: applies them, then lets their effects leave.
+    pub(crate) fn commit_durable(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let mut worked = false;
+        let durable = self.pipeline.log.durable();
+        while self.pipeline.pending.front().is_some_and(|pending| pending.lsn < durable) {
+            let pending = self.pipeline.pending.pop_front().expect("invariant: just seen");
+            for section in sections(&pending.body) {
+                let section = section.expect("invariant: the thread sealed it itself");
+                let at = self.slot_of(section.task).expect("invariant: only own tasks are sealed");
+                self.slots[at].state.commit(&section, pending.lsn)?;
+            }
+            self.pipeline.spare.push(pending.body);
+            self.release_effects(pending.effects, doors);
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    fn release_effects(&mut self, effects: Vec<(usize, Effects)>, doors: &mut Doors<'_>) {
+        let now = doors.clock.now();
+        for (at, mut effects) in effects {
+            if !effects.hops.is_empty() {
+                self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
+            }
+            self.release(&effects.hops, now);
+            self.release(&effects.reports, now);
+            for append in &effects.appends {
+                self.answer_append(at, append);
+            }
+            if self.slots[at].gathering.is_empty() {
+                effects.clear();
+                self.slots[at].gathering = effects;
+            }
+        }
+    }
+
+    /// A client's record is durable.
+    fn answer_append(&mut self, at: usize, append: &AppendWait) {
+        let AppendWait { depot, offset, ack, peer, request } = *append;
+        match ack {
+            AckLevel::None => {}
+            AckLevel::AppendAck => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+            AckLevel::Ack => match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
+                0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+                left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
+            },
+        }
+    }
+
+    /// Slices of flushing and compacting, copies of records, loads of old ones, and giving up log that is not needed.
+    pub(crate) fn background(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let mut more = false;
+        let retained = self.pipeline.log.retained_size();
+        let long = retained > LOG_RETAINED_SIZE_MAX / 2;
+        for slot in &mut self.slots {
+            more |= slot.state.background(&mut self.cache, doors.disk)?;
+            slot.state.copy_records(long, doors.entropy, doors.disk);
+            if slot.loading {
+                slot.state.load_records(&mut self.cache, doors.disk)?;
+                slot.loading = slot.state.is_loading();
+            }
+        }
+        self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
+        Ok(more)
+    }
+
+    fn shorten_log(&mut self, flush: bool, doors: &mut Doors<'_>) {
+        let end = self.pipeline.log.durable();
+        let lows: Vec<Lsn> = self.slots.iter_mut().map(|slot| slot.state.low_water(end)).collect();
+        let low = lows.iter().copied().min().unwrap_or(end);
+        if low > self.pipeline.released {
+            self.pipeline.released = low;
+            for slot in &mut self.slots {
+                slot.want_records();
+            }
+            self.pipeline.log.release(low, doors.disk);
+        }
+        if flush && let Some(at) = lows.iter().position(|other| *other == low) {
+            self.slots[at].state.flush_memtable();
+        }
+    }
+
+    /// Stages progress that no entry carried yet.
+    pub(crate) fn stage_progress(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.can_seal()) {
+            for source in &mut slot.sources {
+                if let Some(progress) = source.take_progress() {
+                    let mut key = Vec::new();
+                    object_key(source.progress, &[], &mut key);
+                    slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                }
+            }
+        }
+    }
+
+    /// Brings everything into tables and segments, gives up the log, notes what was reached, closes. Blocking.
+    ///
+    /// # Errors
+    /// [`StopReason`]; what was acknowledged is durable all the same.
+    pub fn close(mut self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        self.drop_batches();
+        self.stage_progress();
+        let mut done = Vec::new();
+        loop {
+            self.seal_now(doors);
+            self.pipeline.log.pump(doors.disk);
+            doors.disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.complete(done, doors)?;
+            }
+            self.commit_durable(doors)?;
+            let mut more = false;
+            for slot in &mut self.slots {
+                slot.state.copy_records(true, doors.entropy, doors.disk);
+                if !slot.state.has_pending() && !slot.state.is_dirty() && slot.state.is_copied() {
+                    slot.state.flush_memtable();
+                }
+                more |= slot.state.background(&mut self.cache, doors.disk)?;
+            }
+            if self.pipeline.is_empty() && self.slots.iter().all(|slot| slot.state.is_checkpointed()) {
+                break;
+            }
+            if !more {
+                doors.disk.wait();
+            }
+        }
+        self.finish_close(doors)
+    }
+
+    /// Events that did not finish are dropped: their roots are not done, so the next start runs them again.
+    fn drop_batches(&mut self) {
+        for slot in &mut self.slots {
+            if slot.batch.take().is_some() {
+                slot.state.rollback_batch();
+                slot.run.reset();
+            }
+            slot.hold = Hold::Free;
+        }
+    }
+
+    fn finish_close(self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        let Self { config, slots, mut pipeline, mut cache, .. } = self;
+        // Whatever is still on its way (compaction, prewriting) ends before files close.
+        let reached = slots.iter().map(|slot| (slot.task, slot.state.visible())).collect();
+        let end = pipeline.log.end();
+        pipeline.log.release(end, doors.disk);
+        let mut states: Vec<_> = slots.into_iter().map(|slot| slot.state).collect();
+        drain(&mut pipeline.log, &mut states, &mut cache, doors)?;
+        for state in states {
+            state.close(&mut cache, doors.disk)?;
+        }
+        crate::open::write_checkpoint(&config, reached, doors)?;
+        pipeline.log.close(doors.disk)?;
+        Ok(())
+    }
+}
+
+/// Waits for the storage's own requests until none is out.
+fn drain(
+    log: &mut SegLog,
+    states: &mut [tantu_state::TaskState],
+    cache: &mut tantu_lsm::BlockCache,
+    doors: &mut Doors<'_>,
+) -> Result<(), StopReason> {
+    let mut done = Vec::new();
+    while log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy) {
+        for state in &mut *states {
+            while state.background(cache, doors.disk)? {}
+        }
+        if !(log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy)) {
+            break;
+        }
+        doors.disk.wait();
+        doors.disk.reap(&mut done);
+        for done in done.drain(..) {
+            if done.token.owner == LOG_OWNER {
+                log.complete(done, doors.disk)?;
+            } else {
+                let at = (done.token.owner as usize - 1) / 2;
+                states[at].complete(done, cache, doors.disk).map_err(|error: StateError| StopReason::from(error))?;
+            }
+        }
+    }
+    Ok(())
+}

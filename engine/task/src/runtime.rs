@@ -1,0 +1,43 @@
+//! A module as its task threads know it: the definition and the durable ids of its objects.
+
+use tantu_base::id::{ObjectId, TaskId, ThreadId};
+use tantu_flow::ModuleDef;
+
+/// Shared, read only, by every task thread and client of a module instance.
+#[derive(Debug)]
+pub struct ModuleRuntime {
+    /// What the author declared.
+    pub def: ModuleDef,
+    /// How many tasks: a power of two.
+    pub task_count: u32,
+    /// How many task threads.
+    pub thread_count: u32,
+    /// Durable ids of the depots, by their place in the definition.
+    pub depots: Vec<ObjectId>,
+    /// Durable ids of the PStates, by their place in the definition.
+    pub pstates: Vec<ObjectId>,
+    /// Durable ids of the progress of every source: streams in order, their sources in order.
+    pub sources: Vec<ObjectId>,
+}
+
+impl ModuleRuntime {
+    /// Which thread runs a task.
+    pub fn thread_of(&self, task: TaskId) -> ThreadId {
+        ThreadId(task.0 % self.thread_count)
+    }
+
+    /// The tasks of a thread, in order.
+    pub fn tasks_of(&self, thread: ThreadId) -> impl Iterator<Item = TaskId> + use<> {
+        (thread.0..self.task_count).step_by(self.thread_count as usize).map(TaskId)
+    }
+
+    /// Every source of the module: the stream it belongs to and its place there.
+    pub fn all_sources(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.def.streams.iter().enumerate().flat_map(|(stream, def)| (0..def.sources.len()).map(move |source| (stream, source)))
+    }
+
+    /// How many sources of the module read a depot.
+    pub fn source_count(&self, depot: usize) -> u16 {
+        self.def.streams.iter().flat_map(|stream| &stream.sources).filter(|source| source.depot == depot).count() as u16
+    }
+}

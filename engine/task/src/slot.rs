@@ -1,0 +1,100 @@
+//! A task as its thread holds it: durable state, waiting events, sources, the streaming batch in progress.
+
+use crate::batch::Batch;
+use crate::event::EventQueue;
+use crate::letter::AckLevel;
+use crate::source::Source;
+use crate::waiters::Waiters;
+use tantu_base::door::Peer;
+use tantu_base::id::{Offset, TaskId};
+use tantu_flow::Run;
+use tantu_state::TaskState;
+
+/// A client's append that waits for its entry to be durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppendWait {
+    pub(crate) depot: usize,
+    pub(crate) offset: Offset,
+    pub(crate) ack: AckLevel,
+    pub(crate) peer: Peer,
+    pub(crate) request: u64,
+}
+
+/// What leaves when an entry is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Continuations, encoded.
+    pub(crate) hops: Vec<u8>,
+    /// Reports to roots, encoded.
+    pub(crate) reports: Vec<u8>,
+    pub(crate) appends: Vec<AppendWait>,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hops.is_empty() && self.reports.is_empty() && self.appends.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.hops.clear();
+        self.reports.clear();
+        self.appends.clear();
+    }
+}
+
+/// What keeps a task's streaming batch from going on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// Nothing.
+    Free,
+    /// Its run is parked on blocks that are being read.
+    Blocks,
+    /// Its run used up its turn and goes on in the next.
+    Yielded,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct TaskSlot {
+    pub(crate) task: TaskId,
+    pub(crate) state: TaskState,
+    pub(crate) events: EventQueue,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) waiters: Vec<Waiters>,
+    pub(crate) run: Run,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) hold: Hold,
+    /// Effects of finished batches that are not sealed yet.
+    pub(crate) gathering: Effects,
+    /// Hops of this task that are in sealed entries not yet durable.
+    pub(crate) hops_pending: usize,
+    /// Some record is on disk and has been asked for.
+    pub(crate) loading: bool,
+}
+
+impl TaskSlot {
+    /// Whether its staged writes may be sealed: not in the middle of a batch.
+    pub(crate) fn can_seal(&self) -> bool {
+        self.batch.is_none()
+    }
+
+    /// Tells the depots from which record on its sources still have to start.
+    pub(crate) fn want_records(&mut self) {
+        for depot in 0..self.state.depots().len() {
+            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base).min();
+            let end = self.state.depots()[depot].committed_end();
+            self.state.depot_mut(depot).want_from(from.unwrap_or(end));
+        }
+    }
+
+    /// Whether nothing of it is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let drained = |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
+        self.batch.is_none()
+            && self.events.is_empty()
+            && self.gathering.is_empty()
+            && !self.state.is_dirty()
+            && !self.state.has_pending()
+            && self.sources.iter().all(drained)
+    }
+}

@@ -1,0 +1,268 @@
+//! Running stream topologies: starting records, streaming batches, reports to roots.
+
+use crate::batch::Batch;
+use crate::host::RunHost;
+use crate::letter::{Letter, Refusal, Root};
+use crate::limit::{BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET};
+use crate::slot::{Hold, TaskSlot};
+use crate::source::Report;
+use crate::thread::{StopReason, TaskThread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tantu_base::door::{Doors, Nanos, Peer};
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::{Category, Offset};
+use tantu_base::limit::FRAME_SIZE_MAX;
+use tantu_flow::Outcome;
+use tantu_state::depot::Lookup;
+use tantu_state::view::OwnView;
+
+/// A batch that staged more than this fails: its section would not fit an entry.
+const BATCH_STAGED_SIZE_MAX: usize = FRAME_SIZE_MAX - SEAL_SIZE;
+
+/// How a turn of a batch ended.
+enum Turn {
+    /// The batch goes on later.
+    Held,
+    /// Every event ran to its end.
+    Succeeded,
+    /// An event failed, and with it the batch.
+    Failed(String),
+}
+
+impl TaskThread {
+    /// Makes events of committed records, and of failed ones whose wait is over.
+    pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
+        let mut started = false;
+        for at in 0..self.slots.len() {
+            for source in 0..self.slots[at].sources.len() {
+                while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
+                    let Some(offset) = self.next_record(at, source, now) else { break };
+                    if !self.start_record(at, source, offset, now) {
+                        break;
+                    }
+                    started = true;
+                }
+            }
+        }
+        started
+    }
+
+    fn next_record(&self, at: usize, source: usize, now: Nanos) -> Option<Offset> {
+        let slot = &self.slots[at];
+        let source = &slot.sources[source];
+        let fresh = || (source.has_room() && source.next() < slot.state.depots()[source.depot].committed_end()).then(|| source.next());
+        source.due(now).or_else(fresh)
+    }
+
+    fn start_record(&mut self, at: usize, index: usize, offset: Offset, now: Nanos) -> bool {
+        let TaskSlot { task, state, events, sources, loading, .. } = &mut self.slots[at];
+        let source = &mut sources[index];
+        let depot = source.depot;
+        match state.depots()[depot].lookup(offset) {
+            Lookup::Record(record) => {
+                let id = self.random.next();
+                let root = if offset == source.next() {
+                    source.start(*task, index as u16, id, now)
+                } else {
+                    source.restart(*task, index as u16, offset, id, now)
+                };
+                events.push(source.stream, source.at, root, id, record);
+                true
+            }
+            Lookup::OnDisk => {
+                state.want(depot, offset);
+                *loading = true;
+                false
+            }
+            Lookup::NotYet => false,
+        }
+    }
+
+    /// Runs one streaming batch of the next task that has events; false if none has.
+    pub(crate) fn run_batch(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let count = self.slots.len();
+        let runnable = |slot: &TaskSlot| match slot.hold {
+            Hold::Blocks => false,
+            Hold::Yielded => true,
+            Hold::Free => !slot.events.is_empty(),
+        };
+        let Some(at) = (0..count).map(|i| (self.next_slot + i) % count).find(|at| runnable(&self.slots[*at])) else {
+            return Ok(false);
+        };
+        self.next_slot = (at + 1) % count;
+        let mut batch = match self.slots[at].batch.take() {
+            Some(batch) => batch,
+            None => {
+                let stream = self.slots[at].events.next_stream().expect("invariant: it has events");
+                self.slots[at].state.begin_batch();
+                Batch::new(stream)
+            }
+        };
+        self.slots[at].hold = Hold::Free;
+        match self.run_events(at, &mut batch, doors) {
+            Turn::Held => self.slots[at].batch = Some(batch),
+            Turn::Succeeded => self.end_batch(at, &batch, doors),
+            Turn::Failed(text) => {
+                tracing::debug!(task = self.slots[at].task.0, text, "a streaming batch failed");
+                self.slots[at].state.rollback_batch();
+                let mut reports = Vec::new();
+                batch.report_failed(&text, &mut reports);
+                self.release(&reports, doors.clock.now());
+            }
+        }
+        self.slots[at].events.reclaim();
+        Ok(true)
+    }
+
+    fn run_events(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) -> Turn {
+        let module = Arc::clone(&self.config.module);
+        let plan = &*module.def.streams[usize::from(batch.stream)].plan;
+        let start = doors.clock.now();
+        let slot = &mut self.slots[at];
+        loop {
+            if batch.current.is_none() {
+                let enough = batch.count >= BATCH_EVENT_COUNT_MAX || slot.state.staged_size() > SEAL_SIZE;
+                // The clock costs more than a small event: look at it now and then.
+                let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
+                let event = if enough || late { None } else { slot.events.pop(batch.stream) };
+                let Some(event) = event else { return Turn::Succeeded };
+                batch.current = Some(event);
+                batch.bits = event.id;
+                batch.count += 1;
+                if let Err(error) = slot.run.begin(plan, event.at, slot.events.live(&event)) {
+                    slot.run.reset();
+                    return Turn::Failed(error.to_string());
+                }
+            }
+            let mut need = None;
+            let view = OwnView { state: &mut slot.state, cache: &mut self.cache, need: &mut need, objects: &module.pstates };
+            let mut host = RunHost {
+                view,
+                batch: &mut *batch,
+                random: &mut self.random,
+                task: slot.task,
+                task_count: module.task_count,
+                fingerprint: plan.fingerprint() as u32,
+            };
+            let mut fuel = FUEL_PER_CHECK;
+            let run = &mut slot.run;
+            // Only user code may panic without ending the worker: it is caught here, at its edge.
+            let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
+            match outcome {
+                Ok(Outcome::Done) if slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
+                    slot.run.reset();
+                    return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
+                }
+                Ok(Outcome::Done) => batch.end_event(),
+                Ok(Outcome::Need) => {
+                    let need = need.expect("invariant: a view that stops for blocks names them");
+                    let reading = slot.state.fetch(&need, doors.disk);
+                    slot.hold = if reading { Hold::Blocks } else { Hold::Yielded };
+                    return Turn::Held;
+                }
+                Ok(Outcome::Yield) => {
+                    if doors.clock.now().since(start) > TURN_NS_MAX {
+                        slot.hold = Hold::Yielded;
+                        return Turn::Held;
+                    }
+                }
+                Ok(Outcome::Failed(error)) => {
+                    slot.run.reset();
+                    return Turn::Failed(error.to_string());
+                }
+                Err(panic) => {
+                    slot.run.reset();
+                    return Turn::Failed(format!("user code panicked: {}", panic_text(&*panic)));
+                }
+            }
+        }
+    }
+
+    /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
+    fn end_batch(&mut self, at: usize, batch: &Batch, doors: &mut Doors<'_>) {
+        let slot = &mut self.slots[at];
+        let mut reports = Vec::new();
+        batch.report(&mut reports);
+        // A hop must not overtake an earlier one from this task that still waits for its entry.
+        let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
+        if batch.touched {
+            slot.gathering.hops.extend_from_slice(&batch.hops);
+            slot.gathering.reports.extend_from_slice(&reports);
+            return;
+        }
+        let now = doors.clock.now();
+        if held_hops {
+            slot.gathering.hops.extend_from_slice(&batch.hops);
+        } else {
+            self.release(&batch.hops, now);
+        }
+        self.release(&reports, now);
+    }
+
+    /// Sends encoded letters to the threads of their tasks; those of this thread arrive at once.
+    pub(crate) fn release(&mut self, letters: &[u8], now: Nanos) {
+        let mut reader = FixedReader::new(letters);
+        while let Some(letter) = Letter::decode_next(&mut reader) {
+            let letter = letter.expect("invariant: the thread encoded it itself");
+            let task = match letter {
+                Letter::Continue { task, .. } => task,
+                Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
+                _ => unreachable!("only continuations and reports are effects"),
+            };
+            let thread = self.config.module.thread_of(task);
+            if thread == self.config.thread {
+                self.take_letter(Peer(thread.0), letter, now);
+            } else {
+                self.outbox.push(Peer(thread.0), Category::LowLatency, &letter);
+            }
+        }
+    }
+
+    /// Events of a root of this thread are done.
+    pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+        let Some(at) = self.slot_of(root.task) else { return };
+        let slot = &mut self.slots[at];
+        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        if source.done(&root, bits) != Report::Done {
+            return;
+        }
+        if let Some(waiter) = slot.waiters[source.depot].processed(root.offset) {
+            let letter = Letter::Appended { request: waiter.request, offset: root.offset };
+            self.outbox.push(waiter.peer, Category::Client, &letter);
+        }
+    }
+
+    /// An event of a root of this thread failed.
+    pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
+        let Some(at) = self.slot_of(root.task) else { return };
+        let slot = &mut self.slots[at];
+        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        let Report::Failed { first } = source.failed(&root, now) else { return };
+        let stream = &self.config.module.def.streams[usize::from(source.stream)].name;
+        if first {
+            tracing::warn!(stream, task = root.task.0, offset = root.offset.0, text, "a record failed and will be tried again");
+        }
+        // Only the first attempt counts for an ACK append (DEP-12).
+        if let Some(waiter) = slot.waiters[source.depot].failed(root.offset) {
+            self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, text);
+        }
+    }
+
+    /// Fails the records whose event trees took too long.
+    pub(crate) fn fail_overdue(&mut self, now: Nanos) {
+        for at in 0..self.slots.len() {
+            for index in 0..self.slots[at].sources.len() {
+                let task = self.slots[at].task;
+                for root in self.slots[at].sources[index].overdue(task, index as u16, now) {
+                    self.report_failed(root, "the record's events did not finish in time", now);
+                }
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}

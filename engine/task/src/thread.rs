@@ -1,0 +1,364 @@
+//! The task thread: what it holds, and one step of it.
+
+use crate::client_work::Selects;
+use crate::host::EventRandom;
+use crate::letter::{Letter, Refusal};
+use crate::limit::{
+    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS,
+    TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+};
+use crate::outbox::Outbox;
+use crate::pipeline::Pipeline;
+use crate::queue::{CategoryClock, CategoryShares};
+use crate::runtime::ModuleRuntime;
+use crate::slot::TaskSlot;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tantu_base::door::{DiskDone, Doors, Nanos, Peer};
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::{Category, TaskId, ThreadId};
+use tantu_lsm::BlockCache;
+use tantu_replog::seglog::{CloseError, OpenError, Poisoned, SegLogOptions};
+use tantu_state::task::StateError;
+use tantu_state::{TaskStateOptions, meta};
+
+/// How a task thread is set up.
+#[derive(Clone, Debug)]
+pub struct ThreadConfig {
+    /// Which one.
+    pub thread: ThreadId,
+    /// The module instance's directory.
+    pub dir: PathBuf,
+    /// The module.
+    pub module: Arc<ModuleRuntime>,
+    /// Desired proportions of time per category.
+    pub shares: CategoryShares,
+    /// The log.
+    pub log: SegLogOptions,
+    /// Every task's state.
+    pub state: TaskStateOptions,
+    /// Block cache of the core, in bytes.
+    pub cache_size: usize,
+}
+
+impl ThreadConfig {
+    /// The usual limits.
+    pub fn new(thread: ThreadId, dir: PathBuf, module: Arc<ModuleRuntime>) -> Self {
+        Self {
+            thread,
+            dir,
+            module,
+            shares: CategoryShares::default(),
+            log: SegLogOptions::default(),
+            state: TaskStateOptions::default(),
+            cache_size: BLOCK_CACHE_SIZE,
+        }
+    }
+}
+
+/// Why a task thread cannot start or go on. Nothing acknowledged is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum StopReason {
+    /// The state of a task.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log could not be opened.
+    #[error(transparent)]
+    LogOpen(#[from] OpenError),
+    /// A write of the log failed: nothing later can become durable.
+    #[error(transparent)]
+    Log(#[from] Poisoned),
+    /// The log could not be closed.
+    #[error(transparent)]
+    LogClose(#[from] CloseError),
+    /// A small document of the module could not be read or written.
+    #[error(transparent)]
+    Document(#[from] meta::DocumentError),
+    /// A task's files are older than what was acknowledged.
+    #[error("{task} is at version {have}, but the checkpoint in {} says it reached {expected}: files of it are missing or old", path.display())]
+    Behind {
+        /// Whose files.
+        task: TaskId,
+        /// What they hold.
+        have: u64,
+        /// What they held.
+        expected: u64,
+        /// Who says so.
+        path: PathBuf,
+    },
+    /// The disk has no room for the log.
+    #[error("the log in {} cannot grow: no space left on the device; free some and start again", path.display())]
+    LogFull {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// What a step leaves to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Step again at once.
+    Busy,
+    /// Nothing until something arrives, or until this time.
+    Idle {
+        /// When to step again even if nothing arrives.
+        wake_at: Option<Nanos>,
+    },
+}
+
+/// See the crate.
+#[derive(Debug)]
+pub struct TaskThread {
+    pub(crate) config: ThreadConfig,
+    pub(crate) slots: Vec<TaskSlot>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) cache: BlockCache,
+    pub(crate) outbox: Outbox,
+    pub(crate) random: EventRandom,
+    pub(crate) selects: Selects,
+    clock: CategoryClock,
+    done: Vec<DiskDone>,
+    pub(crate) next_slot: usize,
+    pub(crate) closing: bool,
+    timeouts_at: Nanos,
+    pub(crate) progress_at: Option<Nanos>,
+    quiet_since: Option<Nanos>,
+}
+
+impl TaskThread {
+    pub(crate) fn assemble(config: ThreadConfig, slots: Vec<TaskSlot>, pipeline: Pipeline, cache: BlockCache, seed: u64) -> Self {
+        Self {
+            clock: CategoryClock::new(config.shares),
+            config,
+            slots,
+            pipeline,
+            cache,
+            outbox: Outbox::default(),
+            random: EventRandom(seed),
+            selects: Selects::default(),
+            done: Vec::new(),
+            next_slot: 0,
+            closing: false,
+            timeouts_at: Nanos(0),
+            progress_at: None,
+            quiet_since: None,
+        }
+    }
+
+    /// Its number.
+    pub fn thread(&self) -> ThreadId {
+        self.config.thread
+    }
+
+    /// Does what there is to do, for about one turn.
+    ///
+    /// # Errors
+    /// [`StopReason`]: the thread must not be stepped again.
+    pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
+        let mut worked = self.reap(doors)?;
+        worked |= self.commit_durable(doors)?;
+        worked |= self.run_turns(doors)?;
+        worked |= self.seal(doors)?;
+        worked |= self.background(doors)?;
+        self.check_timers(doors);
+        worked |= self.outbox.flush(doors.wire);
+        if worked {
+            self.quiet_since = None;
+            return Ok(Progress::Busy);
+        }
+        Ok(self.rest(doors))
+    }
+
+    /// Refuses new appends and selects from here on; what is under way goes on.
+    pub fn stop_admission(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether every committed record was processed and everything is durable.
+    pub fn is_quiet(&self) -> bool {
+        self.pipeline.is_empty() && self.outbox.size() == 0 && self.slots.iter().all(TaskSlot::is_quiet)
+    }
+
+    /// Its tasks' committed depot ends, for audits: task, depot, end offset.
+    pub fn depot_ends(&self) -> Vec<(TaskId, usize, u64)> {
+        let ends = |slot: &TaskSlot| {
+            let task = slot.task;
+            slot.state.depots().iter().enumerate().map(|(i, d)| (task, i, d.committed_end().0)).collect::<Vec<_>>()
+        };
+        self.slots.iter().flat_map(ends).collect()
+    }
+
+    /// Where a task of this thread is in `slots`.
+    #[inline]
+    pub(crate) fn slot_of(&self, task: TaskId) -> Option<usize> {
+        let count = self.config.module.thread_count;
+        if task.0 % count != self.config.thread.0 {
+            return None;
+        }
+        Some((task.0 / count) as usize).filter(|index| *index < self.slots.len())
+    }
+
+    fn reap(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let mut done = std::mem::take(&mut self.done);
+        doors.disk.reap(&mut done);
+        let worked = !done.is_empty();
+        for done in done.drain(..) {
+            self.complete(done, doors)?;
+        }
+        self.done = done;
+        Ok(worked)
+    }
+
+    /// Runs turns of the most overdue categories until one turn's time is over or nothing is left.
+    fn run_turns(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        let start = doors.clock.now();
+        let (mut now, mut worked) = (start, false);
+        while now.since(start) < TURN_NS_TARGET && self.staged_size() < SEAL_SIZE {
+            let mut ran = None;
+            for category in self.clock.order() {
+                if self.turn(category, now, doors)? {
+                    ran = Some(category);
+                    break;
+                }
+            }
+            let Some(category) = ran else { break };
+            let after = doors.clock.now();
+            self.clock.spend(category, after.since(now).max(1));
+            now = after;
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    /// One turn of a category; false if it has nothing to do.
+    fn turn(&mut self, category: Category, now: Nanos, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+        match category {
+            Category::Client | Category::MirrorClient => {
+                let mut worked = self.run_selects(doors)?;
+                if self.admits() {
+                    worked |= self.receive(category, now, doors);
+                }
+                Ok(worked)
+            }
+            Category::LowLatency => {
+                let mut worked = false;
+                while self.receive(category, now, doors) {
+                    worked = true;
+                    if self.events_size() > EVENT_QUEUE_SIZE_MAX {
+                        break;
+                    }
+                }
+                worked |= self.start_records(now);
+                worked |= self.run_batch(doors)?;
+                Ok(worked)
+            }
+            Category::IsrReplication | Category::FlexLatency => Ok(self.receive(category, now, doors)),
+        }
+    }
+
+    /// Whether clients' requests are taken from their rings: not while too much of anything is under way (D13).
+    fn admits(&self) -> bool {
+        let held = |slot: &TaskSlot| !slot.can_seal() && slot.state.staged_size() > SEAL_SIZE;
+        self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
+            && self.outbox.size() < OUTBOX_SIZE_MAX
+            && !self.pipeline.is_strained()
+            && !self.slots.iter().any(held)
+    }
+
+    pub(crate) fn staged_size(&self) -> usize {
+        self.slots.iter().map(|slot| slot.state.staged_size()).sum()
+    }
+
+    fn events_size(&self) -> usize {
+        self.slots.iter().map(|slot| slot.events.size()).sum()
+    }
+
+    /// Takes one batch of letters of a category.
+    fn receive(&mut self, category: Category, now: Nanos, doors: &mut Doors<'_>) -> bool {
+        let Some((peer, batch)) = doors.wire.receive(category) else { return false };
+        let mut reader = FixedReader::new(&batch.bytes);
+        while let Some(letter) = Letter::decode_next(&mut reader) {
+            match letter {
+                Ok(letter) => self.take_letter(peer, letter, now),
+                Err(error) => {
+                    tracing::warn!(peer = peer.0, %error, "dropped the rest of a batch of letters");
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    pub(crate) fn take_letter(&mut self, peer: Peer, letter: Letter<'_>, now: Nanos) {
+        match letter {
+            Letter::Append { task, request, depot, ack, record } => {
+                self.take_append(peer, task, request, depot, ack, record);
+            }
+            Letter::Select { task, request, pstate, path } => self.take_select(peer, task, request, pstate, path),
+            Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
+                let at = tantu_flow::Position(position);
+                let plan = self.config.module.def.streams.get(usize::from(stream)).map(|def| def.plan.fingerprint() as u32);
+                match (self.slot_of(task), plan) {
+                    (Some(slot), Some(plan)) if plan == fingerprint => self.slots[slot].events.push(stream, at, root, event, live),
+                    _ => self.report_failed(root, "the event was sent by another version of the module", now),
+                }
+            }
+            Letter::Done { root, bits } => self.report_done(root, bits),
+            Letter::Failed { root, text } => self.report_failed(root, text, now),
+            Letter::Appended { .. } | Letter::Rows { .. } | Letter::Refused { .. } => {
+                tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
+            }
+        }
+    }
+
+    /// Tells a client that its request was refused.
+    pub(crate) fn refuse(&mut self, peer: Peer, request: u64, refusal: Refusal, text: &str) {
+        let mut end = text.len().min(crate::limit::ERROR_TEXT_SIZE_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.outbox.push(peer, Category::Client, &Letter::Refused { request, refusal, text: &text[..end] });
+    }
+
+    /// Time-outs of roots and the checkpoint of progress that no entry carried yet.
+    fn check_timers(&mut self, doors: &mut Doors<'_>) {
+        let now = doors.clock.now();
+        if now >= self.timeouts_at {
+            self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
+            self.fail_overdue(now);
+        }
+        let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
+        match (moved, self.progress_at) {
+            (false, _) => self.progress_at = None,
+            (true, None) => self.progress_at = Some(now.plus_ms(PROGRESS_CHECKPOINT_MS)),
+            (true, Some(at)) if at <= now => {
+                self.progress_at = None;
+                self.stage_progress();
+            }
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// Nothing to do: when to look again.
+    fn rest(&mut self, doors: &mut Doors<'_>) -> Progress {
+        let now = doors.clock.now();
+        let since = *self.quiet_since.get_or_insert(now);
+        let mut wake: Option<Nanos> = self.progress_at;
+        let mut sooner = |at: Nanos| wake = Some(wake.map_or(at, |other| other.min(at)));
+        for source in self.slots.iter().flat_map(|slot| &slot.sources) {
+            if source.is_busy() {
+                sooner(self.timeouts_at);
+            }
+            source.next_retry().map(&mut sooner);
+        }
+        if self.pipeline.is_empty() && !self.pipeline.is_marked() {
+            let mark_at = since.plus_ms(LOG_MARK_MS);
+            if mark_at <= now {
+                self.pipeline.mark(doors.disk);
+            } else {
+                sooner(mark_at);
+            }
+        }
+        Progress::Idle { wake_at: wake }
+    }
+}

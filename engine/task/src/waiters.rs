@@ -1,0 +1,90 @@
+//! Appends at ack level ACK that wait for the topologies of the module.
+
+use std::collections::VecDeque;
+use tantu_base::door::Peer;
+use tantu_base::id::Offset;
+
+/// Who waits for a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) peer: Peer,
+    pub(crate) request: u64,
+    /// Sources that have not processed the record.
+    pub(crate) left: u16,
+}
+
+/// The waiters of one depot partition, found by offset.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    first: u64,
+    slots: VecDeque<Option<Waiter>>,
+}
+
+impl Waiters {
+    /// Adds a waiter; offsets come in order.
+    pub(crate) fn add(&mut self, offset: Offset, waiter: Waiter) {
+        if self.slots.is_empty() {
+            self.first = offset.0;
+        }
+        let at = (offset.0 - self.first) as usize;
+        debug_assert!(at >= self.slots.len(), "offsets come in order");
+        self.slots.resize(at, None);
+        self.slots.push_back(Some(waiter));
+    }
+
+    /// One more source has processed a record; the waiter, if that was the last.
+    pub(crate) fn processed(&mut self, offset: Offset) -> Option<Waiter> {
+        let slot = self.slot(offset)?;
+        let waiter = slot.as_mut()?;
+        waiter.left -= 1;
+        if waiter.left > 0 {
+            return None;
+        }
+        let waiter = slot.take();
+        self.trim();
+        waiter
+    }
+
+    /// A source failed on a record: the waiter is not to wait any longer.
+    pub(crate) fn failed(&mut self, offset: Offset) -> Option<Waiter> {
+        let waiter = self.slot(offset)?.take();
+        self.trim();
+        waiter
+    }
+
+    fn slot(&mut self, offset: Offset) -> Option<&mut Option<Waiter>> {
+        self.slots.get_mut(usize::try_from(offset.0.checked_sub(self.first)?).ok()?)
+    }
+
+    fn trim(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(request: u64, left: u16) -> Waiter {
+        Waiter { peer: Peer(9), request, left }
+    }
+
+    #[test]
+    fn a_waiter_is_answered_when_the_last_source_has_processed_its_record() {
+        let mut waiters = Waiters::default();
+        waiters.add(Offset(5), waiter(1, 2));
+        waiters.add(Offset(8), waiter(2, 1));
+        assert!(waiters.processed(Offset(4)).is_none(), "nobody waits for it");
+        assert!(waiters.processed(Offset(6)).is_none(), "nobody waits for it");
+        assert!(waiters.processed(Offset(5)).is_none(), "one more to go");
+        assert_eq!(waiters.processed(Offset(8)).map(|w| w.request), Some(2));
+        assert_eq!(waiters.processed(Offset(5)).map(|w| w.request), Some(1));
+        assert!(waiters.slots.is_empty());
+        waiters.add(Offset(20), waiter(3, 1));
+        assert_eq!(waiters.failed(Offset(20)).map(|w| w.request), Some(3));
+        assert!(waiters.processed(Offset(20)).is_none(), "answered once");
+    }
+}

@@ -47,6 +47,6 @@ pub use path::{Nav, Path};
 pub use schema::{FieldSchema, Schema, SchemaError, Step};
 pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
-pub use store::{Stop, Store};
+pub use store::{Stop, Store, VisitEntry};
 pub use typed::{Navigate, PathArg, PathTo, TransformTo, path};
 pub use walk::{select, select_each, transform};

@@ -120,14 +120,10 @@ impl Path {
         term_val(value) => nav::term::TERM_VAL;
         /// Removes (PTH-40).
         term_void() => nav::term::TERM_VOID;
-        /// The sub-map of keys in `[from, to)` (PTH-16).
-        sorted_map_range(from, to) => nav::range::MAP_RANGE;
         /// The first `count` entries (PTH-19).
         sorted_map_range_from_start(count) => nav::range::MAP_RANGE_FROM_START;
         /// The last `count` entries (PTH-19).
         sorted_map_range_to_end(count) => nav::range::MAP_RANGE_TO_END;
-        /// The subset of elements in `[from, to)` (PTH-20).
-        sorted_set_range(from, to) => nav::range::SET_RANGE;
         /// The first `count` elements (PTH-20).
         sorted_set_range_from_start(count) => nav::range::SET_RANGE_FROM_START;
         /// The last `count` elements (PTH-20).
@@ -152,6 +148,16 @@ impl Path {
     /// Reads null as an empty map (PTH-26).
     pub fn null_to_map(self) -> Path {
         self.null_to_val(Value::Map(vec![]))
+    }
+
+    /// The sub-map of keys in `[from, to)` (PTH-16).
+    pub fn sorted_map_range(self, from: impl Into<Arg>, to: impl Into<Arg>) -> Path {
+        self.sorted_map_range_with(from, true, to, false)
+    }
+
+    /// The subset of elements in `[from, to)` (PTH-20).
+    pub fn sorted_set_range(self, from: impl Into<Arg>, to: impl Into<Arg>) -> Path {
+        self.sorted_set_range_with(from, true, to, false)
     }
 
     /// [`Path::sorted_map_range`] that says for each end whether it is part of the range.

@@ -15,6 +15,9 @@ pub enum Stop {
     Failed(String),
 }
 
+/// A visitor of entries: key form, then value form.
+pub type VisitEntry<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// One task's partitions, at one view: the owner's own view, or a pinned version.
 pub trait Store {
     /// Replaces what is in `out` by the value under `key`; `false`, and an empty `out`, if there is none.
@@ -33,6 +36,6 @@ pub trait Store {
         object: ObjectId,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> Result<(), Stop>;
 }

@@ -13,8 +13,8 @@ use tantu_base::value::Value;
 const MAP: Rule = Rule { select: select_map, transform: transform_map, reach: Reach::Span, ..PLAIN };
 const SET: Rule = Rule { select: select_set, transform: transform_set, reach: Reach::Nothing, ..PLAIN };
 
-/// `[from, to)`; two more arguments say for each end whether it is included.
-pub(crate) static MAP_RANGE: Rule = Rule { code: 50, name: "sorted_map_range", args: (2, 4), ..MAP };
+/// From, to, and for each of them whether it is included.
+pub(crate) static MAP_RANGE: Rule = Rule { code: 50, name: "sorted_map_range", args: (4, 4), ..MAP };
 /// From a key on: key, included, most entries or null.
 pub(crate) static MAP_RANGE_FROM: Rule = Rule { code: 51, name: "sorted_map_range_from", args: (3, 3), ..MAP };
 /// Up to a key: key, included, most entries (those nearest the key) or null.
@@ -25,7 +25,7 @@ pub(crate) static MAP_RANGE_FROM_START: Rule =
 /// The last entries.
 pub(crate) static MAP_RANGE_TO_END: Rule = Rule { code: 54, name: "sorted_map_range_to_end", args: (1, 1), ..MAP };
 /// [`MAP_RANGE`] over a set.
-pub(crate) static SET_RANGE: Rule = Rule { code: 55, name: "sorted_set_range", args: (2, 4), ..SET };
+pub(crate) static SET_RANGE: Rule = Rule { code: 55, name: "sorted_set_range", args: (4, 4), ..SET };
 /// [`MAP_RANGE_FROM`] over a set.
 pub(crate) static SET_RANGE_FROM: Rule = Rule { code: 56, name: "sorted_set_range_from", args: (3, 3), ..SET };
 /// [`MAP_RANGE_TO`] over a set.
@@ -60,16 +60,16 @@ impl Span {
         let unbounded = (Bound::Unbounded, Bound::Unbounded);
         let ((from, to), take) = match nav.rule.code {
             50 | 55 => {
-                let from = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 2, true)?);
-                let to = start(cx.arg(nav, 1)?.into_owned(), flag(nav, cx, 3, false)?);
+                let from = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 2)?);
+                let to = start(cx.arg(nav, 1)?.into_owned(), flag(nav, cx, 3)?);
                 ((from, to), Take::All)
             }
             51 | 56 => {
-                let from = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 1, true)?);
+                let from = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 1)?);
                 ((from, Bound::Unbounded), count(nav, cx, 2)?.map_or(Take::All, Take::First))
             }
             52 | 57 => {
-                let to = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 1, false)?);
+                let to = start(cx.arg(nav, 0)?.into_owned(), flag(nav, cx, 1)?);
                 ((Bound::Unbounded, to), count(nav, cx, 2)?.map_or(Take::All, Take::Last))
             }
             53 | 58 => (unbounded, count(nav, cx, 0)?.map_or(Take::All, Take::First)),
@@ -104,10 +104,7 @@ fn start(value: Value, included: bool) -> Bound<Value> {
     if included { Bound::Included(value) } else { Bound::Excluded(value) }
 }
 
-fn flag(nav: &Nav, cx: &Cx<'_>, index: usize, default: bool) -> Result<bool, PathError> {
-    if index >= nav.args.len() {
-        return Ok(default);
-    }
+fn flag(nav: &Nav, cx: &Cx<'_>, index: usize) -> Result<bool, PathError> {
     cx.arg(nav, index)?.as_bool().ok_or_else(|| nav.argument("included or not must be a bool".to_owned()))
 }
 

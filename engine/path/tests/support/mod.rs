@@ -303,24 +303,7 @@ pub fn path_of(parts: &[Part], calls: &Calls) -> tantu_path::Path {
 
 fn add(p: tantu_path::Path, part: &Part, calls: &Calls) -> tantu_path::Path {
     match part {
-        Part::Plain(name) => match *name {
-            "all" => p.all(),
-            "map_vals" => p.map_vals(),
-            "map_keys" => p.map_keys(),
-            "first" => p.first(),
-            "last" => p.last(),
-            "before_elem" => p.before_elem(),
-            "after_elem" => p.after_elem(),
-            "beginning" => p.beginning(),
-            "end" => p.end(),
-            "void_set_elem" => p.void_set_elem(),
-            "stay" => p.stay(),
-            "null_to_list" => p.null_to_list(),
-            "null_to_set" => p.null_to_set(),
-            "null_to_map" => p.null_to_map(),
-            "term_void" => p.term_void(),
-            _ => unreachable!("{name}"),
-        },
+        Part::Plain(name) => add_plain(p, name),
         Part::WithArg(name, value) => add_with_arg(p, name, value.clone()),
         Part::Range(name, from, to, a, b, count) => {
             let (from, to) = (from.clone(), to.clone());
@@ -401,6 +384,27 @@ fn add_with_arg(p: tantu_path::Path, name: &str, value: Value) -> tantu_path::Pa
         "void_to_val" => p.void_to_val(value),
         "before_index" => p.before_index(value),
         "term_val" => p.term_val(value),
+        _ => unreachable!("{name}"),
+    }
+}
+
+fn add_plain(p: tantu_path::Path, name: &str) -> tantu_path::Path {
+    match name {
+        "all" => p.all(),
+        "map_vals" => p.map_vals(),
+        "map_keys" => p.map_keys(),
+        "first" => p.first(),
+        "last" => p.last(),
+        "before_elem" => p.before_elem(),
+        "after_elem" => p.after_elem(),
+        "beginning" => p.beginning(),
+        "end" => p.end(),
+        "void_set_elem" => p.void_set_elem(),
+        "stay" => p.stay(),
+        "null_to_list" => p.null_to_list(),
+        "null_to_set" => p.null_to_set(),
+        "null_to_map" => p.null_to_map(),
+        "term_void" => p.term_void(),
         _ => unreachable!("{name}"),
     }
 }

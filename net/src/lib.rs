@@ -8,6 +8,7 @@
 mod bell;
 mod client_port;
 mod lane;
+pub mod letter;
 mod link;
 mod mesh;
 mod ring;
@@ -20,3 +21,6 @@ pub use mesh::{Mesh, RECEIVE_BURST_COUNT, RING_CAPACITY};
 pub use ring::{Consumer, Producer, ring};
 pub use sync::announce;
 pub use thread_port::ThreadPort;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -512,7 +512,8 @@ impl SegLog {
             unreachable!("a list answers with names")
         };
         let keep = segment_path(&self.dir, self.seq_max);
-        for path in names.into_iter().map(|(name, _)| self.dir.join(name)).filter(|path| *path != keep) {
+        let segments = names.into_iter().map(|(name, _)| self.dir.join(name)).filter(|path| path.extension().is_some_and(|end| end == "log"));
+        for path in segments.filter(|path| *path != keep) {
             call(disk, DiskOp::Remove { path })?;
         }
         call(disk, DiskOp::SyncDir { path: self.dir.clone() })?;

@@ -1,1 +1,24 @@
-//! The real doors: a glommio loop per core, an io_uring disk, kernel clock and entropy.
+//! The real doors: a glommio loop per core, an io_uring disk, the kernel's clock and entropy, a helper thread for jobs.
+//!
+//! This is the one place where the engine meets the operating system. Each core has one long-lived loop; between
+//! steps it sleeps on one eventfd, which is its bell, the disk ring's notification and, by a timeout in that
+//! ring, its alarm clock.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this crate implements the doors that everything else goes through"
+)]
+
+mod clock;
+mod cores;
+mod disk;
+mod jobs;
+mod lock;
+mod preflight;
+
+pub use clock::{KernelClock, KernelEntropy};
+pub use cores::{CoreLoop, Cores, CoresConfig, Pin, Step, spawn_cores};
+pub use disk::{DiskStats, KernelDisk};
+pub use jobs::ThreadJobs;
+pub use lock::{DirLock, LockError};
+pub use preflight::{StartError, preflight};

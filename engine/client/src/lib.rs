@@ -1,1 +1,18 @@
-//! The foreign client: append and select.
+//! The foreign client: appends records to depots and reads PStates.
+//!
+//! A [`Connection`] is one port into a module's task threads, shared by any number of handles and threads. Requests go out in
+//! order per partition, gathered into batches when many are out. Whoever waits drives the port: it takes in
+//! what has arrived for everybody. Nothing here runs on a task thread.
+
+mod connection;
+mod depot;
+mod error;
+mod pending;
+mod pstate;
+
+pub use connection::{Connection, StopText};
+pub use depot::Depot;
+pub use error::ClientError;
+pub use pending::{Pending, PendingAppend};
+pub use pstate::PState;
+pub use tantu_net::letter::AckLevel;

@@ -14,6 +14,7 @@ mod emit;
 mod module;
 mod plan;
 mod run;
+mod runtime;
 mod slot;
 mod step;
 mod var;
@@ -29,4 +30,5 @@ pub use module::{
 };
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
 pub use run::{Host, Outcome, Run, RunError};
+pub use runtime::ModuleRuntime;
 pub use var::{AnyVar, Var, Vars};

@@ -1,7 +1,7 @@
 //! A streaming batch: events of one topology on one task that run together and fail together.
 
 use crate::event::Event;
-use crate::letter::{Letter, Root};
+use tantu_net::letter::{Letter, Root};
 
 /// See the module.
 #[derive(Debug)]

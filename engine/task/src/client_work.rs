@@ -3,7 +3,7 @@
 //! A select runs at the version that was visible when it arrived, which stays pinned until it ends. It is pure, so one
 //! that stops for a block simply runs again; a large one is answered in pages, other work in between.
 
-use crate::letter::{AckLevel, Letter, Refusal};
+use tantu_net::letter::{AckLevel, Letter, Refusal};
 use crate::limit::ROWS_SIZE;
 use crate::slot::AppendWait;
 use crate::thread::{StopReason, TaskThread};

@@ -1,6 +1,6 @@
 //! Events of one task that wait for their turn, in order.
 
-use crate::letter::Root;
+use tantu_net::letter::Root;
 use std::collections::VecDeque;
 use tantu_flow::Position;
 

@@ -1,7 +1,7 @@
 //! What a run sees of the task it stands on.
 
 use crate::batch::Batch;
-use crate::letter::Letter;
+use tantu_net::letter::Letter;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{Host, Position};

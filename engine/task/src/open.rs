@@ -1,6 +1,6 @@
 //! Opening a task thread: files, replay of the log, checks that nothing is missing, where sources go on.
 
-use crate::letter::Root;
+use tantu_net::letter::Root;
 use crate::pipeline::{LOG_OWNER, Pipeline};
 use crate::slot::{Effects, Hold, TaskSlot};
 use crate::source::Source;
@@ -104,7 +104,8 @@ fn check_reached(config: &ThreadConfig, states: &[TaskState], disk: &mut dyn Dis
     let path = checkpoint_path(config);
     let Some(checkpoint) = meta::read_checkpoint(disk, &path, config.thread)? else { return Ok(()) };
     for (task, expected) in checkpoint.reached {
-        let have = states.iter().find(|state| state.task == task).map_or(Version(0), TaskState::visible);
+        // A task that moved to another thread since then is checked there.
+        let Some(have) = states.iter().find(|state| state.task == task).map(TaskState::visible) else { continue };
         if have < expected {
             return Err(StopReason::Behind { task, have: have.0, expected: expected.0, path });
         }

@@ -1,7 +1,7 @@
 //! Letters on their way out: gathered per peer and category, handed to the wire in batches, kept in order
 //! when a ring is full.
 
-use crate::letter::Letter;
+use tantu_net::letter::Letter;
 use crate::limit::LETTER_BATCH_SIZE;
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer, Wire};

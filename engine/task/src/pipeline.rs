@@ -1,6 +1,6 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::letter::{AckLevel, Letter};
+use tantu_net::letter::{AckLevel, Letter};
 use crate::limit::{LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
 use crate::slot::{AppendWait, Effects, Hold};
 use crate::thread::{StopReason, TaskThread};

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
-use crate::letter::AckLevel;
+use tantu_net::letter::AckLevel;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;

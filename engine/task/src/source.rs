@@ -4,7 +4,7 @@
 //! saved as that offset, so after a restart every record from there on is processed (again). A record is
 //! done when the XOR of the numbers of its events, each entered once when sent and once when done, is zero.
 
-use crate::letter::Root;
+use tantu_net::letter::Root;
 use crate::limit::{EXECUTING_COUNT_MAX, RETRY_DELAY_MS, STREAM_TIMEOUT_S};
 use std::collections::VecDeque;
 use tantu_base::door::Nanos;

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::host::RunHost;
-use crate::letter::{Letter, Refusal, Root};
+use tantu_net::letter::{Letter, Refusal, Root};
 use crate::limit::{BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET};
 use crate::slot::{Hold, TaskSlot};
 use crate::source::Report;

@@ -2,7 +2,7 @@
 
 use crate::client_work::Selects;
 use crate::host::EventRandom;
-use crate::letter::{Letter, Refusal};
+use tantu_net::letter::{Letter, Refusal};
 use crate::limit::{
     BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS,
     TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
@@ -10,7 +10,7 @@ use crate::limit::{
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::queue::{CategoryClock, CategoryShares};
-use crate::runtime::ModuleRuntime;
+use tantu_flow::ModuleRuntime;
 use crate::slot::TaskSlot;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{Offset, TaskId};
 
 /// When an append is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(u8)]
 pub enum AckLevel {
     /// At once, with no guarantee.

@@ -1,7 +1,7 @@
 //! A module as its task threads know it: the definition and the durable ids of its objects.
 
 use tantu_base::id::{ObjectId, TaskId, ThreadId};
-use tantu_flow::ModuleDef;
+use crate::module::ModuleDef;
 
 /// Shared, read only, by every task thread and client of a module instance.
 #[derive(Debug)]

@@ -1,0 +1,236 @@
+//! One loop per core: step while there is work, then sleep on one eventfd.
+#![allow(unsafe_code, reason = "a file descriptor is handed to glommio")]
+
+use crate::clock::{KernelClock, KernelEntropy};
+use crate::disk::KernelDisk;
+use crate::jobs::ThreadJobs;
+use crate::preflight::{StartError, preflight, ring_error};
+use glommio::io::BufferedFile;
+use glommio::{LocalExecutorBuilder, Placement};
+use rustix::event::EventfdFlags;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use tantu_base::door::{Clock, Doors, Nanos};
+use tantu_base::id::ThreadId;
+use tantu_net::{Bell, ThreadPort};
+
+/// What a step leaves to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Step again at once.
+    Busy,
+    /// Sleep until something arrives, or until this time.
+    Idle {
+        /// When to step again even if nothing arrives.
+        wake_at: Option<Nanos>,
+    },
+    /// The loop ends.
+    Stop,
+}
+
+/// What a core runs.
+pub trait CoreLoop {
+    /// Does what there is to do, for about one turn.
+    fn step(&mut self, doors: &mut Doors<'_>) -> Step;
+}
+
+/// Whether task threads have a core of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pin {
+    /// If there are at least as many cores as threads.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// How cores are started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CoresConfig {
+    /// See [`Pin`].
+    pub pin: Pin,
+}
+
+/// A core's eventfd: its bell.
+struct EventBell(OwnedFd);
+
+impl Bell for EventBell {
+    fn ring(&self) {
+        // It fails only when 2^64 - 2 rings were not read: then it is ringing anyway.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// Running cores.
+#[derive(Debug)]
+pub struct Cores {
+    threads: Vec<JoinHandle<()>>,
+    bells: Vec<Arc<EventBell>>,
+}
+
+impl std::fmt::Debug for EventBell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventBell")
+    }
+}
+
+impl Cores {
+    /// Wakes every core, so that it looks at whatever flags its loop has.
+    pub fn wake_all(&self) {
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+
+    /// Waits until every loop has ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A panic ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a core for every port. `make` runs on the core, before its loop, and may block; the call returns when all have.
+///
+/// # Errors
+/// [`StartError`], or the first error of `make`.
+pub fn spawn_cores<L, E, F>(config: CoresConfig, ports: Vec<ThreadPort>, make: F) -> Result<Cores, Result<StartError, E>>
+where
+    L: CoreLoop + 'static,
+    E: Send + 'static,
+    F: Fn(ThreadId, &mut Doors<'_>) -> Result<L, E> + Send + Sync + Clone + 'static,
+{
+    let thread_count = ports.len();
+    preflight(thread_count).map_err(Ok)?;
+    let cpus = allowed_cpus();
+    let pinned = config.pin == Pin::Auto && thread_count <= cpus.len();
+    let clock = KernelClock::default();
+    let mut cores = Cores { threads: Vec::new(), bells: Vec::new() };
+    let (started, outcomes): (Sender<Result<(), Result<StartError, E>>>, Receiver<_>) = channel();
+    for (at, port) in ports.into_iter().enumerate() {
+        let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Ok(StartError::Ring(errno.into())))?;
+        let bell = Arc::new(EventBell(eventfd));
+        cores.bells.push(Arc::clone(&bell));
+        port.set_bell(Arc::clone(&bell) as Arc<dyn Bell>);
+        let (make, started) = (make.clone(), started.clone());
+        let placement = if pinned { Placement::Fixed(cpus[at]) } else { Placement::Unbound };
+        let builder = std::thread::Builder::new().name(format!("tantu-core-{at}"));
+        let thread = builder.spawn(move || run_core(at, port, &bell, placement, clock, thread_count, make, &started));
+        cores.threads.push(thread.map_err(|error| Ok(StartError::Core { core: at, error: error.to_string() }))?);
+    }
+    drop(started);
+    let mut first = None;
+    for outcome in outcomes.iter().take(thread_count) {
+        if let Err(error) = outcome {
+            first.get_or_insert(error);
+        }
+    }
+    match first {
+        None => Ok(cores),
+        Some(error) => {
+            // The loops of the others look at their own flags and end.
+            cores.wake_all();
+            cores.join();
+            Err(error)
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "what a core needs, once")]
+fn run_core<L, E, F>(
+    at: usize,
+    port: ThreadPort,
+    bell: &Arc<EventBell>,
+    placement: Placement,
+    clock: KernelClock,
+    thread_count: usize,
+    make: F,
+    started: &Sender<Result<(), Result<StartError, E>>>,
+) where
+    L: CoreLoop + 'static,
+    E: Send + 'static,
+    F: Fn(ThreadId, &mut Doors<'_>) -> Result<L, E>,
+{
+    let executor = match LocalExecutorBuilder::new(placement).make() {
+        Ok(executor) => executor,
+        Err(error) => {
+            let _ = started.send(Err(Ok(StartError::Core { core: at, error: error.to_string() })));
+            return;
+        }
+    };
+    executor.run(async {
+        let disk = match KernelDisk::new(Some(bell.0.as_raw_fd())) {
+            Ok(disk) => disk,
+            Err(error) => {
+                let _ = started.send(Err(Ok(ring_error(error, thread_count))));
+                return;
+            }
+        };
+        let jobs = ThreadJobs::new(Arc::clone(bell) as Arc<dyn Bell>);
+        let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs };
+        let mut body = match make(ThreadId(at as u32), &mut core.doors()) {
+            Ok(body) => body,
+            Err(error) => {
+                let _ = started.send(Err(Err(error)));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        core.run(&mut body, bell).await;
+    });
+}
+
+struct Core {
+    disk: KernelDisk,
+    port: ThreadPort,
+    clock: KernelClock,
+    entropy: KernelEntropy,
+    jobs: ThreadJobs,
+}
+
+impl Core {
+    fn doors(&mut self) -> Doors<'_> {
+        Doors { disk: &mut self.disk, wire: &mut self.port, clock: &self.clock, entropy: &mut self.entropy, jobs: &mut self.jobs }
+    }
+
+    async fn run(&mut self, body: &mut dyn CoreLoop, bell: &EventBell) {
+        let duplicate = rustix::io::dup(&bell.0).expect("invariant: a descriptor can be duplicated at start");
+        // SAFETY: the duplicate is owned by nobody else.
+        let signal = unsafe { BufferedFile::from_raw_fd(duplicate.into_raw_fd()) };
+        loop {
+            let step = body.step(&mut self.doors());
+            self.disk.flush();
+            match step {
+                Step::Busy => {}
+                Step::Stop => return,
+                Step::Idle { wake_at } => {
+                    if !self.port.lie_down() {
+                        continue;
+                    }
+                    if self.disk.has_completions() {
+                        self.port.get_up();
+                        continue;
+                    }
+                    if let Some(at) = wake_at {
+                        let now = self.clock.now();
+                        if at <= now {
+                            self.port.get_up();
+                            continue;
+                        }
+                        self.disk.set_alarm(now, at);
+                    }
+                    if let Err(error) = signal.read_at(0, 8).await {
+                        panic!("the core's eventfd cannot be read: {error}");
+                    }
+                    self.port.get_up();
+                }
+            }
+        }
+    }
+}
+
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}

@@ -1,0 +1,455 @@
+//! The disk of one core: its own io_uring.
+//!
+//! Reads, writes and flushes go through the ring; what the kernel would do at once anyway (open, close, rename, remove,
+//! directories) is done inline and completes with the next reap. A buffer is owned by the request table until its
+//! completion. Files are opened with `O_DIRECT`; where the file system refuses, buffered with a warning.
+#![allow(unsafe_code, reason = "submitting requests to the kernel; every block states why the memory stays valid")]
+
+use io_uring::{IoUring, opcode, types};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tantu_base::buf::Buf;
+use tantu_base::door::{Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, FileId, Nanos, OpenMode, Token};
+
+/// Entries of the submission ring. More requests than that wait in memory.
+const RING_ENTRY_COUNT: u32 = 256;
+/// What the alarm's completion carries instead of a request's place.
+const ALARM: u64 = u64::MAX;
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+/// What a disk has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DiskStats {
+    /// Requests that went through the ring.
+    pub ring_requests: u64,
+    /// System calls that entered the ring.
+    pub enters: u64,
+    /// Bytes written.
+    pub written_size: u64,
+    /// Bytes read.
+    pub read_size: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Read,
+    Write { durable: bool },
+    Sync,
+}
+
+#[derive(Debug)]
+struct Request {
+    token: Token,
+    kind: Kind,
+    fd: RawFd,
+    file: FileId,
+    offset: u64,
+    buf: Buf,
+    /// Bytes done so far: the kernel may do a part only.
+    done: usize,
+}
+
+#[derive(Debug)]
+struct Opened {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// See the module.
+pub struct KernelDisk {
+    ring: IoUring,
+    files: HashMap<u32, Opened>,
+    next_file: u32,
+    requests: Vec<Option<Request>>,
+    free: Vec<usize>,
+    waiting: VecDeque<usize>,
+    finished: Vec<DiskDone>,
+    in_flight: usize,
+    unsubmitted: usize,
+    direct: bool,
+    stats: DiskStats,
+    alarm: Option<(Nanos, Box<types::Timespec>)>,
+}
+
+impl std::fmt::Debug for KernelDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KernelDisk({} files, {} requests)", self.files.len(), self.in_flight)
+    }
+}
+
+impl KernelDisk {
+    /// A disk whose completions signal `eventfd`, if there is one.
+    ///
+    /// # Errors
+    /// What `io_uring_setup` answers.
+    pub fn new(eventfd: Option<RawFd>) -> std::io::Result<Self> {
+        let ring = match IoUring::builder().setup_single_issuer().build(RING_ENTRY_COUNT) {
+            // Kernels before 6.0 do not know the flag.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => IoUring::new(RING_ENTRY_COUNT)?,
+            other => other?,
+        };
+        if let Some(eventfd) = eventfd {
+            ring.submitter().register_eventfd(eventfd)?;
+        }
+        Ok(Self {
+            ring,
+            files: HashMap::new(),
+            next_file: 0,
+            requests: Vec::new(),
+            free: Vec::new(),
+            waiting: VecDeque::new(),
+            finished: Vec::new(),
+            in_flight: 0,
+            unsubmitted: 0,
+            direct: true,
+            stats: DiskStats::default(),
+            alarm: None,
+        })
+    }
+
+    /// Uses buffered files, as on a file system without `O_DIRECT`.
+    pub fn buffered(mut self) -> Self {
+        self.direct = false;
+        self
+    }
+
+    /// What it has done.
+    pub fn stats(&self) -> DiskStats {
+        self.stats
+    }
+
+    /// Whether something can be reaped.
+    pub(crate) fn has_completions(&mut self) -> bool {
+        !self.finished.is_empty() || !self.ring.completion().is_empty()
+    }
+
+    fn open(&mut self, path: PathBuf, mode: OpenMode) -> Result<DiskReply, (Errno, PathBuf)> {
+        let flags = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::ReadWrite => OFlags::RDWR,
+            OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        } | OFlags::CLOEXEC;
+        let permissions = Mode::RUSR | Mode::WUSR;
+        let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
+        let fd = match rustix::fs::open(&path, flags | direct, permissions) {
+            Err(Errno::INVAL) if self.direct => {
+                if !WARNED.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(path = %path.display(), "the file system does not support O_DIRECT: using buffered writes");
+                }
+                // A refused creation may have left the file.
+                let flags = flags - OFlags::EXCL;
+                rustix::fs::open(&path, flags, permissions)
+            }
+            other => other,
+        };
+        let fd = fd.map_err(|errno| (errno, path.clone()))?;
+        let len = rustix::fs::fstat(&fd).map_err(|errno| (errno, path.clone()))?.st_size as u64;
+        let file = FileId(self.next_file);
+        self.next_file += 1;
+        self.files.insert(file.0, Opened { fd, path });
+        Ok(DiskReply::Opened { file, len })
+    }
+
+    /// An operation that is done at once.
+    fn inline(&mut self, op: DiskOp) -> (&'static str, Result<DiskReply, (Errno, PathBuf)>) {
+        match op {
+            DiskOp::Open { path, mode } => ("open", self.open(path, mode)),
+            DiskOp::Close { file } => {
+                self.files.remove(&file.0);
+                ("close", Ok(DiskReply::Done))
+            }
+            DiskOp::Allocate { file, len } => ("allocate", self.allocate(file, len)),
+            DiskOp::Rename { from, to } => {
+                ("rename", rustix::fs::rename(&from, &to).map(|()| DiskReply::Done).map_err(|errno| (errno, from)))
+            }
+            DiskOp::Remove { path } => ("remove", rustix::fs::unlink(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
+            DiskOp::MakeDir { path } => ("make the directory", make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
+            DiskOp::List { path } => ("list", list(&path).map(DiskReply::Names).map_err(|errno| (errno, path))),
+            DiskOp::SyncDir { path } => ("flush", sync_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
+            DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => unreachable!("these go through the ring"),
+        }
+    }
+
+    fn allocate(&mut self, file: FileId, len: u64) -> Result<DiskReply, (Errno, PathBuf)> {
+        let opened = self.files.get(&file.0).expect("invariant: the file is open");
+        let result = match rustix::fs::fallocate(&opened.fd, FallocateFlags::empty(), 0, len) {
+            Err(Errno::OPNOTSUPP) => rustix::fs::ftruncate(&opened.fd, len),
+            other => other,
+        };
+        result.map(|()| DiskReply::Done).map_err(|errno| (errno, opened.path.clone()))
+    }
+
+    fn enqueue(&mut self, token: Token, kind: Kind, file: FileId, offset: u64, buf: Buf) {
+        let fd = self.files.get(&file.0).expect("invariant: the file is open").fd.as_raw_fd();
+        let request = Request { token, kind, fd, file, offset, buf, done: 0 };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.requests[at] = Some(request);
+                at
+            }
+            None => {
+                self.requests.push(Some(request));
+                self.requests.len() - 1
+            }
+        };
+        self.in_flight += 1;
+        self.waiting.push_back(at);
+    }
+
+    /// Moves waiting requests into the ring and tells the kernel.
+    pub(crate) fn flush(&mut self) {
+        while let Some(at) = self.waiting.front().copied() {
+            let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
+            let fd = types::Fd(request.fd);
+            let offset = request.offset + request.done as u64;
+            let rest = &mut request.buf[request.done..];
+            let (ptr, len) = (rest.as_mut_ptr(), rest.len() as u32);
+            let entry = match request.kind {
+                Kind::Read => opcode::Read::new(fd, ptr, len).offset(offset).build(),
+                Kind::Write { durable } => {
+                    let flags = if durable { libc::RWF_DSYNC } else { 0 };
+                    opcode::Write::new(fd, ptr, len).offset(offset).rw_flags(flags).build()
+                }
+                Kind::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
+            };
+            // SAFETY: the buffer is owned by the request table, which neither moves its heap memory nor drops it before
+            // the completion with this number was reaped; the file stays open as long as the caller has requests on it.
+            let pushed = unsafe { self.ring.submission().push(&entry.user_data(at as u64)) };
+            if pushed.is_err() {
+                break;
+            }
+            self.waiting.pop_front();
+            self.unsubmitted += 1;
+            self.stats.ring_requests += 1;
+        }
+        if self.unsubmitted > 0 {
+            self.enter(0);
+        }
+    }
+
+    fn enter(&mut self, wait_for: usize) {
+        loop {
+            self.stats.enters += 1;
+            match self.ring.submit_and_wait(wait_for) {
+                Ok(_) => {
+                    self.unsubmitted = 0;
+                    return;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // The completion ring is full, or memory is short for a moment: completions make room.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return,
+                Err(error) => panic!("the kernel refused to enter the disk ring: {error}"),
+            }
+        }
+    }
+
+    /// Makes sure the core wakes at `at`, measured from `now`.
+    pub(crate) fn set_alarm(&mut self, now: Nanos, at: Nanos) {
+        if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at && *armed > now) {
+            return;
+        }
+        let wait = at.since(now).max(1);
+        let time = Box::new(types::Timespec::new().sec(wait / 1_000_000_000).nsec((wait % 1_000_000_000) as u32));
+        let entry = opcode::Timeout::new(&*time).build().user_data(ALARM);
+        // SAFETY: the kernel copies the time when the entry is submitted, which happens right below.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        if pushed.is_ok() {
+            self.unsubmitted += 1;
+            self.enter(0);
+            self.alarm = Some((at, time));
+        }
+    }
+
+    fn collect(&mut self) {
+        let completions: Vec<(u64, i32)> = self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
+        for (at, result) in completions {
+            if at == ALARM {
+                self.alarm = None;
+                continue;
+            }
+            self.complete(at as usize, result);
+        }
+    }
+
+    fn complete(&mut self, at: usize, result: i32) {
+        let request = self.requests[at].as_mut().expect("invariant: the kernel completes what was submitted");
+        if matches!(-result, libc::EINTR | libc::EAGAIN) {
+            self.waiting.push_back(at);
+            return;
+        }
+        let end = match (&request.kind, result) {
+            (_, error) if error < 0 => Err(Errno::from_raw_os_error(-error)),
+            (Kind::Sync, _) => Ok(()),
+            (Kind::Write { .. }, 0) => Err(Errno::IO),
+            (Kind::Read, 0) => Ok(()),
+            (Kind::Read | Kind::Write { .. }, count) => {
+                request.done += count as usize;
+                // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
+                let at_end = matches!(request.kind, Kind::Read) && request.done % tantu_base::limit::SECTOR_SIZE != 0;
+                if request.done < request.buf.len() && !at_end {
+                    self.waiting.push_back(at);
+                    return;
+                }
+                Ok(())
+            }
+        };
+        let request = self.requests[at].take().expect("invariant: just seen");
+        self.free.push(at);
+        self.in_flight -= 1;
+        let (op, reply) = match request.kind {
+            Kind::Read => {
+                self.stats.read_size += request.done as u64;
+                ("read", DiskReply::Read { len: request.done, buf: request.buf })
+            }
+            Kind::Write { .. } => {
+                self.stats.written_size += request.done as u64;
+                ("write", DiskReply::Written(request.buf))
+            }
+            Kind::Sync => ("flush", DiskReply::Done),
+        };
+        let path = || self.files.get(&request.file.0).map(|opened| opened.path.clone()).unwrap_or_default();
+        let result = end.map(|()| reply).map_err(|errno| disk_error(op, path(), Some(request.offset), errno));
+        self.finished.push(DiskDone { token: request.token, result });
+    }
+}
+
+impl Disk for KernelDisk {
+    fn submit(&mut self, token: Token, op: DiskOp) {
+        match op {
+            DiskOp::Read { file, offset, buf } => self.enqueue(token, Kind::Read, file, offset, buf),
+            DiskOp::Write { file, offset, buf, durable } => self.enqueue(token, Kind::Write { durable }, file, offset, buf),
+            DiskOp::Sync { file } => self.enqueue(token, Kind::Sync, file, 0, Buf::with_capacity(0)),
+            op => {
+                let (name, result) = self.inline(op);
+                let result = result.map_err(|(errno, path)| disk_error(name, path, None, errno));
+                self.finished.push(DiskDone { token, result });
+            }
+        }
+    }
+
+    fn reap(&mut self, done: &mut Vec<DiskDone>) {
+        self.flush();
+        self.collect();
+        done.append(&mut self.finished);
+    }
+
+    fn wait(&mut self) {
+        self.flush();
+        while self.finished.is_empty() {
+            assert!(self.in_flight > 0, "waiting for a disk that has nothing to do would never end");
+            self.enter(1);
+            self.collect();
+            self.flush();
+        }
+    }
+}
+
+impl Drop for KernelDisk {
+    fn drop(&mut self) {
+        // The kernel may still write to buffers of requests under way: they are waited for.
+        while self.in_flight > 0 {
+            self.flush();
+            self.enter(1);
+            self.collect();
+        }
+    }
+}
+
+fn disk_error(op: &'static str, path: PathBuf, offset: Option<u64>, errno: Errno) -> DiskError {
+    let fault = match errno {
+        Errno::NOENT => DiskFault::NotFound,
+        Errno::EXIST => DiskFault::Exists,
+        Errno::NOSPC | Errno::DQUOT => DiskFault::Full,
+        other => DiskFault::Os(other.raw_os_error()),
+    };
+    DiskError { op, path, offset, fault }
+}
+
+fn sync_dir(path: &Path) -> Result<(), Errno> {
+    let dir = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::fsync(dir)
+}
+
+fn make_dir(path: &Path) -> Result<(), Errno> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => path.parent().map_or(Ok(()), |parent| sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })),
+        Err(Errno::EXIST) if path.is_dir() => Ok(()),
+        Err(Errno::NOENT) => {
+            make_dir(path.parent().ok_or(Errno::NOENT)?)?;
+            make_dir(path)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn list(path: &Path) -> Result<Vec<(String, u64)>, Errno> {
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(errno)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(errno)?;
+        let meta = entry.metadata().map_err(errno)?;
+        if let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string()) {
+            names.push((name, meta.len()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_base::door::call;
+
+    fn exercise(mut disk: KernelDisk) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/file");
+        call(&mut disk, DiskOp::MakeDir { path: path.parent().unwrap().into() }).unwrap();
+        let Ok(DiskReply::Opened { file, len: 0 }) = call(&mut disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Create }) else {
+            panic!("a new file")
+        };
+        let twice = call(&mut disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Create }).unwrap_err();
+        assert_eq!(twice.fault, DiskFault::Exists);
+        for block in 0..600u64 {
+            let buf = Buf::from(&[block as u8; 4096][..]);
+            disk.submit(Token { owner: 1, tag: block as u32 }, DiskOp::Write { file, offset: block * 4096, buf, durable: block % 50 == 0 });
+        }
+        let mut done = Vec::new();
+        while done.len() < 600 {
+            disk.wait();
+            disk.reap(&mut done);
+        }
+        assert!(done.iter().all(|done| done.result.is_ok()));
+        call(&mut disk, DiskOp::Sync { file }).unwrap();
+        let Ok(DiskReply::Read { buf, len }) = call(&mut disk, DiskOp::Read { file, offset: 599 * 4096, buf: Buf::zeroed(8192) }) else {
+            panic!("a read")
+        };
+        assert_eq!((len, buf[0]), (4096, 599u32 as u8), "short only at the end of the file");
+        let to = path.with_file_name("renamed");
+        call(&mut disk, DiskOp::Rename { from: path.clone(), to: to.clone() }).unwrap();
+        call(&mut disk, DiskOp::SyncDir { path: to.parent().unwrap().into() }).unwrap();
+        let Ok(DiskReply::Names(names)) = call(&mut disk, DiskOp::List { path: to.parent().unwrap().into() }) else { panic!("names") };
+        assert_eq!(names, [("renamed".to_string(), 600 * 4096)]);
+        call(&mut disk, DiskOp::Remove { path: to }).unwrap();
+        let gone = call(&mut disk, DiskOp::Remove { path: path.clone() }).unwrap_err();
+        assert!(gone.to_string().contains("no such file") && gone.to_string().contains("file"), "{gone}");
+    }
+
+    #[test]
+    fn files_are_made_written_read_listed_renamed_and_removed() {
+        exercise(KernelDisk::new(None).unwrap());
+    }
+
+    #[test]
+    fn a_file_system_without_direct_access_is_used_buffered() {
+        exercise(KernelDisk::new(None).unwrap().buffered());
+    }
+}

@@ -1,0 +1,116 @@
+//! A task thread as its core runs it, and the phases a module goes through when it ends.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use tantu_base::door::Doors;
+use tantu_client::StopText;
+use tantu_doors::{CoreLoop, Step};
+use tantu_task::{Progress, StopReason, TaskThread};
+
+/// What a module's threads are to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Run.
+    Running = 0,
+    /// Take no more requests; finish what is under way.
+    Draining = 1,
+    /// Close in order.
+    Closing = 2,
+    /// Another thread had to stop: end at once.
+    Aborting = 3,
+}
+
+/// What a module's threads and its owner share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    phase: AtomicU8,
+    /// By thread: nothing is under way, seen since draining began.
+    quiet: Vec<AtomicBool>,
+    /// Why the module stopped, if it had to.
+    pub(crate) stopped: StopText,
+    close_errors: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    pub(crate) fn new(thread_count: u32) -> Self {
+        let quiet = (0..thread_count).map(|_| AtomicBool::new(false)).collect();
+        Self { phase: AtomicU8::new(0), quiet, stopped: StopText::default(), close_errors: Mutex::default() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            2 => Phase::Closing,
+            _ => Phase::Aborting,
+        }
+    }
+
+    /// Phases only go forward.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    pub(crate) fn all_quiet(&self) -> bool {
+        self.quiet.iter().all(|quiet| quiet.load(Ordering::Acquire))
+    }
+
+    /// Notes why a thread had to stop: the first reason counts.
+    pub(crate) fn stop(&self, reason: &StopReason) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.get_or_insert_with(|| reason.to_string());
+        drop(stopped);
+        self.advance(Phase::Aborting);
+    }
+
+    pub(crate) fn stop_text(&self) -> Option<String> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn close_error(&self) -> Option<String> {
+        self.close_errors.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+}
+
+/// See the module.
+pub(crate) struct Body {
+    pub(crate) thread: Option<TaskThread>,
+    pub(crate) shared: std::sync::Arc<Shared>,
+}
+
+impl CoreLoop for Body {
+    fn step(&mut self, doors: &mut Doors<'_>) -> Step {
+        let Some(thread) = &mut self.thread else { return Step::Stop };
+        match self.shared.phase() {
+            Phase::Running => {}
+            Phase::Draining => thread.stop_admission(),
+            Phase::Closing => {
+                let thread = self.thread.take().expect("invariant: just seen");
+                if let Err(reason) = thread.close(doors) {
+                    let mut errors = self.shared.close_errors.lock().unwrap_or_else(PoisonError::into_inner);
+                    errors.push(reason.to_string());
+                }
+                return Step::Stop;
+            }
+            Phase::Aborting => return Step::Stop,
+        }
+        match thread.step(doors) {
+            Err(reason) => {
+                tracing::error!(thread = thread.thread().0, %reason, "a task thread had to stop");
+                self.shared.stop(&reason);
+                Step::Stop
+            }
+            Ok(progress) => {
+                if self.shared.phase() == Phase::Draining {
+                    let at = thread.thread().index();
+                    self.shared.quiet[at].store(thread.is_quiet(), Ordering::Release);
+                }
+                match progress {
+                    Progress::Busy => Step::Busy,
+                    Progress::Idle { wake_at } => Step::Idle { wake_at },
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The cluster a user holds.
+
+use crate::error::ClusterError;
+use crate::instance::Instance;
+use crate::launch::{LaunchConfig, module_dir};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tantu_base::value::Encode;
+use tantu_client::{Connection, Depot, PState};
+use tantu_doors::DirLock;
+use tantu_flow::{Module, define};
+use tantu_path::PStateSchema;
+use tempfile::TempDir;
+
+/// Modules in one process. Dropping it closes it; [`InProcessCluster::close`] tells whether that went well.
+#[derive(Debug)]
+pub struct InProcessCluster {
+    dir: PathBuf,
+    modules: Mutex<BTreeMap<String, Instance>>,
+    _lock: DirLock,
+    _temporary: Option<TempDir>,
+}
+
+impl InProcessCluster {
+    /// A cluster in a fresh temporary directory, which is removed with it.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn create() -> Result<Self, ClusterError> {
+        let temporary = tempfile::Builder::new().prefix("tantu-").tempdir().map_err(ClusterError::Temporary)?;
+        let mut cluster = Self::open(temporary.path())?;
+        cluster._temporary = Some(temporary);
+        Ok(cluster)
+    }
+
+    /// A cluster in a data directory, which is made if it is missing. Modules launched again go on where they ended.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; another process may have the directory.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, ClusterError> {
+        let dir = dir.as_ref().to_path_buf();
+        let lock = DirLock::take(&dir)?;
+        Ok(Self { dir, modules: Mutex::default(), _lock: lock, _temporary: None })
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn modules(&self) -> MutexGuard<'_, BTreeMap<String, Instance>> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Launches a module and returns when it runs.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: the definition, the parameters, the directory or the machine.
+    pub fn launch<M: Module>(&self, config: LaunchConfig) -> Result<(), ClusterError> {
+        let def = define::<M>()?;
+        let name = def.name.clone();
+        let mut modules = self.modules();
+        if modules.contains_key(&name) {
+            return Err(ClusterError::Launch { module: name, what: "it runs already".to_string() });
+        }
+        let instance = Instance::start(&module_dir(&self.dir, &name), def, config)?;
+        modules.insert(name, instance);
+        Ok(())
+    }
+
+    fn with<T>(&self, module: &str, ask: impl FnOnce(&Instance) -> T) -> Result<T, ClusterError> {
+        let modules = self.modules();
+        let Some(instance) = modules.get(module) else {
+            let known = modules.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::NotAlive { module: module.to_string(), known });
+        };
+        Ok(ask(instance))
+    }
+
+    /// A depot of a module, on the connection that all such handles share.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none.
+    pub fn depot<T: Encode>(&self, module: &str, name: &str) -> Result<Depot<T>, ClusterError> {
+        Ok(Depot::new(&self.with(module, |instance| instance.connection.clone())?, name)?)
+    }
+
+    /// A PState of a module, on the connection that all such handles share.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none, or if its schema is another one.
+    pub fn pstate<S: PStateSchema>(&self, module: &str, name: &str) -> Result<PState<S>, ClusterError> {
+        Ok(PState::new(&self.with(module, |instance| instance.connection.clone())?, name)?)
+    }
+
+    /// A connection of one's own: threads that send much do not wait for each other on it.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn connect(&self, module: &str) -> Result<Connection, ClusterError> {
+        self.with(module, Instance::connect)
+    }
+
+    /// Finishes what is under way and ends every module.
+    ///
+    /// # Errors
+    /// The first module that could not end in order; what was acked is durable all the same.
+    pub fn close(self) -> Result<(), ClusterError> {
+        self.close_modules()
+    }
+
+    fn close_modules(&self) -> Result<(), ClusterError> {
+        let modules = std::mem::take(&mut *self.modules());
+        let mut first = Ok(());
+        for (_, instance) in modules {
+            let closed = instance.close();
+            if first.is_ok() {
+                first = closed;
+            }
+        }
+        first
+    }
+}
+
+impl Drop for InProcessCluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.close_modules() {
+            tracing::warn!(%error, "a module did not end in order");
+        }
+    }
+}

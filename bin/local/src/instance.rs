@@ -1,0 +1,121 @@
+//! A running module instance.
+
+use crate::body::{Body, Phase, Shared};
+use crate::error::ClusterError;
+use crate::launch::{LaunchConfig, Prepared, prepare};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tantu_base::door::Doors;
+use tantu_base::id::ThreadId;
+use tantu_client::Connection;
+use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, StartError, ThreadJobs, spawn_cores};
+use tantu_flow::{ModuleDef, ModuleRuntime};
+use tantu_net::{Bell, Mesh};
+use tantu_state::meta::write_module;
+use tantu_task::{StopReason, TaskThread, ThreadConfig};
+
+/// How long closing waits for records that are being processed.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How often it looks.
+const DRAIN_LOOK: Duration = Duration::from_micros(500);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) runtime: Arc<ModuleRuntime>,
+    mesh: Mesh,
+    shared: Arc<Shared>,
+    cores: Cores,
+    pub(crate) connection: Connection,
+}
+
+struct NoBell;
+impl Bell for NoBell {
+    fn ring(&self) {}
+}
+
+impl Instance {
+    pub(crate) fn start(dir: &Path, def: ModuleDef, config: LaunchConfig) -> Result<Instance, ClusterError> {
+        tantu_doors::preflight(config.threads as usize)?;
+        let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
+        let Prepared { runtime, mut meta, other_threads } = prepare(&mut disk, dir, def, config)?;
+        if let Some(threads) = other_threads {
+            checkpoint_all(&mut disk, dir, &runtime, threads)?;
+            meta.thread_count = runtime.thread_count;
+            write_module(&mut disk, &dir.join("module.meta"), &meta)?;
+        }
+        drop(disk);
+        let (mesh, ports) = Mesh::new(runtime.thread_count);
+        let shared = Arc::new(Shared::new(runtime.thread_count));
+        let make = {
+            let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
+            move |thread: ThreadId, doors: &mut Doors<'_>| {
+                let config = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
+                let opened = TaskThread::open(config, doors);
+                if let Err(reason) = &opened {
+                    shared.stop(reason);
+                }
+                Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared) })
+            }
+        };
+        let cores = spawn_cores(CoresConfig { pin: config.pin }, ports, make).map_err(|error| match error {
+            Ok(start) => ClusterError::Start(start),
+            Err(reason) => stopped(&runtime, &reason),
+        })?;
+        let connection = Connection::new(Arc::clone(&runtime), mesh.attach(), Arc::clone(&shared.stopped));
+        Ok(Instance { runtime, mesh, shared, cores, connection })
+    }
+
+    /// A connection of its own.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::new(Arc::clone(&self.runtime), self.mesh.attach(), Arc::clone(&self.shared.stopped))
+    }
+
+    /// Finishes what is under way, brings everything into tables and segments, ends the threads.
+    pub(crate) fn close(self) -> Result<(), ClusterError> {
+        let module = self.runtime.def.name.clone();
+        self.shared.advance(Phase::Draining);
+        let start = Instant::now();
+        while !self.shared.all_quiet() && self.shared.stop_text().is_none() && start.elapsed() < DRAIN_MAX {
+            self.cores.wake_all();
+            std::thread::sleep(DRAIN_LOOK);
+        }
+        let drained = self.shared.all_quiet();
+        self.shared.advance(Phase::Closing);
+        self.cores.wake_all();
+        self.cores.join();
+        match (self.shared.stop_text(), self.shared.close_error()) {
+            (Some(what), _) | (None, Some(what)) => Err(ClusterError::Stopped { module, what }),
+            (None, None) if !drained => Err(ClusterError::NotDrained { module }),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn stopped(runtime: &ModuleRuntime, reason: &StopReason) -> ClusterError {
+    ClusterError::Stopped { module: runtime.def.name.clone(), what: reason.to_string() }
+}
+
+/// Empties the logs of another number of threads, so that tasks can be laid out anew. A crash in between leaves some
+/// logs empty and some not, which the next attempt takes up.
+fn checkpoint_all(disk: &mut KernelDisk, dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(), ClusterError> {
+    let old = Arc::new(ModuleRuntime {
+        def: runtime.def.clone(),
+        task_count: runtime.task_count,
+        thread_count: threads,
+        depots: runtime.depots.clone(),
+        pstates: runtime.pstates.clone(),
+        sources: runtime.sources.clone(),
+    });
+    let (_mesh, ports) = Mesh::new(threads);
+    let (clock, mut entropy) = (KernelClock::default(), KernelEntropy::default());
+    let mut jobs = ThreadJobs::new(Arc::new(NoBell));
+    for mut port in ports {
+        let config = ThreadConfig::new(port.thread(), dir.to_path_buf(), Arc::clone(&old));
+        let mut doors = Doors { disk: &mut *disk, wire: &mut port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
+        let closed = TaskThread::open(config, &mut doors).and_then(|thread| thread.close(&mut doors));
+        closed.map_err(|reason| stopped(runtime, &reason))?;
+    }
+    Ok(())
+}

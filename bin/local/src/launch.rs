@@ -1,0 +1,116 @@
+//! From a module's definition to its runtime: checks, durable ids, the data directory's own record.
+
+use crate::error::ClusterError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tantu_base::door::Disk;
+use tantu_base::limit::TASK_COUNT_MAX;
+use tantu_doors::Pin;
+use tantu_flow::{ModuleDef, ModuleRuntime};
+use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
+
+/// How a module is laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaunchConfig {
+    /// Partitions: a power of two, fixed for the life of the module.
+    pub tasks: u32,
+    /// Task threads, at most one per task. May differ from the last time.
+    pub threads: u32,
+    /// Worker processes it would have in a cluster of machines; at most one per thread.
+    pub workers: u32,
+    /// Whether threads get cores of their own.
+    pub pin: Pin,
+}
+
+impl Default for LaunchConfig {
+    fn default() -> Self {
+        Self { tasks: 8, threads: 2, workers: 1, pin: Pin::Auto }
+    }
+}
+
+impl LaunchConfig {
+    /// So many tasks on so many threads.
+    pub fn new(tasks: u32, threads: u32) -> Self {
+        Self { tasks, threads, ..Self::default() }
+    }
+
+    pub(crate) fn check(&self, module: &str) -> Result<(), ClusterError> {
+        let Self { tasks, threads, workers, .. } = *self;
+        let what = if !tasks.is_power_of_two() || tasks > TASK_COUNT_MAX {
+            format!("tasks must be a power of two up to {TASK_COUNT_MAX}, not {tasks}")
+        } else if threads == 0 || threads > tasks {
+            format!("threads must be between 1 and the number of tasks ({tasks}), not {threads}")
+        } else if workers == 0 || workers > threads {
+            format!("workers must be between 1 and the number of threads ({threads}), not {workers}")
+        } else {
+            return Ok(());
+        };
+        Err(ClusterError::Launch { module: module.to_string(), what })
+    }
+}
+
+/// Where a module lives in a data directory.
+pub(crate) fn module_dir(dir: &Path, module: &str) -> PathBuf {
+    let safe = |letter: char| if letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '_' };
+    dir.join("modules").join(module.chars().map(safe).collect::<String>())
+}
+
+/// A module and what its directory says of it.
+pub(crate) struct Prepared {
+    pub(crate) runtime: Arc<ModuleRuntime>,
+    pub(crate) meta: ModuleMeta,
+    /// The thread count its logs are laid out for, if that is another one.
+    pub(crate) other_threads: Option<u32>,
+}
+
+/// Matches a definition with its directory and gives ids to what is new. Blocking.
+pub(crate) fn prepare(disk: &mut dyn Disk, dir: &Path, def: ModuleDef, config: LaunchConfig) -> Result<Prepared, ClusterError> {
+    config.check(&def.name)?;
+    let path = dir.join("module.meta");
+    let found = read_module(disk, &path)?;
+    let mismatch = |what: String| ClusterError::Mismatch { dir: dir.to_path_buf(), module: def.name.clone(), what };
+    if let Some(meta) = &found {
+        if meta.module != def.name {
+            return Err(mismatch(format!("it belongs to the module {}", meta.module)));
+        }
+        if meta.task_count != config.tasks {
+            return Err(mismatch(format!("it has {} tasks, and {} were asked for", meta.task_count, config.tasks)));
+        }
+    }
+    let other_threads = found.as_ref().map(|meta| meta.thread_count).filter(|count| *count != config.threads);
+    let before = found.clone();
+    let mut meta = found.unwrap_or_default();
+    meta.module.clone_from(&def.name);
+    meta.task_count = config.tasks;
+    if other_threads.is_none() {
+        meta.thread_count = config.threads;
+    }
+    for pstate in &def.pstates {
+        let known = meta.objects.iter().find(|object| object.kind == ObjectKind::PState && object.name == pstate.name);
+        let mut schema = Vec::new();
+        pstate.schema.encode(&mut schema);
+        if known.is_some_and(|known| known.schema != schema) {
+            return Err(mismatch(format!("{} was declared with another schema", pstate.name)));
+        }
+    }
+    let depots = def.depots.iter().map(|depot| meta.object(ObjectKind::Depot, &depot.name, &[])).collect();
+    let pstates = def.pstates.iter().map(|pstate| {
+        let mut schema = Vec::new();
+        pstate.schema.encode(&mut schema);
+        meta.object(ObjectKind::PState, &pstate.name, &schema)
+    });
+    let pstates = pstates.collect();
+    let mut sources = Vec::new();
+    for stream in &def.streams {
+        for source in &stream.sources {
+            let name = format!("{}/{}", stream.name, def.depots[source.depot].name);
+            sources.push(meta.object(ObjectKind::Source, &name, &[]));
+        }
+    }
+    if before.as_ref() != Some(&meta) {
+        write_module(disk, &path, &meta)?;
+    }
+    let (task_count, thread_count) = (config.tasks, config.threads);
+    let runtime = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources };
+    Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
+}

@@ -1,0 +1,55 @@
+//! What can go wrong for a client. The variants tell "not appended" from "not known".
+
+use tantu_base::value::DecodeError;
+
+/// Why a request gave no result.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The module has no object of this name.
+    #[error("the module {module} has no {kind} `{name}`; it has {known}")]
+    Unknown {
+        /// Which module.
+        module: String,
+        /// Depot or PState.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The request is wrong; nothing was done.
+    #[error("refused, nothing was done: {0}")]
+    Refused(String),
+    /// The record is appended and durable, but a topology failed on it the first time; it will be tried again.
+    #[error("the record was appended, but its processing failed: {0}")]
+    ProcessingFailed(String),
+    /// The module is closing; nothing was done.
+    #[error("the module is closing; nothing was done")]
+    Closing,
+    /// The module stopped while the request was out: an append may have happened or not.
+    #[error("the module stopped before it answered; an append may have happened or not: {0}")]
+    Stopped(String),
+    /// The read failed.
+    #[error("the read failed: {0}")]
+    ReadFailed(String),
+    /// A value is not of the type the handle was made for.
+    #[error("the value found is not of the expected type: {0}")]
+    Type(#[from] DecodeError),
+    /// `select_one` needs exactly one value.
+    #[error("the path leads to {count} values, not to exactly one")]
+    NotOne {
+        /// To how many.
+        count: usize,
+    },
+    /// The partition index is out of range.
+    #[error("there is no partition {index}: the module has {count}")]
+    NoPartition {
+        /// What was asked for.
+        index: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// The path does not start with a key, so it names no partition.
+    #[error("a path on a PState with several partitions must start with `key`, or name the partition with `select_on`")]
+    NoKey,
+}

@@ -1,0 +1,73 @@
+//! A request that is out.
+
+use crate::connection::{Answer, Connection};
+use crate::error::ClientError;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+type Read<T> = Box<dyn FnOnce(Answer) -> Result<T, ClientError> + Send>;
+
+/// The result of a request, later: block with [`Pending::wait`], or await it. Dropping it does not undo the
+/// request. An awaited one makes progress while any thread waits on the same connection or polls it.
+pub struct Pending<T> {
+    connection: Connection,
+    request: Option<u64>,
+    read: Option<Read<T>>,
+}
+
+/// An append that is out; its result is the record's offset in its partition.
+pub type PendingAppend = Pending<tantu_base::id::Offset>;
+
+impl<T> Pending<T> {
+    pub(crate) fn new(connection: Connection, request: u64, read: impl FnOnce(Answer) -> Result<T, ClientError> + Send + 'static) -> Self {
+        Self { connection, request: Some(request), read: Some(Box::new(read)) }
+    }
+
+    /// Blocks until the answer is there.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    ///
+    /// # Panics
+    /// If it was awaited to its end before.
+    pub fn wait(mut self) -> Result<T, ClientError> {
+        let request = self.request.take().expect("a request is answered once");
+        let answer = self.connection.wait(request)?;
+        self.read.take().expect("a request is answered once")(answer)
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let request = self.request.expect("a request is answered once");
+        match self.connection.poll(request, context.waker()) {
+            None => {
+                // Nobody else may be waiting: take in what arrives in a moment, then ask to be polled again.
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(result) => {
+                self.request = None;
+                let read = self.read.take().expect("a request is answered once");
+                Poll::Ready(result.and_then(read))
+            }
+        }
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request {
+            self.connection.forget(request);
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pending({:?})", self.request)
+    }
+}

@@ -1,0 +1,115 @@
+//! A client's handle of a PState.
+
+use crate::connection::{Answer, Connection, LetterOf};
+use crate::error::ClientError;
+use crate::pending::Pending;
+use std::marker::PhantomData;
+use tantu_base::id::TaskId;
+use tantu_base::value::{Decode, Reader, partition_of_key};
+use tantu_path::{Arg, PStateSchema, PathTo};
+
+/// A PState of schema `S`. Reads see what is committed on the partition when they arrive there.
+pub struct PState<S> {
+    connection: Connection,
+    index: usize,
+    of: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for PState<S> {
+    fn clone(&self) -> Self {
+        Self { connection: self.connection.clone(), index: self.index, of: PhantomData }
+    }
+}
+
+impl<S> std::fmt::Debug for PState<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PState({})", self.connection.module().def.pstates[self.index].name)
+    }
+}
+
+impl<S: PStateSchema> PState<S> {
+    /// The handle of a PState by its name.
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`], or [`ClientError::Refused`] if its schema is another one.
+    pub fn new(connection: &Connection, name: &str) -> Result<Self, ClientError> {
+        let def = &connection.module().def;
+        let Some(index) = def.pstates.iter().position(|pstate| pstate.name == name) else {
+            let known = def.pstates.iter().map(|pstate| pstate.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(ClientError::Unknown { module: def.name.clone(), kind: "PState", name: name.to_string(), known });
+        };
+        let declared = &def.pstates[index].schema;
+        if *declared != S::schema() {
+            return Err(ClientError::Refused(format!("{name} has the schema {declared}, not {}", S::schema())));
+        }
+        Ok(Self { connection: connection.clone(), index, of: PhantomData })
+    }
+
+    /// How many partitions it has.
+    pub fn partition_count(&self) -> u32 {
+        let module = self.connection.module();
+        if module.def.pstates[self.index].global { 1 } else { module.task_count }
+    }
+
+    /// Every value the path leads to. With several partitions the path must start with `key`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn select<T: PStateSchema>(&self, path: PathTo<S, T>) -> Result<Vec<T::Value>, ClientError> {
+        self.select_async(path)?.wait()
+    }
+
+    /// As [`PState::select`], later.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it is refused before it is sent.
+    pub fn select_async<T: PStateSchema>(&self, path: PathTo<S, T>) -> Result<Pending<Vec<T::Value>>, ClientError> {
+        let count = self.partition_count();
+        let task = match path.path().leading_key() {
+            _ if count == 1 => TaskId(0),
+            Some(Arg::Const(key)) => {
+                let mut key_form = Vec::new();
+                key.encode_key(&mut key_form);
+                TaskId(partition_of_key(&key_form, count))
+            }
+            Some(Arg::Slot(_)) | None => return Err(ClientError::NoKey),
+        };
+        self.send(task, &path)
+    }
+
+    /// The one value the path leads to.
+    ///
+    /// # Errors
+    /// [`ClientError::NotOne`] if it leads to none or several.
+    pub fn select_one<T: PStateSchema>(&self, path: PathTo<S, T>) -> Result<T::Value, ClientError> {
+        let mut found = self.select(path)?;
+        match (found.pop(), found.len()) {
+            (Some(one), 0) => Ok(one),
+            (None, _) => Err(ClientError::NotOne { count: 0 }),
+            (Some(_), more) => Err(ClientError::NotOne { count: more + 1 }),
+        }
+    }
+
+    /// Every value the path leads to on one partition, whatever it starts with.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn select_on<T: PStateSchema>(&self, partition: u32, path: PathTo<S, T>) -> Result<Vec<T::Value>, ClientError> {
+        let count = self.partition_count();
+        if partition >= count {
+            return Err(ClientError::NoPartition { index: partition, count });
+        }
+        self.send(TaskId(partition), &path)?.wait()
+    }
+
+    fn send<T: PStateSchema>(&self, task: TaskId, path: &PathTo<S, T>) -> Result<Pending<Vec<T::Value>>, ClientError> {
+        let mut bytes = Vec::new();
+        path.path().encode(&mut bytes).map_err(|error| ClientError::Refused(error.to_string()))?;
+        let pstate = self.index as u16;
+        let request = self.connection.send(task, true, |request| LetterOf::Select { task, request, pstate, path: bytes });
+        Ok(Pending::new(self.connection.clone(), request, |answer: Answer| {
+            let mut reader = Reader::new(&answer.rows);
+            (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
+        }))
+    }
+}

@@ -1,0 +1,4 @@
+//! The rings and the mesh under real threads.
+
+mod mesh;
+mod ring;

@@ -272,34 +272,19 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Skips the elements of a container that starts at `start`, and of those in it, without recursion.
-    fn skip_parts(&mut self, start: usize, outermost: Parts) -> Result<(), DecodeError> {
-        let depth_max = VALUE_DEPTH_MAX - self.depth;
-        if depth_max == 0 {
-            return Err(DecodeError::TooDeep { offset: start });
-        }
-        let mut open = [Parts { left: 0, are_fields: false }; VALUE_DEPTH_MAX];
-        open[0] = outermost;
-        let mut depth = 1;
-        while depth > 0 {
-            let parts = &mut open[depth - 1];
-            if parts.left == 0 {
-                depth -= 1;
-                continue;
-            }
-            parts.left -= 1;
+    /// Skips the elements of a container that starts at `start`.
+    fn skip_parts(&mut self, start: usize, parts: Parts) -> Result<(), DecodeError> {
+        self.enter().map_err(|_| DecodeError::TooDeep { offset: start })?;
+        for _ in 0..parts.count {
             if parts.are_fields {
                 self.varint()?;
             }
-            let offset = self.at;
+            let start = self.at;
             if let Some(inner) = self.skip_head()? {
-                if depth == depth_max {
-                    return Err(DecodeError::TooDeep { offset });
-                }
-                open[depth] = inner;
-                depth += 1;
+                self.skip_parts(start, inner)?;
             }
         }
+        self.leave();
         Ok(())
     }
 
@@ -321,9 +306,9 @@ impl<'a> Reader<'a> {
                 self.sized()?;
                 return Ok(None);
             }
-            Kind::List | Kind::Set => return Ok(Some(Parts { left: self.count(1)?, are_fields: false })),
-            Kind::Map => return Ok(Some(Parts { left: self.count(2)? * 2, are_fields: false })),
-            Kind::Record => return Ok(Some(Parts { left: self.count(2)?, are_fields: true })),
+            Kind::List | Kind::Set => return Ok(Some(Parts { count: self.count(1)?, are_fields: false })),
+            Kind::Map => return Ok(Some(Parts { count: self.count(2)? * 2, are_fields: false })),
+            Kind::Record => return Ok(Some(Parts { count: self.count(2)?, are_fields: true })),
         };
         self.take(len)?;
         Ok(None)
@@ -538,11 +523,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is left of a container that is being skipped.
+/// What is in a container that is being skipped.
 #[derive(Clone, Copy)]
 struct Parts {
-    /// Values left.
-    left: usize,
+    /// Values.
+    count: usize,
     /// Whether a field id is in front of each.
     are_fields: bool,
 }

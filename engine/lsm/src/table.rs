@@ -110,9 +110,10 @@ impl TableMeta {
         if reader.is_empty() { Ok(Self { index, filter, ranges, last_key, entry_count }) } else { Err(Truncated) }
     }
 
-    /// The block that may hold the first entry at or after `key`.
+    /// The block that may hold the first entry at or after `key`: the newest revisions of a key with which a block
+    /// starts may stand at the end of the block before.
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        self.index.partition_point(|entry| entry.first_key[..] <= *key).saturating_sub(1)
+        self.index.partition_point(|entry| entry.first_key[..] < *key).saturating_sub(1)
     }
 }
 

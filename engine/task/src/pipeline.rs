@@ -272,7 +272,9 @@ impl TaskThread {
             if self.pipeline.is_empty() && self.slots.iter().all(|slot| slot.state.is_checkpointed()) {
                 break;
             }
-            if !more {
+            // What a completion just staged has to be sealed before there is anything to wait for.
+            let staged = self.slots.iter().any(|slot| slot.state.is_dirty() && slot.can_seal());
+            if !more && !staged {
                 doors.disk.wait();
             }
         }

@@ -10,19 +10,22 @@ pub mod disk;
 pub mod fault;
 mod file;
 pub mod image;
+pub mod jobs;
 pub mod mark;
 pub mod time;
 pub mod trace;
+pub mod wire;
 
 pub use chance::SimEntropy;
 pub use disk::SimDisk;
 pub use fault::{DiskWeather, Fault, OpKind};
 pub use file::CutBias;
 pub use image::Image;
-
+pub use jobs::SimJobs;
 pub use mark::Marks;
 pub use time::SimClock;
 pub use trace::Trace;
+pub use wire::{SimMesh, SimWire, WireWeather};
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
 //! The simulated disk keeps every promise of the disk door, and breaks everything that is no promise.
-
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tantu_base::buf::Buf;

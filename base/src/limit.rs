@@ -16,4 +16,4 @@ pub const BLOCK_ALIGN: usize = 4096;
 pub const SECTOR_SIZE: usize = 512;
 
 const _: () = assert!(RECORD_SIZE_MAX * 2 <= FRAME_SIZE_MAX);
-const _: () = assert!(BLOCK_ALIGN % SECTOR_SIZE == 0);
+const _: () = assert!(BLOCK_ALIGN.is_multiple_of(SECTOR_SIZE));

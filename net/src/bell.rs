@@ -26,10 +26,7 @@ pub struct Sleeper {
 impl Sleeper {
     /// An awake peer without a bell: it cannot sleep before it has one.
     pub fn new() -> Self {
-        Self {
-            asleep: AtomicBool::new(false),
-            bell: OnceLock::new(),
-        }
+        Self { asleep: AtomicBool::new(false), bell: OnceLock::new() }
     }
 
     /// Gives the peer its bell.
@@ -46,10 +43,7 @@ impl Sleeper {
     /// # Panics
     /// Without a bell.
     pub fn lie_down(&self, has_come: impl FnOnce() -> bool) -> bool {
-        assert!(
-            self.bell.get().is_some(),
-            "a peer without a bell would never wake up"
-        );
+        assert!(self.bell.get().is_some(), "a peer without a bell would never wake up");
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if has_come() {
@@ -98,10 +92,8 @@ impl ThreadBell {
     /// Blocks until the bell was rung since the last wait, or the time is over.
     pub(crate) fn wait(&self, timeout: Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut rung, _) = self
-            .changed
-            .wait_timeout_while(rung, timeout, |rung| !*rung)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut rung, _) =
+            self.changed.wait_timeout_while(rung, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
         *rung = false;
     }
 }

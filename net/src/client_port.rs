@@ -67,24 +67,9 @@ impl ClientPort {
     ) -> Self {
         let bell = Arc::new(ThreadBell::default());
         sleeper.set_bell(bell.clone());
-        let sender = ClientSender {
-            peer,
-            links,
-            departure: Departure {
-                desks: Arc::clone(desks),
-            },
-        };
-        let departure = Departure {
-            desks: Arc::clone(desks),
-        };
-        let receiver = ClientReceiver {
-            peer,
-            lanes,
-            turn: 0,
-            sleeper,
-            bell,
-            departure,
-        };
+        let sender = ClientSender { peer, links, departure: Departure { desks: Arc::clone(desks) } };
+        let departure = Departure { desks: Arc::clone(desks) };
+        let receiver = ClientReceiver { peer, lanes, turn: 0, sleeper, bell, departure };
         Self { sender, receiver }
     }
 
@@ -120,12 +105,7 @@ impl ClientPort {
 }
 
 impl Wire for ClientPort {
-    fn send(
-        &mut self,
-        to: Peer,
-        category: Category,
-        batch: LetterBatch,
-    ) -> Result<(), LetterBatch> {
+    fn send(&mut self, to: Peer, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
         self.sender.send(to, category, batch)
     }
 
@@ -161,16 +141,8 @@ impl ClientSender {
     ///
     /// # Panics
     /// If there is no such task thread: ports do not write to each other.
-    pub fn send(
-        &mut self,
-        to: Peer,
-        category: Category,
-        batch: LetterBatch,
-    ) -> Result<(), LetterBatch> {
-        assert!(
-            to.0 < self.thread_count(),
-            "a client port sends to task threads only, not to {to:?}"
-        );
+    pub fn send(&mut self, to: Peer, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
+        assert!(to.0 < self.thread_count(), "a client port sends to task threads only, not to {to:?}");
         self.links.send(to.0 as usize, category, batch)
     }
 
@@ -216,10 +188,7 @@ impl ClientReceiver {
     /// Blocks until a batch waits, a task thread ends, or the time is over; says whether a batch waits. It may
     /// return early.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        if self
-            .sleeper
-            .lie_down(|| self.lanes.iter().any(|lane| !lane.is_empty()))
-        {
+        if self.sleeper.lie_down(|| self.lanes.iter().any(|lane| !lane.is_empty())) {
             self.bell.wait(timeout);
             self.sleeper.get_up();
         }

@@ -28,13 +28,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(own_peer: Peer) -> Self {
-        Self {
-            own_peer,
-            sources: Vec::new(),
-            own: VecDeque::new(),
-            turn: 0,
-            burst_left: RECEIVE_BURST_COUNT,
-        }
+        Self { own_peer, sources: Vec::new(), own: VecDeque::new(), turn: 0, burst_left: RECEIVE_BURST_COUNT }
     }
 
     pub(crate) fn add(&mut self, peer: Peer, ring: Consumer<LetterBatch>) {
@@ -65,11 +59,7 @@ impl Lane {
                 }
             }
             self.burst_left = RECEIVE_BURST_COUNT;
-            self.turn = if self.turn >= self.sources.len() {
-                0
-            } else {
-                self.turn + 1
-            };
+            self.turn = if self.turn >= self.sources.len() { 0 } else { self.turn + 1 };
         }
         None
     }
@@ -82,9 +72,7 @@ impl Lane {
     pub(crate) fn sweep(&mut self) -> bool {
         self.sources.retain(|source| !source.ring.is_finished());
         self.turn = self.turn.min(self.sources.len());
-        self.sources
-            .iter()
-            .any(|source| source.ring.is_producer_gone())
+        self.sources.iter().any(|source| source.ring.is_producer_gone())
     }
 
     #[cfg(test)]

@@ -176,7 +176,12 @@ fn put_root(out: &mut Vec<u8>, root: &Root) {
 }
 
 fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
-    Ok(Root { task: TaskId(reader.u32()?), source: reader.u16()?, offset: Offset(reader.u64()?), attempt: reader.u32()? })
+    Ok(Root {
+        task: TaskId(reader.u32()?),
+        source: reader.u16()?,
+        offset: Offset(reader.u64()?),
+        attempt: reader.u32()?,
+    })
 }
 
 impl<'a> Letter<'a> {
@@ -295,7 +300,12 @@ impl<'a> Letter<'a> {
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             FAILED => Letter::Failed { root: read_root(reader)?, text: text(reader.rest())? },
             APPENDED => Letter::Appended { request: reader.u64()?, offset: Offset(reader.u64()?) },
-            ROWS => Letter::Rows { request: reader.u64()?, more: reader.u8()? != 0, count: reader.u32()?, rows: reader.rest() },
+            ROWS => Letter::Rows {
+                request: reader.u64()?,
+                more: reader.u8()? != 0,
+                count: reader.u32()?,
+                rows: reader.rest(),
+            },
             REFUSED => Letter::Refused {
                 request: reader.u64()?,
                 refusal: match reader.u8()? {
@@ -322,7 +332,15 @@ mod tests {
         let letters = [
             Letter::Append { task: TaskId(1), request: 7, depot: 2, ack: AckLevel::Ack, record: b"rec" },
             Letter::Select { task: TaskId(1), request: 8, pstate: 0, path: b"path" },
-            Letter::Continue { task: TaskId(5), stream: 1, fingerprint: 77, position: 4, root, event: u64::MAX, live: b"" },
+            Letter::Continue {
+                task: TaskId(5),
+                stream: 1,
+                fingerprint: 77,
+                position: 4,
+                root,
+                event: u64::MAX,
+                live: b"",
+            },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
             Letter::Appended { request: 7, offset: Offset(1 << 40) },

@@ -29,15 +29,7 @@ impl Link {
             producer
         });
         let ends = LinkEnd::try_from(ends).expect("invariant: one end for each ring");
-        (
-            Link {
-                peer,
-                rings,
-                sleeper,
-                is_due: false,
-            },
-            ends,
-        )
+        (Link { peer, rings, sleeper, is_due: false }, ends)
     }
 
     /// Whether nobody will receive any more.
@@ -70,12 +62,7 @@ impl Links {
     }
 
     #[inline]
-    pub(crate) fn send(
-        &mut self,
-        at: usize,
-        category: Category,
-        batch: LetterBatch,
-    ) -> Result<(), LetterBatch> {
+    pub(crate) fn send(&mut self, at: usize, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
         let link = &mut self.links[at];
         if let Err(batch) = link.rings[category.index()].push(batch) {
             // To a peer that is gone a batch arrives "not at all"; keeping it would block its sender for ever.
@@ -112,8 +99,7 @@ impl Links {
     /// Forgets the links nobody receives from, except those to the first `thread_count` peers.
     pub(crate) fn sweep(&mut self, thread_count: u32) {
         self.ring_bells();
-        self.links
-            .retain(|link| link.peer.0 < thread_count || !link.is_dead());
+        self.links.retain(|link| link.peer.0 < thread_count || !link.is_dead());
         self.peers.clear();
         self.peers.extend(self.links.iter().map(|link| link.peer));
     }

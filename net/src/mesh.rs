@@ -104,13 +104,8 @@ impl Mesh {
     pub fn new(thread_count: u32) -> (Mesh, Vec<ThreadPort>) {
         assert!(thread_count > 0, "a mesh has at least one thread");
         let desks = (0..thread_count).map(|_| Padded::default()).collect();
-        let shared = Arc::new(Desks {
-            desks,
-            peer_next: AtomicU32::new(thread_count),
-        });
-        let mut lanes: Vec<_> = (0..thread_count)
-            .map(|n| Category::ALL.map(|_| Lane::new(Peer(n))))
-            .collect();
+        let shared = Arc::new(Desks { desks, peer_next: AtomicU32::new(thread_count) });
+        let mut lanes: Vec<_> = (0..thread_count).map(|n| Category::ALL.map(|_| Lane::new(Peer(n)))).collect();
         let mut links: Vec<_> = (0..thread_count).map(|_| Links::default()).collect();
         for from in 0..thread_count {
             for to in (0..thread_count).filter(|to| *to != from) {
@@ -152,11 +147,7 @@ impl Mesh {
             for (lane, end) in lanes.iter_mut().zip(port_ends) {
                 lane.add(Peer(n), end);
             }
-            desk.leave(Arrival {
-                peer,
-                link: to_port,
-                ends: thread_ends,
-            });
+            desk.leave(Arrival { peer, link: to_port, ends: thread_ends });
         }
         ClientPort::new(&self.shared, peer, sleeper, lanes, links)
     }

@@ -4,10 +4,7 @@
 //! received are dropped with the ring. Each side keeps its own position and the last it saw of the other's in
 //! plain fields, so that it touches the other's cache line only when the ring looks full or empty, and a batch
 //! costs one publish. Positions run over the whole `usize` and wrap; the slot is the position's low bits.
-#![allow(
-    unsafe_code,
-    reason = "slots are handed over by the two positions; every block below states its invariant"
-)]
+#![allow(unsafe_code, reason = "slots are handed over by the two positions; every block below states its invariant")]
 
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, Padded, UnsafeCell};
 use std::fmt;
@@ -57,22 +54,11 @@ pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
         producer_gone: AtomicBool::new(false),
         consumer_gone: AtomicBool::new(false),
         mask: capacity - 1,
-        slots: (0..capacity)
-            .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-            .collect(),
+        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
     });
     (
-        Producer {
-            shared: Arc::clone(&shared),
-            tail: 0,
-            published: 0,
-            head_seen: 0,
-        },
-        Consumer {
-            shared,
-            head: 0,
-            tail_seen: 0,
-        },
+        Producer { shared: Arc::clone(&shared), tail: 0, published: 0, head_seen: 0 },
+        Consumer { shared, head: 0, tail_seen: 0 },
     )
 }
 
@@ -138,8 +124,7 @@ impl<T: Send> Producer<T> {
         debug_assert!(self.tail.wrapping_sub(self.head_seen) < self.capacity());
         // SAFETY: the position is outside `head..tail`, since fewer than `capacity` lie between the head seen
         // (never beyond the true one) and `tail`; so the slot is empty and ours until `tail` is published.
-        self.shared.slots[self.tail & self.shared.mask]
-            .with_mut(|slot| unsafe { (*slot).write(value) });
+        self.shared.slots[self.tail & self.shared.mask].with_mut(|slot| unsafe { (*slot).write(value) });
         self.tail = self.tail.wrapping_add(1);
     }
 }
@@ -185,10 +170,7 @@ impl<T: Send> Consumer<T> {
 
     /// Values that can be popped now.
     pub fn len(&self) -> usize {
-        self.shared
-            .tail
-            .load(Ordering::Acquire)
-            .wrapping_sub(self.head)
+        self.shared.tail.load(Ordering::Acquire).wrapping_sub(self.head)
     }
 
     /// Whether nothing can be popped now.
@@ -242,8 +224,8 @@ impl<T: Send> Consumer<T> {
         debug_assert_ne!(self.head, self.tail_seen);
         // SAFETY: `head < tail_seen`, never beyond the true tail, so the slot holds a value whose publication
         // we acquired; moving `head` past it makes this the only read.
-        let value = self.shared.slots[self.head & self.shared.mask]
-            .with_mut(|slot| unsafe { (*slot).assume_init_read() });
+        let value =
+            self.shared.slots[self.head & self.shared.mask].with_mut(|slot| unsafe { (*slot).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         value
     }

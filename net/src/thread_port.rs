@@ -21,20 +21,8 @@ pub struct ThreadPort {
 }
 
 impl ThreadPort {
-    pub(crate) fn new(
-        desks: Arc<Desks>,
-        thread: u32,
-        lanes: [Lane; Category::ALL.len()],
-        links: Links,
-    ) -> Self {
-        Self {
-            desks,
-            thread: ThreadId(thread),
-            lanes,
-            links,
-            generation_seen: 0,
-            is_sweep_due: false,
-        }
+    pub(crate) fn new(desks: Arc<Desks>, thread: u32, lanes: [Lane; Category::ALL.len()], links: Links) -> Self {
+        Self { desks, thread: ThreadId(thread), lanes, links, generation_seen: 0, is_sweep_due: false }
     }
 
     /// Whose port this is.
@@ -57,8 +45,7 @@ impl ThreadPort {
 
     /// Whether a batch waits in any category.
     pub fn has_letters(&self) -> bool {
-        self.desk().generation() != self.generation_seen
-            || self.lanes.iter().any(|lane| !lane.is_empty())
+        self.desk().generation() != self.generation_seen || self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
     /// Before sleeping. With `true` the thread may sleep until its bell rings, and then calls
@@ -104,19 +91,11 @@ impl ThreadPort {
     #[cold]
     fn sweep(&mut self) {
         self.links.sweep(self.thread_count());
-        self.is_sweep_due = self
-            .lanes
-            .iter_mut()
-            .fold(false, |due, lane| lane.sweep() | due);
+        self.is_sweep_due = self.lanes.iter_mut().fold(false, |due, lane| lane.sweep() | due);
     }
 
     #[cold]
-    fn send_unlinked(
-        &mut self,
-        to: Peer,
-        category: Category,
-        batch: LetterBatch,
-    ) -> Result<(), LetterBatch> {
+    fn send_unlinked(&mut self, to: Peer, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
         if to.0 == self.thread.0 {
             return self.lanes[category.index()].send_own(batch);
         }
@@ -137,12 +116,7 @@ impl ThreadPort {
 impl Wire for ThreadPort {
     /// To a peer that is gone a batch is dropped: nobody could ever receive it.
     #[inline]
-    fn send(
-        &mut self,
-        to: Peer,
-        category: Category,
-        batch: LetterBatch,
-    ) -> Result<(), LetterBatch> {
+    fn send(&mut self, to: Peer, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
         match self.links.find(to) {
             Some(at) => self.links.send(at, category, batch),
             None => self.send_unlinked(to, category, batch),

@@ -47,8 +47,7 @@ fn a_batch_arrives_whole_and_what_nobody_received_is_dropped() {
     loom::model(|| {
         let (mut producer, mut consumer) = ring::<Arc<()>>(4);
         let value = Arc::new(());
-        let mut values =
-            vec![Arc::clone(&value), Arc::clone(&value), Arc::clone(&value)].into_iter();
+        let mut values = vec![Arc::clone(&value), Arc::clone(&value), Arc::clone(&value)].into_iter();
         let sending = thread::spawn(move || assert_eq!(producer.push_batch(&mut values), 3));
         let mut got = Vec::new();
         let count = consumer.pop_batch(&mut got, 2);
@@ -102,13 +101,8 @@ fn sleep_until_all_has_come(senders: usize) {
         }
         let mut count = 0;
         while count < senders {
-            count += consumers
-                .iter_mut()
-                .filter_map(|consumer| consumer.pop())
-                .count();
-            if count < senders
-                && sleeper.lie_down(|| consumers.iter().any(|consumer| !consumer.is_empty()))
-            {
+            count += consumers.iter_mut().filter_map(|consumer| consumer.pop()).count();
+            if count < senders && sleeper.lie_down(|| consumers.iter().any(|consumer| !consumer.is_empty())) {
                 notify.wait();
                 sleeper.get_up();
             }

@@ -185,7 +185,10 @@ impl SegLog {
         options: SegLogOptions,
         visit: &mut dyn FnMut(Entry<'_>) -> Result<(), VisitError>,
     ) -> Result<SegLog, OpenError> {
-        assert!(options.segment_size % BLOCK_ALIGN as u64 == 0 && options.segment_size > 2 * GROUPS_AT, "a segment has room for groups");
+        assert!(
+            options.segment_size.is_multiple_of(BLOCK_ALIGN as u64) && options.segment_size > 2 * GROUPS_AT,
+            "a segment has room for groups"
+        );
         call(disk, DiskOp::MakeDir { path: dir.to_path_buf() })?;
         let found = replay::replay(disk, dir, id.group, options.expect_first, visit)?;
         for seq in &found.unbegun {
@@ -304,7 +307,8 @@ impl SegLog {
 
     fn write_group(&mut self, gather: Gather, disk: &mut dyn Disk) {
         let Gather { first, count, epoch, mut buf } = gather;
-        let header = GroupHeader { first, count, epoch, durable: self.durable, low: self.low, previous: self.current.chain };
+        let header =
+            GroupHeader { first, count, epoch, durable: self.durable, low: self.low, previous: self.current.chain };
         let offset = self.current.position;
         self.current.chain = header.finish(&self.current.id, offset, &mut buf);
         self.current.position += buf.len() as u64;
@@ -512,7 +516,10 @@ impl SegLog {
             unreachable!("a list answers with names")
         };
         let keep = segment_path(&self.dir, self.seq_max);
-        let segments = names.into_iter().map(|(name, _)| self.dir.join(name)).filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let segments = names
+            .into_iter()
+            .map(|(name, _)| self.dir.join(name))
+            .filter(|path| path.extension().is_some_and(|end| end == "log"));
         for path in segments.filter(|path| *path != keep) {
             call(disk, DiskOp::Remove { path })?;
         }
@@ -530,7 +537,9 @@ fn create_segment(
     size: u64,
     prewrite: u64,
 ) -> Result<FileId, DiskError> {
-    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: segment_path(dir, id.seq), mode: OpenMode::Create })? else {
+    let DiskReply::Opened { file, .. } =
+        call(disk, DiskOp::Open { path: segment_path(dir, id.seq), mode: OpenMode::Create })?
+    else {
         unreachable!("an open answers with a file")
     };
     call(disk, DiskOp::Allocate { file, len: size })?;

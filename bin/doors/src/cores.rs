@@ -91,11 +91,18 @@ impl Cores {
     }
 }
 
+/// What a core answers when it has started, or could not: the machine's reason, or the caller's.
+type Outcome<E> = Result<(), Result<StartError, E>>;
+
 /// Starts a core for every port. `make` runs on the core, before its loop, and may block; the call returns when all have.
 ///
 /// # Errors
 /// [`StartError`], or the first error of `make`.
-pub fn spawn_cores<L, E, F>(config: CoresConfig, ports: Vec<ThreadPort>, make: F) -> Result<Cores, Result<StartError, E>>
+pub fn spawn_cores<L, E, F>(
+    config: CoresConfig,
+    ports: Vec<ThreadPort>,
+    make: F,
+) -> Result<Cores, Result<StartError, E>>
 where
     L: CoreLoop + 'static,
     E: Send + 'static,
@@ -107,9 +114,10 @@ where
     let pinned = config.pin == Pin::Auto && thread_count <= cpus.len();
     let clock = KernelClock::default();
     let mut cores = Cores { threads: Vec::new(), bells: Vec::new() };
-    let (started, outcomes): (Sender<Result<(), Result<StartError, E>>>, Receiver<_>) = channel();
+    let (started, outcomes): (Sender<Outcome<E>>, Receiver<_>) = channel();
     for (at, port) in ports.into_iter().enumerate() {
-        let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Ok(StartError::Ring(errno.into())))?;
+        let eventfd =
+            rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Ok(StartError::Ring(errno.into())))?;
         let bell = Arc::new(EventBell(eventfd));
         cores.bells.push(Arc::clone(&bell));
         port.set_bell(Arc::clone(&bell) as Arc<dyn Bell>);
@@ -146,7 +154,7 @@ fn run_core<L, E, F>(
     clock: KernelClock,
     thread_count: usize,
     make: F,
-    started: &Sender<Result<(), Result<StartError, E>>>,
+    started: &Sender<Outcome<E>>,
 ) where
     L: CoreLoop + 'static,
     E: Send + 'static,
@@ -191,7 +199,13 @@ struct Core {
 
 impl Core {
     fn doors(&mut self) -> Doors<'_> {
-        Doors { disk: &mut self.disk, wire: &mut self.port, clock: &self.clock, entropy: &mut self.entropy, jobs: &mut self.jobs }
+        Doors {
+            disk: &mut self.disk,
+            wire: &mut self.port,
+            clock: &self.clock,
+            entropy: &mut self.entropy,
+            jobs: &mut self.jobs,
+        }
     }
 
     async fn run(&mut self, body: &mut dyn CoreLoop, bell: &EventBell) {

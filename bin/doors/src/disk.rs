@@ -166,11 +166,19 @@ impl KernelDisk {
             DiskOp::Rename { from, to } => {
                 ("rename", rustix::fs::rename(&from, &to).map(|()| DiskReply::Done).map_err(|errno| (errno, from)))
             }
-            DiskOp::Remove { path } => ("remove", rustix::fs::unlink(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
-            DiskOp::MakeDir { path } => ("make the directory", make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
+            DiskOp::Remove { path } => {
+                ("remove", rustix::fs::unlink(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
+            }
+            DiskOp::MakeDir { path } => {
+                ("make the directory", make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
+            }
             DiskOp::List { path } => ("list", list(&path).map(DiskReply::Names).map_err(|errno| (errno, path))),
-            DiskOp::SyncDir { path } => ("flush", sync_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path))),
-            DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => unreachable!("these go through the ring"),
+            DiskOp::SyncDir { path } => {
+                ("flush", sync_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
+            }
+            DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => {
+                unreachable!("these go through the ring")
+            }
         }
     }
 
@@ -265,7 +273,8 @@ impl KernelDisk {
     }
 
     fn collect(&mut self) {
-        let completions: Vec<(u64, i32)> = self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
+        let completions: Vec<(u64, i32)> =
+            self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
         for (at, result) in completions {
             if at == ALARM {
                 self.alarm = None;
@@ -289,7 +298,8 @@ impl KernelDisk {
             (Kind::Read | Kind::Write { .. }, count) => {
                 request.done += count as usize;
                 // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
-                let at_end = matches!(request.kind, Kind::Read) && request.done % tantu_base::limit::SECTOR_SIZE != 0;
+                let at_end =
+                    matches!(request.kind, Kind::Read) && !request.done.is_multiple_of(tantu_base::limit::SECTOR_SIZE);
                 if request.done < request.buf.len() && !at_end {
                     self.waiting.push_back(at);
                     return;
@@ -321,7 +331,9 @@ impl Disk for KernelDisk {
     fn submit(&mut self, token: Token, op: DiskOp) {
         match op {
             DiskOp::Read { file, offset, buf } => self.enqueue(token, Kind::Read, file, offset, buf),
-            DiskOp::Write { file, offset, buf, durable } => self.enqueue(token, Kind::Write { durable }, file, offset, buf),
+            DiskOp::Write { file, offset, buf, durable } => {
+                self.enqueue(token, Kind::Write { durable }, file, offset, buf)
+            }
             DiskOp::Sync { file } => self.enqueue(token, Kind::Sync, file, 0, Buf::with_capacity(0)),
             op => {
                 let (name, result) = self.inline(op);
@@ -376,7 +388,9 @@ fn sync_dir(path: &Path) -> Result<(), Errno> {
 
 fn make_dir(path: &Path) -> Result<(), Errno> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => path.parent().map_or(Ok(()), |parent| sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })),
+        Ok(()) => path
+            .parent()
+            .map_or(Ok(()), |parent| sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })),
         Err(Errno::EXIST) if path.is_dir() => Ok(()),
         Err(Errno::NOENT) => {
             make_dir(path.parent().ok_or(Errno::NOENT)?)?;
@@ -413,14 +427,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
         call(&mut disk, DiskOp::MakeDir { path: path.parent().unwrap().into() }).unwrap();
-        let Ok(DiskReply::Opened { file, len: 0 }) = call(&mut disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Create }) else {
+        let Ok(DiskReply::Opened { file, len: 0 }) =
+            call(&mut disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Create })
+        else {
             panic!("a new file")
         };
         let twice = call(&mut disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Create }).unwrap_err();
         assert_eq!(twice.fault, DiskFault::Exists);
         for block in 0..600u64 {
             let buf = Buf::from(&[block as u8; 4096][..]);
-            disk.submit(Token { owner: 1, tag: block as u32 }, DiskOp::Write { file, offset: block * 4096, buf, durable: block % 50 == 0 });
+            disk.submit(
+                Token { owner: 1, tag: block as u32 },
+                DiskOp::Write { file, offset: block * 4096, buf, durable: block % 50 == 0 },
+            );
         }
         let mut done = Vec::new();
         while done.len() < 600 {
@@ -429,14 +448,18 @@ mod tests {
         }
         assert!(done.iter().all(|done| done.result.is_ok()));
         call(&mut disk, DiskOp::Sync { file }).unwrap();
-        let Ok(DiskReply::Read { buf, len }) = call(&mut disk, DiskOp::Read { file, offset: 599 * 4096, buf: Buf::zeroed(8192) }) else {
+        let Ok(DiskReply::Read { buf, len }) =
+            call(&mut disk, DiskOp::Read { file, offset: 599 * 4096, buf: Buf::zeroed(8192) })
+        else {
             panic!("a read")
         };
         assert_eq!((len, buf[0]), (4096, 599u32 as u8), "short only at the end of the file");
         let to = path.with_file_name("renamed");
         call(&mut disk, DiskOp::Rename { from: path.clone(), to: to.clone() }).unwrap();
         call(&mut disk, DiskOp::SyncDir { path: to.parent().unwrap().into() }).unwrap();
-        let Ok(DiskReply::Names(names)) = call(&mut disk, DiskOp::List { path: to.parent().unwrap().into() }) else { panic!("names") };
+        let Ok(DiskReply::Names(names)) = call(&mut disk, DiskOp::List { path: to.parent().unwrap().into() }) else {
+            panic!("names")
+        };
         assert_eq!(names, [("renamed".to_string(), 600 * 4096)]);
         call(&mut disk, DiskOp::Remove { path: to }).unwrap();
         let gone = call(&mut disk, DiskOp::Remove { path: path.clone() }).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use tantu_base::door::{Job, JobDone, Jobs, Token};
 use tantu_net::Bell;
 
@@ -38,7 +38,8 @@ impl ThreadJobs {
             *answers = Some(done);
             std::thread::spawn(move || {
                 for (token, job) in todo {
-                    let result = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err("the job panicked".to_string()));
+                    let result =
+                        catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err("the job panicked".to_string()));
                     if answer.send(JobDone { token, result }).is_err() {
                         break;
                     }
@@ -66,14 +67,9 @@ impl Jobs for ThreadJobs {
 
     fn reap(&mut self, done: &mut Vec<JobDone>) {
         let Some(answers) = &self.answers else { return };
-        loop {
-            match answers.try_recv() {
-                Ok(answer) => {
-                    self.outstanding -= 1;
-                    done.push(answer);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(answer) = answers.try_recv() {
+            self.outstanding -= 1;
+            done.push(answer);
         }
     }
 }

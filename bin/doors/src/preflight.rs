@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Rings need locked memory.
-    #[error("the limit of locked memory is {have_kib} KiB, and {need_kib} KiB are needed for {threads} threads: raise it with `ulimit -l {need_kib}` (systemd: LimitMEMLOCK=)")]
+    #[error(
+        "the limit of locked memory is {have_kib} KiB, and {need_kib} KiB are needed for {threads} threads: raise it with `ulimit -l {need_kib}` (systemd: LimitMEMLOCK=)"
+    )]
     Memlock {
         /// The limit, in KiB.
         have_kib: u64,
@@ -22,7 +24,9 @@ pub enum StartError {
         release: String,
     },
     /// io_uring is forbidden.
-    #[error("io_uring is forbidden here: allow the system calls io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, or set `sysctl kernel.io_uring_disabled=0`")]
+    #[error(
+        "io_uring is forbidden here: allow the system calls io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, or set `sysctl kernel.io_uring_disabled=0`"
+    )]
     Forbidden,
     /// The kernel is too old for something that is needed.
     #[error("this kernel ({release}) is too old: Linux 5.15 or newer is needed")]

@@ -99,7 +99,12 @@ fn stopped(runtime: &ModuleRuntime, reason: &StopReason) -> ClusterError {
 
 /// Empties the logs of another number of threads, so that tasks can be laid out anew. A crash in between leaves some
 /// logs empty and some not, which the next attempt takes up.
-fn checkpoint_all(disk: &mut KernelDisk, dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(), ClusterError> {
+fn checkpoint_all(
+    disk: &mut KernelDisk,
+    dir: &Path,
+    runtime: &ModuleRuntime,
+    threads: u32,
+) -> Result<(), ClusterError> {
     let old = Arc::new(ModuleRuntime {
         def: runtime.def.clone(),
         task_count: runtime.task_count,
@@ -113,7 +118,8 @@ fn checkpoint_all(disk: &mut KernelDisk, dir: &Path, runtime: &ModuleRuntime, th
     let mut jobs = ThreadJobs::new(Arc::new(NoBell));
     for mut port in ports {
         let config = ThreadConfig::new(port.thread(), dir.to_path_buf(), Arc::clone(&old));
-        let mut doors = Doors { disk: &mut *disk, wire: &mut port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
+        let mut doors =
+            Doors { disk: &mut *disk, wire: &mut port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
         let closed = TaskThread::open(config, &mut doors).and_then(|thread| thread.close(&mut doors));
         closed.map_err(|reason| stopped(runtime, &reason))?;
     }

@@ -64,7 +64,12 @@ pub(crate) struct Prepared {
 }
 
 /// Matches a definition with its directory and gives ids to what is new. Blocking.
-pub(crate) fn prepare(disk: &mut dyn Disk, dir: &Path, def: ModuleDef, config: LaunchConfig) -> Result<Prepared, ClusterError> {
+pub(crate) fn prepare(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    def: ModuleDef,
+    config: LaunchConfig,
+) -> Result<Prepared, ClusterError> {
     config.check(&def.name)?;
     let path = dir.join("module.meta");
     let found = read_module(disk, &path)?;

@@ -1,1 +1,16 @@
-//! A thread-per-core backend engine: the facade crate and the command line.
+#![doc = include_str!("../../../README.md")]
+//!
+//! # This crate
+//!
+//! The facade: the one crate a module author depends on. It holds no logic of the engine; it names, in one place,
+//! what of the engine a module and its clients use. Start with [`prelude`].
+
+pub mod artifact;
+pub mod demo;
+pub mod prelude;
+
+pub use tantu_base as base;
+pub use tantu_client as client;
+pub use tantu_flow as flow;
+pub use tantu_local as local;
+pub use tantu_path as path;

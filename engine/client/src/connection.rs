@@ -217,7 +217,8 @@ impl Connection {
     fn fail_gone(&self, receiver: &ClientReceiver) {
         let gone = |thread: u32| receiver.is_thread_gone(Peer(thread));
         let mut out = lock(&self.inner.out);
-        let lost: Vec<u64> = out.requests.iter().filter(|(_, r)| r.result.is_none() && gone(r.thread)).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> =
+            out.requests.iter().filter(|(_, r)| r.result.is_none() && gone(r.thread)).map(|(id, _)| *id).collect();
         if lost.is_empty() {
             return;
         }
@@ -307,7 +308,11 @@ impl Out {
                 self.finish(request, Err(error));
             }
             // Letters between task threads are never sent to clients.
-            Letter::Append { .. } | Letter::Select { .. } | Letter::Continue { .. } | Letter::Done { .. } | Letter::Failed { .. } => {}
+            Letter::Append { .. }
+            | Letter::Select { .. }
+            | Letter::Continue { .. }
+            | Letter::Done { .. }
+            | Letter::Failed { .. } => {}
         }
     }
 }

@@ -38,7 +38,12 @@ impl<T: Encode> Depot<T> {
         let def = &connection.module().def;
         let Some(index) = def.depots.iter().position(|depot| depot.name == name) else {
             let known = def.depots.iter().map(|depot| depot.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(ClientError::Unknown { module: def.name.clone(), kind: "depot", name: name.to_string(), known });
+            return Err(ClientError::Unknown {
+                module: def.name.clone(),
+                kind: "depot",
+                name: name.to_string(),
+                known,
+            });
         };
         Ok(Self { connection: connection.clone(), index, of: PhantomData })
     }
@@ -80,7 +85,10 @@ impl<T: Encode> Depot<T> {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         if bytes.len() > RECORD_SIZE_MAX {
-            return Err(ClientError::Refused(format!("the record has {} bytes, the most is {RECORD_SIZE_MAX}", bytes.len())));
+            return Err(ClientError::Refused(format!(
+                "the record has {} bytes, the most is {RECORD_SIZE_MAX}",
+                bytes.len()
+            )));
         }
         let module = self.connection.module();
         let def = &module.def.depots[self.index];
@@ -92,6 +100,12 @@ impl<T: Encode> Depot<T> {
             Routed::Nowhere => return Err(ClientError::Refused(format!("clients may not append to {}", def.name))),
         };
         let depot = self.index as u16;
-        Ok(self.connection.send(task, ack != AckLevel::None, |request| LetterOf::Append { task, request, depot, ack, record: bytes }))
+        Ok(self.connection.send(task, ack != AckLevel::None, |request| LetterOf::Append {
+            task,
+            request,
+            depot,
+            ack,
+            record: bytes,
+        }))
     }
 }

@@ -20,7 +20,11 @@ pub struct Pending<T> {
 pub type PendingAppend = Pending<tantu_base::id::Offset>;
 
 impl<T> Pending<T> {
-    pub(crate) fn new(connection: Connection, request: u64, read: impl FnOnce(Answer) -> Result<T, ClientError> + Send + 'static) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        request: u64,
+        read: impl FnOnce(Answer) -> Result<T, ClientError> + Send + 'static,
+    ) -> Self {
         Self { connection, request: Some(request), read: Some(Box::new(read)) }
     }
 

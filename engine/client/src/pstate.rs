@@ -36,7 +36,12 @@ impl<S: PStateSchema> PState<S> {
         let def = &connection.module().def;
         let Some(index) = def.pstates.iter().position(|pstate| pstate.name == name) else {
             let known = def.pstates.iter().map(|pstate| pstate.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(ClientError::Unknown { module: def.name.clone(), kind: "PState", name: name.to_string(), known });
+            return Err(ClientError::Unknown {
+                module: def.name.clone(),
+                kind: "PState",
+                name: name.to_string(),
+                known,
+            });
         };
         let declared = &def.pstates[index].schema;
         if *declared != S::schema() {
@@ -106,7 +111,8 @@ impl<S: PStateSchema> PState<S> {
         let mut bytes = Vec::new();
         path.path().encode(&mut bytes).map_err(|error| ClientError::Refused(error.to_string()))?;
         let pstate = self.index as u16;
-        let request = self.connection.send(task, true, |request| LetterOf::Select { task, request, pstate, path: bytes });
+        let request =
+            self.connection.send(task, true, |request| LetterOf::Select { task, request, pstate, path: bytes });
         Ok(Pending::new(self.connection.clone(), request, |answer: Answer| {
             let mut reader = Reader::new(&answer.rows);
             (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()

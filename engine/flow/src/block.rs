@@ -11,7 +11,7 @@ use crate::var::{AnyVar, Var, Vars};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use tantu_path::agg::AggOn;
-use tantu_path::{AggShape, Path, PathTo, PStateSchema, TransformTo};
+use tantu_path::{AggShape, PStateSchema, Path, PathTo, TransformTo};
 
 /// The recorded code of one source.
 pub(crate) struct Recorded {
@@ -101,7 +101,11 @@ impl Block {
 
     /// Continues with a part of a value, without copying it.
     #[track_caller]
-    pub fn view<A, O>(&mut self, of: Var<A>, function: impl for<'x> Fn(&'x A) -> &'x O + Send + Sync + 'static) -> Var<O>
+    pub fn view<A, O>(
+        &mut self,
+        of: Var<A>,
+        function: impl for<'x> Fn(&'x A) -> &'x O + Send + Sync + 'static,
+    ) -> Var<O>
     where
         A: ?Sized + for<'y> Data<Ref<'y> = &'y A>,
         O: ?Sized + for<'y> Data<Ref<'y> = &'y O>,
@@ -124,7 +128,11 @@ impl Block {
 
     /// Continues only where the function says so.
     #[track_caller]
-    pub fn filter<I: Vars>(&mut self, inputs: I, function: impl for<'x> Fn(I::Refs<'x>) -> bool + Send + Sync + 'static) {
+    pub fn filter<I: Vars>(
+        &mut self,
+        inputs: I,
+        function: impl for<'x> Fn(I::Refs<'x>) -> bool + Send + Sync + 'static,
+    ) {
         let keep = self.each(inputs, function);
         self.push(here(), Step::Filter(keep.id), "filter".to_string(), vec![keep.id], Vec::new());
     }
@@ -156,13 +164,23 @@ impl Block {
             let mut emit = Emit { arena, column, of: PhantomData };
             function(read(&inputs, frame), &mut emit);
         };
-        self.push(here(), Step::Emits { collect: Box::new(collect), out: out.id }, "emits".to_string(), uses, vec![out.id]);
+        self.push(
+            here(),
+            Step::Emits { collect: Box::new(collect), out: out.id },
+            "emits".to_string(),
+            uses,
+            vec![out.id],
+        );
         out
     }
 
     /// Emits each element of what the function returns.
     #[track_caller]
-    pub fn explode<I: Vars, C>(&mut self, inputs: I, function: impl for<'x> Fn(I::Refs<'x>) -> C + Send + Sync + 'static) -> Var<<C::Item as Returned>::Data>
+    pub fn explode<I: Vars, C>(
+        &mut self,
+        inputs: I,
+        function: impl for<'x> Fn(I::Refs<'x>) -> C + Send + Sync + 'static,
+    ) -> Var<<C::Item as Returned>::Data>
     where
         C: IntoIterator,
         C::Item: Returned,
@@ -309,7 +327,13 @@ impl Block {
         let mut uses = Vec::new();
         shape.each_slot(&mut |slot| uses.push(slot));
         self.check(uses.iter().map(|id| (self.source, *id)));
-        self.push(here(), Step::Aggregate { pstate: pstate.index, shape }, format!("compound_agg {name}"), uses, Vec::new());
+        self.push(
+            here(),
+            Step::Aggregate { pstate: pstate.index, shape },
+            format!("compound_agg {name}"),
+            uses,
+            Vec::new(),
+        );
     }
 
     #[track_caller]

@@ -110,7 +110,11 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
     let schemas: Vec<_> = pstates.iter().map(|pstate| (pstate.name.clone(), pstate.schema.clone())).collect();
     let streams = streams
         .into_iter()
-        .map(|record| StreamDef { name: record.name, sources: record.sources, plan: Arc::new(record.plan.build(schemas.clone())) })
+        .map(|record| StreamDef {
+            name: record.name,
+            sources: record.sources,
+            plan: Arc::new(record.plan.build(schemas.clone())),
+        })
         .collect();
     Ok(ModuleDef { name: M::name(), depots, pstates, streams })
 }

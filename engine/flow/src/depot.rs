@@ -86,7 +86,9 @@ pub fn disallow<T>() -> PartitionerOf<T> {
 
 /// Puts records with equal keys into one partition.
 pub fn hash_by<T: Owned, K: Encode>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> PartitionerOf<T> {
-    of(DepotPartitioner::HashBy(Arc::new(move |record, count| Ok(i64::from(partition_of(&key(&read::<T>(record)?), count))))))
+    of(DepotPartitioner::HashBy(Arc::new(move |record, count| {
+        Ok(i64::from(partition_of(&key(&read::<T>(record)?), count)))
+    })))
 }
 
 /// Lets a function of the record and the number of partitions choose.

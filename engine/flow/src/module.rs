@@ -232,7 +232,13 @@ impl StreamTopology {
             defining.error(here(), format!("the module has a PState `{name}` already"));
         }
         let PStateOptions { global, private } = options;
-        defining.pstates.push(PStateDef { name: name.to_string(), schema: S::schema(), global, private, owner: self.index });
+        defining.pstates.push(PStateDef {
+            name: name.to_string(),
+            schema: S::schema(),
+            global,
+            private,
+            owner: self.index,
+        });
         PState { index: defining.pstates.len() - 1, of: PhantomData }
     }
 

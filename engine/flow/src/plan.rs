@@ -81,7 +81,11 @@ impl Plan {
 
     /// The plan in words.
     pub fn describe(&self) -> PlanInfo {
-        let step = |record: &StepRecord| StepInfo { label: record.label.clone(), file: record.place.file(), line: record.place.line() };
+        let step = |record: &StepRecord| StepInfo {
+            label: record.label.clone(),
+            file: record.place.file(),
+            line: record.place.line(),
+        };
         let hop = |record: &StepRecord| match record.step {
             Step::Hop { position, .. } => {
                 let live = &self.entries[position as usize].live;

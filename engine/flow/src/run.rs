@@ -2,16 +2,18 @@
 //!
 //! A step that needs a block leaves everything as it was before it and answers [`Outcome::Need`]; resuming repeats
 //! only its reads. User closures of a step run at most once per event and emit, whatever parks or yields.
-#![allow(unsafe_code, reason = "the state of a lazy iterator lies untyped in the arena; each read says why the type is right")]
+#![allow(
+    unsafe_code,
+    reason = "the state of a lazy iterator lies untyped in the arena; each read says why the type is right"
+)]
 
 use crate::arena::{Arena, Mark};
 use crate::data::{Data, Register};
 use crate::plan::{Plan, Position};
 use crate::slot::{Frame, Slot};
-use crate::step::{Cursor, Step, Target};
+use crate::step::{Advance, Cursor, Step, Target};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
-use std::ptr::NonNull;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
@@ -48,7 +50,9 @@ pub enum RunError {
         position: u32,
     },
     /// A partitioner chose a task that does not exist.
-    #[error("{file}:{line}: topology {topology}: {partitioner} chose task {index}, but the module has the tasks 0 to {last}")]
+    #[error(
+        "{file}:{line}: topology {topology}: {partitioner} chose task {index}, but the module has the tasks 0 to {last}"
+    )]
     OutOfRange {
         /// Which topology.
         topology: String,
@@ -169,7 +173,10 @@ impl Run {
     pub fn begin(&mut self, plan: &Plan, at: Position, live: &[u8]) -> Result<(), RunError> {
         self.reset();
         let topology = || plan.name.clone();
-        let entry = plan.entries.get(at.0 as usize).ok_or_else(|| RunError::Position { topology: topology(), position: at.0 })?;
+        let entry = plan
+            .entries
+            .get(at.0 as usize)
+            .ok_or_else(|| RunError::Position { topology: topology(), position: at.0 })?;
         self.frame.grow_to(plan.frame_size);
         Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena)
             .map_err(|source| RunError::Live { topology: topology(), source })?;
@@ -249,7 +256,9 @@ impl Run {
             match cursor {
                 Cursor::Unfold { step, state, mark } => {
                     self.arena.reset(*mark);
-                    let Step::Unfold(unfold) = &plan.steps[*step].step else { unreachable!("the cursor names its step") };
+                    let Step::Unfold(unfold) = &plan.steps[*step].step else {
+                        unreachable!("the cursor names its step")
+                    };
                     if (unfold.next)(&mut self.frame, *state) {
                         self.step = *step + 1;
                         return true;
@@ -316,9 +325,14 @@ impl Run {
     fn write(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let result = match &plan.steps[at].step {
-            Step::Transform { pstate, path } => {
-                transform_store(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), path, host, &args, &mut self.scratch)
-            }
+            Step::Transform { pstate, path } => transform_store(
+                &plan.schemas[*pstate].1,
+                ObjectId(*pstate as u32),
+                path,
+                host,
+                &args,
+                &mut self.scratch,
+            ),
             Step::Aggregate { pstate, shape } => {
                 aggregate(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
             }
@@ -331,7 +345,14 @@ impl Run {
         }
     }
 
-    fn hop(&mut self, plan: &Plan, at: usize, target: &Target, position: u32, host: &mut dyn Host) -> Result<(), RunError> {
+    fn hop(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        target: &Target,
+        position: u32,
+        host: &mut dyn Host,
+    ) -> Result<(), RunError> {
         let count = host.task_count();
         self.live.clear();
         let index = match target {
@@ -386,7 +407,7 @@ pub(crate) fn unfold_next<A, S, O>(
     of: Var<A>,
     out: Var<O>,
     function: impl for<'x> Fn(&'x A, &mut S) -> Option<&'x O> + Send + Sync + 'static,
-) -> Box<dyn Fn(&mut Frame, NonNull<u8>) -> bool + Send + Sync>
+) -> Advance
 where
     A: ?Sized + for<'y> Data<Ref<'y> = &'y A>,
     O: ?Sized + for<'y> Data<Ref<'y> = &'y O>,

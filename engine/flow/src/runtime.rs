@@ -1,7 +1,7 @@
 //! A module as its task threads know it: the definition and the durable ids of its objects.
 
-use tantu_base::id::{ObjectId, TaskId, ThreadId};
 use crate::module::ModuleDef;
+use tantu_base::id::{ObjectId, TaskId, ThreadId};
 
 /// Shared, read only, by every task thread and client of a module instance.
 #[derive(Debug)]
@@ -33,7 +33,11 @@ impl ModuleRuntime {
 
     /// Every source of the module: the stream it belongs to and its place there.
     pub fn all_sources(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.def.streams.iter().enumerate().flat_map(|(stream, def)| (0..def.sources.len()).map(move |source| (stream, source)))
+        self.def
+            .streams
+            .iter()
+            .enumerate()
+            .flat_map(|(stream, def)| (0..def.sources.len()).map(move |source| (stream, source)))
     }
 
     /// How many sources of the module read a depot.

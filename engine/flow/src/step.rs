@@ -14,11 +14,15 @@ pub(crate) type Emits = Box<dyn Fn(&Frame, &mut Arena, &mut Vec<Slot>) + Send + 
 /// Chooses a partition of `count`.
 pub(crate) type Choose = Box<dyn Fn(&Frame, u32) -> i64 + Send + Sync>;
 
+/// Puts a lazy iterator's state into the arena.
+pub(crate) type Begin = Box<dyn Fn(&mut Arena) -> NonNull<u8> + Send + Sync>;
+/// Writes a lazy iterator's next value into the output's slot; false at the end.
+pub(crate) type Advance = Box<dyn Fn(&mut Frame, NonNull<u8>) -> bool + Send + Sync>;
+
 /// A lazy iterator: where its state is, and how to get its next value.
 pub(crate) struct Unfold {
-    pub(crate) begin: Box<dyn Fn(&mut Arena) -> NonNull<u8> + Send + Sync>,
-    /// Writes the next value into the output's slot; false at the end.
-    pub(crate) next: Box<dyn Fn(&mut Frame, NonNull<u8>) -> bool + Send + Sync>,
+    pub(crate) begin: Begin,
+    pub(crate) next: Advance,
 }
 
 /// Where a partitioner sends the rest of the work.
@@ -36,14 +40,33 @@ pub(crate) enum Step {
     /// Goes on only if the var is true.
     Filter(u32),
     /// Jumps if the var is false.
-    If { condition: u32, otherwise: usize },
-    Emits { collect: Emits, out: u32 },
+    If {
+        condition: u32,
+        otherwise: usize,
+    },
+    Emits {
+        collect: Emits,
+        out: u32,
+    },
     Unfold(Unfold),
     TaskId(u32),
-    Select { pstate: usize, path: Path, out: Register },
-    Transform { pstate: usize, path: Path },
-    Aggregate { pstate: usize, shape: AggShape },
-    Hop { target: Target, position: u32 },
+    Select {
+        pstate: usize,
+        path: Path,
+        out: Register,
+    },
+    Transform {
+        pstate: usize,
+        path: Path,
+    },
+    Aggregate {
+        pstate: usize,
+        shape: AggShape,
+    },
+    Hop {
+        target: Target,
+        position: u32,
+    },
     End,
 }
 

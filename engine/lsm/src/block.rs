@@ -98,7 +98,11 @@ impl Block {
             return Err("a block has impossible lengths");
         }
         let block = Block { bytes: bytes.to_vec(), count, entries_end };
-        if (0..count).all(|at| block.try_entry(at).is_some()) { Ok(block) } else { Err("a block has impossible lengths") }
+        if (0..count).all(|at| block.try_entry(at).is_some()) {
+            Ok(block)
+        } else {
+            Err("a block has impossible lengths")
+        }
     }
 
     pub(crate) fn count(&self) -> usize {

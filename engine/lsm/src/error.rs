@@ -61,7 +61,7 @@ pub enum OpenError {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
     /// The disk refused. After a failed write the tree stays readable and its background work halts until
-    /// [`crate::Tree::resume`].
+    /// it is opened again; the log has what was not flushed.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A block arrived damaged; whoever needs it is told by [`Stop::Corrupt`].

@@ -87,6 +87,9 @@ pub(crate) struct Job {
     inputs: Vec<u64>,
     level: usize,
     ranges: Vec<RangeDelete>,
+    /// The oldest version a reader could ask for when the job started: one value for the whole job, so that a range
+    /// deletion is never dropped while something it hides was kept.
+    floor: Version,
     writer: Option<TableWriter>,
     /// The writer got its last entry.
     ended: bool,
@@ -96,15 +99,36 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn flush(table: Rc<Memtable>, identity: u64, owner: u32) -> Self {
+    pub(crate) fn flush(table: Rc<Memtable>, identity: u64, owner: u32, floor: Version) -> Self {
         let ranges = table.ranges.clone();
         let token = Token { owner, tag: TAG_JOB_FLUSH };
-        Self::new(token, identity, Input::Flush { table, after: None }, Vec::new(), 0, ranges)
+        Self::new(token, identity, Input::Flush { table, after: None }, Vec::new(), 0, ranges, floor)
     }
 
-    fn new(token: Token, identity: u64, input: Input, inputs: Vec<u64>, level: usize, ranges: Vec<RangeDelete>) -> Self {
+    fn new(
+        token: Token,
+        identity: u64,
+        input: Input,
+        inputs: Vec<u64>,
+        level: usize,
+        ranges: Vec<RangeDelete>,
+        floor: Version,
+    ) -> Self {
         let (finished, stage) = (Vec::new(), Stage::Running);
-        Self { token, identity, input, inputs, level, ranges, writer: None, ended: false, exhausted: false, finished, stage }
+        Self {
+            token,
+            identity,
+            input,
+            inputs,
+            level,
+            ranges,
+            floor,
+            writer: None,
+            ended: false,
+            exhausted: false,
+            finished,
+            stage,
+        }
     }
 
     pub(crate) fn merge(
@@ -112,6 +136,7 @@ impl Job {
         choice: Choice,
         identity: u64,
         owner: u32,
+        floor: Version,
         options: &TreeOptions,
         disk: &mut dyn Disk,
     ) -> Self {
@@ -127,7 +152,7 @@ impl Job {
             cursor.read_ahead(Token { owner, tag: TAG_JOB_MERGE + TAG_CURSOR_FIRST + at as u32 }, options, disk);
         }
         let input = Input::Merge { cursors, keeper: Keeper::default(), bottom: choice.bottom };
-        Self::new(token, identity, input, inputs, choice.level + 1, ranges)
+        Self::new(token, identity, input, inputs, choice.level + 1, ranges, floor)
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -148,7 +173,6 @@ impl Job {
         &mut self,
         dir: &Path,
         next_table: &mut u64,
-        floor: Version,
         options: &TreeOptions,
         budget: Budget,
         disk: &mut dyn Disk,
@@ -179,8 +203,17 @@ impl Job {
         let waiting = match &mut self.input {
             Input::Flush { table, after } => flush_slice(table, after, writer, options, budget, &mut self.exhausted),
             Input::Merge { cursors, keeper, bottom } => {
-                let waiting =
-                    merge_slice(cursors, keeper, *bottom, floor, &self.ranges, writer, options, budget, &mut self.exhausted);
+                let waiting = merge_slice(
+                    cursors,
+                    keeper,
+                    *bottom,
+                    self.floor,
+                    &self.ranges,
+                    writer,
+                    options,
+                    budget,
+                    &mut self.exhausted,
+                );
                 for (at, cursor) in cursors.iter_mut().enumerate() {
                     let tag = TAG_JOB_MERGE + TAG_CURSOR_FIRST + at as u32;
                     cursor.read_ahead(Token { tag, ..self.token }, options, disk);
@@ -190,10 +223,11 @@ impl Job {
         };
         if self.exhausted || writer.size() >= options.table_size_max {
             self.ended = true;
-            // Range deletions go with the first table; reads look at those of all tables.
+            // Range deletions go with the last table, so that every slice of the job sees them; reads look at those of
+            // all tables.
             let bottom = matches!(self.input, Input::Merge { bottom: true, .. });
-            let keep = |range: &RangeDelete| !(bottom && range.version <= floor);
-            let ranges = std::mem::take(&mut self.ranges).into_iter().filter(keep).collect();
+            let keep = |range: &RangeDelete| self.exhausted && !(bottom && range.version <= self.floor);
+            let ranges = self.ranges.iter().filter(|range| keep(range)).cloned().collect();
             writer.end(ranges, options, disk);
             return false;
         }
@@ -202,9 +236,17 @@ impl Job {
     }
 
     /// Takes a success of one of its requests.
-    pub(crate) fn complete(&mut self, tag: u32, reply: DiskReply, options: &TreeOptions, disk: &mut dyn Disk) -> Result<(), Fault> {
+    pub(crate) fn complete(
+        &mut self,
+        tag: u32,
+        reply: DiskReply,
+        options: &TreeOptions,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Fault> {
         match (tag - self.token.tag, reply) {
-            (TAG_WRITER, reply) => self.writer.as_mut().expect("invariant: a table is written").complete(&reply, options, disk),
+            (TAG_WRITER, reply) => {
+                self.writer.as_mut().expect("invariant: a table is written").complete(&reply, options, disk)
+            }
             (TAG_DIR, DiskReply::Done) => self.stage = Stage::Done,
             (cursor, DiskReply::Read { buf, len }) => {
                 let Input::Merge { cursors, .. } = &mut self.input else { unreachable!("only merges read") };

@@ -96,14 +96,21 @@ impl Manifest {
     }
 
     /// Reads the newest manifest of a directory. Blocking.
-    pub(crate) fn read(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)]) -> Result<Option<Manifest>, OpenError> {
-        let mut files: Vec<(u64, u64)> =
-            names.iter().filter_map(|(name, size)| Some((name.strip_suffix(".manifest")?.parse().ok()?, *size))).collect();
+    pub(crate) fn read(
+        disk: &mut dyn Disk,
+        dir: &Path,
+        names: &[(String, u64)],
+    ) -> Result<Option<Manifest>, OpenError> {
+        let mut files: Vec<(u64, u64)> = names
+            .iter()
+            .filter_map(|(name, size)| Some((name.strip_suffix(".manifest")?.parse().ok()?, *size)))
+            .collect();
         files.sort_unstable_by(|a, b| b.cmp(a));
         let mut damage = None;
         for (seq, size) in files {
             let path = manifest_path(dir, seq);
-            let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Read })? else {
+            let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Read })?
+            else {
                 unreachable!("an open answers with a file")
             };
             let padded = size.min(MANIFEST_SIZE_MAX).next_multiple_of(BLOCK_ALIGN as u64).max(BLOCK_ALIGN as u64);

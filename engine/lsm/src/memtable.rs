@@ -1,9 +1,12 @@
 //! Committed writes that are not in a table yet: an ordered map with a short version chain per key.
 //!
-//! When a key is written again, versions no reader may ask for any more are dropped and their memory is used
+//! A hash index finds a key for point reads and overwrites; a sorted map of the keys serves scans and the flush, and is
+//! touched only when a key is new. When a key is written again, versions no reader may ask for any more are dropped and their memory is used
 //! again, so a hot counter does not grow the memtable.
 
+use hashbrown::HashTable;
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::ops::Bound;
 use tantu_base::id::Version;
 
@@ -28,13 +31,22 @@ pub(crate) fn hidden_at(ranges: &[RangeDelete], key: &[u8], at: Version) -> Opti
     ranges.iter().filter(covers).map(|range| range.version).max()
 }
 
-/// Bytes counted per key and per revision beside their own: map node, vectors, allocator.
-const KEY_OVERHEAD_SIZE: usize = 72;
+/// Bytes counted per key beside its own: map node, slot, index, vectors, allocator.
+const KEY_OVERHEAD_SIZE: usize = 128;
+
+#[derive(Debug)]
+struct Slot {
+    key: Vec<u8>,
+    /// Newest first.
+    chain: Vec<Revision>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Memtable {
-    /// Newest revision first.
-    keys: BTreeMap<Vec<u8>, Vec<Revision>>,
+    slots: Vec<Slot>,
+    index: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+    sorted: BTreeMap<Vec<u8>, u32>,
     pub(crate) ranges: Vec<RangeDelete>,
     size: usize,
     /// The newest version applied.
@@ -47,12 +59,12 @@ impl Memtable {
     }
 
     pub(crate) fn set(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, floor: Version) {
-        let Some(chain) = self.keys.get_mut(key) else {
-            self.size += key.len() + value.map_or(0, <[u8]>::len) + KEY_OVERHEAD_SIZE;
-            let revision = Revision { version, value: value.map(<[u8]>::to_vec) };
-            self.keys.insert(key.to_vec(), vec![revision]);
+        let Some(at) = self.find(key) else {
+            self.size += 2 * key.len() + value.map_or(0, <[u8]>::len) + KEY_OVERHEAD_SIZE;
+            self.insert(key, Revision { version, value: value.map(<[u8]>::to_vec) });
             return;
         };
+        let chain = &mut self.slots[at].chain;
         // Everything after the newest revision at or below the floor is out of every reader's sight.
         let keep = chain.iter().position(|revision| revision.version <= floor).map_or(chain.len(), |at| at + 1);
         let mut spare = None;
@@ -76,6 +88,20 @@ impl Memtable {
         chain.insert(0, Revision { version, value });
     }
 
+    #[inline]
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |at| self.slots[*at as usize].key == key).map(|at| *at as usize)
+    }
+
+    fn insert(&mut self, key: &[u8], revision: Revision) {
+        let at = u32::try_from(self.slots.len()).expect("invariant: a memtable is frozen far below 2^32 keys");
+        self.slots.push(Slot { key: key.to_vec(), chain: vec![revision] });
+        self.sorted.insert(key.to_vec(), at);
+        let Self { index, slots, hasher, .. } = self;
+        index.insert_unique(hasher.hash_one(key), at, |at| hasher.hash_one(&slots[*at as usize].key[..]));
+    }
+
     pub(crate) fn delete_range(&mut self, range: RangeDelete) {
         self.size += range.from.len() + range.to.len() + KEY_OVERHEAD_SIZE;
         self.ranges.push(range);
@@ -84,20 +110,25 @@ impl Memtable {
     /// The newest revision of a key a reader at `at` sees, range deletions aside.
     #[inline]
     pub(crate) fn get(&self, key: &[u8], at: Version) -> Option<&Revision> {
-        self.keys.get(key)?.iter().find(|revision| revision.version <= at)
+        self.slots[self.find(key)?].chain.iter().find(|revision| revision.version <= at)
     }
 
-    pub(crate) fn range<'a>(&'a self, from: &[u8], to: Option<&[u8]>) -> impl Iterator<Item = (&'a [u8], &'a [Revision])> {
+    pub(crate) fn range<'a>(
+        &'a self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [Revision])> {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         let empty = matches!(to, Bound::Excluded(to) if to <= from);
         let bounds = if empty { (Bound::Included(from), Bound::Excluded(from)) } else { (Bound::Included(from), to) };
-        self.keys.range::<[u8], _>(bounds).map(|(key, chain)| (&key[..], &chain[..]))
+        self.sorted.range::<[u8], _>(bounds).map(|(key, at)| (&key[..], &self.slots[*at as usize].chain[..]))
     }
 
     /// Keys after `key`, for a flush that goes on where it stopped.
     pub(crate) fn after<'a>(&'a self, key: Option<&[u8]>) -> impl Iterator<Item = (&'a [u8], &'a [Revision])> {
         let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.keys.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, chain)| (&key[..], &chain[..]))
+        let rest = self.sorted.range::<[u8], _>((from, Bound::Unbounded));
+        rest.map(|(key, at)| (&key[..], &self.slots[*at as usize].chain[..]))
     }
 }
 
@@ -113,7 +144,11 @@ mod tests {
         }
         assert!(table.size() < 300, "{}", table.size());
         assert_eq!(table.get(b"hot", Version(10_000)).map(|r| r.version), Some(Version(10_000)));
-        assert_eq!(table.get(b"hot", Version(9_999)).map(|r| r.version), Some(Version(9_999)), "the floor stays readable");
+        assert_eq!(
+            table.get(b"hot", Version(9_999)).map(|r| r.version),
+            Some(Version(9_999)),
+            "the floor stays readable"
+        );
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl RunCursor {
     }
 
     fn skip_finished(&mut self) {
-        while self.ahead.is_empty() && !self.reading && self.tables.get(self.table).is_some_and(|t| self.next_block >= t.meta.index.len()) {
+        while self.ahead.is_empty()
+            && !self.reading
+            && self.tables.get(self.table).is_some_and(|t| self.next_block >= t.meta.index.len())
+        {
             self.table += 1;
             self.next_block = 0;
         }
@@ -124,10 +127,11 @@ impl Keeper {
         if self.below {
             return false;
         }
-        let hidden = crate::memtable::hidden_at(ranges, entry.key, floor).is_some_and(|version| version >= entry.version);
+        let hidden =
+            crate::memtable::hidden_at(ranges, entry.key, floor).is_some_and(|version| version >= entry.version);
         if entry.version <= floor {
             self.below = true;
-            return !hidden && !(bottom && entry.value.is_none());
+            return !hidden && (entry.value.is_some() || !bottom);
         }
         true
     }

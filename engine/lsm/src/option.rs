@@ -10,10 +10,7 @@ pub const BLOCK_SIZE_MAX: usize = 64 << 10;
 pub const RUN_COUNT_MAX: usize = 16;
 
 const _: () = assert!(BLOCK_SIZE_MAX.is_multiple_of(BLOCK_ALIGN));
-const _: () = assert!(
-    KEY_SIZE_MAX + VALUE_SIZE_MAX < (u32::MAX / 2) as usize,
-    "an entry's lengths fit their fields"
-);
+const _: () = assert!(KEY_SIZE_MAX + VALUE_SIZE_MAX < (u32::MAX / 2) as usize, "an entry's lengths fit their fields");
 
 /// Choices of one tree. All sizes are in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,8 +52,7 @@ impl TreeOptions {
     /// If one is out of bounds: options are code, not input.
     pub(crate) fn check(&self) {
         assert!(
-            self.block_size.is_multiple_of(BLOCK_ALIGN)
-                && (BLOCK_ALIGN..=BLOCK_SIZE_MAX).contains(&self.block_size)
+            self.block_size.is_multiple_of(BLOCK_ALIGN) && (BLOCK_ALIGN..=BLOCK_SIZE_MAX).contains(&self.block_size)
         );
         assert!(self.write_size.is_multiple_of(BLOCK_ALIGN) && self.write_size >= self.block_size);
         assert!(self.read_ahead_size >= self.block_size);
@@ -78,9 +74,6 @@ pub struct Budget {
 impl Default for Budget {
     /// About 200 µs.
     fn default() -> Self {
-        Self {
-            entry_count: 1024,
-            size: 128 << 10,
-        }
+        Self { entry_count: 1024, size: 128 << 10 }
     }
 }

@@ -10,9 +10,16 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
+/// Sees keys with their values, in order, until it breaks.
+pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+/// Keys of a memtable with their revisions, in order.
+type Chains<'a> = Box<dyn Iterator<Item = (&'a [u8], &'a [Revision])> + 'a>;
+/// The newest revision of a key found so far.
+type Newest = Option<(Version, Option<Vec<u8>>)>;
+
 /// One sorted source of a scan.
 enum Source<'a> {
-    Memory(Peekable<Box<dyn Iterator<Item = (&'a [u8], &'a [Revision])> + 'a>>),
+    Memory(Peekable<Chains<'a>>),
     Run { tables: &'a [Rc<Table>], table: usize, block: Option<Rc<crate::block::Block>>, block_at: usize, entry: usize },
 }
 
@@ -44,7 +51,9 @@ impl Source<'_> {
     fn key(&mut self) -> Vec<u8> {
         match self {
             Source::Memory(rest) => rest.peek().expect("invariant: it is ready").0.to_vec(),
-            Source::Run { block, entry, .. } => block.as_ref().expect("invariant: it is ready").entry(*entry).key.to_vec(),
+            Source::Run { block, entry, .. } => {
+                block.as_ref().expect("invariant: it is ready").entry(*entry).key.to_vec()
+            }
         }
     }
 }
@@ -54,14 +63,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`Stop`]: blocks are needed (the visitor has seen a prefix), or one is damaged.
-    pub fn scan(
-        &self,
-        cache: &BlockCache,
-        from: &[u8],
-        to: &[u8],
-        at: Version,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
+    pub fn scan(&self, cache: &BlockCache, from: &[u8], to: &[u8], at: Version, visit: Visit<'_>) -> Result<(), Stop> {
         let ranges = self.range_deletes();
         let mut sources = self.sources(cache, from, to)?;
         loop {
@@ -75,7 +77,7 @@ impl Tree {
                 }
             }
             let Some(key) = first.filter(|key| &key[..] < to) else { return Ok(()) };
-            let mut newest: Option<(Version, Option<Vec<u8>>)> = None;
+            let mut newest: Newest = None;
             for source in &mut sources {
                 self.take_key(source, cache, &key, at, &mut newest)?;
             }
@@ -92,7 +94,7 @@ impl Tree {
         let (memtables, levels) = self.scan_sources();
         let mut sources: Vec<Source<'a>> = Vec::new();
         for memtable in memtables {
-            let rest: Box<dyn Iterator<Item = _>> = Box::new(memtable.range(from, Some(to)));
+            let rest: Chains<'_> = Box::new(memtable.range(from, Some(to)));
             sources.push(Source::Memory(rest.peekable()));
         }
         for run in levels.into_iter().flatten() {
@@ -116,7 +118,7 @@ impl Tree {
         cache: &BlockCache,
         key: &[u8],
         at: Version,
-        newest: &mut Option<(Version, Option<Vec<u8>>)>,
+        newest: &mut Newest,
     ) -> Result<(), Stop> {
         let mut offer = |version: Version, value: Option<&[u8]>| {
             if version <= at && newest.as_ref().is_none_or(|(other, _)| *other < version) {
@@ -131,7 +133,9 @@ impl Tree {
             }
             Source::Run { .. } => {
                 while source.ready(self, cache)? {
-                    let Source::Run { block: Some(block), entry, .. } = &mut *source else { unreachable!("it is ready") };
+                    let Source::Run { block: Some(block), entry, .. } = &mut *source else {
+                        unreachable!("it is ready")
+                    };
                     let found = block.entry(*entry);
                     if found.key != key {
                         break;

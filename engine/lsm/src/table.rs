@@ -57,7 +57,9 @@ impl Filter {
     }
 
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
-        !self.0.is_empty() && (0..FILTER_PROBE_COUNT).all(|probe| self.0[self.bit(hash, probe) / 8] & (1 << (self.bit(hash, probe) % 8)) != 0)
+        !self.0.is_empty()
+            && (0..FILTER_PROBE_COUNT)
+                .all(|probe| self.0[self.bit(hash, probe) / 8] & (1 << (self.bit(hash, probe) % 8)) != 0)
     }
 }
 
@@ -174,7 +176,12 @@ impl Table {
         }
         let footer_at = size - BLOCK_ALIGN as u64;
         let footer = read(disk, file, footer_at, BLOCK_ALIGN)?;
-        let crc = u32::from_le_bytes([footer[BLOCK_ALIGN - 4], footer[BLOCK_ALIGN - 3], footer[BLOCK_ALIGN - 2], footer[BLOCK_ALIGN - 1]]);
+        let crc = u32::from_le_bytes([
+            footer[BLOCK_ALIGN - 4],
+            footer[BLOCK_ALIGN - 3],
+            footer[BLOCK_ALIGN - 2],
+            footer[BLOCK_ALIGN - 1],
+        ]);
         let whole = footer[..8] == FOOTER_MAGIC.to_le_bytes()
             && crc == place(identity, number, footer_at).crc(&footer[..BLOCK_ALIGN - 4]);
         if !whole {
@@ -182,7 +189,8 @@ impl Table {
         }
         let mut reader = FixedReader::new(&footer[8..]);
         let mut fields = || Ok::<_, Truncated>((reader.u32()?, reader.u32()?, reader.u64()?, reader.u64()?));
-        let (version, meta_crc, meta_at, meta_len) = fields().expect("invariant: a footer block is longer than its fields");
+        let (version, meta_crc, meta_at, meta_len) =
+            fields().expect("invariant: a footer block is longer than its fields");
         let meta_size = footer_at.checked_sub(meta_at).filter(|size| meta_len <= *size && *size <= META_SIZE_MAX);
         let Some(meta_size) = meta_size.filter(|_| version == FORMAT_VERSION) else {
             return Err(corrupt(footer_at, "the footer is of another format").into());
@@ -191,7 +199,8 @@ impl Table {
         if bytes.len() as u64 != meta_size || meta_crc != place(identity, number, meta_at).crc(&bytes) {
             return Err(corrupt(meta_at, "the index is damaged").into());
         }
-        let meta = TableMeta::decode(&bytes[..meta_len as usize]).map_err(|_| corrupt(meta_at, "the index cannot be read"))?;
+        let meta =
+            TableMeta::decode(&bytes[..meta_len as usize]).map_err(|_| corrupt(meta_at, "the index cannot be read"))?;
         Ok(Table { number, file, path, identity, size, meta })
     }
 
@@ -214,7 +223,8 @@ impl Table {
         if bytes.len() != entry.size as usize {
             return Err(self.corrupt(entry.offset, "a block is cut short"));
         }
-        Block::check(bytes, &place(self.identity, self.number, entry.offset)).map_err(|what| self.corrupt(entry.offset, what))
+        Block::check(bytes, &place(self.identity, self.number, entry.offset))
+            .map_err(|what| self.corrupt(entry.offset, what))
     }
 
     pub(crate) fn corrupt(&self, offset: u64, what: &'static str) -> Corruption {
@@ -224,7 +234,9 @@ impl Table {
     /// Whether a key may be in it.
     pub(crate) fn may_hold(&self, key: &[u8], hash: u64) -> bool {
         let first = self.meta.index.first();
-        first.is_some_and(|first| first.first_key[..] <= *key) && *key <= self.meta.last_key[..] && self.meta.filter.may_hold(hash)
+        first.is_some_and(|first| first.first_key[..] <= *key)
+            && *key <= self.meta.last_key[..]
+            && self.meta.filter.may_hold(hash)
     }
 }
 

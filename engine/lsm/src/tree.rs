@@ -102,7 +102,13 @@ impl Tree {
     ///
     /// # Errors
     /// [`OpenError`] naming the file.
-    pub fn open(disk: &mut dyn Disk, dir: &Path, owner: u32, entropy: &mut dyn Entropy, options: TreeOptions) -> Result<Tree, OpenError> {
+    pub fn open(
+        disk: &mut dyn Disk,
+        dir: &Path,
+        owner: u32,
+        entropy: &mut dyn Entropy,
+        options: TreeOptions,
+    ) -> Result<Tree, OpenError> {
         options.check();
         call(disk, DiskOp::MakeDir { path: dir.to_path_buf() })?;
         let DiskReply::Names(names) = call(disk, DiskOp::List { path: dir.to_path_buf() })? else {
@@ -254,7 +260,12 @@ impl Tree {
         Ok(false)
     }
 
-    pub(crate) fn block(&self, cache: &BlockCache, table: &Table, block: usize) -> Result<Rc<crate::block::Block>, Stop> {
+    pub(crate) fn block(
+        &self,
+        cache: &BlockCache,
+        table: &Table,
+        block: usize,
+    ) -> Result<Rc<crate::block::Block>, Stop> {
         let id = BlockId { table: table.number, block: block as u32 };
         cache.get((self.owner, id.table, id.block)).ok_or_else(|| Stop::Need(Need { blocks: vec![id] }))
     }
@@ -268,16 +279,18 @@ impl Tree {
         self.memtables().flat_map(|memtable| memtable.ranges.iter()).chain(tables).cloned().collect()
     }
 
-    /// Starts to read blocks that a reader stopped for; false if all of them are in the cache by now.
+    /// Starts to read blocks that a reader stopped for; false if there is nothing to wait for: read again at once.
     #[must_use]
     pub fn fetch(&mut self, need: &Need, disk: &mut dyn Disk) -> bool {
         let mut outstanding = false;
         for id in &need.blocks {
-            outstanding = true;
             if self.reading.values().any(|other| other == id) {
+                outstanding = true;
                 continue;
             }
+            // A merge may have replaced the table: the reader reads again and finds the new one.
             let Some(table) = self.tables().find(|table| table.number == id.table) else { continue };
+            outstanding = true;
             let (file, entry) = (table.file, &table.meta.index[id.block as usize]);
             let (offset, size) = (entry.offset, entry.size as usize);
             let tag = TAG_BLOCK | (self.next_tag & !TAG_KIND);
@@ -295,7 +308,12 @@ impl Tree {
     ///
     /// # Panics
     /// If the completion is somebody else's.
-    pub fn complete(&mut self, done: DiskDone, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<Completed, Fault> {
+    pub fn complete(
+        &mut self,
+        done: DiskDone,
+        cache: &mut BlockCache,
+        disk: &mut dyn Disk,
+    ) -> Result<Completed, Fault> {
         assert_eq!(done.token.owner, self.owner, "a completion of somebody else");
         let tag = done.token.tag;
         match tag & TAG_KIND {
@@ -324,8 +342,12 @@ impl Tree {
             }
         };
         match tag & TAG_KIND {
-            TAG_JOB_FLUSH => self.flush.as_mut().expect("invariant: a flush runs").complete(tag, reply, &self.options, disk)?,
-            TAG_JOB_MERGE => self.merge.as_mut().expect("invariant: a merge runs").complete(tag, reply, &self.options, disk)?,
+            TAG_JOB_FLUSH => {
+                self.flush.as_mut().expect("invariant: a flush runs").complete(tag, reply, &self.options, disk)?
+            }
+            TAG_JOB_MERGE => {
+                self.merge.as_mut().expect("invariant: a merge runs").complete(tag, reply, &self.options, disk)?
+            }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),
         }
@@ -339,7 +361,9 @@ impl Tree {
 
     /// Freezes the memtable, which starts its flush.
     pub fn seal(&mut self) {
-        if self.memtable.version > self.flushed && self.frozen.back().is_none_or(|frozen| frozen.version < self.memtable.version) {
+        if self.memtable.version > self.flushed
+            && self.frozen.back().is_none_or(|frozen| frozen.version < self.memtable.version)
+        {
             self.frozen.push_back(Rc::new(std::mem::take(&mut self.memtable)));
         }
     }
@@ -358,7 +382,10 @@ impl Tree {
     pub fn is_busy(&self) -> bool {
         let waits = |job: &Option<Job>| job.as_ref().is_some_and(Job::is_waiting);
         let installing = !matches!(self.install, Install::Idle);
-        !self.reading.is_empty() || self.tidying > 0 || installing || (self.halted.is_none() && (waits(&self.flush) || waits(&self.merge)))
+        !self.reading.is_empty()
+            || self.tidying > 0
+            || installing
+            || (self.halted.is_none() && (waits(&self.flush) || waits(&self.merge)))
     }
 
     /// One slice of flushing and merging; true if there is more to do before something completes.
@@ -372,7 +399,7 @@ impl Tree {
             let slot = if flushing { &mut self.flush } else { &mut self.merge };
             let Some(job) = slot else { continue };
             if !job.is_done() {
-                more |= job.step(&self.dir, &mut self.next_table, self.floor, &self.options, budget, disk);
+                more |= job.step(&self.dir, &mut self.next_table, &self.options, budget, disk);
             }
             if job.is_done() && self.ready.is_empty() && matches!(self.install, Install::Idle) {
                 let output = slot.take().expect("invariant: just seen").into_output(&self.dir);
@@ -389,13 +416,14 @@ impl Tree {
             && !self.ready.iter().any(pending)
             && let Some(frozen) = self.frozen.front()
         {
-            self.flush = Some(Job::flush(Rc::clone(frozen), self.identity, self.owner));
+            self.flush = Some(Job::flush(Rc::clone(frozen), self.identity, self.owner, self.floor));
         }
         if self.merge.is_none()
             && self.ready.is_empty()
             && let Some(choice) = crate::job::choose(&self.levels, &self.options)
         {
-            self.merge = Some(Job::merge(&self.levels, choice, self.identity, self.owner, &self.options, disk));
+            self.merge =
+                Some(Job::merge(&self.levels, choice, self.identity, self.owner, self.floor, &self.options, disk));
         }
     }
 
@@ -423,7 +451,10 @@ impl Tree {
     fn install_step(&mut self, reply: DiskReply, disk: &mut dyn Disk) {
         match (std::mem::replace(&mut self.install, Install::Idle), reply) {
             (Install::Opening(manifest), DiskReply::Opened { file, .. }) => {
-                disk.submit(self.token(TAG_MANIFEST), DiskOp::Write { file, offset: 0, buf: manifest.encode(), durable: true });
+                disk.submit(
+                    self.token(TAG_MANIFEST),
+                    DiskOp::Write { file, offset: 0, buf: manifest.encode(), durable: true },
+                );
                 self.tidying += 1;
                 self.install = Install::Writing(manifest);
                 self.close_after = Some(file);
@@ -481,7 +512,12 @@ impl Tree {
     }
 }
 
-fn first_manifest(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)], identity: u64) -> Result<Manifest, OpenError> {
+fn first_manifest(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    names: &[(String, u64)],
+    identity: u64,
+) -> Result<Manifest, OpenError> {
     let manifest = Manifest { seq: 1, identity, flushed: Version(0), next_table: 1, levels: Vec::new() };
     let path = manifest_path(dir, 1);
     if names.iter().any(|(name, _)| *name == "00000001.manifest") {
@@ -497,7 +533,12 @@ fn first_manifest(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)], iden
 }
 
 /// Removes what a crash left: tables no manifest names, manifests that are not the newest.
-fn remove_orphans(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)], manifest: &Manifest) -> Result<(), OpenError> {
+fn remove_orphans(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    names: &[(String, u64)],
+    manifest: &Manifest,
+) -> Result<(), OpenError> {
     let keep: Vec<PathBuf> =
         manifest.tables().map(|number| table_path(dir, number)).chain([manifest_path(dir, manifest.seq)]).collect();
     for (name, _) in names.iter().filter(|(name, _)| name.ends_with(".table") || name.ends_with(".manifest")) {

@@ -129,7 +129,8 @@ impl TableWriter {
         self.end_write();
         self.meta.ranges = ranges;
         self.meta.filter = Filter::build(&self.hashes);
-        self.waiting.push_back((self.gathered_at, encode_end(&self.meta, self.identity, self.number, self.gathered_at)));
+        self.waiting
+            .push_back((self.gathered_at, encode_end(&self.meta, self.identity, self.number, self.gathered_at)));
         self.stage = Stage::Ending;
         self.pump(options, disk);
     }

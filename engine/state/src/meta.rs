@@ -160,7 +160,11 @@ pub fn write_module(disk: &mut dyn Disk, path: &Path, meta: &ModuleMeta) -> Resu
 ///
 /// # Errors
 /// [`DocumentError`] naming the file.
-pub fn read_checkpoint(disk: &mut dyn Disk, path: &Path, thread: ThreadId) -> Result<Option<Checkpoint>, DocumentError> {
+pub fn read_checkpoint(
+    disk: &mut dyn Disk,
+    path: &Path,
+    thread: ThreadId,
+) -> Result<Option<Checkpoint>, DocumentError> {
     let Some(body) = read(disk, path, CHECKPOINT_DOCUMENT, thread.0)? else { return Ok(None) };
     let mut reader = FixedReader::new(&body);
     let mut reached = Vec::new();
@@ -213,7 +217,8 @@ fn write(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32, body: &[u8
     buf.pad_to(BLOCK_ALIGN);
     let crc = place(document, owner).crc(&buf);
     buf[HEADER_SIZE - 4..HEADER_SIZE].copy_from_slice(&crc.to_le_bytes());
-    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: fresh.clone(), mode: OpenMode::Create })? else {
+    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: fresh.clone(), mode: OpenMode::Create })?
+    else {
         unreachable!("an open answers with a file")
     };
     call(disk, DiskOp::Write { file, offset: 0, buf, durable: true })?;
@@ -250,8 +255,10 @@ fn read(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32) -> Result<O
         return Err(DocumentError::Version { path: path.to_path_buf(), found: version });
     }
     let body_len = u32::from_le_bytes([buf[12], buf[13], buf[14], buf[15]]) as usize;
-    let body = buf.get(HEADER_SIZE..HEADER_SIZE + body_len).ok_or_else(|| corrupt(path, "its length field is too large"))?;
-    if buf[HEADER_SIZE + body_len..].iter().any(|byte| *byte != 0) || buf.len() - HEADER_SIZE - body_len >= BLOCK_ALIGN {
+    let body =
+        buf.get(HEADER_SIZE..HEADER_SIZE + body_len).ok_or_else(|| corrupt(path, "its length field is too large"))?;
+    if buf[HEADER_SIZE + body_len..].iter().any(|byte| *byte != 0) || buf.len() - HEADER_SIZE - body_len >= BLOCK_ALIGN
+    {
         return Err(corrupt(path, "it is longer than its length field says"));
     }
     Ok(Some(body.to_vec()))

@@ -238,7 +238,10 @@ mod tests {
     fn an_entry_gives_back_its_sections_and_their_ops() {
         let body = sample();
         let found: Vec<_> = sections(&body).map(|s| s.expect("whole")).collect();
-        assert_eq!(found.iter().map(|s| (s.task, s.version)).collect::<Vec<_>>(), [(TaskId(3), Version(9)), (TaskId(4), Version(1))]);
+        assert_eq!(
+            found.iter().map(|s| (s.task, s.version)).collect::<Vec<_>>(),
+            [(TaskId(3), Version(9)), (TaskId(4), Version(1))]
+        );
         let ops: Vec<_> = found[0].iter().map(|op| op.expect("known")).collect();
         assert_eq!(ops[0], Op::Put { key: b"key", value: b"value" });
         assert_eq!(ops[1], Op::Delete { key: b"gone" });

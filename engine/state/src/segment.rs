@@ -163,7 +163,13 @@ impl DepotSegments {
     ///
     /// # Panics
     /// If a chunk is on its way already, or there are no runs.
-    pub fn copy<'a>(&mut self, depot: ObjectId, runs: impl Iterator<Item = &'a Run>, incarnation: u64, disk: &mut dyn Disk) -> Offset {
+    pub fn copy<'a>(
+        &mut self,
+        depot: ObjectId,
+        runs: impl Iterator<Item = &'a Run>,
+        incarnation: u64,
+        disk: &mut dyn Disk,
+    ) -> Offset {
         assert!(!self.is_copying(), "one chunk at a time");
         let mut body = Vec::with_capacity(CHUNK_SIZE_MAX + BLOCK_ALIGN);
         body.resize(CHUNK_HEADER_SIZE, 0);
@@ -218,7 +224,10 @@ impl DepotSegments {
                 let at = ChunkAt { first: chunk.first, segment: seq, position, size };
                 self.writing = Some((chunk.depot, chunk.end, at));
                 self.writer = Writer::Ready { seq, incarnation, file, position: position + u64::from(size) };
-                disk.submit(self.token(TAG_CHUNK), DiskOp::Write { file, offset: position, buf: chunk.buf, durable: true });
+                disk.submit(
+                    self.token(TAG_CHUNK),
+                    DiskOp::Write { file, offset: position, buf: chunk.buf, durable: true },
+                );
             }
         }
     }
@@ -247,7 +256,8 @@ impl DepotSegments {
         self.reading = Some((depot, at));
         match self.opened.get(&at.segment) {
             Some(opened) => self.read_chunk(opened.file, at, disk),
-            None => disk.submit(self.token(TAG_READ_OPEN), DiskOp::Open { path: self.path(at.segment), mode: OpenMode::Read }),
+            None => disk
+                .submit(self.token(TAG_READ_OPEN), DiskOp::Open { path: self.path(at.segment), mode: OpenMode::Read }),
         }
         true
     }
@@ -265,7 +275,9 @@ impl DepotSegments {
         let reply = done.result?;
         match (done.token.tag, reply) {
             (TAG_OPEN, DiskReply::Opened { file, .. }) => {
-                let Writer::Creating { seq, incarnation, .. } = self.writer else { unreachable!("a segment is being made") };
+                let Writer::Creating { seq, incarnation, .. } = self.writer else {
+                    unreachable!("a segment is being made")
+                };
                 self.writer = Writer::Creating { seq, incarnation, file: Some(file) };
                 let buf = self.header(seq, incarnation);
                 disk.submit(self.token(TAG_HEADER), DiskOp::Write { file, offset: 0, buf, durable: true });
@@ -287,7 +299,10 @@ impl DepotSegments {
             (TAG_READ_OPEN, DiskReply::Opened { file, .. }) => {
                 let (_, at) = self.reading.expect("invariant: a chunk is being read");
                 self.opened.insert(at.segment, Opened { file, incarnation: 0 });
-                disk.submit(self.token(TAG_READ_HEADER), DiskOp::Read { file, offset: 0, buf: Buf::zeroed(BLOCK_ALIGN) });
+                disk.submit(
+                    self.token(TAG_READ_HEADER),
+                    DiskOp::Read { file, offset: 0, buf: Buf::zeroed(BLOCK_ALIGN) },
+                );
             }
             (TAG_READ_HEADER, DiskReply::Read { buf, len }) => {
                 let (_, at) = self.reading.expect("invariant: a chunk is being read");
@@ -321,13 +336,21 @@ impl DepotSegments {
         Ok(incarnation)
     }
 
-    fn check_chunk(&self, depot: ObjectId, at: ChunkAt, incarnation: u64, bytes: &[u8]) -> Result<Vec<Run>, SegmentError> {
+    fn check_chunk(
+        &self,
+        depot: ObjectId,
+        at: ChunkAt,
+        incarnation: u64,
+        bytes: &[u8],
+    ) -> Result<Vec<Run>, SegmentError> {
         let corrupt = |what| SegmentError::Corrupt { path: self.path(at.segment), offset: at.position, what };
         if bytes.len() != at.size as usize || bytes.len() < BLOCK_ALIGN {
             return Err(corrupt("a chunk is cut short"));
         }
         let crc = u32::from_le_bytes(bytes[4..8].try_into().expect("invariant: four bytes"));
-        if bytes[..4] != CHUNK_MAGIC.to_le_bytes() || crc != self.place(at.segment, incarnation, at.position).crc(&bytes[8..]) {
+        if bytes[..4] != CHUNK_MAGIC.to_le_bytes()
+            || crc != self.place(at.segment, incarnation, at.position).crc(&bytes[8..])
+        {
             return Err(corrupt("a chunk has a wrong checksum"));
         }
         let runs = read_runs(depot, at, bytes).map_err(|_| corrupt("a chunk has wrong lengths"))?;
@@ -346,7 +369,9 @@ impl DepotSegments {
         let opened = match self.opened.get(&at.segment) {
             Some(opened) => *opened,
             None => {
-                let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: self.path(at.segment), mode: OpenMode::Read })? else {
+                let DiskReply::Opened { file, .. } =
+                    call(disk, DiskOp::Open { path: self.path(at.segment), mode: OpenMode::Read })?
+                else {
                     unreachable!("an open answers with a file")
                 };
                 let header = read_now(disk, file, 0, BLOCK_ALIGN)?;

@@ -99,7 +99,9 @@ impl Staged {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.index.find(hash, |at| self.slots[*at as usize].hash == hash && self.slice(self.slots[*at as usize].key) == key).copied()
+        self.index
+            .find(hash, |at| self.slots[*at as usize].hash == hash && self.slice(self.slots[*at as usize].key) == key)
+            .copied()
     }
 
     #[inline]
@@ -172,7 +174,10 @@ impl Staged {
 
     /// Every key it knows something of, in the order of first writing.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Known<'_>)> {
-        self.slots.iter().filter(|slot| slot.state != State::Nothing).map(|slot| (self.slice(slot.key), self.known(slot)))
+        self.slots
+            .iter()
+            .filter(|slot| slot.state != State::Nothing)
+            .map(|slot| (self.slice(slot.key), self.known(slot)))
     }
 }
 

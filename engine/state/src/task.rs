@@ -137,7 +137,11 @@ impl TaskState {
         for depot in depots {
             let bytes = read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)?;
             let meta = match bytes {
-                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| StateError::Unreadable { task, object: *depot, what: "meta" })?,
+                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| StateError::Unreadable {
+                    task,
+                    object: *depot,
+                    what: "meta",
+                })?,
                 None => DepotMeta::default(),
             };
             partitions.push(DepotPartition::new(*depot, meta.copied_end));
@@ -171,7 +175,12 @@ impl TaskState {
             return self.take_appends(section, lsn);
         }
         if section.version.0 != self.visible.0 + 1 {
-            return Err(StateError::Gap { task: self.task, what: "tree", have: self.visible.0, found: section.version.0 });
+            return Err(StateError::Gap {
+                task: self.task,
+                what: "tree",
+                have: self.visible.0,
+                found: section.version.0,
+            });
         }
         self.sealed = section.version;
         self.apply(section, lsn)
@@ -190,7 +199,12 @@ impl TaskState {
             let mut expected_end = self.depots[index].copied_end;
             for (end, at) in chunks {
                 if end != expected_end {
-                    return Err(StateError::Gap { task: self.task, what: "chunk index", have: end.0, found: expected_end.0 });
+                    return Err(StateError::Gap {
+                        task: self.task,
+                        what: "chunk index",
+                        have: end.0,
+                        found: expected_end.0,
+                    });
                 }
                 expected_end = at.first;
                 if left < u64::from(at.size) {
@@ -203,7 +217,12 @@ impl TaskState {
         Ok(())
     }
 
-    fn chunks_now(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, depot: ObjectId) -> Result<Vec<(Offset, ChunkAt)>, StateError> {
+    fn chunks_now(
+        &mut self,
+        disk: &mut dyn Disk,
+        cache: &mut BlockCache,
+        depot: ObjectId,
+    ) -> Result<Vec<(Offset, ChunkAt)>, StateError> {
         let mut from = depot_chunk_key(depot, Offset(0));
         let to = depot_chunk_key(depot, Offset(u64::MAX));
         let mut chunks = Vec::new();
@@ -235,7 +254,12 @@ impl TaskState {
     ///
     /// # Errors
     /// [`StateError`] of the tree.
-    pub fn system_now(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+    pub fn system_now(
+        &mut self,
+        disk: &mut dyn Disk,
+        cache: &mut BlockCache,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StateError> {
         read_now(&mut self.tree, cache, disk, key, self.visible)
     }
 
@@ -304,7 +328,10 @@ impl TaskState {
     /// Bytes in memory: memtables, records, staged and pending writes.
     pub fn memory_size(&self) -> usize {
         let layers: usize = self.layers.iter().map(|(_, layer)| layer.size()).sum();
-        self.tree.memory_size() + layers + self.staged.size() + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
+        self.tree.memory_size()
+            + layers
+            + self.staged.size()
+            + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
     }
 
     /// Writes everything staged as the task's section of an entry. `wall_ms` is the append time of its records.
@@ -372,7 +399,8 @@ impl TaskState {
         for op in section.iter() {
             match op.map_err(|error| StateError::Section { task, error })? {
                 Op::Append { depot, run } => {
-                    let run = Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
+                    let run =
+                        Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
                     let Some(index) = self.depots.iter().position(|d| d.object == depot) else { continue };
                     let partition = &mut self.depots[index];
                     if run.end() <= partition.committed_end() {
@@ -430,7 +458,9 @@ impl TaskState {
 
     /// Whether everything committed is in tables and chunks, so that the log is not needed.
     pub fn is_checkpointed(&self) -> bool {
-        self.tree.flushed() == self.visible && self.depots.iter().all(|d| d.copied_end == d.committed_end()) && !self.is_dirty()
+        self.tree.flushed() == self.visible
+            && self.depots.iter().all(|d| d.copied_end == d.committed_end())
+            && !self.is_dirty()
     }
 
     /// Copies records to a segment if enough gathered, or any if `force` is set.
@@ -523,7 +553,8 @@ impl TaskState {
                 self.put_system(depot_meta_key(depot), DepotMeta { copied_end: end }.encode().to_vec());
             }
             SegmentEvent::Loaded { depot, runs } => {
-                let partition = self.depots.iter_mut().find(|d| d.object == depot).expect("invariant: a depot of this task asked");
+                let partition =
+                    self.depots.iter_mut().find(|d| d.object == depot).expect("invariant: a depot of this task asked");
                 partition.load = Load::Ready { runs };
             }
         }
@@ -541,7 +572,13 @@ impl TaskState {
     }
 }
 
-fn read_now(tree: &mut Tree, cache: &mut BlockCache, disk: &mut dyn Disk, key: &[u8], at: Version) -> Result<Option<Vec<u8>>, StateError> {
+fn read_now(
+    tree: &mut Tree,
+    cache: &mut BlockCache,
+    disk: &mut dyn Disk,
+    key: &[u8],
+    at: Version,
+) -> Result<Option<Vec<u8>>, StateError> {
     let mut out = Vec::new();
     loop {
         match tree.get(cache, key, at, &mut out) {

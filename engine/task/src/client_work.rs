@@ -3,7 +3,6 @@
 //! A select runs at the version that was visible when it arrived, which stays pinned until it ends. It is pure, so one
 //! that stops for a block simply runs again; a large one is answered in pages, other work in between.
 
-use tantu_net::letter::{AckLevel, Letter, Refusal};
 use crate::limit::ROWS_SIZE;
 use crate::slot::AppendWait;
 use crate::thread::{StopReason, TaskThread};
@@ -12,6 +11,7 @@ use tantu_base::door::{Doors, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::Reader;
+use tantu_net::letter::{AckLevel, Letter, Refusal};
 use tantu_path::{EvalError, NoArgs, PageLimit, Path, Scratch, select_page};
 use tantu_state::view::PinnedView;
 
@@ -42,7 +42,15 @@ impl Selects {
 }
 
 impl TaskThread {
-    pub(crate) fn take_append(&mut self, peer: Peer, task: TaskId, request: u64, depot: u16, ack: AckLevel, record: &[u8]) {
+    pub(crate) fn take_append(
+        &mut self,
+        peer: Peer,
+        task: TaskId,
+        request: u64,
+        depot: u16,
+        ack: AckLevel,
+        record: &[u8],
+    ) {
         let module = &self.config.module;
         let refusal = match (self.slot_of(task), module.def.depots.get(usize::from(depot))) {
             _ if self.closing => Some((Refusal::Closing, "the module is closing".to_string())),
@@ -51,9 +59,10 @@ impl TaskThread {
             (_, Some(def)) if def.global && task != TaskId(0) => {
                 Some((Refusal::Invalid, format!("the depot {} is global: its one partition is on task 0", def.name)))
             }
-            _ if record.len() > RECORD_SIZE_MAX => {
-                Some((Refusal::Invalid, format!("the record has {} bytes, the most is {RECORD_SIZE_MAX}", record.len())))
-            }
+            _ if record.len() > RECORD_SIZE_MAX => Some((
+                Refusal::Invalid,
+                format!("the record has {} bytes, the most is {RECORD_SIZE_MAX}", record.len()),
+            )),
             _ => check_record(record).err().map(|text| (Refusal::Invalid, text)),
         };
         if let Some((refusal, text)) = refusal {
@@ -92,7 +101,15 @@ impl TaskThread {
                 let state = &mut self.slots[slot].state;
                 let at = state.visible();
                 state.pin(at);
-                self.selects.ready.push_back(Select { peer, request, slot, pstate: usize::from(pstate), path, at, after: None });
+                self.selects.ready.push_back(Select {
+                    peer,
+                    request,
+                    slot,
+                    pstate: usize::from(pstate),
+                    path,
+                    at,
+                    after: None,
+                });
             }
         }
     }
@@ -104,15 +121,30 @@ impl TaskThread {
         let def = &module.def.pstates[select.pstate];
         let mut need = None;
         let slot = &mut self.slots[select.slot];
-        let mut view =
-            PinnedView { state: &slot.state, cache: &mut self.cache, need: &mut need, objects: &module.pstates, at: select.at };
+        let mut view = PinnedView {
+            state: &slot.state,
+            cache: &mut self.cache,
+            need: &mut need,
+            objects: &module.pstates,
+            at: select.at,
+        };
         let object = ObjectId(select.pstate as u32);
         let limit = PageLimit { size: ROWS_SIZE, ..PageLimit::default() };
-        let page = select_page(&def.schema, object, &select.path, &mut view, &NoArgs, &mut self.selects.scratch, select.after.as_deref(), limit);
+        let page = select_page(
+            &def.schema,
+            object,
+            &select.path,
+            &mut view,
+            &NoArgs,
+            &mut self.selects.scratch,
+            select.after.as_deref(),
+            limit,
+        );
         match page {
             Ok(page) => {
                 let more = page.next.is_some();
-                let letter = Letter::Rows { request: select.request, more, count: page.row_count as u32, rows: &page.rows };
+                let letter =
+                    Letter::Rows { request: select.request, more, count: page.row_count as u32, rows: &page.rows };
                 self.outbox.push(select.peer, Category::Client, &letter);
                 if more {
                     select.after = page.next;

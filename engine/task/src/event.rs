@@ -1,8 +1,8 @@
 //! Events of one task that wait for their turn, in order.
 
-use tantu_net::letter::Root;
 use std::collections::VecDeque;
 use tantu_flow::Position;
+use tantu_net::letter::Root;
 
 /// An event: where in which plan, for which root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,10 +1,10 @@
 //! What a run sees of the task it stands on.
 
 use crate::batch::Batch;
-use tantu_net::letter::Letter;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{Host, Position};
+use tantu_net::letter::Letter;
 use tantu_path::{Stop, Store};
 use tantu_state::view::OwnView;
 
@@ -81,6 +81,7 @@ impl Host for RunHost<'_> {
         let root = self.batch.current.expect("invariant: an event is running").root;
         self.batch.bits ^= event;
         let stream = self.batch.stream;
-        Letter::Continue { task: to, stream, fingerprint: self.fingerprint, position: at.0, root, event, live }.encode(&mut self.batch.hops);
+        Letter::Continue { task: to, stream, fingerprint: self.fingerprint, position: at.0, root, event, live }
+            .encode(&mut self.batch.hops);
     }
 }

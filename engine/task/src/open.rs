@@ -1,6 +1,5 @@
 //! Opening a task thread: files, replay of the log, checks that nothing is missing, where sources go on.
 
-use tantu_net::letter::Root;
 use crate::pipeline::{LOG_OWNER, Pipeline};
 use crate::slot::{Effects, Hold, TaskSlot};
 use crate::source::Source;
@@ -11,6 +10,7 @@ use tantu_base::door::{Disk, Doors};
 use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
 use tantu_flow::{Run, StartFrom};
 use tantu_lsm::BlockCache;
+use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
 use tantu_state::TaskState;
 use tantu_state::layout::object_key;
@@ -29,7 +29,11 @@ fn thread_dir(config: &ThreadConfig) -> PathBuf {
 }
 
 /// Notes, at a clean close, which version every task reached.
-pub(crate) fn write_checkpoint(config: &ThreadConfig, reached: Vec<(TaskId, Version)>, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+pub(crate) fn write_checkpoint(
+    config: &ThreadConfig,
+    reached: Vec<(TaskId, Version)>,
+    doors: &mut Doors<'_>,
+) -> Result<(), StopReason> {
     let checkpoint = Checkpoint { thread: config.thread, reached };
     Ok(meta::write_checkpoint(doors.disk, &checkpoint_path(config), &checkpoint)?)
 }
@@ -47,7 +51,16 @@ impl TaskThread {
         for (at, task) in module.tasks_of(config.thread).enumerate() {
             let dir = config.dir.join("tasks").join(task.0.to_string());
             let owners = Owners { tree: 1 + 2 * at as u32, segments: 2 + 2 * at as u32 };
-            states.push(TaskState::open(doors.disk, doors.entropy, &mut cache, &dir, owners, task, &module.depots, &config.state)?);
+            states.push(TaskState::open(
+                doors.disk,
+                doors.entropy,
+                &mut cache,
+                &dir,
+                owners,
+                task,
+                &module.depots,
+                &config.state,
+            )?);
         }
         let log = replay(&config, &mut states, doors)?;
         check_reached(&config, &states, doors.disk)?;
@@ -73,7 +86,10 @@ fn replay(config: &ThreadConfig, states: &mut [TaskState], doors: &mut Doors<'_>
             let at = (section.task.0 / module.thread_count) as usize;
             let own = section.task.0 % module.thread_count == config.thread.0;
             let Some(state) = states.get_mut(at).filter(|_| own) else {
-                return Err(VisitError(format!("the entry changes {}, which is not of {}", section.task, config.thread)));
+                return Err(VisitError(format!(
+                    "the entry changes {}, which is not of {}",
+                    section.task, config.thread
+                )));
             };
             if let Err(error) = state.replay(&section, entry.lsn) {
                 let text = error.to_string();
@@ -85,14 +101,18 @@ fn replay(config: &ThreadConfig, states: &mut [TaskState], doors: &mut Doors<'_>
     };
     let identity = LogIdentity { group: config.thread.0 };
     let dir = thread_dir(config).join("log");
-    let log = SegLog::open(doors.disk, &dir, LOG_OWNER, identity, doors.entropy, config.log.clone(), &mut visit);
+    let log = SegLog::open(doors.disk, &dir, LOG_OWNER, identity, doors.entropy, config.log, &mut visit);
     match (log, refused) {
         (Err(_), Some(error)) => Err(error.into()),
         (Err(error), None) => Err(error.into()),
         (Ok(log), _) => {
             let opened = log.opened();
             if opened.torn_size > 0 {
-                tracing::info!(thread = config.thread.0, bytes = opened.torn_size, "cut a torn tail that was never acknowledged");
+                tracing::info!(
+                    thread = config.thread.0,
+                    bytes = opened.torn_size,
+                    "cut a torn tail that was never acknowledged"
+                );
             }
             Ok(log)
         }
@@ -113,7 +133,12 @@ fn check_reached(config: &ThreadConfig, states: &[TaskState], disk: &mut dyn Dis
     Ok(())
 }
 
-fn open_slot(config: &ThreadConfig, mut state: TaskState, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<TaskSlot, StopReason> {
+fn open_slot(
+    config: &ThreadConfig,
+    mut state: TaskState,
+    cache: &mut BlockCache,
+    disk: &mut dyn Disk,
+) -> Result<TaskSlot, StopReason> {
     let module = &*config.module;
     let mut sources = Vec::new();
     for ((stream, index), progress) in module.all_sources().zip(&module.sources) {

@@ -1,11 +1,11 @@
 //! Letters on their way out: gathered per peer and category, handed to the wire in batches, kept in order
 //! when a ring is full.
 
-use tantu_net::letter::Letter;
 use crate::limit::LETTER_BATCH_SIZE;
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::id::Category;
+use tantu_net::letter::Letter;
 
 #[derive(Debug, Default)]
 struct Lane {

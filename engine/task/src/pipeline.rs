@@ -1,6 +1,5 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use tantu_net::letter::{AckLevel, Letter};
 use crate::limit::{LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
 use crate::slot::{AppendWait, Effects, Hold};
 use crate::thread::{StopReason, TaskThread};
@@ -9,6 +8,7 @@ use std::collections::VecDeque;
 use tantu_base::door::{Disk, DiskDone, Doors};
 use tantu_base::id::{Category, Epoch};
 use tantu_base::limit::FRAME_SIZE_MAX;
+use tantu_net::letter::{AckLevel, Letter};
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogState, SegLog};
 use tantu_state::layout::object_key;
@@ -111,7 +111,10 @@ impl TaskThread {
             if slot.state.is_dirty() {
                 // Twice the staged bytes bound their encoding.
                 if !entry.body.is_empty() && entry.body.len() + 2 * slot.state.staged_size() > FRAME_SIZE_MAX {
-                    let full = std::mem::replace(&mut entry, EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() });
+                    let full = std::mem::replace(
+                        &mut entry,
+                        EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() },
+                    );
                     entry.body.clear();
                     Self::append_entry(&mut self.pipeline, full.body, std::mem::take(&mut effects));
                 }
@@ -192,10 +195,12 @@ impl TaskThread {
         match ack {
             AckLevel::None => {}
             AckLevel::AppendAck => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-            AckLevel::Ack => match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
-                0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-                left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
-            },
+            AckLevel::Ack => {
+                match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
+                    0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+                    left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
+                }
+            }
         }
     }
 

@@ -36,7 +36,9 @@ impl CategoryClock {
         let mut order = Category::ALL;
         // spent / share, compared without dividing.
         order.sort_by(|a, b| {
-            let weigh = |c: &Category, other: &Category| u128::from(self.spent_ns[c.index()]) * u128::from(self.shares[other.index()]);
+            let weigh = |c: &Category, other: &Category| {
+                u128::from(self.spent_ns[c.index()]) * u128::from(self.shares[other.index()])
+            };
             weigh(a, b).cmp(&weigh(b, a))
         });
         order
@@ -62,7 +64,11 @@ mod tests {
         let mut clock = CategoryClock::new(CategoryShares([1, 2, 4, 1, 1]));
         let mut spent = [0u64; 5];
         for turn in 0..20_000u64 {
-            let next = clock.order().into_iter().find(|c| matches!(c, Category::Client | Category::LowLatency)).expect("two compete");
+            let next = clock
+                .order()
+                .into_iter()
+                .find(|c| matches!(c, Category::Client | Category::LowLatency))
+                .expect("two compete");
             let ns = 50_000 + (turn * 7919) % 100_000;
             clock.spend(next, ns);
             spent[next.index()] += ns;
@@ -78,7 +84,9 @@ mod tests {
             clock.spend(Category::LowLatency, 100_000);
         }
         let mut client_turns = 0;
-        while clock.order().into_iter().find(|c| matches!(c, Category::Client | Category::LowLatency)) == Some(Category::Client) {
+        while clock.order().into_iter().find(|c| matches!(c, Category::Client | Category::LowLatency))
+            == Some(Category::Client)
+        {
             clock.spend(Category::Client, 100_000);
             client_turns += 1;
         }

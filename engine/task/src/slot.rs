@@ -2,12 +2,12 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
-use tantu_net::letter::AckLevel;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::Run;
+use tantu_net::letter::AckLevel;
 use tantu_state::TaskState;
 
 /// A client's append that waits for its entry to be durable.
@@ -89,7 +89,8 @@ impl TaskSlot {
 
     /// Whether nothing of it is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        let drained = |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
+        let drained =
+            |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
         self.batch.is_none()
             && self.events.is_empty()
             && self.gathering.is_empty()

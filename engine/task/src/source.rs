@@ -4,12 +4,12 @@
 //! saved as that offset, so after a restart every record from there on is processed (again). A record is
 //! done when the XOR of the numbers of its events, each entered once when sent and once when done, is zero.
 
-use tantu_net::letter::Root;
 use crate::limit::{EXECUTING_COUNT_MAX, RETRY_DELAY_MS, STREAM_TIMEOUT_S};
 use std::collections::VecDeque;
 use tantu_base::door::Nanos;
 use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_flow::{Position, RetryMode};
+use tantu_net::letter::Root;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -58,7 +58,14 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(stream: u16, depot: usize, at: Position, progress: ObjectId, retry: RetryMode, from: Offset) -> Self {
+    pub(crate) fn new(
+        stream: u16,
+        depot: usize,
+        at: Position,
+        progress: ObjectId,
+        retry: RetryMode,
+        from: Offset,
+    ) -> Self {
         let window = VecDeque::new();
         Self { stream, depot, at, progress, retry, base: from, window, running: 0, waiting: 0, saved: from }
     }
@@ -183,7 +190,8 @@ impl Source {
     pub(crate) fn overdue(&self, task: TaskId, source: u16, now: Nanos) -> Vec<Root> {
         let late = |record: &Record| matches!(record.phase, Phase::Running { deadline, .. } if deadline <= now);
         let all = self.window.iter().enumerate().filter(|(_, record)| late(record));
-        all.map(|(at, record)| Root { task, source, offset: Offset(self.base.0 + at as u64), attempt: record.attempt }).collect()
+        all.map(|(at, record)| Root { task, source, offset: Offset(self.base.0 + at as u64), attempt: record.attempt })
+            .collect()
     }
 
     /// When the next failed record is due.
@@ -259,7 +267,8 @@ mod tests {
         assert_eq!(s.failed(&roots[1], Nanos(0)), Report::Failed { first: true });
         assert_eq!(s.done(&roots[0], 1), Report::Done);
         let later = Nanos(0).plus_ms(RETRY_DELAY_MS);
-        let again: Vec<Offset> = std::iter::from_fn(|| s.due(later).map(|o| s.restart(TaskId(0), 0, o, 1, later).offset)).collect();
+        let again: Vec<Offset> =
+            std::iter::from_fn(|| s.due(later).map(|o| s.restart(TaskId(0), 0, o, 1, later).offset)).collect();
         assert_eq!(again, [Offset(11), Offset(12)]);
     }
 

@@ -2,8 +2,9 @@
 
 use crate::batch::Batch;
 use crate::host::RunHost;
-use tantu_net::letter::{Letter, Refusal, Root};
-use crate::limit::{BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET};
+use crate::limit::{
+    BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET,
+};
 use crate::slot::{Hold, TaskSlot};
 use crate::source::Report;
 use crate::thread::{StopReason, TaskThread};
@@ -14,6 +15,7 @@ use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
 use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_flow::Outcome;
+use tantu_net::letter::{Letter, Refusal, Root};
 use tantu_state::depot::Lookup;
 use tantu_state::view::OwnView;
 
@@ -51,7 +53,10 @@ impl TaskThread {
     fn next_record(&self, at: usize, source: usize, now: Nanos) -> Option<Offset> {
         let slot = &self.slots[at];
         let source = &slot.sources[source];
-        let fresh = || (source.has_room() && source.next() < slot.state.depots()[source.depot].committed_end()).then(|| source.next());
+        let fresh = || {
+            (source.has_room() && source.next() < slot.state.depots()[source.depot].committed_end())
+                .then(|| source.next())
+        };
         source.due(now).or_else(fresh)
     }
 
@@ -136,7 +141,8 @@ impl TaskThread {
                 }
             }
             let mut need = None;
-            let view = OwnView { state: &mut slot.state, cache: &mut self.cache, need: &mut need, objects: &module.pstates };
+            let view =
+                OwnView { state: &mut slot.state, cache: &mut self.cache, need: &mut need, objects: &module.pstates };
             let mut host = RunHost {
                 view,
                 batch: &mut *batch,
@@ -241,7 +247,13 @@ impl TaskThread {
         let Report::Failed { first } = source.failed(&root, now) else { return };
         let stream = &self.config.module.def.streams[usize::from(source.stream)].name;
         if first {
-            tracing::warn!(stream, task = root.task.0, offset = root.offset.0, text, "a record failed and will be tried again");
+            tracing::warn!(
+                stream,
+                task = root.task.0,
+                offset = root.offset.0,
+                text,
+                "a record failed and will be tried again"
+            );
         }
         // Only the first attempt counts for an ACK append (DEP-12).
         if let Some(waiter) = slot.waiters[source.depot].failed(root.offset) {

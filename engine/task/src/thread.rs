@@ -2,22 +2,22 @@
 
 use crate::client_work::Selects;
 use crate::host::EventRandom;
-use tantu_net::letter::{Letter, Refusal};
 use crate::limit::{
-    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS,
-    TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE,
+    TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::queue::{CategoryClock, CategoryShares};
-use tantu_flow::ModuleRuntime;
 use crate::slot::TaskSlot;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
+use tantu_flow::ModuleRuntime;
 use tantu_lsm::BlockCache;
+use tantu_net::letter::{Letter, Refusal};
 use tantu_replog::seglog::{CloseError, OpenError, Poisoned, SegLogOptions};
 use tantu_state::task::StateError;
 use tantu_state::{TaskStateOptions, meta};
@@ -126,7 +126,13 @@ pub struct TaskThread {
 }
 
 impl TaskThread {
-    pub(crate) fn assemble(config: ThreadConfig, slots: Vec<TaskSlot>, pipeline: Pipeline, cache: BlockCache, seed: u64) -> Self {
+    pub(crate) fn assemble(
+        config: ThreadConfig,
+        slots: Vec<TaskSlot>,
+        pipeline: Pipeline,
+        cache: BlockCache,
+        seed: u64,
+    ) -> Self {
         Self {
             clock: CategoryClock::new(config.shares),
             config,
@@ -297,9 +303,12 @@ impl TaskThread {
             Letter::Select { task, request, pstate, path } => self.take_select(peer, task, request, pstate, path),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
-                let plan = self.config.module.def.streams.get(usize::from(stream)).map(|def| def.plan.fingerprint() as u32);
+                let plan =
+                    self.config.module.def.streams.get(usize::from(stream)).map(|def| def.plan.fingerprint() as u32);
                 match (self.slot_of(task), plan) {
-                    (Some(slot), Some(plan)) if plan == fingerprint => self.slots[slot].events.push(stream, at, root, event, live),
+                    (Some(slot), Some(plan)) if plan == fingerprint => {
+                        self.slots[slot].events.push(stream, at, root, event, live)
+                    }
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }

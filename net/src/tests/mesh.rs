@@ -11,10 +11,7 @@ use tantu_base::id::Category;
 const CLIENT: Category = Category::Client;
 
 fn letter(n: u64) -> LetterBatch {
-    LetterBatch {
-        bytes: n.to_le_bytes().to_vec(),
-        count: 1,
-    }
+    LetterBatch { bytes: n.to_le_bytes().to_vec(), count: 1 }
 }
 
 fn number(batch: &LetterBatch) -> u64 {
@@ -31,10 +28,8 @@ impl TestBell {
     /// Panics when nobody rings for a long time: a lost wake-up.
     fn wait(&self) {
         let rung = self.rung.lock().unwrap();
-        let (mut rung, late) = self
-            .changed
-            .wait_timeout_while(rung, Duration::from_secs(20), |rung| *rung == 0)
-            .unwrap();
+        let (mut rung, late) =
+            self.changed.wait_timeout_while(rung, Duration::from_secs(20), |rung| *rung == 0).unwrap();
         assert!(!late.timed_out(), "a wake-up was lost");
         *rung = 0;
     }
@@ -71,10 +66,7 @@ fn every_category_and_every_pair_has_its_own_order() {
             let mut next = [0; 3];
             while let Some((peer, batch)) = port.receive(category) {
                 let from = peer.0 as usize;
-                assert_eq!(
-                    number(&batch),
-                    next[from] * 100 + category.index() as u64 * 10 + u64::from(peer.0)
-                );
+                assert_eq!(number(&batch), next[from] * 100 + category.index() as u64 * 10 + u64::from(peer.0));
                 next[from] += 1;
             }
             assert_eq!(next, [10; 3], "{category:?}");
@@ -91,13 +83,8 @@ fn a_full_ring_gives_the_batch_back_even_to_oneself() {
             ports[0].send(Peer(to), CLIENT, letter(n)).unwrap();
         }
         assert_eq!(ports[0].send(Peer(to), CLIENT, letter(7)), Err(letter(7)));
-        ports[0]
-            .send(Peer(to), Category::LowLatency, letter(8))
-            .unwrap();
-        assert_eq!(
-            ports[to as usize].receive(CLIENT),
-            Some((Peer(0), letter(0)))
-        );
+        ports[0].send(Peer(to), Category::LowLatency, letter(8)).unwrap();
+        assert_eq!(ports[to as usize].receive(CLIENT), Some((Peer(0), letter(0))));
         ports[0].send(Peer(to), CLIENT, letter(9)).unwrap();
     }
 }
@@ -113,9 +100,7 @@ fn a_busy_source_cannot_starve_the_others() {
     for n in 0..200 {
         clients[0].send(Peer(0), CLIENT, letter(n)).unwrap();
     }
-    let order: Vec<u32> = std::iter::from_fn(|| ports[0].receive(CLIENT))
-        .map(|(peer, _)| peer.0)
-        .collect();
+    let order: Vec<u32> = std::iter::from_fn(|| ports[0].receive(CLIENT)).map(|(peer, _)| peer.0).collect();
     assert_eq!(order.len(), 204);
     let last_quiet = order.iter().rposition(|peer| *peer != 1).unwrap();
     assert!(last_quiet < RECEIVE_BURST_COUNT + 4, "{order:?}");
@@ -138,19 +123,11 @@ fn a_port_attaches_while_the_thread_runs_and_is_forgotten_after_it_left() {
     assert_eq!(port.known_ports(), (3, 3));
     drop(first);
     drop(second);
-    assert_eq!(
-        port.receive(CLIENT),
-        Some((Peer(2), letter(2))),
-        "what was sent before leaving still arrives"
-    );
+    assert_eq!(port.receive(CLIENT), Some((Peer(2), letter(2))), "what was sent before leaving still arrives");
     assert_eq!(port.receive(CLIENT), None);
     assert_eq!(port.known_ports(), (1, 1));
     port.send(Peer(2), CLIENT, letter(11)).unwrap();
-    assert_eq!(
-        mesh.attach().peer(),
-        Peer(4),
-        "numbers are never used again"
-    );
+    assert_eq!(mesh.attach().peer(), Peer(4), "numbers are never used again");
 }
 
 #[test]
@@ -287,9 +264,7 @@ fn talk(mesh: &Mesh, letters: u64) {
     let (mut sent, mut got) = (0, [0; 2]);
     while got[0] + got[1] < letters {
         while sent < letters && sent - got[0] - got[1] < 50 {
-            client
-                .send(Peer((sent % 2) as u32), CLIENT, letter(sent / 2))
-                .unwrap();
+            client.send(Peer((sent % 2) as u32), CLIENT, letter(sent / 2)).unwrap();
             sent += 1;
         }
         client.ring_bells();
@@ -327,11 +302,7 @@ fn the_halves_of_a_port_work_on_two_threads_and_leave_one_by_one() {
     }
     receiving.join().unwrap();
     assert_eq!(ports[0].receive(CLIENT), None);
-    assert_eq!(
-        ports[0].known_ports(),
-        (0, 1),
-        "only the receiving half left"
-    );
+    assert_eq!(ports[0].known_ports(), (0, 1), "only the receiving half left");
     drop(sender);
     assert_eq!(ports[0].receive(CLIENT), None);
     assert_eq!(ports[0].known_ports(), (0, 0));

@@ -54,9 +54,7 @@ fn values_left_in_the_ring_are_dropped_once() {
 fn a_batch_cut_by_a_panic_keeps_what_it_pushed() {
     let (mut producer, mut consumer) = ring(8);
     let mut values = (0..5).inspect(|n| assert!(*n < 3, "planned"));
-    let cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        producer.push_batch(&mut values)
-    }));
+    let cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| producer.push_batch(&mut values)));
     assert!(cut.is_err());
     drop(producer);
     let mut got = Vec::new();

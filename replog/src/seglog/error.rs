@@ -78,9 +78,7 @@ pub enum CloseError {
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
     /// There is no space for what still waits to be written.
-    #[error(
-        "the log cannot write {pending_size} waiting bytes: no space left on the device; free some"
-    )]
+    #[error("the log cannot write {pending_size} waiting bytes: no space left on the device; free some")]
     Full {
         /// Bytes that wait.
         pending_size: usize,

@@ -32,7 +32,13 @@ pub(crate) struct SegmentId {
 
 impl SegmentId {
     fn place(&self, offset: u64) -> Place {
-        Place { owner: self.group, kind: FileKind::ReplogSegment, incarnation: self.incarnation, file: self.seq, offset }
+        Place {
+            owner: self.group,
+            kind: FileKind::ReplogSegment,
+            incarnation: self.incarnation,
+            file: self.seq,
+            offset,
+        }
     }
 
     /// Both copies of the header.
@@ -73,13 +79,17 @@ pub(crate) fn read_header(group: u32, seq: u64, copy: usize, file: &[u8]) -> Hea
     let at = copy * BLOCK_ALIGN;
     let Some(block) = file.get(at..at + BLOCK_ALIGN) else { return HeaderCopy::Invalid };
     let mut reader = FixedReader::new(block);
-    let mut fields = || Ok::<_, Truncated>((reader.u64()?, reader.u32()?, reader.u32()?, reader.u64()?, reader.u64()?, reader.sized()?));
+    let mut fields = || {
+        Ok::<_, Truncated>((reader.u64()?, reader.u32()?, reader.u32()?, reader.u64()?, reader.u64()?, reader.sized()?))
+    };
     let Ok((magic, version, of_group, incarnation, of_seq, base)) = fields() else { return HeaderCopy::Invalid };
     let id = SegmentId { group, incarnation, seq };
     let crc = u32::from_le_bytes(block[BLOCK_ALIGN - 4..].try_into().expect("invariant: four bytes"));
     let whole = magic == SEGMENT_MAGIC && crc == id.place(at as u64).crc(&block[..BLOCK_ALIGN - 4]);
     match (whole, version) {
-        (true, FORMAT_VERSION) if of_group == group && of_seq == seq => HeaderCopy::Valid { incarnation, base: base.to_vec() },
+        (true, FORMAT_VERSION) if of_group == group && of_seq == seq => {
+            HeaderCopy::Valid { incarnation, base: base.to_vec() }
+        }
         (true, version) if version > FORMAT_VERSION => HeaderCopy::Newer { version },
         _ => HeaderCopy::Invalid,
     }
@@ -152,7 +162,9 @@ impl<'a> Group<'a> {
         let durable = Lsn(reader.u64().ok()?);
         let low = Lsn(reader.u64().ok()?);
         let epoch = Epoch(reader.u64().ok()?);
-        let fits = size <= GROUP_SIZE_MAX && size % BLOCK_ALIGN == 0 && body_len <= size.checked_sub(GROUP_HEADER_SIZE)?;
+        let fits = size <= GROUP_SIZE_MAX
+            && size.is_multiple_of(BLOCK_ALIGN)
+            && body_len <= size.checked_sub(GROUP_HEADER_SIZE)?;
         let bytes = bytes.get(..size).filter(|_| fits)?;
         if crc != id.place(offset as u64).crc(&bytes[8..]) {
             return None;

@@ -98,7 +98,9 @@ impl SegLog {
                 let path = segment_path(&self.dir, seq);
                 disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::ReadWrite });
             }
-            (Next::Opening { seq, written: true }, TAG_OPEN, DiskReply::Opened { file, .. }) => self.head(seq, file, disk),
+            (Next::Opening { seq, written: true }, TAG_OPEN, DiskReply::Opened { file, .. }) => {
+                self.head(seq, file, disk)
+            }
             (Next::Opening { seq, written: false }, TAG_OPEN, DiskReply::Opened { file, .. }) => {
                 self.next = Next::Filling { seq, file, at: GROUPS_AT };
                 disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });

@@ -86,7 +86,8 @@ pub(crate) fn replay(
 }
 
 fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, DiskError> {
-    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })? else {
+    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })?
+    else {
         unreachable!("an open answers with a file")
     };
     let mut bytes = Vec::with_capacity(size as usize);
@@ -137,7 +138,8 @@ impl Scan<'_> {
 
     fn segment(&mut self, seq: u64, bytes: &[u8], last: bool) -> Result<(), OpenError> {
         let copies = [0, 1].map(|copy| read_header(self.group, seq, copy, bytes));
-        if let Some(HeaderCopy::Newer { version }) = copies.iter().find(|copy| matches!(copy, HeaderCopy::Newer { .. })) {
+        if let Some(HeaderCopy::Newer { version }) = copies.iter().find(|copy| matches!(copy, HeaderCopy::Newer { .. }))
+        {
             let path = segment_path(self.dir, seq);
             return Err(OpenError::Unsupported { path, version: *version, known: super::format::FORMAT_VERSION });
         }

@@ -4,7 +4,7 @@
 //! renames and target-specific dependencies cannot hide an edge.
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// How a package depends on another.
@@ -100,10 +100,18 @@ fn string<'a>(value: &'a Value, field: &str) -> Result<&'a str, String> {
     value.get(field).and_then(Value::as_str).ok_or_else(|| format!("cargo metadata has no text {field}"))
 }
 
+/// The path below the workspace, with every `..` taken away: a target may live outside its package's folder.
 fn relative(root: &Path, path: &Path) -> Result<String, String> {
-    path.strip_prefix(root)
-        .map(|p| p.to_string_lossy().into_owned())
-        .map_err(|_| format!("{} is outside the workspace", path.display()))
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    let below = plain.strip_prefix(root).map_err(|_| format!("{} is outside the workspace", plain.display()))?;
+    Ok(below.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -130,6 +138,12 @@ mod tests {
                 ("rkyv", None, EdgeKind::Normal),
             ]
         );
+    }
+
+    #[test]
+    fn a_target_outside_its_package_is_found_where_it_is() {
+        let text = METADATA.replace("/w/engine/lsm/src/lib.rs", "/w/engine/lsm/../../tests/story.rs");
+        assert_eq!(parse(Path::new("/w"), &text).unwrap()[0].roots, ["tests/story.rs"]);
     }
 
     #[test]

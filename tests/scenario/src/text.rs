@@ -1,10 +1,14 @@
 //! Text to count: seeded, skewed like language, with every kind of white space the demo knows.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The white space between words. The others of Unicode are parts of words.
 const SPACES: [&str; 6] = [" ", "\t", "  ", "\x0b", "\x0c", "\r"];
+
+/// Number of distinct words.
+const RANK_MAX: f64 = 4000.0;
 
 /// Writes a file of `line_count` lines. The same seed gives the same bytes.
 pub fn write(folder: &Path, name: &str, seed: u64, line_count: usize) -> PathBuf {
@@ -30,9 +34,10 @@ pub fn generate(seed: u64, line_count: usize) -> String {
     text
 }
 
-/// A word; small numbers are far more frequent than large ones. Some hold letters of several bytes.
+/// A word. The frequency of the word of rank n is proportional to 1/n, as in language: so many words come again and
+/// again that a key has revisions on both sides of every boundary in a table. Some hold letters of several bytes.
 fn word(random: &mut fastrand::Rng) -> String {
-    let rank = (1.0 / (random.f64() + 0.0005)) as u32;
+    let rank = (random.f64() * RANK_MAX.ln()).exp() as u32;
     match rank % 7 {
         0 => format!("żółw{rank}"),
         1 => format!("a\u{a0}b{rank}"),
@@ -43,4 +48,38 @@ fn word(random: &mut fastrand::Rng) -> String {
 /// The lines of a text as the demo sees them.
 pub fn line_count(text: &str) -> u64 {
     text.split_terminator('\n').count() as u64
+}
+
+/// How often each word occurs, counted in the plainest way there is.
+pub fn word_count(text: &str) -> BTreeMap<String, u64> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | 0x09..=0x0d);
+    let mut counts = BTreeMap::new();
+    for word in text.as_bytes().split(is_space).filter(|word| !word.is_empty()) {
+        let word = String::from_utf8(word.to_vec()).expect("white space never cuts a letter");
+        *counts.entry(word).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_count_knows_all_white_space_of_the_demo() {
+        let counts = word_count("a b\ta\nb\x0ba\x0cb\ra  \u{a0}x");
+        assert_eq!(
+            counts.into_iter().collect::<Vec<_>>(),
+            [("a".into(), 4), ("b".into(), 3), ("\u{a0}x".to_string(), 1)]
+        );
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_text() {
+        assert_eq!(generate(7, 50), generate(7, 50));
+        assert_ne!(generate(7, 50), generate(8, 50));
+        assert_eq!(line_count("a\n\nb"), 3);
+        assert_eq!(line_count("a\n\n"), 2);
+        assert_eq!(line_count(""), 0);
+    }
 }

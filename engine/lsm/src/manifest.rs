@@ -115,8 +115,15 @@ impl Manifest {
             };
             let padded = size.min(MANIFEST_SIZE_MAX).next_multiple_of(BLOCK_ALIGN as u64).max(BLOCK_ALIGN as u64);
             let bytes = read(disk, file, 0, padded as usize)?;
+            let decoded = Manifest::decode(seq, &bytes);
+            if decoded.is_ok() {
+                // A process that was killed may have left it, or its name, readable but not yet flushed: nothing may be
+                // removed on its word before it is.
+                call(disk, DiskOp::Sync { file })?;
+                call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+            }
             call(disk, DiskOp::Close { file })?;
-            match Manifest::decode(seq, &bytes) {
+            match decoded {
                 Ok(manifest) => return Ok(Some(manifest)),
                 Err(what) => damage = damage.or(Some(Corruption { path, offset: 0, what })),
             }

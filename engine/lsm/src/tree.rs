@@ -90,6 +90,8 @@ pub struct Tree {
     /// Outputs that wait for their manifest, and those whose manifest is being written.
     ready: Vec<JobOutput>,
     reading: HashMap<u32, BlockId>,
+    /// Replaced tables with reads under way: they are closed and removed after those.
+    retired: Vec<Rc<Table>>,
     next_tag: u32,
     tidying: usize,
     /// The manifest file, to be closed when it is written.
@@ -155,6 +157,7 @@ impl Tree {
             install: Install::Idle,
             ready: Vec::new(),
             reading: HashMap::new(),
+            retired: Vec::new(),
             next_tag: 0,
             tidying: 0,
             close_after: None,
@@ -319,6 +322,12 @@ impl Tree {
         match tag & TAG_KIND {
             TAG_BLOCK => {
                 let id = self.reading.remove(&tag).expect("invariant: a block was asked for");
+                if let Some(at) = self.retired.iter().position(|table| table.number == id.table)
+                    && !self.is_read(id.table)
+                {
+                    let table = self.retired.swap_remove(at);
+                    self.discard(&table, disk);
+                }
                 let DiskReply::Read { buf, len } = done.result? else { unreachable!("a read answers with bytes") };
                 // A merge may have replaced the table meanwhile; the reader asks again and finds the new one.
                 if let Some(table) = self.tables().find(|table| table.number == id.table) {
@@ -478,9 +487,11 @@ impl Tree {
         let old = std::mem::replace(&mut self.levels, levels);
         let keeps: std::collections::HashSet<u64> = self.tables().map(|table| table.number).collect();
         for table in old.iter().flatten().flatten().filter(|table| !keeps.contains(&table.number)) {
-            self.tidying += 2;
-            disk.submit(self.token(TAG_TIDY), DiskOp::Close { file: table.file });
-            disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: table.path.clone() });
+            if self.is_read(table.number) {
+                self.retired.push(Rc::clone(table));
+            } else {
+                self.discard(table, disk);
+            }
         }
         if output.flushed.is_some() {
             self.frozen.pop_front();
@@ -489,6 +500,16 @@ impl Tree {
         disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: manifest_path(&self.dir, self.manifest_seq) });
         self.manifest_seq = manifest.seq;
         self.flushed = manifest.flushed;
+    }
+
+    fn is_read(&self, table: u64) -> bool {
+        self.reading.values().any(|block| block.table == table)
+    }
+
+    fn discard(&mut self, table: &Table, disk: &mut dyn Disk) {
+        self.tidying += 2;
+        disk.submit(self.token(TAG_TIDY), DiskOp::Close { file: table.file });
+        disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: table.path.clone() });
     }
 
     /// Closes its files. Blocking; nothing else may be outstanding on the disk. What was not flushed is not lost:

@@ -1,0 +1,86 @@
+//! Damaged bytes: whoever opens or reads is told the file, and nobody gets a wrong value.
+
+#![allow(clippy::print_stdout, reason = "seeds, for a replay")]
+
+mod support;
+
+use std::path::PathBuf;
+use support::{Change, Model, Rig, changes, key, options};
+use tantu_base::id::Version;
+use tantu_lsm::{Fault, OpenError};
+use tantu_weather::{Image, SimDisk, SimEntropy, Weather};
+
+const KEY_COUNT: u64 = 60;
+
+fn filled() -> (Image, Model) {
+    let mut chance = SimEntropy::new(3);
+    let mut rig = Rig::open(SimDisk::calm(3), &mut chance, options(0)).map_err(|(error, _)| error).expect("a new tree");
+    let mut model = Model::default();
+    for version in 1..=60 {
+        let changes =
+            if version == 59 { vec![Change::DeleteRange(key(3), key(9))] } else { changes(&mut chance, KEY_COUNT) };
+        rig.apply(version, &changes);
+        model.apply(version, &changes);
+        rig.tree.retain_from(Version(version));
+        if version % 20 == 0 {
+            rig.tree.seal();
+            rig.settle().expect("no faults are planned");
+        }
+    }
+    (rig.disk.image(), model)
+}
+
+/// What is reported, if anything.
+fn open_and_read(image: Image, verify: u64, model: &Model, place: &str) -> Option<PathBuf> {
+    let disk = SimDisk::new(&Weather::new(1), Default::default(), image);
+    let mut rig = match Rig::open(disk, &mut SimEntropy::new(1), options(verify)) {
+        Ok(rig) => rig,
+        Err((OpenError::Corrupt(corruption), _)) => return Some(corruption.path),
+        Err((error, _)) => panic!("{place}: {error}"),
+    };
+    assert_eq!(rig.tree.flushed().0, model.applied, "{place}");
+    match rig.scan(b"", b"\xff", model.applied) {
+        Ok(all) => {
+            assert!(all == model.scan(b"", b"\xff", model.applied), "{place}: a wrong value");
+            None
+        }
+        Err(Fault::Corrupt(corruption)) => Some(corruption.path),
+        Err(error) => panic!("{place}: {error}"),
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_reported_with_its_file() {
+    let (image, model) = filled();
+    let files = image.files();
+    println!("{files:?}");
+    assert!(files.len() >= 3, "tables and a manifest");
+    assert_eq!(open_and_read(image.clone(), 0, &model, "untouched"), None);
+    for (path, len) in files {
+        for (count, at) in (0..len).step_by(13).enumerate() {
+            let bit = (at % 8) as u8;
+            let mut bad = image.clone();
+            bad.flip_bit(&path, at, bit);
+            let verify = if count % 2 == 0 { 0 } else { u64::MAX };
+            let place = format!("bit {bit} of byte {at} of {}", path.display());
+            assert_eq!(open_and_read(bad, verify, &model, &place).as_ref(), Some(&path), "{place}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_cut_or_gone_is_reported_with_its_file() {
+    let (image, model) = filled();
+    for (path, len) in image.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "table"))
+    {
+        for left in [0, 100, 4096, len / 2, len - 4096, len - 1] {
+            let mut bad = image.clone();
+            bad.truncate(&path, left);
+            let place = format!("{} cut to {left} bytes", path.display());
+            assert_eq!(open_and_read(bad, 0, &model, &place).as_ref(), Some(&path), "{place}");
+        }
+        let mut bad = image.clone();
+        bad.remove(&path);
+        assert_eq!(open_and_read(bad, 0, &model, "gone").as_ref(), Some(&path));
+    }
+}

@@ -125,6 +125,7 @@ struct Current {
 #[derive(Debug)]
 struct Flight {
     tag: u32,
+    file: FileId,
     end: Lsn,
     low: Lsn,
     size: usize,
@@ -153,6 +154,8 @@ pub struct SegLog {
     old: VecDeque<OldSegment>,
     current: Current,
     next: Next,
+    /// Full segments with group writes under way: they are closed after those.
+    leaving: Vec<FileId>,
     seq_max: u64,
     gathered: VecDeque<Gather>,
     gathered_size: usize,
@@ -220,6 +223,7 @@ impl SegLog {
                 file_size: options.segment_size,
             },
             next: Next::Idle,
+            leaving: Vec::new(),
             seq_max: seq,
             options,
             gathered: VecDeque::new(),
@@ -314,7 +318,14 @@ impl SegLog {
         self.current.position += buf.len() as u64;
         let tag = self.next_tag;
         self.next_tag = self.next_tag.checked_add(1).unwrap_or(TAG_GROUP_FIRST);
-        self.flights.push_back(Flight { tag, end: header.end(), low: header.low, size: buf.len(), done: false });
+        self.flights.push_back(Flight {
+            tag,
+            file: self.current.file,
+            end: header.end(),
+            low: header.low,
+            size: buf.len(),
+            done: false,
+        });
         disk.submit(self.token(tag), DiskOp::Write { file: self.current.file, offset, buf, durable: true });
     }
 
@@ -339,9 +350,23 @@ impl SegLog {
         let fresh = Current { file, id, position: GROUPS_AT, chain, file_size: self.options.segment_size };
         let full = std::mem::replace(&mut self.current, fresh);
         self.old.push_back(OldSegment { seq: full.id.seq, end, used: full.position, file_size: full.file_size });
-        disk.submit(self.token(TAG_CLOSE), DiskOp::Close { file: full.file });
-        self.removals += 1;
+        self.leaving.push(full.file);
+        self.close_left(disk);
         self.make_room(size, disk)
+    }
+
+    /// Closes full segments nothing is written to any more.
+    fn close_left(&mut self, disk: &mut dyn Disk) {
+        let token = self.token(TAG_CLOSE);
+        let Self { leaving, flights, removals, .. } = self;
+        leaving.retain(|file| {
+            let busy = flights.iter().any(|flight| flight.file == *file && !flight.done);
+            if !busy {
+                *removals += 1;
+                disk.submit(token, DiskOp::Close { file: *file });
+            }
+            busy
+        });
     }
 
     /// Takes a completion of one of its own tokens.
@@ -352,7 +377,10 @@ impl SegLog {
         let tag = done.token.tag;
         if tag >= TAG_GROUP_FIRST {
             match done.result {
-                Ok(reply) => self.group_written(tag, reply),
+                Ok(reply) => {
+                    self.group_written(tag, reply);
+                    self.close_left(disk);
+                }
                 Err(error) => {
                     self.poisoned.get_or_insert(error);
                 }
@@ -430,15 +458,15 @@ impl SegLog {
     pub fn state(&self) -> LogState {
         match (&self.poisoned, &self.next) {
             (Some(_), _) => LogState::Poisoned,
-            (None, Next::Full) => LogState::Full,
+            (None, Next::Full { .. }) => LogState::Full,
             (None, _) => LogState::Ready,
         }
     }
 
     /// Looks for space again after [`LogState::Full`].
     pub fn try_again(&mut self, disk: &mut dyn Disk) {
-        if matches!(self.next, Next::Full) {
-            self.next = Next::Idle;
+        if let Next::Full { seq, file } = self.next {
+            self.make_next(seq, file, disk);
             self.pump(disk);
         }
     }
@@ -474,7 +502,11 @@ impl SegLog {
                 }
                 self.idle(disk);
             }
-            if matches!(self.next, Next::Full) && !self.gathered.is_empty() && self.flights.is_empty() {
+            if matches!(self.next, Next::Full { .. }) && !self.is_busy() {
+                if self.gathered.is_empty() {
+                    // Only the marker is missing.
+                    break;
+                }
                 return Err(CloseError::Full { pending_size: self.pending_size() });
             }
             if self.is_busy() {
@@ -495,8 +527,7 @@ impl SegLog {
     /// Leaves only a header and a marker if no entry is needed any more.
     fn shrink(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         call(disk, DiskOp::Close { file: self.current.file })?;
-        let ready = if let Next::Ready { file, seq } = self.next { Some((file, seq)) } else { None };
-        if let Some((file, _)) = ready {
+        if let Next::Ready { file, .. } | Next::Full { file: Some(file), .. } = self.next {
             call(disk, DiskOp::Close { file })?;
         }
         if self.low != self.end {

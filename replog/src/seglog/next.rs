@@ -29,6 +29,8 @@ pub(crate) enum Next {
     Spare { old_seq: u64 },
     /// A released segment gets its new name.
     Renaming { seq: u64 },
+    /// The new name is being flushed: a new header under the old name would make it unreadable.
+    Renamed { seq: u64 },
     /// The file is being opened or made.
     Opening { seq: u64, written: bool },
     /// Blocks are being written.
@@ -39,14 +41,15 @@ pub(crate) enum Next {
     Naming { seq: u64, file: FileId },
     /// Groups can go there.
     Ready { seq: u64, file: FileId },
-    /// There was no space.
-    Full,
+    /// There was no space, perhaps not even for the file. The same file is tried again: one without a header may only
+    /// be the newest.
+    Full { seq: u64, file: Option<FileId> },
 }
 
 impl Next {
     /// Whether a step of it is on the disk.
     pub(crate) fn is_busy(&self) -> bool {
-        !matches!(self, Next::Idle | Next::Spare { .. } | Next::Ready { .. } | Next::Full)
+        !matches!(self, Next::Idle | Next::Spare { .. } | Next::Ready { .. } | Next::Full { .. })
     }
 
     /// Takes a released segment for later use; false if it is of no use or there is one already.
@@ -66,9 +69,7 @@ impl SegLog {
         match self.next {
             Next::Idle => {
                 self.seq_max += 1;
-                self.next = Next::Opening { seq: self.seq_max, written: false };
-                let path = segment_path(&self.dir, self.seq_max);
-                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
+                self.make_next(self.seq_max, None, disk);
             }
             Next::Spare { old_seq } => {
                 self.seq_max += 1;
@@ -80,13 +81,35 @@ impl SegLog {
         }
     }
 
+    /// Makes the file of the next segment, or goes on with the one that is there.
+    pub(crate) fn make_next(&mut self, seq: u64, file: Option<FileId>, disk: &mut dyn Disk) {
+        match file {
+            None => {
+                self.next = Next::Opening { seq, written: false };
+                let path = segment_path(&self.dir, seq);
+                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
+            }
+            Some(file) => {
+                self.next = Next::Filling { seq, file, at: GROUPS_AT };
+                disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
+            }
+        }
+    }
+
     /// One step of making the next segment is done.
     pub(crate) fn next_done(&mut self, tag: u32, result: Result<DiskReply, DiskError>, disk: &mut dyn Disk) {
         match result {
-            Err(error) if error.fault == DiskFault::Full => self.next = Next::Full,
-            Err(error) => {
-                self.poisoned.get_or_insert(error);
-            }
+            Err(error) => match self.next {
+                Next::Opening { seq, written: false } if error.fault == DiskFault::Full => {
+                    self.next = Next::Full { seq, file: None };
+                }
+                Next::Filling { seq, file, .. } | Next::Heading { seq, file } if error.fault == DiskFault::Full => {
+                    self.next = Next::Full { seq, file: Some(file) };
+                }
+                _ => {
+                    self.poisoned.get_or_insert(error);
+                }
+            },
             Ok(reply) => self.next_step(tag, reply, disk),
         }
     }
@@ -94,6 +117,10 @@ impl SegLog {
     fn next_step(&mut self, tag: u32, reply: DiskReply, disk: &mut dyn Disk) {
         match (self.next, tag, reply) {
             (Next::Renaming { seq }, TAG_RENAME, DiskReply::Done) => {
+                self.next = Next::Renamed { seq };
+                disk.submit(self.token(TAG_DIR), DiskOp::SyncDir { path: self.dir.clone() });
+            }
+            (Next::Renamed { seq }, TAG_DIR, DiskReply::Done) => {
                 self.next = Next::Opening { seq, written: true };
                 let path = segment_path(&self.dir, seq);
                 disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::ReadWrite });
@@ -102,8 +129,7 @@ impl SegLog {
                 self.head(seq, file, disk)
             }
             (Next::Opening { seq, written: false }, TAG_OPEN, DiskReply::Opened { file, .. }) => {
-                self.next = Next::Filling { seq, file, at: GROUPS_AT };
-                disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
+                self.make_next(seq, Some(file), disk);
             }
             (Next::Filling { seq, file, at }, TAG_ALLOCATE | TAG_ZEROS, DiskReply::Done | DiskReply::Written(_)) => {
                 if at >= self.options.segment_size {

@@ -99,6 +99,8 @@ fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, Dis
             break;
         }
     }
+    // A process that was killed may have left groups readable but not yet flushed: what is replayed counts as durable.
+    call(disk, DiskOp::Sync { file })?;
     call(disk, DiskOp::Close { file })?;
     Ok(bytes)
 }

@@ -1,0 +1,167 @@
+//! What is appended comes back: over segments, releases, recycled files and restarts.
+
+#![allow(clippy::print_stdout, reason = "seeds, for a replay")]
+
+mod support;
+
+use support::{Rig, check_entries};
+use tantu_replog::Lsn;
+use tantu_replog::seglog::{LogState, OpenError, SegLogOptions};
+use tantu_weather::{DiskWeather, Fault, OpKind, SimDisk, SimEntropy};
+
+fn open(disk: SimDisk, chance: &mut SimEntropy) -> Rig {
+    Rig::open(disk, chance).unwrap_or_else(|(error, _)| panic!("{error}"))
+}
+
+fn run(seed: u64) {
+    println!("seed {seed}");
+    let mut chance = SimEntropy::new(seed);
+    let mut rig = open(SimDisk::calm(seed), &mut chance);
+    let (mut end, mut low) = (0, 0);
+    for _ in 0..600 {
+        match chance.below(100) {
+            0..50 => {
+                rig.append(end, seed);
+                end += 1;
+            }
+            50..70 => rig.log.pump(&mut rig.disk),
+            70..85 => rig.deliver(rig.log.is_busy()).expect("no faults are planned"),
+            85..90 => rig.log.idle(&mut rig.disk),
+            90..97 => {
+                low = chance.within(low..rig.log.durable().0 + 1);
+                rig.log.release(Lsn(low), &mut rig.disk);
+            }
+            97..99 => {
+                rig.settle().expect("no faults are planned");
+                assert_eq!(rig.log.durable(), Lsn(end));
+            }
+            _ => {
+                rig.log.close(&mut rig.disk).expect("a close");
+                rig = open(rig.disk, &mut chance);
+                let (first, found) = check_entries(&rig.replayed, seed, &format!("seed {seed}"));
+                assert!(rig.replayed.is_empty() || found == end, "seed {seed}: {found} of {end}");
+                assert!(first <= low || rig.replayed.is_empty(), "seed {seed}: {first} is after {low}");
+                assert_eq!((rig.log.end(), rig.log.durable()), (Lsn(end), Lsn(end)), "seed {seed}");
+                assert!(!rig.replayed.is_empty() || low == end, "seed {seed}: entries from {low} are gone");
+            }
+        }
+        assert!(rig.log.durable() <= rig.log.end());
+    }
+}
+
+#[test]
+fn what_is_appended_comes_back_over_segments_releases_and_restarts() {
+    (0..20).for_each(run);
+}
+
+#[test]
+fn released_segments_are_recycled_or_removed() {
+    let mut chance = SimEntropy::new(1);
+    let mut rig = open(SimDisk::calm(1), &mut chance);
+    let renamed = |rig: &Rig| rig.disk.count(OpKind::Rename);
+    for lsn in 0..800 {
+        rig.append(lsn, 1);
+        rig.settle().expect("no faults are planned");
+        if lsn > 20 {
+            rig.log.release(Lsn(lsn - 10), &mut rig.disk);
+        }
+    }
+    assert!(renamed(&rig) > 2, "{} segments were recycled", renamed(&rig));
+    let files = rig.disk.image().files();
+    assert!(files.len() <= 6, "{files:?}");
+    rig.log.release(Lsn(800), &mut rig.disk);
+    rig.log.close(&mut rig.disk).expect("a close");
+    assert_eq!(rig.disk.image().files().len(), 1, "nothing is needed any more");
+    let rig = open(rig.disk, &mut chance);
+    assert_eq!((rig.replayed.len(), rig.log.end()), (0, Lsn(800)), "the numbers go on");
+}
+
+#[test]
+fn entries_that_must_be_there_and_are_not_are_reported() {
+    let mut chance = SimEntropy::new(2);
+    let mut rig = open(SimDisk::calm(2), &mut chance);
+    (0..300).for_each(|lsn| rig.append(lsn, 2));
+    rig.settle().expect("no faults are planned");
+    rig.log.close(&mut rig.disk).expect("a close");
+    let image = rig.disk.image();
+    for (path, _) in &image.files()[..2] {
+        let mut bad = image.clone();
+        bad.remove(path);
+        let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), bad);
+        let Err((error, _)) = Rig::open(disk, &mut chance) else { panic!("{} is gone", path.display()) };
+        assert!(matches!(error, OpenError::Missing { .. } | OpenError::Corrupt { .. }), "{error}");
+    }
+    let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), image.clone());
+    let options = |first| SegLogOptions { expect_first: Some(Lsn(first)), ..support::options() };
+    let Err((OpenError::Missing { needed, .. }, disk)) = Rig::open_with(disk, &mut chance, options(301)) else {
+        panic!("301 is not there")
+    };
+    assert_eq!(needed, Lsn(301));
+    let rig = Rig::open_with(disk, &mut chance, options(290)).unwrap_or_else(|(error, _)| panic!("{error}"));
+    assert_eq!(check_entries(&rig.replayed, 2, "from 290"), (290, 300));
+}
+
+#[test]
+fn after_a_failed_write_nothing_becomes_durable_any_more() {
+    for index in 0..12 {
+        for kind in [OpKind::Write, OpKind::SyncDir, OpKind::Allocate, OpKind::Open] {
+            println!("{kind:?} {index}");
+            let mut chance = SimEntropy::new(index);
+            let mut rig = open(SimDisk::calm(index), &mut chance);
+            rig.disk.fail_nth(kind, index, Fault::Eio);
+            let mut lsn = 0;
+            let poisoned = loop {
+                rig.append(lsn, index);
+                lsn += 1;
+                rig.log.pump(&mut rig.disk);
+                if rig.log.is_busy()
+                    && let Err(poisoned) = rig.deliver(true)
+                {
+                    break poisoned;
+                }
+                assert!(lsn < 5000, "it never failed");
+            };
+            println!("{poisoned}");
+            let durable = rig.log.durable();
+            assert_eq!(rig.log.state(), LogState::Poisoned);
+            rig.log.pump(&mut rig.disk);
+            while rig.disk.next_due().is_some() {
+                assert!(rig.deliver(true).is_err(), "it stays poisoned");
+            }
+            assert_eq!(rig.log.durable(), durable);
+            assert!(rig.log.close(&mut rig.disk).is_err());
+            let image = rig.disk.crash(&mut chance);
+            let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), image);
+            let rig = open(disk, &mut chance);
+            let (_, end) = check_entries(&rig.replayed, index, "after the failure");
+            assert!(end >= durable.0 && end <= lsn, "{end}, durable were {durable}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_makes_entries_wait_and_room_lets_them_go() {
+    let mut chance = SimEntropy::new(4);
+    let mut rig = open(SimDisk::calm(4), &mut chance);
+    rig.disk.set_weather(DiskWeather { capacity: Some(100 << 10), ..DiskWeather::default() });
+    let mut lsn = 0;
+    while rig.log.state() == LogState::Ready {
+        rig.append(lsn, 4);
+        lsn += 1;
+        rig.settle().expect("a full disk does not poison");
+        assert!(lsn < 1000, "it never gets full");
+    }
+    (0..200).for_each(|more| rig.append(lsn + more, 4));
+    rig.settle().expect("a full disk does not poison");
+    assert!(rig.log.durable() < rig.log.end());
+
+    rig.disk.set_weather(DiskWeather::default());
+    for _ in 0..20 {
+        rig.log.try_again(&mut rig.disk);
+        rig.settle().expect("no faults are planned");
+    }
+    assert_eq!(rig.log.durable(), rig.log.end());
+    rig.log.close(&mut rig.disk).expect("a close");
+    let rig = open(rig.disk, &mut chance);
+    assert_eq!(check_entries(&rig.replayed, 4, "after the full disk"), (0, lsn + 200));
+}

@@ -46,6 +46,8 @@ struct Scan<'a> {
     found: Found,
     /// The entry that must come next; `None` before the first.
     next: Option<Lsn>,
+    /// Where a segment ended in bytes that are no whole group.
+    torn: Option<(u64, usize)>,
     visit: &'a mut dyn FnMut(Entry<'_>) -> Result<(), VisitError>,
     expect_first: Option<Lsn>,
 }
@@ -65,7 +67,7 @@ pub(crate) fn replay(
         names.iter().filter_map(|(name, size)| Some((name.strip_suffix(".log")?.parse().ok()?, *size))).collect();
     files.sort_unstable();
     // What is not needed any more is known only from the newest groups: find it before the first entry is shown.
-    let mut scan = Scan { dir, group, found: Found::default(), next: None, visit, expect_first };
+    let mut scan = Scan { dir, group, found: Found::default(), next: None, torn: None, visit, expect_first };
     scan.found.low = newest_low(disk, dir, group, &files)?;
     let last = files.last().map(|(seq, _)| *seq);
     for (seq, size) in files {
@@ -92,10 +94,12 @@ fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, Dis
     };
     let mut bytes = Vec::with_capacity(size as usize);
     while (bytes.len() as u64) < size {
-        let reply = call(disk, DiskOp::Read { file, offset: bytes.len() as u64, buf: Buf::zeroed(READ_SIZE) })?;
+        let offset = bytes.len() as u64;
+        let asked = READ_SIZE.min((size - offset).next_multiple_of(BLOCK_ALIGN as u64) as usize);
+        let reply = call(disk, DiskOp::Read { file, offset, buf: Buf::zeroed(asked) })?;
         let DiskReply::Read { buf, len } = reply else { unreachable!("a read answers with bytes") };
         bytes.extend_from_slice(&buf[..len]);
-        if len < READ_SIZE {
+        if len < asked {
             break;
         }
     }
@@ -190,7 +194,10 @@ impl Scan<'_> {
         match self.next {
             // Between segments that were released, files may be gone in any order.
             Some(next) if next != first && first > self.found.low => {
-                return Err(self.corrupt(seq, at, "entries before this group are missing"));
+                return Err(match self.torn {
+                    Some((seq, at)) => self.corrupt(seq, at, "a group that later segments go on from is damaged"),
+                    None => self.corrupt(seq, at, "entries before this group are missing"),
+                });
             }
             None if first > self.found.low => {
                 return Err(OpenError::Missing {
@@ -207,7 +214,8 @@ impl Scan<'_> {
         let mut lsn = first;
         for body in group.bodies() {
             let body = body.map_err(|_| self.corrupt(seq, at, "the lengths in a group do not fit it"))?;
-            if self.expect_first.is_none_or(|needed| lsn >= needed) {
+            // What was released is not shown: of its segments some may be gone and others not.
+            if lsn >= self.found.low && self.expect_first.is_none_or(|needed| lsn >= needed) {
                 let entry = Entry { lsn, epoch: group.header.epoch, body };
                 (self.visit)(entry).map_err(|error| OpenError::Visit {
                     path: segment_path(self.dir, seq),
@@ -235,7 +243,9 @@ impl Scan<'_> {
             torn_end = later + group.size;
         }
         let looks_begun = bytes.get(at..at + 4).is_some_and(|magic| magic.iter().any(|byte| *byte != 0));
+        self.torn = None;
         if torn_end > at || looks_begun {
+            self.torn = Some((seq, at));
             self.found.opened.torn_size += (torn_end - at).max(BLOCK_ALIGN) as u64;
         }
         Ok(())

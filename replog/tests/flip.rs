@@ -1,0 +1,82 @@
+//! Damaged bytes: open names the file, or cuts the very last group; nobody gets a wrong entry.
+
+mod support;
+
+use std::path::PathBuf;
+use support::{Rig, check_entries};
+use tantu_replog::seglog::OpenError;
+use tantu_weather::{DiskWeather, Image, SimDisk, SimEntropy, Weather};
+
+const SEED: u64 = 9;
+
+/// A log over two segments, with a marker at its end or without, and how many entries are in it; and how many before
+/// its last group.
+fn filled(marked: bool) -> (Image, u64, u64) {
+    let mut chance = SimEntropy::new(SEED);
+    let mut rig = Rig::open(SimDisk::calm(SEED), &mut chance).map_err(|(error, _)| error).expect("a new log");
+    let (mut end, mut before) = (0, 0);
+    while rig.disk.image().files().len() < 2 || end - before < 4 || end < 60 {
+        before = end;
+        for _ in 0..4 {
+            rig.append(end, SEED);
+            end += 1;
+        }
+        rig.settle().expect("no faults are planned");
+    }
+    if marked {
+        rig.log.idle(&mut rig.disk);
+        rig.settle().expect("no faults are planned");
+    }
+    (rig.disk.image(), end, before)
+}
+
+/// What is reported, or how many entries were found.
+fn open(image: Image, place: &str) -> Result<u64, PathBuf> {
+    let disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), image);
+    match Rig::open(disk, &mut SimEntropy::new(2)) {
+        Ok(rig) => {
+            let (first, end) = check_entries(&rig.replayed, SEED, place);
+            assert_eq!(first, 0, "{place}");
+            Ok(end)
+        }
+        Err((OpenError::Corrupt { path, .. } | OpenError::Unsupported { path, .. }, _)) => Err(path),
+        Err((error, _)) => panic!("{place}: {error}"),
+    }
+}
+
+fn flip_everywhere(marked: bool) {
+    let (image, end, before) = filled(marked);
+    let (mut reported, mut cut, mut unharmed) = (0, 0, 0);
+    for (path, _) in image.files() {
+        let bytes = image.read(&path).expect("it is listed");
+        for at in (0..bytes.len()).step_by(31) {
+            let bit = (at / 31 % 8) as u8;
+            let mut bad = image.clone();
+            bad.flip_bit(&path, at as u64, bit);
+            let place = format!("bit {bit} of byte {at} of {}", path.display());
+            match open(bad, &place) {
+                Err(named) => {
+                    assert_eq!(named, path, "{place}");
+                    reported += 1;
+                }
+                Ok(found) if found == end => unharmed += 1,
+                Ok(found) => {
+                    assert!(!marked && found >= before, "{place}: {found} of {end} entries, silently");
+                    cut += 1;
+                }
+            }
+        }
+    }
+    assert!(reported > 500 && unharmed > 0, "{reported} reported, {cut} cut, {unharmed} unharmed");
+    assert_eq!(cut > 0, !marked, "{cut} cut");
+}
+
+#[test]
+fn a_flipped_bit_is_reported_or_cuts_the_last_group_of_a_log_that_was_killed() {
+    flip_everywhere(false);
+}
+
+#[test]
+fn a_flipped_bit_is_always_reported_after_a_marker() {
+    flip_everywhere(true);
+}

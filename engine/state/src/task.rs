@@ -103,6 +103,9 @@ pub struct TaskState {
     unflushed: VecDeque<(Version, Lsn)>,
     /// Records no chunk holds yet, per depot, and where they are in the log.
     uncopied: Vec<VecDeque<(Offset, Lsn)>>,
+    /// How far each depot was copied as of which version; the first says what the tree has flushed. A replay that
+    /// starts after a record must find in the tree that the record is in a chunk.
+    copied: Vec<VecDeque<(Version, Offset)>>,
 }
 
 /// The tokens' owners of one task's components.
@@ -161,6 +164,7 @@ impl TaskState {
             visible: flushed,
             pins: BTreeMap::new(),
             uncopied: vec![VecDeque::new(); partitions.len()],
+            copied: partitions.iter().map(|depot| VecDeque::from([(flushed, depot.copied_end)])).collect(),
             depots: partitions,
             unflushed: VecDeque::new(),
         })
@@ -414,9 +418,13 @@ impl TaskState {
                     partition.commit(run);
                 }
                 Op::Put { key, value } if key.len() == 5 => {
-                    let depot = self.depots.iter_mut().find(|d| depot_meta_key(d.object) == key);
-                    if let (Some(depot), Ok(meta)) = (depot, DepotMeta::decode(value)) {
+                    let depots = self.depots.iter_mut().zip(&mut self.copied);
+                    let found = depots.into_iter().find(|(depot, _)| depot_meta_key(depot.object) == key);
+                    if let (Some((depot, copied)), Ok(meta)) = (found, DepotMeta::decode(value)) {
                         depot.adopt_copied(meta.copied_end);
+                        if copied.back().is_none_or(|(version, _)| *version < section.version) {
+                            copied.push_back((section.version, meta.copied_end));
+                        }
                     }
                 }
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
@@ -432,8 +440,12 @@ impl TaskState {
             self.unflushed.pop_front();
         }
         let mut low = self.unflushed.front().map_or(end, |(_, lsn)| *lsn);
-        for (queue, depot) in self.uncopied.iter_mut().zip(&self.depots) {
-            while queue.front().is_some_and(|(record_end, _)| *record_end <= depot.copied_end) {
+        for (queue, copied) in self.uncopied.iter_mut().zip(&mut self.copied) {
+            while copied.get(1).is_some_and(|(version, _)| *version <= flushed) {
+                copied.pop_front();
+            }
+            let copied_end = copied.front().map_or(Offset(0), |(_, end)| *end);
+            while queue.front().is_some_and(|(record_end, _)| *record_end <= copied_end) {
                 queue.pop_front();
             }
             low = low.min(queue.front().map_or(end, |(_, lsn)| *lsn));

@@ -7,6 +7,8 @@
 
 mod error;
 mod format;
+#[cfg(test)]
+mod golden;
 mod next;
 mod replay;
 

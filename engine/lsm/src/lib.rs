@@ -8,6 +8,8 @@
 mod block;
 mod cache;
 mod error;
+#[cfg(test)]
+mod golden;
 mod job;
 mod manifest;
 mod memtable;

@@ -6,6 +6,8 @@
 //! No user code runs here and nothing here waits.
 
 pub mod depot;
+#[cfg(test)]
+mod golden;
 pub mod layout;
 pub mod load;
 pub mod meta;

@@ -199,7 +199,7 @@ fn place(document: u64, owner: u32) -> Place {
     Place { owner, kind: FileKind::ModuleMeta, incarnation: 0, file: document, offset: 0 }
 }
 
-fn write(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32, body: &[u8]) -> Result<(), DocumentError> {
+fn write(disk: &mut dyn Disk, path: &Path, document_kind: u64, owner: u32, body: &[u8]) -> Result<(), DocumentError> {
     let dir = path.parent().expect("invariant: a document lies in a directory").to_path_buf();
     call(disk, DiskOp::MakeDir { path: dir.clone() })?;
     let fresh = path.with_extension("new");
@@ -208,15 +208,7 @@ fn write(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32, body: &[u8
         Err(error) if error.fault == DiskFault::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let mut buf = Buf::with_capacity(HEADER_SIZE + body.len());
-    buf.extend(&MAGIC.to_le_bytes());
-    buf.extend(&FORMAT_VERSION.to_le_bytes());
-    buf.extend(&(body.len() as u32).to_le_bytes());
-    buf.extend(&[0; 4]);
-    buf.extend(body);
-    buf.pad_to(BLOCK_ALIGN);
-    let crc = place(document, owner).crc(&buf);
-    buf[HEADER_SIZE - 4..HEADER_SIZE].copy_from_slice(&crc.to_le_bytes());
+    let buf = document(document_kind, owner, body);
     let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: fresh.clone(), mode: OpenMode::Create })?
     else {
         unreachable!("an open answers with a file")
@@ -227,6 +219,26 @@ fn write(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32, body: &[u8
     call(disk, DiskOp::Rename { from: fresh, to: path.to_path_buf() })?;
     call(disk, DiskOp::SyncDir { path: dir })?;
     Ok(())
+}
+
+/// The file of a document.
+fn document(kind: u64, owner: u32, body: &[u8]) -> Buf {
+    let mut buf = Buf::with_capacity(HEADER_SIZE + body.len());
+    buf.extend(&MAGIC.to_le_bytes());
+    buf.extend(&FORMAT_VERSION.to_le_bytes());
+    buf.extend(&(body.len() as u32).to_le_bytes());
+    buf.extend(&[0; 4]);
+    buf.extend(body);
+    buf.pad_to(BLOCK_ALIGN);
+    let crc = place(kind, owner).crc(&buf);
+    buf[HEADER_SIZE - 4..HEADER_SIZE].copy_from_slice(&crc.to_le_bytes());
+    buf
+}
+
+/// The file of a module's document.
+#[cfg(test)]
+pub(crate) fn encode_document(meta: &ModuleMeta) -> Vec<u8> {
+    document(MODULE_DOCUMENT, 0, &meta.encode()).to_vec()
 }
 
 fn read(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32) -> Result<Option<Vec<u8>>, DocumentError> {

@@ -171,31 +171,7 @@ impl DepotSegments {
         disk: &mut dyn Disk,
     ) -> Offset {
         assert!(!self.is_copying(), "one chunk at a time");
-        let mut body = Vec::with_capacity(CHUNK_SIZE_MAX + BLOCK_ALIGN);
-        body.resize(CHUNK_HEADER_SIZE, 0);
-        let (mut count, mut bounds) = (0u32, None::<(Offset, Offset)>);
-        let mut encoded = Vec::new();
-        for run in runs {
-            if count > 0 && body.len() + run.size() > CHUNK_SIZE_MAX {
-                break;
-            }
-            encoded.clear();
-            run.encode(&mut encoded);
-            put_sized(&mut body, &encoded);
-            bounds = Some((bounds.map_or(run.first, |(first, _)| first), run.end()));
-            count += 1;
-        }
-        let (first, end) = bounds.expect("a chunk has at least one run");
-        let body_len = (body.len() - CHUNK_HEADER_SIZE) as u32;
-        let mut buf = Buf::from(&body[..]);
-        buf.pad_to(BLOCK_ALIGN);
-        let size = buf.len() as u32;
-        buf[..4].copy_from_slice(&CHUNK_MAGIC.to_le_bytes());
-        buf[8..12].copy_from_slice(&size.to_le_bytes());
-        buf[12..16].copy_from_slice(&body_len.to_le_bytes());
-        buf[16..20].copy_from_slice(&depot.0.to_le_bytes());
-        buf[20..24].copy_from_slice(&count.to_le_bytes());
-        buf[24..32].copy_from_slice(&first.0.to_le_bytes());
+        let (buf, first, end) = gather(depot, runs);
         self.waiting = Some(Chunk { depot, first, end, buf });
         self.advance(incarnation, disk);
         end
@@ -233,19 +209,11 @@ impl DepotSegments {
     }
 
     fn place(&self, seq: u64, incarnation: u64, offset: u64) -> Place {
-        Place { owner: self.task.0, kind: FileKind::DepotSegment, incarnation, file: seq, offset }
+        place(self.task, seq, incarnation, offset)
     }
 
     fn header(&self, seq: u64, incarnation: u64) -> Buf {
-        let mut buf = Buf::zeroed(BLOCK_ALIGN);
-        buf[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
-        buf[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        buf[12..16].copy_from_slice(&self.task.0.to_le_bytes());
-        buf[16..24].copy_from_slice(&seq.to_le_bytes());
-        buf[24..32].copy_from_slice(&incarnation.to_le_bytes());
-        let crc = self.place(seq, incarnation, 0).crc(&buf[..BLOCK_ALIGN - 4]);
-        buf[BLOCK_ALIGN - 4..].copy_from_slice(&crc.to_le_bytes());
-        buf
+        header_bytes(self.task, seq, incarnation)
     }
 
     /// Starts to read a chunk. False if another read is under way: ask again when that is done.
@@ -397,6 +365,62 @@ impl DepotSegments {
         }
         self.writer = Writer::Closed;
     }
+}
+
+fn place(task: TaskId, seq: u64, incarnation: u64, offset: u64) -> Place {
+    Place { owner: task.0, kind: FileKind::DepotSegment, incarnation, file: seq, offset }
+}
+
+/// The header block of a segment.
+pub(crate) fn header_bytes(task: TaskId, seq: u64, incarnation: u64) -> Buf {
+    let mut buf = Buf::zeroed(BLOCK_ALIGN);
+    buf[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
+    buf[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    buf[12..16].copy_from_slice(&task.0.to_le_bytes());
+    buf[16..24].copy_from_slice(&seq.to_le_bytes());
+    buf[24..32].copy_from_slice(&incarnation.to_le_bytes());
+    let crc = place(task, seq, incarnation, 0).crc(&buf[..BLOCK_ALIGN - 4]);
+    buf[BLOCK_ALIGN - 4..].copy_from_slice(&crc.to_le_bytes());
+    buf
+}
+
+/// As many of the runs as fit a chunk, without its checksum, and which records they are.
+fn gather<'a>(depot: ObjectId, runs: impl Iterator<Item = &'a Run>) -> (Buf, Offset, Offset) {
+    let mut body = Vec::with_capacity(CHUNK_SIZE_MAX + BLOCK_ALIGN);
+    body.resize(CHUNK_HEADER_SIZE, 0);
+    let (mut count, mut bounds) = (0u32, None::<(Offset, Offset)>);
+    let mut encoded = Vec::new();
+    for run in runs {
+        if count > 0 && body.len() + run.size() > CHUNK_SIZE_MAX {
+            break;
+        }
+        encoded.clear();
+        run.encode(&mut encoded);
+        put_sized(&mut body, &encoded);
+        bounds = Some((bounds.map_or(run.first, |(first, _)| first), run.end()));
+        count += 1;
+    }
+    let (first, end) = bounds.expect("a chunk has at least one run");
+    let body_len = (body.len() - CHUNK_HEADER_SIZE) as u32;
+    let mut buf = Buf::from(&body[..]);
+    buf.pad_to(BLOCK_ALIGN);
+    let size = buf.len() as u32;
+    buf[..4].copy_from_slice(&CHUNK_MAGIC.to_le_bytes());
+    buf[8..12].copy_from_slice(&size.to_le_bytes());
+    buf[12..16].copy_from_slice(&body_len.to_le_bytes());
+    buf[16..20].copy_from_slice(&depot.0.to_le_bytes());
+    buf[20..24].copy_from_slice(&count.to_le_bytes());
+    buf[24..32].copy_from_slice(&first.0.to_le_bytes());
+    (buf, first, end)
+}
+
+/// A whole chunk at a place.
+#[cfg(test)]
+pub(crate) fn chunk_bytes(task: TaskId, seq: u64, incarnation: u64, at: u64, depot: ObjectId, runs: &[Run]) -> Vec<u8> {
+    let (mut buf, _, _) = gather(depot, runs.iter());
+    let crc = place(task, seq, incarnation, at).crc(&buf[8..]);
+    buf[4..8].copy_from_slice(&crc.to_le_bytes());
+    buf.to_vec()
 }
 
 fn read_now(disk: &mut dyn Disk, file: FileId, offset: u64, size: usize) -> Result<Vec<u8>, SegmentError> {

@@ -1,9 +1,7 @@
-#![doc = include_str!("../../../README.md")]
-//!
-//! # This crate
-//!
 //! The facade: the one crate a module author depends on. It holds no logic of the engine; it names, in one place,
 //! what of the engine a module and its clients use. Start with [`prelude`].
+//!
+#![doc = include_str!("../../../README.md")]
 
 pub mod artifact;
 pub mod demo;

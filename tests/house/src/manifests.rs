@@ -47,10 +47,18 @@ pub struct Package {
 /// # Errors
 /// What cargo said, or what of its answer was not understood.
 pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
+    packages_in(root, root)
+}
+
+/// Reads the packages of a workspace in a folder of the house, such as `fuzz`; their paths are relative to `root`.
+///
+/// # Errors
+/// As [`packages`].
+pub fn packages_in(root: &Path, folder: &Path) -> Result<Vec<Package>, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .current_dir(root)
+        .current_dir(folder)
         .output()
         .map_err(|e| format!("cannot run cargo metadata: {e}"))?;
     if !output.status.success() {

@@ -1,6 +1,5 @@
 //! Text to count: seeded, skewed like language, with every kind of white space the demo knows.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,29 +49,9 @@ pub fn line_count(text: &str) -> u64 {
     text.split_terminator('\n').count() as u64
 }
 
-/// How often each word occurs, counted in the plainest way there is.
-pub fn word_count(text: &str) -> BTreeMap<String, u64> {
-    let is_space = |byte: &u8| matches!(byte, b' ' | 0x09..=0x0d);
-    let mut counts = BTreeMap::new();
-    for word in text.as_bytes().split(is_space).filter(|word| !word.is_empty()) {
-        let word = String::from_utf8(word.to_vec()).expect("white space never cuts a letter");
-        *counts.entry(word).or_default() += 1;
-    }
-    counts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_plain_count_knows_all_white_space_of_the_demo() {
-        let counts = word_count("a b\ta\nb\x0ba\x0cb\ra  \u{a0}x");
-        assert_eq!(
-            counts.into_iter().collect::<Vec<_>>(),
-            [("a".into(), 4), ("b".into(), 3), ("\u{a0}x".to_string(), 1)]
-        );
-    }
 
     #[test]
     fn the_same_seed_gives_the_same_text() {

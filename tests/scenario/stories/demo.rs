@@ -15,7 +15,7 @@ const TANTU: &str = env!("CARGO_BIN_EXE_tantu");
 fn expect_counts(report: &Report, texts: &[String], times: u64) {
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
     for text in texts {
-        for (word, count) in text::word_count(text) {
+        for (word, count) in tantu_model::word::count([text.as_str()]) {
             *expected.entry(word).or_default() += count * times;
         }
     }

@@ -1,6 +1,11 @@
 //! What can happen to a data directory: a second process, a stray file, a bit that turned over.
 
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a story is a test, on the real machine")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a story is a test, on the real machine"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -133,7 +138,7 @@ fn flip_everything(data: &Path, seed: u64, is_right: impl Fn(&Report) -> bool) -
 fn after_a_clean_end_a_flipped_byte_of_every_kind_of_file_is_found_and_named() {
     let dir = tempdir().unwrap();
     let (clean, _) = directories(dir.path());
-    let expected = text::word_count(&text::generate(SEED, LINE_COUNT));
+    let expected = tantu_model::word::count([text::generate(SEED, LINE_COUNT).as_str()]);
     let by_kind = flip_everything(&clean, 31, |report| report.counts() == expected);
     // The lock holds nothing but the number of a process, for people.
     for kind in ["log", "seg", "table", "manifest", "checkpoint", "module.meta"] {
@@ -146,7 +151,7 @@ fn after_a_clean_end_a_flipped_byte_of_every_kind_of_file_is_found_and_named() {
 fn after_a_crash_a_flipped_byte_never_loses_an_acked_word() {
     let dir = tempdir().unwrap();
     let (_, crashed) = directories(dir.path());
-    let acked = text::word_count(&text::generate(SEED, LINE_COUNT));
+    let acked = tantu_model::word::count([text::generate(SEED, LINE_COUNT).as_str()]);
     // Records whose progress was not yet on the disk are processed once more, perhaps while the counts are read.
     let is_right = |report: &Report| {
         let counts = report.counts();

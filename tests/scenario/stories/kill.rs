@@ -21,7 +21,7 @@ fn acked(log: &Path, input: &str) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for entry in whole.lines() {
         let line: usize = entry.rsplit('\t').next().unwrap().parse().unwrap();
-        for (word, count) in text::word_count(lines[line - 1]) {
+        for (word, count) in tantu_model::word::count([lines[line - 1]]) {
             *counts.entry(word).or_default() += count;
         }
     }

@@ -1,8 +1,7 @@
-//! The replication log: [`core`] decides (a pure referee: facts in, actions out), [`seglog`] keeps the
-//! entries on disk (segments, group commit, torn-tail recovery). Neither knows the other; the caller
-//! carries facts and actions between them.
+//! The replication log: [`seglog`] keeps the entries on disk (segments, group commit, torn-tail recovery, recycling).
+//!
+//! With one replica an entry is committed when it is durable here; who counts the acks of followers comes with them.
 
-pub mod core;
 pub mod seglog;
 
 use std::fmt;

@@ -1,1 +1,0 @@
-//! The referee of a replicated log.

@@ -449,12 +449,16 @@ impl Machine {
         match request.op {
             DiskOp::Write { file, offset, buf, .. } if request.fault == Some(Fault::Eio) => {
                 let seq = self.image.next_seq();
-                let (inode, chance) = (self.open[&file.0].inode, &mut self.chance);
-                self.image.file_mut(inode).write(seq, offset, &buf, true, || chance.percent(50));
+                let (inode, orphan, chance) = (self.open[&file.0].inode, self.weather.page_cache, &mut self.chance);
+                self.image.file_mut(inode).write(seq, offset, &buf, orphan, || chance.percent(50));
             }
             DiskOp::Sync { file } => {
-                let inode = self.open[&file.0].inode;
-                self.image.file_mut(inode).fail_flush(request.upto);
+                let (target, chance) = (self.image.file_mut(self.open[&file.0].inode), &mut self.chance);
+                if self.weather.page_cache {
+                    target.orphan(request.upto);
+                } else {
+                    target.drop_from_cache(request.upto, || chance.percent(50));
+                }
             }
             DiskOp::Close { file } => {
                 self.open.remove(&file.0);
@@ -481,7 +485,7 @@ impl Machine {
                 self.check_room(inode, offset + buf.len() as u64)?;
                 let seq = self.image.next_seq();
                 let target = self.image.file_mut(inode);
-                if durable {
+                if durable && !self.weather.lies_about_flushes {
                     target.write_durable(offset, &buf)
                 } else {
                     target.write(seq, offset, &buf, false, || true)
@@ -489,7 +493,9 @@ impl Machine {
                 Ok(DiskReply::Written(buf))
             }
             DiskOp::Sync { file } => {
-                self.image.file_mut(self.open[&file.0].inode).flush(upto);
+                if !self.weather.lies_about_flushes {
+                    self.image.file_mut(self.open[&file.0].inode).flush(upto);
+                }
                 Ok(DiskReply::Done)
             }
             DiskOp::Allocate { file, len } => {
@@ -531,7 +537,9 @@ impl Machine {
                 if !self.image.has_dir(&path) {
                     return Err(DiskFault::NotFound);
                 }
-                self.image.flush_dir(&path, upto);
+                if !self.weather.lies_about_names {
+                    self.image.flush_dir(&path, upto);
+                }
                 let open = self.open.values().map(|open| open.inode).collect();
                 self.image.collect(&open);
             }

@@ -84,8 +84,8 @@ impl OpKind {
 /// What happens to a request instead of success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The device fails. A failed write may have changed any of its sectors; what a failed flush should have made
-    /// durable never becomes so by a later flush.
+    /// The device fails. A failed write may have changed any of its sectors; after a failed flush the drive may have
+    /// forgotten any sector that was not durable ([`DiskWeather::page_cache`] says what else may be).
     Eio,
     /// No space left.
     Full,
@@ -112,6 +112,13 @@ pub struct DiskWeather {
     pub capacity: Option<u64>,
     /// Of a hundred unflushed sectors that a power cut catches, those torn inside.
     pub torn_percent: u32,
+    /// Files are buffered, as where there is no `O_DIRECT`: what failed to be flushed is read as if it had been
+    /// written, even by the next process, and no later flush writes it.
+    pub page_cache: bool,
+    /// A promise broken, to see that a test notices: flushed writes and flushes of files make nothing durable.
+    pub lies_about_flushes: bool,
+    /// A promise broken: flushes of directories make no name durable.
+    pub lies_about_names: bool,
 }
 
 impl Default for DiskWeather {
@@ -126,6 +133,9 @@ impl Default for DiskWeather {
             eio_flush_ppm: 0,
             capacity: None,
             torn_percent: 4,
+            page_cache: false,
+            lies_about_flushes: false,
+            lies_about_names: false,
         }
     }
 }

@@ -220,10 +220,30 @@ impl SimFile {
         });
     }
 
-    /// A flush failed: what it should have made durable will survive a power cut only by luck.
-    pub(crate) fn fail_flush(&mut self, upto: u64) {
+    /// A flush of buffered pages failed: they stay as they are read, count as clean, and no later flush writes them.
+    pub(crate) fn orphan(&mut self, upto: u64) {
         let layers = self.pending.values_mut().flatten();
         layers.filter(|layer| layer.at < upto).for_each(|layer| layer.orphan = true);
+    }
+
+    /// A flush of a drive's cache failed: the drive may have dropped any sector that was in it, and then reads show
+    /// what was there before.
+    pub(crate) fn drop_from_cache(&mut self, upto: u64, mut dropped: impl FnMut() -> bool) {
+        let Self { live, durable, pending, .. } = self;
+        pending.retain(|page, layers| {
+            for layer in layers.iter_mut().filter(|layer| layer.at < upto) {
+                let kept = (0..SECTOR_COUNT).fold(0u8, |mask, sector| mask | (u8::from(!dropped()) << sector));
+                layer.mask &= kept;
+            }
+            let mut bytes = [0; PAGE_SIZE];
+            (0..SECTOR_COUNT).for_each(|sector| {
+                bytes[sector * SECTOR_SIZE..(sector + 1) * SECTOR_SIZE].copy_from_slice(&durable.sector(*page, sector));
+            });
+            live.put_sectors(*page, u8::MAX, &Rc::new(bytes));
+            layers.iter().for_each(|layer| live.put_sectors(*page, layer.mask, &layer.bytes));
+            layers.retain(|layer| layer.mask != 0);
+            !layers.is_empty()
+        });
     }
 
     /// What the medium holds after a power cut.
@@ -362,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_covers_what_came_before_it_and_a_failed_one_covers_nothing() {
+    fn a_flush_covers_what_came_before_it_and_a_failed_one_of_buffered_pages_covers_nothing() {
         let page = |fill: u8| vec![fill; PAGE_SIZE];
         let cut = |mut file: SimFile| {
             file.cut(CutBias::LOSE_ALL, &mut SimEntropy::new(1), &Marks::default());
@@ -377,7 +397,7 @@ mod tests {
         file.flush(6);
         assert_eq!(cut(file.clone()), [page(1), page(2)].concat());
         file.write(7, 0, &page(3), false, || true);
-        file.fail_flush(8);
+        file.orphan(8);
         file.flush(9);
         assert_eq!(cut(file.clone()), [page(1), page(2)].concat(), "a failed flush is not healed by the next");
         assert_eq!(read(&file.live), [page(3), page(2)].concat());
@@ -385,5 +405,19 @@ mod tests {
         file.flush(11);
         assert_eq!(cut(file.clone()), [page(4), page(2)].concat(), "written again, it is flushed again");
         assert!(file.is_settled());
+    }
+
+    #[test]
+    fn a_drive_that_fails_to_flush_may_forget_and_then_reads_say_so() {
+        let mut chance = SimEntropy::new(3);
+        let mut file = SimFile::default();
+        file.write_durable(0, &[1; PAGE_SIZE]);
+        file.write(1, 0, &[2; PAGE_SIZE], false, || true);
+        file.drop_from_cache(2, || chance.percent(50));
+        let read_now = read(&file.live);
+        assert!(read_now.contains(&1) && read_now.contains(&2));
+        file.flush(3);
+        file.cut(CutBias::LOSE_ALL, &mut SimEntropy::new(1), &Marks::default());
+        assert_eq!(read(&file.live), read_now, "what reads show, a later flush makes durable");
     }
 }

@@ -26,6 +26,8 @@ pub struct WireWeather {
     pub long_delay_ns: Range<u64>,
     /// Batches given back though there is room, per million.
     pub refuse_ppm: u32,
+    /// A promise broken, to see that a test notices: batches delivered twice, per million.
+    pub twice_ppm: u32,
 }
 
 impl Default for WireWeather {
@@ -37,6 +39,7 @@ impl Default for WireWeather {
             long_delay_ppm: 0,
             long_delay_ns: 1_000_000..500_000_000,
             refuse_ppm: 0,
+            twice_ppm: 0,
         }
     }
 }
@@ -184,6 +187,9 @@ impl Rings {
             u64::from(from.0) | u64::from(to.0) << 16 | (category.index() as u64) << 32 | u64::from(batch.count) << 40,
         );
         trace.note_bytes(&batch.bytes);
+        if self.chance.chance_ppm(self.weather.twice_ppm) {
+            lane.push_back((due, batch.clone()));
+        }
         lane.push_back((due, batch));
         Ok(())
     }

@@ -1,0 +1,65 @@
+//! The last look: what the files of a closed cluster hold, record by record.
+
+use crate::module::{definition, dir, prepare};
+use crate::swarm::Swarm;
+use tantu_base::door::Disk;
+use tantu_base::id::{Offset, TaskId};
+use tantu_lsm::BlockCache;
+use tantu_model::depot::Look;
+use tantu_state::depot::Lookup;
+use tantu_state::task::Owners;
+use tantu_state::{TaskState, TaskStateOptions};
+use tantu_weather::{SimDisk, SimEntropy};
+
+/// Reads every record of every partition of the module's depot. The cluster must have been closed in order, so that
+/// its logs hold nothing.
+///
+/// # Errors
+/// What cannot be read.
+pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Result<Look, String> {
+    let mut disk = disk.another();
+    let module =
+        prepare(&mut disk, definition(swarm.noting)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
+    let mut look = Look::new();
+    for task in (0..swarm.tasks).map(TaskId) {
+        // A cache tells trees apart by their owners, and here all have the same.
+        let mut cache = BlockCache::new(1 << 20);
+        let dir = dir().join("tasks").join(task.0.to_string());
+        let owners = Owners { tree: 1, segments: 2 };
+        let options = TaskStateOptions::default();
+        let opened = TaskState::open(&mut disk, entropy, &mut cache, &dir, owners, task, &module.depots, &options);
+        let mut state = opened.map_err(|error| error.to_string())?;
+        look.insert(task.0, read_partition(&mut state, &mut cache, &mut disk)?);
+        state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
+    }
+    Ok(look)
+}
+
+fn read_partition(
+    state: &mut TaskState,
+    cache: &mut BlockCache,
+    disk: &mut SimDisk,
+) -> Result<Vec<(u64, Vec<u8>)>, String> {
+    let end = state.depots()[0].committed_end().0;
+    let mut records = Vec::new();
+    let mut done = Vec::new();
+    while (records.len() as u64) < end {
+        let offset = records.len() as u64;
+        match state.depots()[0].lookup(Offset(offset)) {
+            Lookup::Record(record) => records.push((offset, record.to_vec())),
+            Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
+            Lookup::OnDisk => {
+                state.want(0, Offset(offset));
+                state.load_records(cache, disk).map_err(|error| error.to_string())?;
+                if state.is_busy() {
+                    disk.wait();
+                }
+                disk.reap(&mut done);
+                for done in done.drain(..) {
+                    state.complete(done, cache, disk).map_err(|error| error.to_string())?;
+                }
+            }
+        }
+    }
+    Ok(records)
+}

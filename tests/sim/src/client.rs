@@ -1,0 +1,386 @@
+//! The client of a story: appends lines with a window of appends in flight, reads counts in between, and believes
+//! nothing it was not told.
+
+use crate::module::COUNTS;
+use crate::swarm::Swarm;
+use std::collections::{BTreeMap, VecDeque};
+use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::{Category, TaskId};
+use tantu_base::value::{Encode, Reader, partition_of};
+use tantu_model::depot::{AppendId, History};
+use tantu_model::stream::{LineId, Lines};
+use tantu_model::word::{WordCounts, words};
+use tantu_net::letter::{AckLevel, Letter};
+use tantu_path::{Map, Navigate, PathTo, path};
+use tantu_weather::{SimEntropy, SimWire};
+
+/// Letters of one batch, at most.
+const BATCH_COUNT_MAX: u64 = 8;
+/// Reads under way, at most.
+const READ_COUNT_MAX: usize = 4;
+
+/// A request without an answer.
+#[derive(Clone, Debug)]
+enum Waiting {
+    Append {
+        append: AppendId,
+        task: TaskId,
+        ack: AckLevel,
+    },
+    /// A read of one word; the answer may not be below the floor.
+    Count {
+        word: String,
+        floor: u64,
+    },
+    /// A read of a partition's every word.
+    All,
+}
+
+/// What is left to do of one line.
+#[derive(Clone, Debug)]
+struct Sent {
+    /// The life of each time it was sent.
+    lives: Vec<u32>,
+    settled: bool,
+}
+
+/// Everything the client knows, across all lives of the cluster.
+#[derive(Debug)]
+pub struct Client {
+    chance: SimEntropy,
+    /// What it appended, for the judge of depots. The index of an append is that of its line.
+    pub history: History,
+    /// What it appended, for the judge of counts.
+    pub lines: Lines,
+    texts: Vec<String>,
+    sent: Vec<Sent>,
+    again: VecDeque<AppendId>,
+    /// The highest count seen per word, and what acknowledged lines demand.
+    seen: WordCounts,
+    demanded: WordCounts,
+    waiting: BTreeMap<u64, Waiting>,
+    outbox: BTreeMap<u32, VecDeque<LetterBatch>>,
+    next_request: u64,
+    life: u32,
+    failing: bool,
+    /// Lines that may have been sent by the end of this life.
+    quota: usize,
+    /// Counts gathered by [`Client::ask_for_all`].
+    all: WordCounts,
+    /// What was found wrong.
+    pub findings: Vec<String>,
+    /// Answers to appends, and reads answered.
+    pub answered_count: u64,
+    /// Requests refused.
+    pub refused_count: u64,
+}
+
+impl Client {
+    /// A client with its lines.
+    pub fn new(swarm: &Swarm, mut chance: SimEntropy) -> Self {
+        let texts = (0..swarm.line_count).map(|index| line(index, swarm, &mut chance)).collect();
+        Self {
+            chance,
+            history: History::default(),
+            lines: Lines::default(),
+            texts,
+            sent: Vec::new(),
+            again: VecDeque::new(),
+            seen: WordCounts::new(),
+            demanded: WordCounts::new(),
+            waiting: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            next_request: 1,
+            life: 0,
+            failing: false,
+            quota: 0,
+            all: WordCounts::new(),
+            findings: Vec::new(),
+            answered_count: 0,
+            refused_count: 0,
+        }
+    }
+
+    /// The cluster lives again: whatever was under way has an unknown outcome, and some of it is sent again.
+    pub fn begin_life(&mut self, life: u32, swarm: &Swarm) {
+        self.life = life;
+        self.failing = swarm.may_fail();
+        // Each life has its share of the work, so that none crashes with nothing to lose.
+        self.quota = self.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
+        self.outbox.clear();
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            if let Waiting::Append { append, .. } = waiting
+                && self.chance.percent(swarm.resend_percent)
+            {
+                self.again.push_back(append);
+            }
+        }
+    }
+
+    /// Whether every line was sent and every request answered.
+    pub fn is_done(&self) -> bool {
+        self.sent.len() >= self.quota && self.again.is_empty() && self.waiting.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Takes answers and sends more. Whether anything happened.
+    pub fn step(&mut self, wire: &mut SimWire, swarm: &Swarm) -> bool {
+        let mut worked = self.receive(wire);
+        while self.waiting.len() < swarm.window && self.outbox.is_empty() && self.send_some(swarm) {
+            worked = true;
+        }
+        if self.chance.percent(5)
+            && self.waiting.len() < swarm.window + READ_COUNT_MAX
+            && !self.sent.is_empty()
+            && !self.is_done()
+        {
+            self.read_a_word(swarm);
+        }
+        self.flush(wire) || worked
+    }
+
+    /// Takes answers only.
+    pub fn receive(&mut self, wire: &mut SimWire) -> bool {
+        let mut worked = false;
+        while let Some((_, batch)) = wire.receive(Category::Client) {
+            worked = true;
+            let mut reader = FixedReader::new(&batch.bytes);
+            while let Some(letter) = Letter::decode_next(&mut reader) {
+                match letter {
+                    Ok(letter) => self.take(&letter),
+                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
+                }
+            }
+        }
+        worked
+    }
+
+    fn take(&mut self, letter: &Letter<'_>) {
+        match *letter {
+            Letter::Appended { request, offset } => match self.waiting.remove(&request) {
+                Some(Waiting::Append { append, task, ack }) => self.appended(append, task, ack, offset.0),
+                Some(other) => self.findings.push(format!("an append's answer came for {other:?}")),
+                None => self.findings.push(format!("request {request} was answered twice, or never made")),
+            },
+            Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
+                Some(Waiting::Append { .. }) | None => self.findings.push(format!("rows came for request {request}")),
+                Some(waiting) => {
+                    if !more {
+                        self.waiting.remove(&request);
+                        self.answered_count += 1;
+                    }
+                    self.take_rows(&waiting, count, rows);
+                }
+            },
+            Letter::Refused { request, text, .. } => {
+                self.refused_count += 1;
+                match self.waiting.remove(&request) {
+                    // Its outcome is unknown: it may be in the depot.
+                    Some(Waiting::Append { append, .. }) => self.again.push_back(append),
+                    // A read of a failing disk may say so.
+                    Some(_) if self.failing => {}
+                    Some(read) => self.findings.push(format!("{read:?} was refused: {text}")),
+                    None => self.findings.push(format!("request {request} was refused after its answer")),
+                }
+            }
+            ref other => self.findings.push(format!("a client got {other:?}")),
+        }
+    }
+
+    fn appended(&mut self, append: AppendId, task: TaskId, ack: AckLevel, offset: u64) {
+        self.answered_count += 1;
+        self.history.acked(append, task.0, offset);
+        self.sent[append.0].settled = true;
+        if ack == AckLevel::Ack {
+            self.lines.ack(LineId(append.0));
+            for word in words(&self.texts[append.0]) {
+                *self.demanded.entry(word.to_string()).or_default() += 1;
+            }
+        }
+    }
+
+    fn take_rows(&mut self, waiting: &Waiting, count: u32, rows: &[u8]) {
+        let mut reader = Reader::new(rows);
+        for _ in 0..count {
+            let read = match waiting {
+                Waiting::Count { .. } => {
+                    count_of().read_next(&mut reader).map(|found| found.unwrap_or_default()).map(|found| (None, found))
+                }
+                _ => path::<Map<String, i64>>().all().read_next(&mut reader).map(|(word, found)| (Some(word), found)),
+            };
+            match (read, waiting) {
+                (Err(error), _) => self.findings.push(format!("a row is unreadable: {error}")),
+                (Ok((Some(word), found)), _) => {
+                    let found = u64::try_from(found).unwrap_or_default();
+                    if self.all.insert(word.clone(), found).is_some() {
+                        self.findings.push(format!("{word:?} is on two partitions, or twice on one"));
+                    }
+                }
+                (Ok((None, found)), Waiting::Count { word, floor }) => {
+                    self.counted(word, *floor, u64::try_from(found).unwrap_or_default())
+                }
+                (Ok(_), other) => self.findings.push(format!("a count came for {other:?}")),
+            }
+        }
+    }
+
+    fn counted(&mut self, word: &str, floor: u64, found: u64) {
+        if found < floor {
+            self.findings.push(format!("{word:?} was read as {found}; before the read began it was {floor} already"));
+        }
+        let seen = self.seen.entry(word.to_string()).or_default();
+        *seen = (*seen).max(found);
+    }
+
+    /// Sends the next lines, or some again, in one batch to one thread. Whether there was anything to send.
+    fn send_some(&mut self, swarm: &Swarm) -> bool {
+        let mut batches: BTreeMap<u32, LetterBatch> = BTreeMap::new();
+        let mut left = self.chance.within(1..BATCH_COUNT_MAX + 1);
+        while left > 0 && self.waiting.len() < swarm.window {
+            left -= 1;
+            let Some(append) = self.next_append() else { break };
+            let ack = if self.chance.percent(swarm.ack_percent) {
+                AckLevel::Ack
+            } else {
+                *self.chance.pick(&[AckLevel::AppendAck, AckLevel::None])
+            };
+            let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+            let mut record = Vec::new();
+            self.texts[append.0].encode(&mut record);
+            let request = self.request();
+            let batch = batches.entry(task.0 % swarm.threads).or_default();
+            Letter::Append { task, request, depot: 0, ack, record: &record }.encode(&mut batch.bytes);
+            batch.count += 1;
+            self.sent[append.0].lives.push(self.life);
+            if ack != AckLevel::None {
+                self.waiting.insert(request, Waiting::Append { append, task, ack });
+            }
+        }
+        let any = !batches.is_empty();
+        for (thread, batch) in batches {
+            self.outbox.entry(thread).or_default().push_back(batch);
+        }
+        any
+    }
+
+    fn next_append(&mut self) -> Option<AppendId> {
+        if let Some(append) = self.again.pop_front() {
+            self.history.sent_again(append);
+            return Some(append);
+        }
+        let text = self.texts[..self.quota].get(self.sent.len())?;
+        let mut record = Vec::new();
+        text.encode(&mut record);
+        self.lines.submit(text);
+        self.sent.push(Sent { lives: Vec::new(), settled: false });
+        Some(self.history.sent(&record))
+    }
+
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    fn read_a_word(&mut self, swarm: &Swarm) {
+        let line = self.chance.below(self.sent.len() as u64) as usize;
+        let of_line: Vec<&str> = words(&self.texts[line]).collect();
+        let word = self.chance.pick(&of_line).to_string();
+        let floor = self
+            .seen
+            .get(&word)
+            .copied()
+            .unwrap_or_default()
+            .max(self.demanded.get(&word).copied().unwrap_or_default());
+        let task = TaskId(partition_of(&word, swarm.tasks));
+        let request = self.request();
+        self.select(request, task, path::<Map<String, i64>>().key(word.as_str()), swarm);
+        self.waiting.insert(request, Waiting::Count { word, floor });
+    }
+
+    /// Asks for every count of every partition; the answer is in [`Client::all`] when the client is done.
+    pub fn ask_for_all(&mut self, swarm: &Swarm) {
+        self.all.clear();
+        for task in (0..swarm.tasks).map(TaskId) {
+            let request = self.request();
+            self.select(request, task, path::<Map<String, i64>>().all(), swarm);
+            self.waiting.insert(request, Waiting::All);
+        }
+    }
+
+    /// Every count that was asked for.
+    pub fn all(&self) -> &WordCounts {
+        &self.all
+    }
+
+    fn select<T>(&mut self, request: u64, task: TaskId, path: PathTo<Map<String, i64>, T>, swarm: &Swarm) {
+        let mut bytes = Vec::new();
+        if let Err(error) = path.path().encode(&mut bytes) {
+            self.findings.push(format!("a path cannot be encoded: {error}"));
+        }
+        let mut batch = LetterBatch { bytes: Vec::new(), count: 1 };
+        Letter::Select { task, request, pstate: COUNTS, path: &bytes }.encode(&mut batch.bytes);
+        self.outbox.entry(task.0 % swarm.threads).or_default().push_back(batch);
+    }
+
+    /// Hands batches to the rings, in order; those given back wait. Whether one left.
+    fn flush(&mut self, wire: &mut SimWire) -> bool {
+        let mut sent = false;
+        for (thread, batches) in &mut self.outbox {
+            while let Some(batch) = batches.pop_front() {
+                if let Err(batch) = wire.send(Peer(*thread), Category::Client, batch) {
+                    batches.push_front(batch);
+                    break;
+                }
+                sent = true;
+            }
+        }
+        self.outbox.retain(|_, batches| !batches.is_empty());
+        if sent {
+            wire.ring_bells();
+        }
+        sent
+    }
+
+    /// Whether it has batches that a ring gave back.
+    pub fn has_unsent(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// How many requests wait for an answer, and some of them.
+    pub fn unanswered(&self) -> String {
+        let some: Vec<&Waiting> = self.waiting.values().take(3).collect();
+        format!("{} requests, as {some:?}", self.waiting.len())
+    }
+
+    /// Says how often each line can have been counted: each copy once in every life since it was sent, if no life was
+    /// so long that a record timed out.
+    pub fn limit_attempts(&mut self, life_ns_max: u64, timeout: Nanos) {
+        if life_ns_max >= timeout.0 {
+            return;
+        }
+        for (index, sent) in self.sent.iter().enumerate() {
+            let attempts = sent.lives.iter().map(|life| u64::from(self.life - life) + 1).sum();
+            self.lines.limit_attempts(LineId(index), attempts);
+        }
+    }
+
+    /// Appends without a settled outcome.
+    pub fn unsettled_count(&self) -> usize {
+        self.sent.iter().filter(|sent| !sent.settled).count()
+    }
+}
+
+fn count_of() -> PathTo<Map<String, i64>, Option<i64>> {
+    path::<Map<String, i64>>().key("")
+}
+
+/// A line with a word of its own, so that its loss cannot hide behind another line.
+fn line(index: usize, swarm: &Swarm, chance: &mut SimEntropy) -> String {
+    let mut text = format!("line-{index}");
+    for _ in 0..chance.below(8) {
+        let space = *chance.pick(&[" ", "\t", "  ", "\x0b"]);
+        text.push_str(space);
+        text.push_str(&format!("w{}", chance.below(swarm.word_count)));
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! The real engine as a cluster: task threads behind simulated doors.
+
+use crate::cluster::{Cluster, Machine, Rest};
+use crate::module::{definition, dir, prepare};
+use std::sync::Arc;
+use tantu_base::door::{Doors, Nanos};
+use tantu_base::id::ThreadId;
+use tantu_flow::ModuleRuntime;
+use tantu_replog::seglog::SegLogOptions;
+use tantu_task::{Progress, TaskThread, ThreadConfig};
+use tantu_weather::{SimClock, SimDisk, SimEntropy, SimJobs, SimWire};
+
+/// Jobs of a thread at a time.
+const JOB_COUNT_MAX: usize = 64;
+
+/// One task thread and its own doors.
+#[derive(Debug)]
+struct Core {
+    thread: Option<TaskThread>,
+    disk: SimDisk,
+    wire: SimWire,
+    clock: SimClock,
+    entropy: SimEntropy,
+    jobs: SimJobs,
+}
+
+impl Core {
+    /// Runs something that needs the doors and the thread.
+    fn with<T>(&mut self, act: impl FnOnce(&mut Option<TaskThread>, &mut Doors<'_>) -> T) -> T {
+        let mut doors = Doors {
+            disk: &mut self.disk,
+            wire: &mut self.wire,
+            clock: &self.clock,
+            entropy: &mut self.entropy,
+            jobs: &mut self.jobs,
+        };
+        act(&mut self.thread, &mut doors)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct EngineCluster {
+    cores: Vec<Core>,
+}
+
+fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> ThreadConfig {
+    let swarm = machine.swarm;
+    let log = SegLogOptions {
+        segment_size: swarm.segment_size,
+        group_size_max: swarm.group_size_max,
+        ..SegLogOptions::default()
+    };
+    ThreadConfig { log, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
+}
+
+impl Cluster for EngineCluster {
+    fn open(machine: &Machine<'_>) -> Result<Self, String> {
+        let (swarm, world) = (machine.swarm, machine.world);
+        let def = definition(swarm.noting)?;
+        let mut disk = machine.disk.another();
+        let module = prepare(&mut disk, def, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
+        let mut cores = Vec::new();
+        for index in 0..swarm.threads {
+            let mut core = Core {
+                thread: None,
+                disk: machine.disk.another(),
+                wire: machine.mesh.thread(index),
+                clock: world.clock.clone(),
+                entropy: world.entropy(),
+                jobs: SimJobs::new(world, 10_000..10_000_000, JOB_COUNT_MAX),
+            };
+            let config = config(machine, &module, index);
+            let opened = core.with(|_, doors| TaskThread::open(config, doors)).map_err(|reason| reason.to_string())?;
+            core.thread = Some(opened);
+            cores.push(core);
+        }
+        Ok(Self { cores })
+    }
+
+    fn step(&mut self, thread: usize) -> Result<Rest, String> {
+        self.cores[thread].with(|thread, doors| {
+            let thread = thread.as_mut().expect("invariant: open until it closes");
+            match thread.step(doors).map_err(|reason| reason.to_string())? {
+                Progress::Busy => Ok(Rest::Busy),
+                Progress::Idle { wake_at } => Ok(Rest::Idle(wake_at)),
+            }
+        })
+    }
+
+    fn has_arrivals(&self, thread: usize) -> bool {
+        let Core { disk, wire, jobs, clock, .. } = &self.cores[thread];
+        let now = clock.time();
+        let due = |at: Option<Nanos>| at.is_some_and(|at| at <= now);
+        disk.has_completions() || due(wire.next_due()) || due(jobs.next_due())
+    }
+
+    fn next_arrival(&self) -> Option<Nanos> {
+        let each =
+            self.cores.iter().flat_map(|core| [core.disk.next_due(), core.wire.next_due(), core.jobs.next_due()]);
+        each.flatten().min()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.cores.iter().filter_map(|core| core.thread.as_ref()).all(TaskThread::is_quiet)
+    }
+
+    fn close(mut self) -> Result<(), String> {
+        for core in &mut self.cores {
+            core.with(|thread, doors| {
+                let thread = thread.take().expect("invariant: closed once");
+                thread.close(doors).map_err(|reason| reason.to_string())
+            })?;
+        }
+        Ok(())
+    }
+}

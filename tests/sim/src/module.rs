@@ -1,0 +1,91 @@
+//! The modules of the stories: words of lines, counted on the tasks that own them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tantu_base::door::Disk;
+use tantu_flow::{Module, ModuleDef, ModuleRuntime, Setup, SourceOptions, StartFrom, Topologies, define, random};
+use tantu_model::word::words;
+use tantu_path::{Map, agg};
+use tantu_state::meta::{DocumentError, ObjectKind, read_module, write_module};
+
+/// Counts by word; the only PState of [`Plain`], the first of [`Noting`].
+pub const COUNTS: u16 = 0;
+
+/// Every line hops at once: nothing is written where it starts.
+#[derive(Debug)]
+pub struct Plain;
+
+impl Module for Plain {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let lines = setup.declare_depot::<String>("*lines", random());
+        let mut counter = topologies.stream("counter");
+        let counts = counter.pstate::<Map<String, i64>>("$$counts");
+        let all = SourceOptions { start: StartFrom::Beginning, ..SourceOptions::default() };
+        counter.source_with(&lines, all, |b, line| {
+            let word = b.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+            b.hash_partition(word);
+            b.compound_agg(counts, agg::key(word, agg::count()));
+        });
+    }
+}
+
+/// Every line is noted where it starts before its words hop, so the hops wait for a flush. It hops twice.
+#[derive(Debug)]
+pub struct Noting;
+
+impl Module for Noting {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let lines = setup.declare_depot::<String>("*lines", random());
+        let mut counter = topologies.stream("counter");
+        let counts = counter.pstate::<Map<String, i64>>("$$counts");
+        let notes = counter.pstate::<Map<String, i64>>("$$notes");
+        let all = SourceOptions { start: StartFrom::Beginning, ..SourceOptions::default() };
+        counter.source_with(&lines, all, |b, line| {
+            b.compound_agg(notes, agg::key(line, agg::count()));
+            b.hash_partition(line);
+            let word = b.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+            b.hash_partition(word);
+            b.compound_agg(counts, agg::key(word, agg::count()));
+        });
+    }
+}
+
+/// Where the module lives on the simulated disk.
+pub fn dir() -> PathBuf {
+    PathBuf::from("data/modules/words")
+}
+
+/// The module's definition.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn definition(noting: bool) -> Result<ModuleDef, String> {
+    let def = if noting { define::<Noting>() } else { define::<Plain>() };
+    def.map_err(|errors| errors.to_string())
+}
+
+/// The module as its threads know it; its durable ids are read from the disk or written there.
+///
+/// # Errors
+/// What the disk answers.
+pub fn prepare(
+    disk: &mut dyn Disk,
+    def: ModuleDef,
+    tasks: u32,
+    threads: u32,
+) -> Result<Arc<ModuleRuntime>, DocumentError> {
+    let path: &Path = &dir().join("module.meta");
+    let found = read_module(disk, path)?;
+    let mut meta = found.clone().unwrap_or_default();
+    meta.module.clone_from(&def.name);
+    meta.task_count = tasks;
+    meta.thread_count = threads;
+    let depots = def.depots.iter().map(|depot| meta.object(ObjectKind::Depot, &depot.name, &[])).collect();
+    let pstates = def.pstates.iter().map(|pstate| meta.object(ObjectKind::PState, &pstate.name, &[])).collect();
+    let sources = def.streams.iter().flat_map(|stream| &stream.sources);
+    let sources = sources.map(|source| meta.object(ObjectKind::Source, &def.depots[source.depot].name, &[])).collect();
+    if found.as_ref() != Some(&meta) {
+        write_module(disk, path, &meta)?;
+    }
+    Ok(Arc::new(ModuleRuntime { def, task_count: tasks, thread_count: threads, depots, pstates, sources }))
+}

@@ -1,0 +1,131 @@
+//! What one seed draws: layout, workload and weather. Every class of fault is on in some stories and off in others, so
+//! that a loud one does not hide a quiet one.
+
+use tantu_weather::{DiskWeather, SimEntropy, WireWeather};
+
+/// A promise of the doors that is broken on purpose, to show that the judges notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// The drive answers flushes and flushed writes without flushing.
+    Flushes,
+    /// The file system answers flushes of directories without flushing.
+    Names,
+    /// Rings deliver some batches twice.
+    Twice,
+    /// The newest block of a log is gone after each crash, as if recovery cut one entry too much.
+    Tail,
+}
+
+/// One story's parameters.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// Tasks of the module.
+    pub tasks: u32,
+    /// Task threads.
+    pub threads: u32,
+    /// Whether the module notes lines where they start.
+    pub noting: bool,
+    /// Lines the client appends in all.
+    pub line_count: usize,
+    /// Different words, besides one per line that no other line has.
+    pub word_count: u64,
+    /// Appends without an answer at a time.
+    pub window: usize,
+    /// Of a hundred appends, those whose processing the client waits for; half of the others wait for the append.
+    pub ack_percent: u32,
+    /// Of a hundred appends with unknown outcome, those sent again after a crash.
+    pub resend_percent: u32,
+    /// Lives that end badly before the last one.
+    pub crash_count: u32,
+    /// Bytes of a log segment.
+    pub segment_size: u64,
+    /// Bytes of a group of the log.
+    pub group_size_max: usize,
+    /// The disk's faults.
+    pub disk: DiskWeather,
+    /// The rings' faults.
+    pub wire: WireWeather,
+    /// Virtual time of a look at the clock.
+    pub tick_ns: u64,
+    /// Of a million choices of a thread, those that stall it for a while.
+    pub stall_ppm: u32,
+    /// The lie, if there is one.
+    pub lie: Option<Lie>,
+}
+
+impl Swarm {
+    /// The story of a seed.
+    pub fn draw(chance: &mut SimEntropy, lie: Option<Lie>) -> Self {
+        let tasks = 1 << chance.below(4);
+        let threads = 1 + chance.below(u64::from(tasks.min(3))) as u32;
+        Self {
+            tasks,
+            threads,
+            noting: chance.percent(50),
+            line_count: *chance.pick(&[20, 100, 300, 800]),
+            word_count: *chance.pick(&[2, 20, 200]),
+            window: *chance.pick(&[1, 8, 32, 200]),
+            ack_percent: *chance.pick(&[50, 90, 100]),
+            resend_percent: *chance.pick(&[0, 50, 100]),
+            crash_count: chance.within(1..6) as u32,
+            segment_size: *chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
+            group_size_max: *chance.pick(&[4 << 10, 16 << 10, 1 << 20]),
+            disk: draw_disk(chance, lie),
+            wire: draw_wire(chance, lie),
+            tick_ns: *chance.pick(&[0, 20, 300, 5_000]),
+            stall_ppm: *chance.pick(&[0, 0, 2_000, 20_000]),
+            lie,
+        }
+    }
+
+    /// The last life: no faults, so that everything can come to rest. Lies stay.
+    pub fn calm(&self) -> Self {
+        let mut calm = self.clone();
+        let (disk, wire) = (DiskWeather::default(), WireWeather::default());
+        calm.disk = DiskWeather {
+            lies_about_flushes: self.disk.lies_about_flushes,
+            lies_about_names: self.disk.lies_about_names,
+            ..disk
+        };
+        calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
+        calm.stall_ppm = 0;
+        calm
+    }
+
+    /// Whether requests may fail, so that a process may have to stop or cannot start.
+    pub fn may_fail(&self) -> bool {
+        let DiskWeather { eio_read_ppm, eio_write_ppm, eio_flush_ppm, capacity, .. } = self.disk;
+        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || capacity.is_some()
+    }
+}
+
+fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {
+    let mut rate = |rates: &[u32]| if chance.percent(25) { *chance.pick(rates) } else { 0 };
+    let (eio_read_ppm, eio_write_ppm, eio_flush_ppm) =
+        (rate(&[2_000, 20_000]), rate(&[2_000, 20_000]), rate(&[2_000, 50_000]));
+    let slow_ppm = rate(&[1_000, 10_000]);
+    let small = rate(&[1]) > 0;
+    DiskWeather {
+        latency_ns: chance.pick(&[1_000..2_000, 5_000..200_000, 50_000..5_000_000]).clone(),
+        slow_ppm,
+        eio_read_ppm,
+        eio_write_ppm,
+        eio_flush_ppm,
+        capacity: small.then(|| chance.within(1 << 19..4 << 20)),
+        torn_percent: *chance.pick(&[0, 5, 30]),
+        lies_about_flushes: lie == Some(Lie::Flushes),
+        lies_about_names: lie == Some(Lie::Names),
+        ..DiskWeather::default()
+    }
+}
+
+fn draw_wire(chance: &mut SimEntropy, lie: Option<Lie>) -> WireWeather {
+    WireWeather {
+        lane_capacity: *chance.pick(&[2, 16, 256]),
+        delay_ns: chance.pick(&[1..2, 100..20_000, 1_000..3_000_000]).clone(),
+        long_delay_ppm: *chance.pick(&[0, 0, 10_000]),
+        refuse_ppm: *chance.pick(&[0, 0, 50_000]),
+        twice_ppm: if lie == Some(Lie::Twice) { 20_000 } else { 0 },
+        ..WireWeather::default()
+    }
+}

@@ -44,7 +44,8 @@ impl Sleeper {
     /// Without a bell.
     pub fn lie_down(&self, has_come: impl FnOnce() -> bool) -> bool {
         assert!(self.bell.get().is_some(), "a peer without a bell would never wake up");
-        self.asleep.store(true, Ordering::SeqCst);
+        // A read-modify-write joins the flag's own order: it follows, or is followed by, every sender's look at it.
+        self.asleep.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         if has_come() {
             self.get_up();

@@ -73,12 +73,14 @@ fn no_acknowledged_line_is_lost_in_four_hundred_stories_that_see_every_fault() {
 
 #[test]
 fn fresh_seeds_hold_too() {
-    let count = std::env::var("TANTU_SIM_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(5);
+    let count: u64 = std::env::var("TANTU_SIM_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(5);
     let start = RandomState::new().build_hasher().finish();
-    for seed in (0..count).map(|n| start.wrapping_add(n)) {
-        println!("fresh seed {seed}");
-        tell(seed);
-    }
+    println!("{count} fresh seeds from {start}");
+    let failed: Vec<String> = (0..count)
+        .filter_map(|index| run::<EngineCluster>(start.wrapping_add(index), None).err())
+        .map(|failure| failure.to_string())
+        .collect();
+    assert!(failed.is_empty(), "{} of {count} fresh seeds failed:\n{}", failed.len(), failed.join("\n"));
 }
 
 #[test]

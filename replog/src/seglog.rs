@@ -128,6 +128,7 @@ struct Current {
 struct Flight {
     tag: u32,
     file: FileId,
+    seq: u64,
     end: Lsn,
     low: Lsn,
     size: usize,
@@ -167,8 +168,9 @@ pub struct SegLog {
     end: Lsn,
     epoch: Epoch,
     low: Lsn,
-    /// The newest `low` that a flushed group states: only segments below it may go.
-    low_durable: Lsn,
+    /// The newest `low` that a flushed group of this incarnation states, and the segment it is in: only segments before
+    /// both may go. A log whose oldest segment states nothing could not tell a torn first group from a lost one.
+    low_durable: (Lsn, u64),
     marked: bool,
     poisoned: Option<DiskError>,
     spare_bufs: Vec<Buf>,
@@ -236,7 +238,7 @@ impl SegLog {
             end,
             epoch: found.opened.epoch,
             low: found.low,
-            low_durable: found.low,
+            low_durable: (found.low, 0),
             marked: true,
             poisoned: None,
             spare_bufs: Vec::new(),
@@ -323,6 +325,7 @@ impl SegLog {
         self.flights.push_back(Flight {
             tag,
             file: self.current.file,
+            seq: self.current.id.seq,
             end: header.end(),
             low: header.low,
             size: buf.len(),
@@ -414,7 +417,7 @@ impl SegLog {
         while self.poisoned.is_none() && self.flights.front().is_some_and(|flight| flight.done) {
             let flight = self.flights.pop_front().expect("invariant: just seen");
             self.durable = flight.end;
-            self.low_durable = self.low_durable.max(flight.low);
+            self.low_durable = self.low_durable.max((flight.low, flight.seq));
         }
     }
 
@@ -437,7 +440,8 @@ impl SegLog {
     pub fn release(&mut self, low_water: Lsn, disk: &mut dyn Disk) {
         assert!(low_water <= self.durable, "entries that are not durable cannot be given up");
         self.low = self.low.max(low_water);
-        while self.old.front().is_some_and(|segment| segment.end <= self.low_durable) {
+        let (low, seq) = self.low_durable;
+        while self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq) {
             let segment = self.old.pop_front().expect("invariant: just seen");
             if !self.next.recycle(&segment, &self.options) {
                 self.removals += 1;

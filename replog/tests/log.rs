@@ -5,9 +5,10 @@
 mod support;
 
 use support::{Rig, check_entries};
+use tantu_base::door::Nanos;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogState, OpenError, SegLogOptions};
-use tantu_weather::{DiskWeather, Fault, OpKind, SimDisk, SimEntropy};
+use tantu_weather::{CutBias, DiskWeather, Fault, OpKind, SimDisk, SimEntropy, Weather};
 
 fn open(disk: SimDisk, chance: &mut SimEntropy) -> Rig {
     Rig::open(disk, chance).unwrap_or_else(|(error, _)| panic!("{error}"))
@@ -77,6 +78,34 @@ fn released_segments_are_recycled_or_removed() {
 }
 
 #[test]
+fn a_released_segment_stays_until_a_later_one_says_that_it_was_released() {
+    let mut damaged = 0;
+    for seed in 0..60 {
+        let mut chance = SimEntropy::new(seed);
+        let mut rig = open(SimDisk::calm(seed), &mut chance);
+        (0..5).for_each(|lsn| rig.append(lsn, seed));
+        rig.settle().expect("no faults are planned");
+        rig.log.release(Lsn(5), &mut rig.disk);
+        rig.log.close(&mut rig.disk).expect("a close");
+        // Only a small file is left, which says where the numbers go on. Two groups are out when the power goes.
+        let mut rig = open(rig.disk, &mut chance);
+        rig.log.release(Lsn(5), &mut rig.disk);
+        for lsn in 5..7 {
+            rig.append(lsn, seed);
+            rig.log.pump(&mut rig.disk);
+        }
+        let finished = rig.disk.next_due().expect("two groups are out");
+        rig.disk.clock().advance_to(Nanos(finished.0 + 30_000 * (seed % 4)));
+        let only_names = CutBias { name_percent: 100, ..CutBias::LOSE_ALL };
+        let left = rig.disk.crash_with(only_names, &mut chance);
+        let rig = open(SimDisk::new(&Weather::new(seed), DiskWeather::default(), left), &mut chance);
+        damaged += u32::from(rig.log.opened().torn_size > 0);
+        assert!((5..=7).contains(&rig.log.end().0), "seed {seed}: {:?}", rig.log.end());
+    }
+    assert!(damaged > 0, "the second group was never the first to be there");
+}
+
+#[test]
 fn entries_that_must_be_there_and_are_not_are_reported() {
     let mut chance = SimEntropy::new(2);
     let mut rig = open(SimDisk::calm(2), &mut chance);
@@ -87,11 +116,11 @@ fn entries_that_must_be_there_and_are_not_are_reported() {
     for (path, _) in &image.files()[..2] {
         let mut bad = image.clone();
         bad.remove(path);
-        let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), bad);
+        let disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), bad);
         let Err((error, _)) = Rig::open(disk, &mut chance) else { panic!("{} is gone", path.display()) };
         assert!(matches!(error, OpenError::Missing { .. } | OpenError::Corrupt { .. }), "{error}");
     }
-    let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), image.clone());
+    let disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), image.clone());
     let options = |first| SegLogOptions { expect_first: Some(Lsn(first)), ..support::options() };
     let Err((OpenError::Missing { needed, .. }, disk)) = Rig::open_with(disk, &mut chance, options(301)) else {
         panic!("301 is not there")
@@ -131,7 +160,7 @@ fn after_a_failed_write_nothing_becomes_durable_any_more() {
             assert_eq!(rig.log.durable(), durable);
             assert!(rig.log.close(&mut rig.disk).is_err());
             let image = rig.disk.crash(&mut chance);
-            let disk = SimDisk::new(&tantu_weather::Weather::new(1), DiskWeather::default(), image);
+            let disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), image);
             let rig = open(disk, &mut chance);
             let (_, end) = check_entries(&rig.replayed, index, "after the failure");
             assert!(end >= durable.0 && end <= lsn, "{end}, durable were {durable}");

@@ -8,7 +8,7 @@
 use io_uring::{IoUring, opcode, types};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ struct Opened {
 /// See the module.
 pub struct KernelDisk {
     ring: IoUring,
-    files: HashMap<u32, Opened>,
+    files: BTreeMap<u32, Opened>,
     next_file: u32,
     requests: Vec<Option<Request>>,
     free: Vec<usize>,
@@ -97,7 +97,7 @@ impl KernelDisk {
         }
         Ok(Self {
             ring,
-            files: HashMap::new(),
+            files: BTreeMap::new(),
             next_file: 0,
             requests: Vec::new(),
             free: Vec::new(),

@@ -1,7 +1,7 @@
 //! One port into a module's task threads, and the requests that are out on it.
 
 use crate::error::ClientError;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -47,7 +47,7 @@ struct Request {
 struct Out {
     sender: ClientSender,
     open: Vec<LetterBatch>,
-    requests: HashMap<u64, Request>,
+    requests: BTreeMap<u64, Request>,
     unanswered: usize,
     next: u64,
 }
@@ -78,7 +78,7 @@ impl Connection {
     pub fn new(module: Arc<ModuleRuntime>, port: ClientPort, stopped: StopText) -> Self {
         let (sender, receiver) = port.split();
         let open = vec![LetterBatch::default(); module.thread_count as usize];
-        let out = Out { sender, open, requests: HashMap::new(), unanswered: 0, next: 0 };
+        let out = Out { sender, open, requests: BTreeMap::new(), unanswered: 0, next: 0 };
         let inner = Inner {
             module,
             out: Mutex::new(out),

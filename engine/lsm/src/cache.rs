@@ -5,7 +5,8 @@
 
 use crate::block::Block;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 #[derive(Debug)]
@@ -23,14 +24,14 @@ pub(crate) type CacheKey = (u32, u64, u32);
 pub struct BlockCache {
     size_max: usize,
     size: usize,
-    slots: HashMap<CacheKey, Slot>,
+    slots: HashMap<CacheKey, Slot, foldhash::fast::FixedState>,
     hand: VecDeque<CacheKey>,
 }
 
 impl BlockCache {
     /// An empty cache that holds at most `size_max` bytes (and whatever waiting readers have pinned).
     pub fn new(size_max: usize) -> Self {
-        Self { size_max, size: 0, slots: HashMap::new(), hand: VecDeque::new() }
+        Self { size_max, size: 0, slots: HashMap::with_hasher(foldhash::fast::FixedState::default()), hand: VecDeque::new() }
     }
 
     /// Bytes it may hold.

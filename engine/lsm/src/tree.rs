@@ -7,7 +7,7 @@ use crate::manifest::{Manifest, manifest_path};
 use crate::memtable::{Memtable, RangeDelete, hidden_at};
 use crate::option::{Budget, TreeOptions};
 use crate::table::{Filter, Table, table_path};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tantu_base::buf::Buf;
@@ -89,7 +89,7 @@ pub struct Tree {
     install: Install,
     /// Outputs that wait for their manifest, and those whose manifest is being written.
     ready: Vec<JobOutput>,
-    reading: HashMap<u32, BlockId>,
+    reading: BTreeMap<u32, BlockId>,
     /// Replaced tables with reads under way: they are closed and removed after those.
     retired: Vec<Rc<Table>>,
     next_tag: u32,
@@ -156,7 +156,7 @@ impl Tree {
             merge: None,
             install: Install::Idle,
             ready: Vec::new(),
-            reading: HashMap::new(),
+            reading: BTreeMap::new(),
             retired: Vec::new(),
             next_tag: 0,
             tidying: 0,
@@ -485,7 +485,7 @@ impl Tree {
         let output = self.ready.pop().expect("invariant: an output was being installed");
         let levels = output.apply_to(&self.levels);
         let old = std::mem::replace(&mut self.levels, levels);
-        let keeps: std::collections::HashSet<u64> = self.tables().map(|table| table.number).collect();
+        let keeps: BTreeSet<u64> = self.tables().map(|table| table.number).collect();
         for table in old.iter().flatten().flatten().filter(|table| !keeps.contains(&table.number)) {
             if self.is_read(table.number) {
                 self.retired.push(Rc::clone(table));

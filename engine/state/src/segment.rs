@@ -8,7 +8,7 @@
 
 use crate::depot::Run;
 use crate::layout::ChunkAt;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::checksum::{FileKind, Place};
@@ -113,7 +113,7 @@ pub struct DepotSegments {
     waiting: Option<Chunk>,
     writing: Option<(ObjectId, Offset, ChunkAt)>,
     reading: Option<(ObjectId, ChunkAt)>,
-    opened: HashMap<u64, Opened>,
+    opened: BTreeMap<u64, Opened>,
 }
 
 impl DepotSegments {
@@ -136,7 +136,7 @@ impl DepotSegments {
             waiting: None,
             writing: None,
             reading: None,
-            opened: HashMap::new(),
+            opened: BTreeMap::new(),
         })
     }
 
@@ -359,7 +359,7 @@ impl DepotSegments {
             Writer::Ready { file, .. } => Some(file),
             _ => None,
         };
-        for file in self.opened.drain().map(|(_, opened)| opened.file).chain(writer) {
+        for file in std::mem::take(&mut self.opened).into_values().map(|opened| opened.file).chain(writer) {
             // Everything that matters was flushed: a failed close loses nothing.
             let _ = call(disk, DiskOp::Close { file });
         }

@@ -8,7 +8,7 @@ use support::{Rig, check_entries};
 use tantu_base::door::Nanos;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogState, OpenError, SegLogOptions};
-use tantu_weather::{CutBias, DiskWeather, Fault, OpKind, SimDisk, SimEntropy, Weather};
+use tantu_weather::{CutBias, DiskWeather, Fault, Image, OpKind, SimDisk, SimEntropy, Weather};
 
 fn open(disk: SimDisk, chance: &mut SimEntropy) -> Rig {
     Rig::open(disk, chance).unwrap_or_else(|(error, _)| panic!("{error}"))
@@ -103,6 +103,43 @@ fn a_released_segment_stays_until_a_later_one_says_that_it_was_released() {
         assert!((5..=7).contains(&rig.log.end().0), "seed {seed}: {:?}", rig.log.end());
     }
     assert!(damaged > 0, "the second group was never the first to be there");
+}
+
+#[test]
+fn a_lost_last_group_of_a_segment_takes_with_it_what_was_in_flight_in_the_next() {
+    let mut crossed = 0;
+    for seed in 0..300 {
+        let mut chance = SimEntropy::new(seed);
+        let weather = DiskWeather { latency_ns: 50_000..5_000_000, ..DiskWeather::default() };
+        let mut rig = open(SimDisk::new(&Weather::new(seed), weather, Image::default()), &mut chance);
+        // Groups of one block: the last one of the first segment and the first of the next are out together.
+        let end = 10;
+        for lsn in 0..end {
+            rig.append_bytes(&[lsn as u8; 100]);
+            rig.log.pump(&mut rig.disk);
+            if lsn < 7 {
+                rig.settle().expect("no faults are planned");
+            }
+        }
+        let upto = rig.disk.clock().time().0 + chance.below(5_000_000);
+        while rig.disk.clock().time().0 < upto {
+            rig.disk.clock().advance(100_000);
+            rig.deliver(false).expect("no faults are planned");
+        }
+        let durable = rig.log.durable().0;
+        let left = rig.disk.crash_with(CutBias::LOSE_ALL, &mut chance);
+        let mut rig = open(SimDisk::new(&Weather::new(seed), DiskWeather::default(), left), &mut chance);
+        let found = rig.log.end().0;
+        assert!((durable..=end).contains(&found), "seed {seed}: {durable} were durable, {found} are there");
+        crossed += u32::from(found == 7 && rig.log.opened().torn_size > 0);
+        // What was dropped is never seen again.
+        rig.append_bytes(b"another");
+        rig.settle().expect("no faults are planned");
+        let rig = open(rig.disk, &mut chance);
+        assert_eq!(rig.log.end().0, found + 1, "seed {seed}");
+        assert_eq!(rig.replayed.last().map(|(_, _, body)| body.as_slice()), Some(&b"another"[..]), "seed {seed}");
+    }
+    assert!(crossed > 0, "no story had a gap before a segment");
 }
 
 #[test]

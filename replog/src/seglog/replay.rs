@@ -1,9 +1,10 @@
 //! Reading a log's segments when it is opened: replay, torn tails, damage.
 //!
 //! A group is durable evidence about everything before it: its `durable` field says what was flushed when it was
-//! written. So an invalid group is a torn tail only if nothing later says that it had been flushed.
+//! written. So an invalid or missing group is a torn tail only if nothing later says that it had been flushed. Several
+//! groups are written at the same time, so a torn tail may have whole groups after it, also in a later segment.
 
-use super::format::{GROUPS_AT, Group, HeaderCopy, SegmentId, read_header};
+use super::format::{GROUPS_AT, Group, GroupHeader, HeaderCopy, SegmentId, read_header};
 use super::{Entry, OpenError, Opened, VisitError};
 use crate::Lsn;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub(crate) struct OldSegment {
 pub(crate) struct Found {
     pub(crate) opened: Opened,
     pub(crate) segments: Vec<OldSegment>,
-    /// Files in which no group was ever written.
+    /// Files without a group that counts: none was written, or all were in flight at the crash and a group before them
+    /// is missing.
     pub(crate) unbegun: Vec<u64>,
     pub(crate) seq_max: u64,
     pub(crate) low: Lsn,
@@ -181,6 +183,9 @@ impl Scan<'_> {
             if group.header.previous != chain {
                 return Err(self.corrupt(seq, at, "a group does not follow the one before it"));
             }
+            if !self.follows(seq, at, &group.header)? {
+                break;
+            }
             self.group(seq, at, &group)?;
             chain = group.crc;
             at += group.size;
@@ -189,27 +194,35 @@ impl Scan<'_> {
         Ok(at)
     }
 
+    /// Whether a group goes on where the entries before it end. One that does not was in flight with a missing one, unless
+    /// it says that the missing one had been flushed.
+    fn follows(&mut self, seq: u64, at: usize, header: &GroupHeader) -> Result<bool, OpenError> {
+        let first = header.first;
+        let expected = self.next.unwrap_or(self.found.low);
+        // Between segments that were released, files may be gone in any order.
+        if first == expected || first <= self.found.low {
+            return Ok(true);
+        }
+        if header.durable <= expected {
+            return Ok(false);
+        }
+        Err(match (self.next, self.torn) {
+            (None, _) => OpenError::Missing {
+                dir: self.dir.to_path_buf(),
+                what: "its oldest entries",
+                needed: self.found.low,
+                first,
+                end: header.end(),
+            },
+            (Some(_), Some((seq, at))) => self.corrupt(seq, at, "a group that later segments go on from is damaged"),
+            (Some(_), None) => self.corrupt(seq, at, "entries before this group are missing"),
+        })
+    }
+
     fn group(&mut self, seq: u64, at: usize, group: &Group<'_>) -> Result<(), OpenError> {
         let first = group.header.first;
-        match self.next {
-            // Between segments that were released, files may be gone in any order.
-            Some(next) if next != first && first > self.found.low => {
-                return Err(match self.torn {
-                    Some((seq, at)) => self.corrupt(seq, at, "a group that later segments go on from is damaged"),
-                    None => self.corrupt(seq, at, "entries before this group are missing"),
-                });
-            }
-            None if first > self.found.low => {
-                return Err(OpenError::Missing {
-                    dir: self.dir.to_path_buf(),
-                    what: "its oldest entries",
-                    needed: self.found.low,
-                    first,
-                    end: group.header.end(),
-                });
-            }
-            None => self.found.opened.first = first,
-            Some(_) => {}
+        if self.next.is_none() {
+            self.found.opened.first = first;
         }
         let mut lsn = first;
         for body in group.bodies() {
@@ -235,17 +248,19 @@ impl Scan<'_> {
     fn check_tail(&mut self, seq: u64, id: &SegmentId, bytes: &[u8], at: usize) -> Result<(), OpenError> {
         let end = self.next.unwrap_or(self.found.low);
         let mut torn_end = at;
-        for later in (at + BLOCK_ALIGN..bytes.len()).step_by(BLOCK_ALIGN) {
+        let was_torn = self.torn.take().filter(|_| at == GROUPS_AT as usize);
+        let (torn_seq, torn_at) = was_torn.unwrap_or((seq, at));
+        for later in (at..bytes.len()).step_by(BLOCK_ALIGN) {
             let Some(group) = Group::read(id, bytes, later) else { continue };
             if group.header.durable > end {
-                return Err(self.corrupt(seq, at, "a group that had been flushed is damaged"));
+                return Err(self.corrupt(torn_seq, torn_at, "a group that had been flushed is damaged"));
             }
             torn_end = later + group.size;
         }
         let looks_begun = bytes.get(at..at + 4).is_some_and(|magic| magic.iter().any(|byte| *byte != 0));
-        self.torn = None;
+        self.torn = was_torn;
         if torn_end > at || looks_begun {
-            self.torn = Some((seq, at));
+            self.torn = Some((torn_seq, torn_at));
             self.found.opened.torn_size += (torn_end - at).max(BLOCK_ALIGN) as u64;
         }
         Ok(())

@@ -59,6 +59,11 @@ impl Rig {
         assert_eq!(self.log.append(Epoch(epoch), &[&body[..at], &body[at..]]), Lsn(lsn));
     }
 
+    pub(crate) fn append_bytes(&mut self, body: &[u8]) {
+        let epoch = self.log.opened().epoch.max(Epoch(1));
+        self.log.append(epoch, &[body]);
+    }
+
     /// Hands over what finished; waits for something if asked to.
     pub(crate) fn deliver(&mut self, wait: bool) -> Result<(), Poisoned> {
         if wait {

@@ -24,6 +24,8 @@ pub const PENDING_COUNT_MAX: usize = 2;
 pub const EVENT_HOP_SIZE_MAX: usize = 1 << 30;
 /// Admission closes while this many bytes of letters wait for room in a ring.
 pub const OUTBOX_SIZE_MAX: usize = 64 << 20;
+/// Milliseconds after which letters are offered again to a ring that was full: nobody rings when it has room.
+pub const OUTBOX_RETRY_MS: u64 = 1;
 /// A batch of letters is handed to the wire when it is this long, in bytes.
 pub const LETTER_BATCH_SIZE: usize = 32 << 10;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.

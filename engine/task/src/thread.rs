@@ -3,7 +3,7 @@
 use crate::client_work::Selects;
 use crate::host::EventRandom;
 use crate::limit::{
-    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE,
+    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE,
     TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::outbox::Outbox;
@@ -166,7 +166,7 @@ impl TaskThread {
         worked |= self.run_turns(doors)?;
         worked |= self.seal(doors)?;
         worked |= self.background(doors)?;
-        self.check_timers(doors);
+        worked |= self.check_timers(doors);
         worked |= self.outbox.flush(doors.wire);
         if worked {
             self.quiet_since = None;
@@ -329,8 +329,8 @@ impl TaskThread {
         self.outbox.push(peer, Category::Client, &Letter::Refused { request, refusal, text: &text[..end] });
     }
 
-    /// Time-outs of roots and the checkpoint of progress that no entry carried yet.
-    fn check_timers(&mut self, doors: &mut Doors<'_>) {
+    /// Time-outs of roots and the checkpoint of progress that no entry carried yet; true if something was staged.
+    fn check_timers(&mut self, doors: &mut Doors<'_>) -> bool {
         let now = doors.clock.now();
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
@@ -343,9 +343,11 @@ impl TaskThread {
             (true, Some(at)) if at <= now => {
                 self.progress_at = None;
                 self.stage_progress();
+                return true;
             }
             (true, Some(_)) => {}
         }
+        false
     }
 
     /// Nothing to do: when to look again.
@@ -359,6 +361,9 @@ impl TaskThread {
                 sooner(self.timeouts_at);
             }
             source.next_retry().map(&mut sooner);
+        }
+        if self.outbox.size() > 0 {
+            sooner(now.plus_ms(OUTBOX_RETRY_MS));
         }
         if self.pipeline.is_empty() && !self.pipeline.is_marked() {
             let mark_at = since.plus_ms(LOG_MARK_MS);

@@ -16,10 +16,6 @@ const STEP_COUNT_MAX: u64 = 400_000;
 const STEP_NS: u64 = 500;
 /// Virtual time a record may take before it is tried again.
 const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
-/// Times in a row that sleeping threads are woken for no reason before they are given up.
-const WAKE_COUNT_MAX: u32 = 3;
-/// Nothing was due, and yet not everything was at rest: the threads had to be woken.
-pub const WOKEN: &str = "woken to come to rest";
 /// A life was ended in order, by a close.
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
@@ -227,7 +223,6 @@ impl Story {
         let threads = swarm.threads as usize;
         let mut rests = vec![Rest::Busy; threads];
         let mut stalled = vec![Nanos(0); threads];
-        let mut wakes = 0;
         for _ in 0..STEP_COUNT_MAX {
             if disk.crashed() {
                 return Ok(End::Cut);
@@ -251,16 +246,10 @@ impl Story {
                 if self.client.is_done() && cluster.is_quiet() && mesh.in_flight_count() == 0 {
                     return Ok(End::AtRest);
                 }
-                if self.sleep(cluster, &rests, &stalled, wire) {
-                    wakes = 0;
-                } else if wakes == WAKE_COUNT_MAX {
+                // Nobody wakes a process from outside: what is not due will never happen.
+                if !self.sleep(cluster, &rests, &stalled, wire) {
                     let waits = self.client.unanswered();
                     return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
-                } else {
-                    // Whoever drains a process wakes its threads now and then.
-                    wakes += 1;
-                    self.world.marks.hit(WOKEN);
-                    rests.fill(Rest::Busy);
                 }
                 continue;
             }

@@ -4,8 +4,8 @@
 //! once, so that a reader makes progress however small the cache is.
 
 use crate::block::Block;
-use std::cell::Cell;
 use hashbrown::HashMap;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -31,7 +31,12 @@ pub struct BlockCache {
 impl BlockCache {
     /// An empty cache that holds at most `size_max` bytes (and whatever waiting readers have pinned).
     pub fn new(size_max: usize) -> Self {
-        Self { size_max, size: 0, slots: HashMap::with_hasher(foldhash::fast::FixedState::default()), hand: VecDeque::new() }
+        Self {
+            size_max,
+            size: 0,
+            slots: HashMap::with_hasher(foldhash::fast::FixedState::default()),
+            hand: VecDeque::new(),
+        }
     }
 
     /// Bytes it may hold.

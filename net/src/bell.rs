@@ -84,14 +84,14 @@ impl fmt::Debug for Sleeper {
 
 /// The bell of an ordinary thread.
 #[derive(Debug, Default)]
-pub(crate) struct ThreadBell {
+pub struct ThreadBell {
     rung: Mutex<bool>,
     changed: Condvar,
 }
 
 impl ThreadBell {
     /// Blocks until the bell was rung since the last wait, or the time is over.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    pub fn wait(&self, timeout: Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut rung, _) =
             self.changed.wait_timeout_while(rung, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);

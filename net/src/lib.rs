@@ -15,7 +15,7 @@ mod ring;
 mod sync;
 mod thread_port;
 
-pub use bell::{Bell, Sleeper};
+pub use bell::{Bell, Sleeper, ThreadBell};
 pub use client_port::{ClientPort, ClientReceiver, ClientSender};
 pub use mesh::{Mesh, RECEIVE_BURST_COUNT, RING_CAPACITY};
 pub use ring::{Consumer, Producer, ring};

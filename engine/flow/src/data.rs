@@ -290,6 +290,19 @@ impl Owned for String {
     }
 }
 
+impl Returned for Vec<u8> {
+    type Data = [u8];
+    fn into_slot(self, arena: &mut Arena) -> Slot {
+        arena.copy(&self)
+    }
+}
+
+impl Owned for Vec<u8> {
+    fn lend(&self) -> Slot {
+        Slot::bytes(self)
+    }
+}
+
 impl Returned for &'static str {
     type Data = str;
     fn into_slot(self, _: &mut Arena) -> Slot {

@@ -1,0 +1,25 @@
+//! Why a bench could not do its work.
+
+use std::io;
+use tantu::prelude::{ClientError, ClusterError};
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: io::Error },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl BenchError {
+    /// Says what was being done.
+    pub(crate) fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let doing = doing.into();
+        move |source| BenchError::Io { doing, source: source.into() }
+    }
+}

@@ -1,1 +1,0 @@
-//! Measured claims, side by side with peers.

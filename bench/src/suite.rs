@@ -1,0 +1,4 @@
+//! The suites: each a family of workloads.
+
+pub(crate) mod append;
+pub(crate) mod wordcount;

@@ -280,6 +280,13 @@ pub trait Wire {
     fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)>;
     /// Wakes those peers that sleep and were sent something since the last call.
     fn ring_bells(&mut self);
+    /// Gives the emptied buffer of a received batch back to its sender, which writes its next batch into it: what one
+    /// thread allocates another does not free. It may be dropped.
+    fn give_back(&mut self, _from: Peer, _category: Category, _bytes: Vec<u8>) {}
+    /// An empty buffer for a batch: one that the peer gave back, if there is one.
+    fn buffer(&mut self, _to: Peer, _category: Category) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// Work for another thread: blocking calls and user futures. Its answer is bytes.

@@ -54,6 +54,9 @@ pub(crate) struct Common {
     /// A run of a second or two that shows that everything works and measures nothing
     #[arg(long, global = true)]
     smoke: bool,
+    /// Only these engines; without their peers the figures support no claim
+    #[arg(long, global = true, value_name = "ENGINE", value_delimiter = ',')]
+    only: Vec<String>,
     /// Where the files go while it runs: the disk that is measured
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -62,6 +65,10 @@ pub(crate) struct Common {
 impl Common {
     fn run_count(&self) -> u32 {
         if self.smoke { 1 } else { self.runs }
+    }
+
+    fn wants(&self, engine: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == engine)
     }
 
     /// A directory of one's own, removed when it is dropped.

@@ -116,6 +116,14 @@ impl Wire for ClientPort {
     fn ring_bells(&mut self) {
         self.sender.ring_bells();
     }
+
+    fn give_back(&mut self, from: Peer, category: Category, bytes: Vec<u8>) {
+        self.receiver.give_back(from, category, bytes);
+    }
+
+    fn buffer(&mut self, to: Peer, category: Category) -> Vec<u8> {
+        self.sender.buffer(to, category)
+    }
 }
 
 impl ClientSender {
@@ -146,6 +154,11 @@ impl ClientSender {
         self.links.send(to.0 as usize, category, batch)
     }
 
+    /// An empty buffer for a batch: one that the task thread gave back, if there is one.
+    pub fn buffer(&mut self, to: Peer, category: Category) -> Vec<u8> {
+        self.links.buffer(to.0 as usize, category)
+    }
+
     /// Wakes those task threads that sleep and were sent something since the last call.
     pub fn ring_bells(&mut self) {
         self.links.ring_bells();
@@ -166,6 +179,11 @@ impl ClientReceiver {
     /// The next batch of a category, from any task thread, fairly; never blocks.
     pub fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)> {
         self.lanes[category.index()].next()
+    }
+
+    /// Gives the emptied buffer of a received batch back to its sender.
+    pub fn give_back(&mut self, from: Peer, category: Category, bytes: Vec<u8>) {
+        self.lanes[category.index()].give_back(from, bytes);
     }
 
     /// The next batch of any category, categories in turn; never blocks.

@@ -3,15 +3,18 @@
 //! A turn takes at most [`RECEIVE_BURST_COUNT`] batches, so that a busy source cannot starve the others and a
 //! lone one is not paid for by looking at all the empty rings after each batch.
 
+use crate::link::Inlet;
 use crate::mesh::{RECEIVE_BURST_COUNT, RING_CAPACITY};
-use crate::ring::Consumer;
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer};
+
+/// Buffers of batches to itself that a peer keeps.
+const OWN_SPARE_COUNT_MAX: usize = 16;
 
 #[derive(Debug)]
 struct Source {
     peer: Peer,
-    ring: Consumer<LetterBatch>,
+    inlet: Inlet,
 }
 
 /// See the module.
@@ -21,6 +24,8 @@ pub(crate) struct Lane {
     sources: Vec<Source>,
     /// What the peer sent to itself; in turn it is the source after the last.
     own: VecDeque<LetterBatch>,
+    /// Buffers of those it received.
+    own_spares: Vec<Vec<u8>>,
     /// Whose turn it is, `0..=sources.len()`.
     turn: usize,
     burst_left: usize,
@@ -28,11 +33,18 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(own_peer: Peer) -> Self {
-        Self { own_peer, sources: Vec::new(), own: VecDeque::new(), turn: 0, burst_left: RECEIVE_BURST_COUNT }
+        Self {
+            own_peer,
+            sources: Vec::new(),
+            own: VecDeque::new(),
+            own_spares: Vec::new(),
+            turn: 0,
+            burst_left: RECEIVE_BURST_COUNT,
+        }
     }
 
-    pub(crate) fn add(&mut self, peer: Peer, ring: Consumer<LetterBatch>) {
-        self.sources.push(Source { peer, ring });
+    pub(crate) fn add(&mut self, peer: Peer, inlet: Inlet) {
+        self.sources.push(Source { peer, inlet });
     }
 
     /// A batch from the peer to itself; given back when too many wait, as by a full ring.
@@ -50,7 +62,7 @@ impl Lane {
         for _ in 0..self.sources.len() + 2 {
             if self.burst_left > 0 {
                 let (peer, batch) = match self.sources.get_mut(self.turn) {
-                    Some(source) => (source.peer, source.ring.pop()),
+                    Some(source) => (source.peer, source.inlet.ring.pop()),
                     None => (self.own_peer, self.own.pop_front()),
                 };
                 if let Some(batch) = batch {
@@ -64,15 +76,35 @@ impl Lane {
         None
     }
 
+    /// Gives a buffer back to whom it came from.
+    #[inline]
+    pub(crate) fn give_back(&mut self, to: Peer, mut bytes: Vec<u8>) {
+        // Mostly it is the source that was last received from.
+        let last = self.sources.get(self.turn).filter(|source| source.peer == to).map(|_| self.turn);
+        match last.or_else(|| self.sources.iter().position(|source| source.peer == to)) {
+            Some(at) => self.sources[at].inlet.give_back(bytes),
+            None if to == self.own_peer && self.own_spares.len() < OWN_SPARE_COUNT_MAX => {
+                bytes.clear();
+                self.own_spares.push(bytes);
+            }
+            None => {}
+        }
+    }
+
+    /// A buffer for a batch to itself.
+    pub(crate) fn own_buffer(&mut self) -> Vec<u8> {
+        self.own_spares.pop().unwrap_or_default()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.sources.iter().all(|source| source.ring.is_empty())
+        self.own.is_empty() && self.sources.iter().all(|source| source.inlet.ring.is_empty())
     }
 
     /// Forgets the sources that are gone and drained; `true` if some are gone but not drained yet.
     pub(crate) fn sweep(&mut self) -> bool {
-        self.sources.retain(|source| !source.ring.is_finished());
+        self.sources.retain(|source| !source.inlet.ring.is_finished());
         self.turn = self.turn.min(self.sources.len());
-        self.sources.iter().any(|source| source.ring.is_producer_gone())
+        self.sources.iter().any(|source| source.inlet.ring.is_producer_gone())
     }
 
     #[cfg(test)]

@@ -7,14 +7,45 @@ use std::sync::Arc;
 use tantu_base::door::{LetterBatch, Peer};
 use tantu_base::id::Category;
 
+/// Emptied buffers under way back to their sender, per category.
+const RETURN_CAPACITY: usize = 16;
+/// Longest buffer worth sending back, in bytes: a larger one came with a rare large letter.
+const RETURN_SIZE_MAX: usize = 64 << 10;
+
+/// The receiving end of one category of a [`Link`].
+#[derive(Debug)]
+pub(crate) struct Inlet {
+    pub(crate) ring: Consumer<LetterBatch>,
+    returns: Producer<Vec<u8>>,
+}
+
+impl Inlet {
+    /// See [`Wire::give_back`](tantu_base::door::Wire::give_back).
+    #[inline]
+    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>) {
+        if (1..=RETURN_SIZE_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            // The sender has enough of them.
+            let _ = self.returns.push(bytes);
+        }
+    }
+}
+
+/// The sending end of one category of a [`Link`].
+#[derive(Debug)]
+struct Outlet {
+    ring: Producer<LetterBatch>,
+    returned: Consumer<Vec<u8>>,
+}
+
 /// The receiving ends of a [`Link`], one for each category in queue order.
-pub(crate) type LinkEnd = [Consumer<LetterBatch>; Category::ALL.len()];
+pub(crate) type LinkEnd = [Inlet; Category::ALL.len()];
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Link {
     peer: Peer,
-    rings: [Producer<LetterBatch>; Category::ALL.len()],
+    outlets: [Outlet; Category::ALL.len()],
     sleeper: Arc<Sleeper>,
     /// Sent to since the bells were last rung.
     is_due: bool,
@@ -22,19 +53,20 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(peer: Peer, sleeper: Arc<Sleeper>) -> (Link, LinkEnd) {
-        let pairs = Category::ALL.map(|_| ring::<LetterBatch>(RING_CAPACITY));
-        let mut ends = Vec::with_capacity(pairs.len());
-        let rings = pairs.map(|(producer, consumer)| {
-            ends.push(consumer);
-            producer
+        let mut ends = Vec::with_capacity(Category::ALL.len());
+        let outlets = Category::ALL.map(|_| {
+            let (to, from) = ring::<LetterBatch>(RING_CAPACITY);
+            let (returns, returned) = ring::<Vec<u8>>(RETURN_CAPACITY);
+            ends.push(Inlet { ring: from, returns });
+            Outlet { ring: to, returned }
         });
         let ends = LinkEnd::try_from(ends).expect("invariant: one end for each ring");
-        (Link { peer, rings, sleeper, is_due: false }, ends)
+        (Link { peer, outlets, sleeper, is_due: false }, ends)
     }
 
     /// Whether nobody will receive any more.
     pub(crate) fn is_dead(&self) -> bool {
-        self.rings.iter().any(Producer::is_consumer_gone)
+        self.outlets.iter().any(|outlet| outlet.ring.is_consumer_gone())
     }
 }
 
@@ -64,7 +96,7 @@ impl Links {
     #[inline]
     pub(crate) fn send(&mut self, at: usize, category: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
         let link = &mut self.links[at];
-        if let Err(batch) = link.rings[category.index()].push(batch) {
+        if let Err(batch) = link.outlets[category.index()].ring.push(batch) {
             // To a peer that is gone a batch arrives "not at all"; keeping it would block its sender for ever.
             return if link.is_dead() { Ok(()) } else { Err(batch) };
         }
@@ -73,6 +105,12 @@ impl Links {
             self.due.push(at);
         }
         Ok(())
+    }
+
+    /// A buffer that came back, or a new one.
+    #[inline]
+    pub(crate) fn buffer(&mut self, at: usize, category: Category) -> Vec<u8> {
+        self.links[at].outlets[category.index()].returned.pop().unwrap_or_default()
     }
 
     #[inline]

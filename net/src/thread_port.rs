@@ -136,6 +136,20 @@ impl Wire for ThreadPort {
     fn ring_bells(&mut self) {
         self.links.ring_bells();
     }
+
+    #[inline]
+    fn give_back(&mut self, from: Peer, category: Category, bytes: Vec<u8>) {
+        self.lanes[category.index()].give_back(from, bytes);
+    }
+
+    #[inline]
+    fn buffer(&mut self, to: Peer, category: Category) -> Vec<u8> {
+        match self.links.find(to) {
+            Some(at) => self.links.buffer(at, category),
+            None if to.0 == self.thread.0 => self.lanes[category.index()].own_buffer(),
+            None => Vec::new(),
+        }
+    }
 }
 
 impl Drop for ThreadPort {

@@ -450,6 +450,11 @@ impl SegLog {
         }
     }
 
+    /// Where the oldest segment ends that takes no more groups: what has to be given up before a file goes.
+    pub fn oldest_end(&self) -> Option<Lsn> {
+        self.old.front().map(|segment| segment.end)
+    }
+
     /// Bytes a replay would read.
     pub fn retained_size(&self) -> u64 {
         self.old.iter().map(|segment| segment.used).sum::<u64>() + self.current.position

@@ -64,8 +64,12 @@ pub(crate) fn run(args: &AppendArgs, common: &Common, report: &mut Report) -> Re
         "loop": "closed", "ack": "APPEND_ACK: flushed before the ack",
     });
     for _ in 0..common.run_count() {
-        report.run(SUITE, &workload, "tantu", &config, tantu(args, common)?)?;
-        report.run(SUITE, &workload, "bound", &config, raw(args, common)?)?;
+        if common.wants("tantu") {
+            report.run(SUITE, &workload, "tantu", &config, tantu(args, common)?)?;
+        }
+        if common.wants("bound") {
+            report.run(SUITE, &workload, "bound", &config, raw(args, common)?)?;
+        }
     }
     for figure in ["records_per_s", "p50_us"] {
         report.ratio(&workload, figure, "tantu", "bound");

@@ -19,6 +19,8 @@ use tantu_base::door::{Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, 
 const RING_ENTRY_COUNT: u32 = 256;
 /// What the alarm's completion carries instead of a request's place.
 const ALARM: u64 = u64::MAX;
+/// What a ring of the bell carries.
+const BELL: u64 = u64::MAX - 1;
 static WARNED: AtomicBool = AtomicBool::new(false);
 
 /// What a disk has done.
@@ -73,6 +75,9 @@ pub struct KernelDisk {
     direct: bool,
     stats: DiskStats,
     alarm: Option<(Nanos, Box<types::Timespec>)>,
+    bell: Option<RawFd>,
+    /// Whether the ring watches the bell.
+    listens: bool,
 }
 
 impl std::fmt::Debug for KernelDisk {
@@ -82,19 +87,16 @@ impl std::fmt::Debug for KernelDisk {
 }
 
 impl KernelDisk {
-    /// A disk whose completions signal `eventfd`, if there is one.
+    /// A disk. `bell` is an eventfd that stays open as long as the disk and ends its sleeps.
     ///
     /// # Errors
     /// What `io_uring_setup` answers.
-    pub fn new(eventfd: Option<RawFd>) -> std::io::Result<Self> {
+    pub fn new(bell: Option<RawFd>) -> std::io::Result<Self> {
         let ring = match IoUring::builder().setup_single_issuer().build(RING_ENTRY_COUNT) {
             // Kernels before 6.0 do not know the flag.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => IoUring::new(RING_ENTRY_COUNT)?,
             other => other?,
         };
-        if let Some(eventfd) = eventfd {
-            ring.submitter().register_eventfd(eventfd)?;
-        }
         Ok(Self {
             ring,
             files: BTreeMap::new(),
@@ -108,6 +110,8 @@ impl KernelDisk {
             direct: true,
             stats: DiskStats::default(),
             alarm: None,
+            bell,
+            listens: false,
         })
     }
 
@@ -120,11 +124,6 @@ impl KernelDisk {
     /// What it has done.
     pub fn stats(&self) -> DiskStats {
         self.stats
-    }
-
-    /// Whether something can be reaped.
-    pub(crate) fn has_completions(&mut self) -> bool {
-        !self.finished.is_empty() || !self.ring.completion().is_empty()
     }
 
     fn open(&mut self, path: PathBuf, mode: OpenMode) -> Result<DiskReply, (Errno, PathBuf)> {
@@ -210,6 +209,13 @@ impl KernelDisk {
 
     /// Moves waiting requests into the ring and tells the kernel.
     pub(crate) fn flush(&mut self) {
+        self.push_waiting();
+        if self.unsubmitted > 0 {
+            self.enter(0);
+        }
+    }
+
+    fn push_waiting(&mut self) {
         while let Some(at) = self.waiting.front().copied() {
             let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
             let fd = types::Fd(request.fd);
@@ -234,9 +240,6 @@ impl KernelDisk {
             self.unsubmitted += 1;
             self.stats.ring_requests += 1;
         }
-        if self.unsubmitted > 0 {
-            self.enter(0);
-        }
     }
 
     fn enter(&mut self, wait_for: usize) {
@@ -255,32 +258,66 @@ impl KernelDisk {
         }
     }
 
-    /// Makes sure the core wakes at `at`, measured from `now`.
-    pub(crate) fn set_alarm(&mut self, now: Nanos, at: Nanos) {
+    /// Submits what waits and sleeps until a request is done, the bell rings, or it is `wake_at`; all in one system call.
+    pub(crate) fn sleep(&mut self, now: Nanos, wake_at: Option<Nanos>) {
+        self.push_waiting();
+        if !self.listens
+            && let Some(bell) = self.bell
+        {
+            let entry = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).multi(true).build().user_data(BELL);
+            // SAFETY: the entry names no memory, and the bell stays open as long as the disk.
+            self.listens = unsafe { self.push(&entry) };
+        }
+        if let Some(at) = wake_at {
+            self.set_alarm(now, at);
+        }
+        if self.finished.is_empty() && self.ring.completion().is_empty() {
+            self.enter(1);
+        }
+    }
+
+    fn set_alarm(&mut self, now: Nanos, at: Nanos) {
         if self.alarm.as_ref().is_some_and(|(armed, _)| *armed <= at && *armed > now) {
             return;
+        }
+        if self.unsubmitted > 0 && self.alarm.is_some() {
+            // The kernel may not have read the old alarm's time, which is dropped below.
+            self.enter(0);
         }
         let wait = at.since(now).max(1);
         let time = Box::new(types::Timespec::new().sec(wait / 1_000_000_000).nsec((wait % 1_000_000_000) as u32));
         let entry = opcode::Timeout::new(&*time).build().user_data(ALARM);
-        // SAFETY: the kernel copies the time when the entry is submitted, which happens right below.
-        let pushed = unsafe { self.ring.submission().push(&entry) };
-        if pushed.is_ok() {
-            self.unsubmitted += 1;
-            self.enter(0);
+        // SAFETY: the kernel copies the time when the entry is submitted, and it is kept until then.
+        if unsafe { self.push(&entry) } {
             self.alarm = Some((at, time));
         }
     }
 
-    fn collect(&mut self) {
-        let completions: Vec<(u64, i32)> =
-            self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
-        for (at, result) in completions {
-            if at == ALARM {
-                self.alarm = None;
-                continue;
+    /// Puts an entry into the ring, making room if there is none.
+    ///
+    /// # Safety
+    /// The memory the entry names stays valid until it was submitted, or completed if the kernel uses it until then.
+    unsafe fn push(&mut self, entry: &io_uring::squeue::Entry) -> bool {
+        // SAFETY: the caller's promise.
+        if unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.enter(0);
+            // SAFETY: the caller's promise.
+            if unsafe { self.ring.submission().push(entry) }.is_err() {
+                return false;
             }
-            self.complete(at as usize, result);
+        }
+        self.unsubmitted += 1;
+        true
+    }
+
+    fn collect(&mut self) {
+        loop {
+            let Some(entry) = self.ring.completion().next() else { return };
+            match entry.user_data() {
+                ALARM => self.alarm = None,
+                BELL => self.listens = io_uring::cqueue::more(entry.flags()),
+                at => self.complete(at as usize, entry.result()),
+            }
         }
     }
 

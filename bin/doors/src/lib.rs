@@ -1,8 +1,7 @@
 //! The real doors: a glommio loop per core, an io_uring disk, the kernel's clock and entropy, a helper thread for jobs.
 //!
 //! This is the one place where the engine meets the operating system. Each core has one long-lived loop; between
-//! steps it sleeps on one eventfd, which is its bell, the disk ring's notification and, by a timeout in that
-//! ring, its alarm clock.
+//! steps it sleeps in its disk ring, which also hears its bell (an eventfd) and holds its alarm clock (a timeout).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,16 +1,20 @@
 //! One port into a module's task threads, and the requests that are out on it.
+//!
+//! Any number of threads share a connection. Of those that wait one *drives*: it blocks on the port and takes in what
+//! arrives for everybody; the others sleep until it has. When nobody waits but somebody awaits, a thread of the
+//! connection's own drives.
 
 use crate::error::ClientError;
-use std::collections::BTreeMap;
+use crate::requests::{Answer, Requests, UNANSWERED};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 use tantu_base::door::{LetterBatch, Peer};
 use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Category, Offset, TaskId};
+use tantu_base::id::{Category, TaskId};
 use tantu_flow::ModuleRuntime;
-use tantu_net::letter::{Letter, Refusal};
+use tantu_net::letter::Letter;
 use tantu_net::{ClientPort, ClientReceiver, ClientSender};
 
 /// Requests that may be out; one more waits until another is answered.
@@ -27,29 +31,17 @@ const WAIT: Duration = Duration::from_millis(50);
 /// Why a module stopped, once it has.
 pub type StopText = Arc<Mutex<Option<String>>>;
 
-/// What an answered request brought.
-#[derive(Debug, Default)]
-pub(crate) struct Answer {
-    pub(crate) offset: Offset,
-    pub(crate) count: usize,
-    pub(crate) rows: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Request {
-    thread: u32,
-    waker: Option<Waker>,
-    answer: Answer,
-    result: Option<Result<(), ClientError>>,
-}
-
 #[derive(Debug)]
 struct Out {
     sender: ClientSender,
     open: Vec<LetterBatch>,
-    requests: BTreeMap<u64, Request>,
-    unanswered: usize,
-    next: u64,
+    requests: Requests,
+    /// Whether a thread blocks on the port.
+    driven: bool,
+    /// Threads that sleep until the driving one has taken something in.
+    waiting: usize,
+    /// Whether there is a thread that drives for those that await.
+    has_driver: bool,
 }
 
 #[derive(Debug)]
@@ -77,8 +69,14 @@ impl Connection {
     /// A connection over a port of the module's mesh.
     pub fn new(module: Arc<ModuleRuntime>, port: ClientPort, stopped: StopText) -> Self {
         let (sender, receiver) = port.split();
-        let open = vec![LetterBatch::default(); module.thread_count as usize];
-        let out = Out { sender, open, requests: BTreeMap::new(), unanswered: 0, next: 0 };
+        let out = Out {
+            sender,
+            open: vec![LetterBatch::default(); module.thread_count as usize],
+            requests: Requests::default(),
+            driven: false,
+            waiting: 0,
+            has_driver: false,
+        };
         let inner = Inner {
             module,
             out: Mutex::new(out),
@@ -100,34 +98,24 @@ impl Connection {
         TaskId(self.inner.turn.fetch_add(1, Ordering::Relaxed) % self.inner.module.task_count)
     }
 
-    /// Sends a letter; `answered` says whether a request is kept for its answer.
-    pub(crate) fn send(&self, task: TaskId, answered: bool, letter: impl FnOnce(u64) -> LetterOf) -> u64 {
+    /// Sends a letter; `answered` says whether a request is kept for its answer. Waits while too many are out.
+    pub(crate) fn send<'l>(&self, task: TaskId, answered: bool, letter: impl FnOnce(u64) -> Letter<'l>) -> u64 {
         let thread = self.inner.module.thread_of(task).0;
         let mut out = lock(&self.inner.out);
-        while out.unanswered >= REQUEST_COUNT_MAX {
+        while out.requests.unanswered() >= REQUEST_COUNT_MAX {
             out.flush();
-            drop(out);
-            self.drive();
-            out = lock(&self.inner.out);
+            out = self.inner.drive(out);
         }
-        let request = out.next;
-        out.next += 1;
-        if answered {
-            let answer = Answer::default();
-            out.requests.insert(request, Request { thread, waker: None, answer, result: None });
-            out.unanswered += 1;
-        }
+        let request = if answered { out.requests.add(thread) } else { UNANSWERED };
         let batch = &mut out.open[thread as usize];
         letter(request).encode(&mut batch.bytes);
         batch.count += 1;
         let gathers = batch.count < GATHER_COUNT_MAX && batch.bytes.len() < GATHER_SIZE_MAX;
-        if !(gathers && answered && out.unanswered >= GATHER_FROM_COUNT) {
+        if !(gathers && answered && out.requests.unanswered() >= GATHER_FROM_COUNT) {
             out.flush();
             // A full ring is the engine's way to say "slower".
             while out.open[thread as usize].bytes.len() >= GATHER_SIZE_MAX && !out.sender.is_thread_gone(Peer(thread)) {
-                drop(out);
-                self.drive();
-                out = lock(&self.inner.out);
+                out = self.inner.drive(out);
                 out.flush();
             }
         }
@@ -136,30 +124,34 @@ impl Connection {
 
     /// Waits for a request's answer.
     pub(crate) fn wait(&self, request: u64) -> Result<Answer, ClientError> {
+        let mut out = lock(&self.inner.out);
         loop {
-            {
-                let mut out = lock(&self.inner.out);
-                out.flush();
-                if let Some(result) = out.take(request) {
-                    return result;
-                }
+            if let Some(result) = out.requests.take(request) {
+                return result;
             }
-            self.drive();
+            out.flush();
+            out = self.inner.drive(out);
         }
     }
 
     /// A request's answer if it is there; otherwise the waker is told when it is.
     pub(crate) fn poll(&self, request: u64, waker: &Waker) -> Option<Result<Answer, ClientError>> {
-        if let Ok(mut receiver) = self.inner.receiver.try_lock() {
-            self.take_in(&mut receiver);
-        }
         let mut out = lock(&self.inner.out);
         out.flush();
-        if let Some(result) = out.take(request) {
+        if let Some(result) = out.requests.take(request) {
             return Some(result);
         }
-        if let Some(request) = out.requests.get_mut(&request) {
-            request.waker = Some(waker.clone());
+        out.requests.wake(request, waker);
+        if !std::mem::replace(&mut out.has_driver, true) {
+            let inner = Arc::downgrade(&self.inner);
+            std::thread::Builder::new()
+                .name("tantu-client".to_string())
+                .spawn(move || drive_awaited(&inner))
+                .expect("a thread can be started");
+        }
+        // The driver sleeps while nobody awaits.
+        if out.waiting > 0 {
+            self.inner.arrived.notify_all();
         }
         None
     }
@@ -173,42 +165,64 @@ impl Connection {
     pub(crate) fn forget(&self, request: u64) {
         let mut out = lock(&self.inner.out);
         out.flush();
-        if let Some(request) = out.requests.remove(&request)
-            && request.result.is_none()
-        {
-            out.unanswered -= 1;
+        out.requests.forget(request);
+    }
+}
+
+/// Drives a connection for those that await on it, as long as it lives.
+fn drive_awaited(connection: &Weak<Inner>) {
+    while let Some(inner) = connection.upgrade() {
+        let mut out = lock(&inner.out);
+        if out.requests.awaited() == 0 {
+            out = inner.sleep(out);
+        } else {
+            out.flush();
+            out = inner.drive(out);
         }
+        drop(out);
+    }
+}
+
+impl Inner {
+    /// Blocks a while for arrivals: as the one that takes them in, or until the one that does has some. Whatever the caller
+    /// looked for under the lock it finds not to be there yet, so it cannot miss it.
+    fn drive<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+        if out.driven {
+            return self.sleep(out);
+        }
+        out.driven = true;
+        drop(out);
+        let driving = Driving(self);
+        let mut receiver = lock(&self.receiver);
+        if !self.take_in(&mut receiver) {
+            receiver.wait(WAIT);
+            if !self.take_in(&mut receiver) {
+                self.fail_gone(&receiver);
+            }
+        }
+        drop(receiver);
+        drop(driving);
+        lock(&self.out)
     }
 
-    /// Blocks a while for arrivals: as the one that takes them in, or until the one that does has some.
-    pub fn drive(&self) {
-        match self.inner.receiver.try_lock() {
-            Ok(mut receiver) => {
-                if !self.take_in(&mut receiver) {
-                    receiver.wait(WAIT);
-                    if !self.take_in(&mut receiver) {
-                        self.fail_gone(&receiver);
-                    }
-                }
-                drop(receiver);
-                self.inner.arrived.notify_all();
-            }
-            Err(_) => {
-                let out = lock(&self.inner.out);
-                drop(self.inner.arrived.wait_timeout(out, WAIT));
-            }
-        }
+    fn sleep<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+        out.waiting += 1;
+        let (mut out, _) = self.arrived.wait_timeout(out, WAIT).unwrap_or_else(PoisonError::into_inner);
+        out.waiting -= 1;
+        out
     }
 
     fn take_in(&self, receiver: &mut ClientReceiver) -> bool {
         let mut any = false;
-        while let Some((_, _, batch)) = receiver.receive_any() {
+        while let Some((from, category, batch)) = receiver.receive_any() {
             any = true;
-            let mut out = lock(&self.inner.out);
+            let mut out = lock(&self.out);
             let mut reader = FixedReader::new(&batch.bytes);
             while let Some(Ok(letter)) = Letter::decode_next(&mut reader) {
-                out.answered(letter);
+                out.requests.answered(letter);
             }
+            drop(out);
+            receiver.give_back(from, category, batch.bytes);
         }
         any
     }
@@ -216,34 +230,23 @@ impl Connection {
     /// Requests on threads that ended will not be answered.
     fn fail_gone(&self, receiver: &ClientReceiver) {
         let gone = |thread: u32| receiver.is_thread_gone(Peer(thread));
-        let mut out = lock(&self.inner.out);
-        let lost: Vec<u64> =
-            out.requests.iter().filter(|(_, r)| r.result.is_none() && gone(r.thread)).map(|(id, _)| *id).collect();
-        if lost.is_empty() {
-            return;
-        }
-        let text = lock(&self.inner.stopped).clone().unwrap_or_else(|| "its threads ended".to_string());
-        for id in lost {
-            out.finish(id, Err(ClientError::Stopped(text.clone())));
+        if (0..self.module.thread_count).any(gone) {
+            let text = || lock(&self.stopped).clone().unwrap_or_else(|| "its threads ended".to_string());
+            lock(&self.out).requests.fail_gone(gone, text);
         }
     }
 }
 
-/// A letter to a task thread, owned until it is encoded.
-pub(crate) enum LetterOf {
-    Append { task: TaskId, request: u64, depot: u16, ack: tantu_net::letter::AckLevel, record: Vec<u8> },
-    Select { task: TaskId, request: u64, pstate: u16, path: Vec<u8> },
-}
+/// While it lives its thread drives; another can when it is dropped, even by a panic of a waker.
+struct Driving<'i>(&'i Inner);
 
-impl LetterOf {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            LetterOf::Append { task, request, depot, ack, record } => {
-                Letter::Append { task: *task, request: *request, depot: *depot, ack: *ack, record }.encode(out);
-            }
-            LetterOf::Select { task, request, pstate, path } => {
-                Letter::Select { task: *task, request: *request, pstate: *pstate, path }.encode(out);
-            }
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        let mut out = lock(&self.0.out);
+        out.driven = false;
+        // Waking nobody costs a system call all the same.
+        if out.waiting > 0 {
+            self.0.arrived.notify_all();
         }
     }
 }
@@ -255,64 +258,15 @@ impl Out {
             if open.count == 0 {
                 continue;
             }
-            match self.sender.send(Peer(thread as u32), Category::Client, std::mem::take(open)) {
+            let bytes = self.sender.buffer(Peer(thread as u32), Category::Client);
+            let batch = std::mem::replace(open, LetterBatch { bytes, count: 0 });
+            match self.sender.send(Peer(thread as u32), Category::Client, batch) {
                 Ok(()) => sent = true,
                 Err(batch) => *open = batch,
             }
         }
         if sent {
             self.sender.ring_bells();
-        }
-    }
-
-    fn take(&mut self, request: u64) -> Option<Result<Answer, ClientError>> {
-        self.requests.get(&request)?.result.as_ref()?;
-        let request = self.requests.remove(&request)?;
-        request.result.map(|result| result.map(|()| request.answer))
-    }
-
-    fn finish(&mut self, id: u64, result: Result<(), ClientError>) {
-        let Some(request) = self.requests.get_mut(&id).filter(|request| request.result.is_none()) else { return };
-        request.result = Some(result);
-        self.unanswered -= 1;
-        if let Some(waker) = request.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn answered(&mut self, letter: Letter<'_>) {
-        match letter {
-            Letter::Appended { request, offset } => {
-                if let Some(request) = self.requests.get_mut(&request) {
-                    request.answer.offset = offset;
-                }
-                self.finish(request, Ok(()));
-            }
-            Letter::Rows { request, more, count, rows } => {
-                if let Some(request) = self.requests.get_mut(&request) {
-                    request.answer.count += count as usize;
-                    request.answer.rows.extend_from_slice(rows);
-                }
-                if !more {
-                    self.finish(request, Ok(()));
-                }
-            }
-            Letter::Refused { request, refusal, text } => {
-                let text = text.to_string();
-                let error = match refusal {
-                    Refusal::Invalid => ClientError::Refused(text),
-                    Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
-                    Refusal::Closing => ClientError::Closing,
-                    Refusal::ReadFailed => ClientError::ReadFailed(text),
-                };
-                self.finish(request, Err(error));
-            }
-            // Letters between task threads are never sent to clients.
-            Letter::Append { .. }
-            | Letter::Select { .. }
-            | Letter::Continue { .. }
-            | Letter::Done { .. }
-            | Letter::Failed { .. } => {}
         }
     }
 }

@@ -1,14 +1,23 @@
 //! A client's handle of a depot.
 
-use crate::connection::{Connection, LetterOf};
+use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::pending::Pending;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use tantu_base::id::{Offset, TaskId};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::Encode;
 use tantu_flow::Routed;
-use tantu_net::letter::AckLevel;
+use tantu_net::letter::{AckLevel, Letter};
+
+/// Longest scratch buffer a thread keeps, in bytes.
+const SCRATCH_SIZE_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where a record is encoded before it is known which task it goes to.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A depot of records `T`. Appends of one handle to one partition are stored in the order they were made.
 pub struct Depot<T> {
@@ -82,30 +91,34 @@ impl<T: Encode> Depot<T> {
     }
 
     fn send(&self, record: &T, ack: AckLevel) -> Result<u64, ClientError> {
-        let mut bytes = Vec::new();
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
         record.encode(&mut bytes);
-        if bytes.len() > RECORD_SIZE_MAX {
+        let sent = self.send_encoded(&bytes, ack);
+        if bytes.capacity() <= SCRATCH_SIZE_MAX {
+            SCRATCH.set(bytes);
+        }
+        sent
+    }
+
+    fn send_encoded(&self, record: &[u8], ack: AckLevel) -> Result<u64, ClientError> {
+        if record.len() > RECORD_SIZE_MAX {
             return Err(ClientError::Refused(format!(
                 "the record has {} bytes, the most is {RECORD_SIZE_MAX}",
-                bytes.len()
+                record.len()
             )));
         }
         let module = self.connection.module();
         let def = &module.def.depots[self.index];
         let count = if def.global { 1 } else { module.task_count };
-        let task = match def.partitioner.route(&bytes, count).map_err(ClientError::Refused)? {
+        let task = match def.partitioner.route(record, count).map_err(ClientError::Refused)? {
             Routed::To(index) => TaskId(index),
             Routed::Anywhere if def.global => TaskId(0),
             Routed::Anywhere => self.connection.any_task(),
             Routed::Nowhere => return Err(ClientError::Refused(format!("clients may not append to {}", def.name))),
         };
         let depot = self.index as u16;
-        Ok(self.connection.send(task, ack != AckLevel::None, |request| LetterOf::Append {
-            task,
-            request,
-            depot,
-            ack,
-            record: bytes,
-        }))
+        let answered = ack != AckLevel::None;
+        Ok(self.connection.send(task, answered, |request| Letter::Append { task, request, depot, ack, record }))
     }
 }

@@ -9,6 +9,7 @@ mod depot;
 mod error;
 mod pending;
 mod pstate;
+mod requests;
 
 pub use connection::{Connection, StopText};
 pub use depot::Depot;

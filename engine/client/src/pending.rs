@@ -1,31 +1,29 @@
 //! A request that is out.
 
-use crate::connection::{Answer, Connection};
+use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::requests::Answer;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-type Read<T> = Box<dyn FnOnce(Answer) -> Result<T, ClientError> + Send>;
+/// How an answer is read.
+type Read<T> = fn(Answer) -> Result<T, ClientError>;
 
 /// The result of a request, later: block with [`Pending::wait`], or await it. Dropping it does not undo the
-/// request. An awaited one makes progress while any thread waits on the same connection or polls it.
+/// request.
 pub struct Pending<T> {
     connection: Connection,
     request: Option<u64>,
-    read: Option<Read<T>>,
+    read: Read<T>,
 }
 
 /// An append that is out; its result is the record's offset in its partition.
 pub type PendingAppend = Pending<tantu_base::id::Offset>;
 
 impl<T> Pending<T> {
-    pub(crate) fn new(
-        connection: Connection,
-        request: u64,
-        read: impl FnOnce(Answer) -> Result<T, ClientError> + Send + 'static,
-    ) -> Self {
-        Self { connection, request: Some(request), read: Some(Box::new(read)) }
+    pub(crate) fn new(connection: Connection, request: u64, read: Read<T>) -> Self {
+        Self { connection, request: Some(request), read }
     }
 
     /// Blocks until the answer is there.
@@ -38,7 +36,7 @@ impl<T> Pending<T> {
     pub fn wait(mut self) -> Result<T, ClientError> {
         let request = self.request.take().expect("a request is answered once");
         let answer = self.connection.wait(request)?;
-        self.read.take().expect("a request is answered once")(answer)
+        (self.read)(answer)
     }
 }
 
@@ -48,15 +46,10 @@ impl<T> Future for Pending<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let request = self.request.expect("a request is answered once");
         match self.connection.poll(request, context.waker()) {
-            None => {
-                // Nobody else may be waiting: take in what arrives in a moment, then ask to be polled again.
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
+            None => Poll::Pending,
             Some(result) => {
                 self.request = None;
-                let read = self.read.take().expect("a request is answered once");
-                Poll::Ready(result.and_then(read))
+                Poll::Ready(result.and_then(self.read))
             }
         }
     }

@@ -1,11 +1,12 @@
 //! A client's handle of a PState.
 
-use crate::connection::{Answer, Connection, LetterOf};
+use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::pending::Pending;
 use std::marker::PhantomData;
 use tantu_base::id::TaskId;
 use tantu_base::value::{Decode, Reader, partition_of_key};
+use tantu_net::letter::Letter;
 use tantu_path::{Arg, PStateSchema, PathTo};
 
 /// A PState of schema `S`. Reads see what is committed on the partition when they arrive there.
@@ -112,8 +113,8 @@ impl<S: PStateSchema> PState<S> {
         path.path().encode(&mut bytes).map_err(|error| ClientError::Refused(error.to_string()))?;
         let pstate = self.index as u16;
         let request =
-            self.connection.send(task, true, |request| LetterOf::Select { task, request, pstate, path: bytes });
-        Ok(Pending::new(self.connection.clone(), request, |answer: Answer| {
+            self.connection.send(task, true, |request| Letter::Select { task, request, pstate, path: &bytes });
+        Ok(Pending::new(self.connection.clone(), request, |answer| {
             let mut reader = Reader::new(&answer.rows);
             (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
         }))

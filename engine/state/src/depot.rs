@@ -119,7 +119,9 @@ pub struct DepotPartition {
     /// Everything below is in a chunk whose index entry is committed.
     pub(crate) copied_end: Offset,
     /// Everything below is in a chunk that was written, though its index entry may be pending.
-    pub(crate) written_end: Offset,
+    written_end: Offset,
+    /// Bytes of the runs from there on.
+    uncopied_size: usize,
     /// Records no topology of the task has yet to start.
     wanted_from: Offset,
     pub(crate) load: Load,
@@ -136,6 +138,7 @@ impl DepotPartition {
             committed_end: copied_end,
             copied_end,
             written_end: copied_end,
+            uncopied_size: 0,
             wanted_from: Offset(u64::MAX),
             load: Load::Idle,
         }
@@ -170,13 +173,14 @@ impl DepotPartition {
             self.staged.first = self.committed_end;
         }
         self.runs_size += run.size();
+        self.uncopied_size += run.size();
         self.runs.push_back(run);
     }
 
     /// Takes over what the tree says about copied records, while the log is replayed.
     pub fn adopt_copied(&mut self, copied_end: Offset) {
         self.copied_end = self.copied_end.max(copied_end);
-        self.written_end = self.written_end.max(copied_end);
+        self.set_written(self.written_end.max(copied_end));
         if self.committed_end < copied_end {
             self.committed_end = copied_end;
             self.staged = Run::new(copied_end);
@@ -206,7 +210,26 @@ impl DepotPartition {
 
     /// Bytes of committed records that are not in a segment yet.
     pub fn uncopied_size(&self) -> usize {
-        self.runs.iter().rev().take_while(|run| run.end() > self.written_end).map(Run::size).sum()
+        self.uncopied_size
+    }
+
+    /// Where the records start that no chunk was written of.
+    pub(crate) fn written_end(&self) -> Offset {
+        self.written_end
+    }
+
+    /// The runs no chunk was written of.
+    pub(crate) fn uncopied(&self) -> impl Iterator<Item = &Run> {
+        let start = self.runs.partition_point(|run| run.end() <= self.written_end);
+        self.runs.range(start..)
+    }
+
+    /// Notes that chunks of everything below are written, or on their way.
+    pub(crate) fn set_written(&mut self, end: Offset) {
+        if end != self.written_end {
+            self.written_end = end;
+            self.uncopied_size = self.uncopied().map(Run::size).sum();
+        }
     }
 
     /// Bytes of records in memory.

@@ -475,18 +475,30 @@ impl TaskState {
             && !self.is_dirty()
     }
 
-    /// Copies records to a segment if enough gathered, or any if `force` is set.
-    pub fn copy_records(&mut self, force: bool, entropy: &mut dyn Entropy, disk: &mut dyn Disk) {
+    /// Starts to copy records to a segment: of the partition with the most, if they fill a chunk, or of one with some
+    /// that are in the log before `old`.
+    pub fn copy_records(&mut self, old: Lsn, entropy: &mut dyn Entropy, disk: &mut dyn Disk) {
         if self.segments.is_copying() {
             return;
         }
-        let Some(depot) = self.depots.iter_mut().max_by_key(|d| d.uncopied_size()) else { return };
-        let size = depot.uncopied_size();
-        let something = depot.written_end < depot.committed_end();
-        if size >= CHUNK_SIZE_MAX || (force && something) {
-            let start = depot.runs.partition_point(|run| run.end() <= depot.written_end);
-            depot.written_end = self.segments.copy(depot.object, depot.runs.range(start..), entropy.next_u64(), disk);
+        let most = self.depots.iter().enumerate().max_by_key(|(_, depot)| depot.uncopied_size());
+        let full = most.filter(|(_, depot)| depot.uncopied_size() >= CHUNK_SIZE_MAX).map(|(index, _)| index);
+        let Some(index) = full.or_else(|| self.depot_in_log_before(old)) else { return };
+        let depot = &mut self.depots[index];
+        let written = self.segments.copy(depot.object, depot.uncopied(), entropy.next_u64(), disk);
+        depot.set_written(written);
+    }
+
+    /// A partition with records that are nowhere but in the log, some of them before `old`.
+    fn depot_in_log_before(&self, old: Lsn) -> Option<usize> {
+        if old == Lsn(0) {
+            return None;
         }
+        (0..self.depots.len()).find(|index| {
+            let written = self.depots[*index].written_end();
+            let queue = &self.uncopied[*index];
+            queue.get(queue.partition_point(|(end, _)| *end <= written)).is_some_and(|(_, lsn)| *lsn < old)
+        })
     }
 
     /// Goes on loading old records that somebody asked for with [`TaskState::want`].

@@ -237,7 +237,7 @@ fn run(seed: u64) {
             }
             55..65 => seal(&mut rig, &mut model),
             65..77 => commit(&mut rig, &mut model),
-            77..80 => rig.state.copy_records(true, &mut chance, &mut rig.disk),
+            77..80 => rig.state.copy_records(Lsn(u64::MAX), &mut chance, &mut rig.disk),
             80..82 => rig.state.flush_memtable(),
             82..90 => {
                 rig.state.background(&mut rig.cache, &mut rig.disk).expect("no faults are planned");

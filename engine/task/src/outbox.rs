@@ -54,7 +54,7 @@ impl Outbox {
             return false;
         }
         let mut sent = false;
-        let Self { lanes, dirty, size } = self;
+        let Self { lanes, dirty, size, .. } = self;
         dirty.retain(|(peer, category)| {
             let lane = &mut lanes[*peer as usize][category.index()];
             if lane.open.count > 0 {
@@ -64,6 +64,9 @@ impl Outbox {
                 let len = batch.bytes.len();
                 match wire.send(Peer(*peer), *category, batch) {
                     Ok(()) => {
+                        if lane.open.bytes.capacity() == 0 {
+                            lane.open.bytes = wire.buffer(Peer(*peer), *category);
+                        }
                         sent = true;
                         *size -= len;
                     }

@@ -208,10 +208,12 @@ impl TaskThread {
     pub(crate) fn background(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let mut more = false;
         let retained = self.pipeline.log.retained_size();
-        let long = retained > LOG_RETAINED_SIZE_MAX / 2;
+        // What keeps the oldest segment of a long log is copied even if it fills no chunk.
+        let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
+        let old = old.unwrap_or_default();
         for slot in &mut self.slots {
             more |= slot.state.background(&mut self.cache, doors.disk)?;
-            slot.state.copy_records(long, doors.entropy, doors.disk);
+            slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
                 slot.state.load_records(&mut self.cache, doors.disk)?;
                 slot.loading = slot.state.is_loading();
@@ -268,7 +270,7 @@ impl TaskThread {
             self.commit_durable(doors)?;
             let mut more = false;
             for slot in &mut self.slots {
-                slot.state.copy_records(true, doors.entropy, doors.disk);
+                slot.state.copy_records(Lsn(u64::MAX), doors.entropy, doors.disk);
                 if !slot.state.has_pending() && !slot.state.is_dirty() && slot.state.is_copied() {
                     slot.state.flush_memtable();
                 }

@@ -292,6 +292,7 @@ impl TaskThread {
                 }
             }
         }
+        doors.wire.give_back(peer, category, batch.bytes);
         true
     }
 

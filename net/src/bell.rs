@@ -5,6 +5,7 @@
 //! is up. Of the two fences one comes first, so that either the receiver sees the letter or the sender sees the
 //! flag. The sender that lowers the flag is the one that rings: a sleep costs one ring, however many send.
 
+use crate::mail::Mail;
 use crate::sync::{AtomicBool, Ordering, fence};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -16,9 +17,11 @@ pub trait Bell: Send + Sync {
     fn ring(&self);
 }
 
-/// One peer's sleep, as those who send to it see it.
+/// One peer's sleep, and which of its rings may hold something, as those who send to it see it.
 #[derive(Default)]
 pub struct Sleeper {
+    /// See [`Mail`].
+    pub mail: Mail,
     asleep: AtomicBool,
     bell: OnceLock<Arc<dyn Bell>>,
 }
@@ -26,7 +29,7 @@ pub struct Sleeper {
 impl Sleeper {
     /// An awake peer without a bell: it cannot sleep before it has one.
     pub fn new() -> Self {
-        Self { asleep: AtomicBool::new(false), bell: OnceLock::new() }
+        Self { mail: Mail::default(), asleep: AtomicBool::new(false), bell: OnceLock::new() }
     }
 
     /// Gives the peer its bell.

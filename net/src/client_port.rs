@@ -178,7 +178,7 @@ impl ClientReceiver {
 
     /// The next batch of a category, from any task thread, fairly; never blocks.
     pub fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)> {
-        self.lanes[category.index()].next()
+        self.lanes[category.index()].next(&self.sleeper.mail)
     }
 
     /// Gives the emptied buffer of a received batch back to its sender.
@@ -198,15 +198,15 @@ impl ClientReceiver {
         None
     }
 
-    /// Whether a batch waits in any category.
+    /// Whether a batch may wait in some category.
     pub fn has_letters(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.is_empty())
+        self.sleeper.mail.has_any() || self.lanes.iter().any(Lane::may_have)
     }
 
-    /// Blocks until a batch waits, a task thread ends, or the time is over; says whether a batch waits. It may
+    /// Blocks until a batch waits, a task thread ends, or the time is over; says whether a batch may wait. It may
     /// return early.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        if self.sleeper.lie_down(|| self.lanes.iter().any(|lane| !lane.is_empty())) {
+        if self.sleeper.lie_down(|| self.has_letters()) {
             self.bell.wait(timeout);
             self.sleeper.get_up();
         }

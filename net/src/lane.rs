@@ -1,12 +1,15 @@
 //! What one peer receives in one category: a ring from each source, emptied in fair turns.
 //!
 //! A turn takes at most [`RECEIVE_BURST_COUNT`] batches, so that a busy source cannot starve the others and a
-//! lone one is not paid for by looking at all the empty rings after each batch.
+//! lone one is not paid for by looking at all the empty rings after each batch. Rings are looked at only if the peer's
+//! [`Mail`] says that they may hold something.
 
 use crate::link::Inlet;
+use crate::mail::Mail;
 use crate::mesh::{RECEIVE_BURST_COUNT, RING_CAPACITY};
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer};
+use tantu_base::id::Category;
 
 /// Buffers of batches to itself that a peer keeps.
 const OWN_SPARE_COUNT_MAX: usize = 16;
@@ -14,6 +17,7 @@ const OWN_SPARE_COUNT_MAX: usize = 16;
 #[derive(Debug)]
 struct Source {
     peer: Peer,
+    bit: usize,
     inlet: Inlet,
 }
 
@@ -21,6 +25,9 @@ struct Source {
 #[derive(Debug)]
 pub(crate) struct Lane {
     own_peer: Peer,
+    category: Category,
+    /// Sources that may have something, by their bits.
+    may_have: usize,
     sources: Vec<Source>,
     /// What the peer sent to itself; in turn it is the source after the last.
     own: VecDeque<LetterBatch>,
@@ -32,9 +39,11 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(own_peer: Peer) -> Self {
+    pub(crate) fn new(own_peer: Peer, category: Category) -> Self {
         Self {
             own_peer,
+            category,
+            may_have: 0,
             sources: Vec::new(),
             own: VecDeque::new(),
             own_spares: Vec::new(),
@@ -44,7 +53,13 @@ impl Lane {
     }
 
     pub(crate) fn add(&mut self, peer: Peer, inlet: Inlet) {
-        self.sources.push(Source { peer, inlet });
+        self.sources.push(Source { peer, bit: Mail::bit(peer), inlet });
+    }
+
+    /// Adds a source that may have sent something before it was known here, so that its bit was taken for nothing.
+    pub(crate) fn add_late(&mut self, peer: Peer, inlet: Inlet) {
+        self.add(peer, inlet);
+        self.may_have |= Mail::bit(peer);
     }
 
     /// A batch from the peer to itself; given back when too many wait, as by a full ring.
@@ -57,17 +72,31 @@ impl Lane {
     }
 
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<(Peer, LetterBatch)> {
+    pub(crate) fn next(&mut self, mail: &Mail) -> Option<(Peer, LetterBatch)> {
+        self.may_have |= mail.collect(self.category);
+        if self.may_have == 0 && self.own.is_empty() {
+            return None;
+        }
+        let found = self.next_in_turn();
+        if found.is_none() {
+            // All that were named are empty, and whoever sends from now on names itself again.
+            self.may_have = 0;
+        }
+        found
+    }
+
+    fn next_in_turn(&mut self) -> Option<(Peer, LetterBatch)> {
         // Everybody once, and the one whose burst is over once more.
         for _ in 0..self.sources.len() + 2 {
             if self.burst_left > 0 {
-                let (peer, batch) = match self.sources.get_mut(self.turn) {
-                    Some(source) => (source.peer, source.inlet.ring.pop()),
-                    None => (self.own_peer, self.own.pop_front()),
+                let found = match self.sources.get_mut(self.turn) {
+                    Some(source) if source.bit & self.may_have == 0 => None,
+                    Some(source) => source.inlet.ring.pop().map(|batch| (source.peer, batch)),
+                    None => self.own.pop_front().map(|batch| (self.own_peer, batch)),
                 };
-                if let Some(batch) = batch {
+                if found.is_some() {
                     self.burst_left -= 1;
-                    return Some((peer, batch));
+                    return found;
                 }
             }
             self.burst_left = RECEIVE_BURST_COUNT;
@@ -96,8 +125,10 @@ impl Lane {
         self.own_spares.pop().unwrap_or_default()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.sources.iter().all(|source| source.inlet.ring.is_empty())
+    /// Whether something may be here that was collected from the mail and not yet received.
+    #[inline]
+    pub(crate) fn may_have(&self) -> bool {
+        self.may_have != 0 || !self.own.is_empty()
     }
 
     /// Forgets the sources that are gone and drained; `true` if some are gone but not drained yet.

@@ -10,6 +10,7 @@ mod client_port;
 mod lane;
 pub mod letter;
 mod link;
+mod mail;
 mod mesh;
 mod ring;
 mod sync;
@@ -17,6 +18,7 @@ mod thread_port;
 
 pub use bell::{Bell, Sleeper, ThreadBell};
 pub use client_port::{ClientPort, ClientReceiver, ClientSender};
+pub use mail::Mail;
 pub use mesh::{Mesh, RECEIVE_BURST_COUNT, RING_CAPACITY};
 pub use ring::{Consumer, Producer, ring};
 pub use sync::announce;

@@ -1,6 +1,7 @@
 //! What one peer sends to another: a ring for each category, and the other's bell.
 
 use crate::bell::Sleeper;
+use crate::mail::Mail;
 use crate::mesh::RING_CAPACITY;
 use crate::ring::{Consumer, Producer, ring};
 use std::sync::Arc;
@@ -47,21 +48,24 @@ pub(crate) struct Link {
     peer: Peer,
     outlets: [Outlet; Category::ALL.len()],
     sleeper: Arc<Sleeper>,
+    /// The sender's bit in the receiver's mail.
+    bit: usize,
     /// Sent to since the bells were last rung.
     is_due: bool,
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer, sleeper: Arc<Sleeper>) -> (Link, LinkEnd) {
+    /// From one peer to another, whose sleep it is.
+    pub(crate) fn new(from: Peer, to: Peer, sleeper: Arc<Sleeper>) -> (Link, LinkEnd) {
         let mut ends = Vec::with_capacity(Category::ALL.len());
         let outlets = Category::ALL.map(|_| {
-            let (to, from) = ring::<LetterBatch>(RING_CAPACITY);
+            let (inward, outward) = ring::<LetterBatch>(RING_CAPACITY);
             let (returns, returned) = ring::<Vec<u8>>(RETURN_CAPACITY);
-            ends.push(Inlet { ring: from, returns });
-            Outlet { ring: to, returned }
+            ends.push(Inlet { ring: outward, returns });
+            Outlet { ring: inward, returned }
         });
         let ends = LinkEnd::try_from(ends).expect("invariant: one end for each ring");
-        (Link { peer, outlets, sleeper, is_due: false }, ends)
+        (Link { peer: to, outlets, sleeper, bit: Mail::bit(from), is_due: false }, ends)
     }
 
     /// Whether nobody will receive any more.
@@ -100,6 +104,7 @@ impl Links {
             // To a peer that is gone a batch arrives "not at all"; keeping it would block its sender for ever.
             return if link.is_dead() { Ok(()) } else { Err(batch) };
         }
+        link.sleeper.mail.post(category, link.bit);
         if !link.is_due {
             link.is_due = true;
             self.due.push(at);

@@ -105,12 +105,13 @@ impl Mesh {
         assert!(thread_count > 0, "a mesh has at least one thread");
         let desks = (0..thread_count).map(|_| Padded::default()).collect();
         let shared = Arc::new(Desks { desks, peer_next: AtomicU32::new(thread_count) });
-        let mut lanes: Vec<_> = (0..thread_count).map(|n| Category::ALL.map(|_| Lane::new(Peer(n)))).collect();
+        let mut lanes: Vec<_> =
+            (0..thread_count).map(|n| Category::ALL.map(|category| Lane::new(Peer(n), category))).collect();
         let mut links: Vec<_> = (0..thread_count).map(|_| Links::default()).collect();
         for from in 0..thread_count {
             for to in (0..thread_count).filter(|to| *to != from) {
                 let sleeper = Arc::clone(&shared.desks[to as usize].sleeper);
-                let (link, ends) = Link::new(Peer(to), sleeper);
+                let (link, ends) = Link::new(Peer(from), Peer(to), sleeper);
                 links[from as usize].add(link);
                 for (lane, end) in lanes[to as usize].iter_mut().zip(ends) {
                     lane.add(Peer(from), end);
@@ -138,11 +139,11 @@ impl Mesh {
         let peer = Peer(self.shared.peer_next.fetch_add(1, Ordering::Relaxed));
         assert!(peer.0 >= self.thread_count(), "all peer numbers are used");
         let sleeper = Arc::new(Sleeper::new());
-        let mut lanes = Category::ALL.map(|_| Lane::new(peer));
+        let mut lanes = Category::ALL.map(|category| Lane::new(peer, category));
         let mut links = Links::default();
         for (n, desk) in (0..).zip(self.shared.desks.iter()) {
-            let (to_thread, thread_ends) = Link::new(Peer(n), Arc::clone(&desk.sleeper));
-            let (to_port, port_ends) = Link::new(peer, Arc::clone(&sleeper));
+            let (to_thread, thread_ends) = Link::new(peer, Peer(n), Arc::clone(&desk.sleeper));
+            let (to_port, port_ends) = Link::new(Peer(n), peer, Arc::clone(&sleeper));
             links.add(to_thread);
             for (lane, end) in lanes.iter_mut().zip(port_ends) {
                 lane.add(Peer(n), end);

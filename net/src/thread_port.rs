@@ -43,9 +43,11 @@ impl ThreadPort {
         self.desk().sleeper.set_bell(bell);
     }
 
-    /// Whether a batch waits in any category.
+    /// Whether a batch may wait in some category.
     pub fn has_letters(&self) -> bool {
-        self.desk().generation() != self.generation_seen || self.lanes.iter().any(|lane| !lane.is_empty())
+        self.desk().generation() != self.generation_seen
+            || self.desk().sleeper.mail.has_any()
+            || self.lanes.iter().any(Lane::may_have)
     }
 
     /// Before sleeping. With `true` the thread may sleep until its bell rings, and then calls
@@ -83,7 +85,7 @@ impl ThreadPort {
         for arrival in arrivals {
             self.links.add(arrival.link);
             for (lane, end) in self.lanes.iter_mut().zip(arrival.ends) {
-                lane.add(arrival.peer, end);
+                lane.add_late(arrival.peer, end);
             }
         }
     }
@@ -126,7 +128,8 @@ impl Wire for ThreadPort {
     #[inline]
     fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)> {
         self.look_at_desk();
-        let received = self.lanes[category.index()].next();
+        let mail = &self.desks.desks[self.thread.index()].sleeper.mail;
+        let received = self.lanes[category.index()].next(mail);
         if received.is_none() && self.is_sweep_due {
             self.sweep();
         }

@@ -6,7 +6,9 @@
 use loom::sync::Notify;
 use loom::thread;
 use std::sync::Arc;
-use tantu_net::{Bell, Sleeper, announce, ring};
+use tantu_base::door::Peer;
+use tantu_base::id::Category;
+use tantu_net::{Bell, Mail, Sleeper, announce, ring};
 
 struct NotifyBell(loom::sync::Arc<Notify>);
 
@@ -121,4 +123,37 @@ fn no_wake_up_is_lost_with_one_sender() {
 #[test]
 fn no_wake_up_is_lost_with_two_senders() {
     sleep_until_all_has_come(2);
+}
+
+/// As a lane does it: only rings that the mail names are looked at, and sleep trusts the mail alone.
+#[test]
+fn what_the_mail_does_not_name_is_empty() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(|| {
+        let notify = loom::sync::Arc::new(Notify::new());
+        let sleeper = Arc::new(Sleeper::new());
+        sleeper.set_bell(Arc::new(NotifyBell(notify.clone())));
+        let (mut producer, mut consumer) = ring::<u32>(4);
+        let sender = Arc::clone(&sleeper);
+        let sending = thread::spawn(move || {
+            for n in 0..2 {
+                producer.push(n).unwrap();
+                sender.mail.post(Category::Client, Mail::bit(Peer(1)));
+            }
+            announce();
+            sender.wake();
+        });
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            if sleeper.mail.collect(Category::Client) & Mail::bit(Peer(1)) != 0 {
+                got.extend(std::iter::from_fn(|| consumer.pop()));
+            } else if sleeper.lie_down(|| sleeper.mail.has_any()) {
+                notify.wait();
+                sleeper.get_up();
+            }
+        }
+        assert_eq!(got, [0, 1]);
+        sending.join().unwrap();
+    });
 }

@@ -45,18 +45,24 @@ impl Buf {
     /// Appends bytes, growing if it must.
     pub fn extend(&mut self, bytes: &[u8]) {
         let at = self.len;
-        self.resize(at + bytes.len());
+        self.reserve(at + bytes.len());
+        self.len += bytes.len();
         self[at..].copy_from_slice(bytes);
     }
 
-    /// Changes the length; bytes that come into view are zero.
-    pub fn resize(&mut self, len: usize) {
+    /// Makes room for `len` bytes in all.
+    fn reserve(&mut self, len: usize) {
         if len > self.capacity {
             let mut grown = Buf::zeroed(len.max(self.capacity * 2));
             grown.len = self.len;
             grown.copy_from_slice(self);
             *self = grown;
         }
+    }
+
+    /// Changes the length; bytes that come into view are zero.
+    pub fn resize(&mut self, len: usize) {
+        self.reserve(len);
         let old = self.len;
         self.len = len;
         if len > old {

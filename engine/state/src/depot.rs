@@ -30,6 +30,13 @@ impl Run {
         Self { first, time_ms: 0, ends: Vec::new(), bytes: Vec::new() }
     }
 
+    /// Empties it and starts over after its last record; the memory stays.
+    pub(crate) fn restart(&mut self) {
+        self.first = self.end();
+        self.ends.clear();
+        self.bytes.clear();
+    }
+
     /// Adds a record.
     #[inline]
     pub fn push(&mut self, record: &[u8]) {

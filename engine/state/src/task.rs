@@ -356,7 +356,7 @@ impl TaskState {
             if depot.staged.count() > 0 {
                 depot.staged.time_ms = wall_ms;
                 entry.append(depot.object, &depot.staged);
-                depot.staged = Run::new(depot.staged.end());
+                depot.staged.restart();
             }
         }
         entry.end_section(start);

@@ -6,6 +6,8 @@ use tantu_base::limit::{FRAME_SIZE_MAX, RECORD_SIZE_MAX};
 pub const TURN_NS_MAX: u64 = 5_000_000;
 /// What one turn aims at, in nanoseconds.
 pub const TURN_NS_TARGET: u64 = 200_000;
+/// Batches of clients' letters a turn takes.
+pub const CLIENT_BATCH_COUNT_PER_TURN: usize = 16;
 /// Steps of a plan between two looks at the clock.
 pub const FUEL_PER_CHECK: u32 = 4_096;
 /// Most events one streaming batch runs (`topology.stream.max.events.per.batch`).

@@ -3,8 +3,8 @@
 use crate::client_work::Selects;
 use crate::host::EventRandom;
 use crate::limit::{
-    BLOCK_CACHE_SIZE, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS,
-    SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    BLOCK_CACHE_SIZE, CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
+    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
@@ -241,8 +241,11 @@ impl TaskThread {
         match category {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
-                if self.admits() {
-                    worked |= self.receive(category, now, doors);
+                for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
+                    if !self.admits() || !self.receive(category, now, doors) {
+                        break;
+                    }
+                    worked = true;
                 }
                 Ok(worked)
             }

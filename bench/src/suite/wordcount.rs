@@ -20,7 +20,7 @@ const SMOKE_SIZE: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct WordCountArgs {
     /// Text to count, in MB (10^6 bytes)
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 240)]
     megabytes: usize,
     /// Tasks of the module
     #[arg(long, default_value_t = 8)]

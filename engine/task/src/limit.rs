@@ -21,7 +21,7 @@ pub const UNCOMMITTED_SIZE_MAX: usize = 32 << 20;
 /// A staged area is sealed at once when it is this large, in bytes, whatever is in flight.
 pub const SEAL_SIZE: usize = 1 << 20;
 /// Entries sealed and not durable, at most, before more writes gather instead.
-pub const PENDING_COUNT_MAX: usize = 1;
+pub const PENDING_COUNT_MAX: usize = 2;
 /// Most bytes of letters one event may send.
 pub const EVENT_HOP_SIZE_MAX: usize = 1 << 30;
 /// Admission closes while this many bytes of letters wait for room in a ring.

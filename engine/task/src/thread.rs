@@ -163,6 +163,8 @@ impl TaskThread {
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
         worked |= self.commit_durable(doors)?;
+        // Answers do not wait for the turns that follow.
+        worked |= self.outbox.flush(doors.wire);
         worked |= self.run_turns(doors)?;
         worked |= self.seal(doors)?;
         worked |= self.background(doors)?;

@@ -127,13 +127,13 @@ impl Requests {
     pub(crate) fn answered(&mut self, letter: Letter<'_>) {
         match letter {
             Letter::Appended { request: id, offset } => {
-                if let Some(request) = self.get(id) {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
                     request.answer.offset = offset;
                     self.finish(id, Ok(()));
                 }
             }
             Letter::Rows { request: id, more, count, rows } => {
-                if let Some(request) = self.get(id) {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
                     request.answer.count += count as usize;
                     request.answer.rows.extend_from_slice(rows);
                 }

@@ -22,7 +22,7 @@ use error::BenchError;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use suite::{append, wordcount};
+use suite::{append, kv, wordcount};
 
 /// Measured claims, side by side with peers
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ enum Suite {
     Wordcount(wordcount::WordCountArgs),
     /// Durable appends to a depot, beside a raw loop of group commits fed by the same producers
     Append(append::AppendArgs),
+    /// Puts, gets and scans of the storage alone, beside embedded stores
+    Kv(kv::KvArgs),
 }
 
 /// What every suite takes.
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
     let ran = match &cli.suite {
         Suite::Wordcount(args) => wordcount::run(args, &cli.common, &mut report),
         Suite::Append(args) => append::run(args, &cli.common, &mut report),
+        Suite::Kv(args) => kv::run(args, &cli.common, &mut report),
     };
     match ran.and_then(|()| report.finish()) {
         Ok(()) => ExitCode::SUCCESS,

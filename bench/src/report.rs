@@ -55,6 +55,16 @@ impl Report {
         Ok(())
     }
 
+    /// Says that a peer is not there and how to get it: nothing is claimed against it.
+    pub(crate) fn skipped(&mut self, suite: &str, engine: &str, install: &str) -> Result<(), BenchError> {
+        let line = json!({ "suite": suite, "engine": engine, "run": "SKIPPED", "install": install });
+        if self.json {
+            return print(&line);
+        }
+        println!("{engine}: SKIPPED; to have it: {install}");
+        Ok(())
+    }
+
     /// The median of a figure over an engine's runs of a workload.
     pub(crate) fn median(&self, workload: &str, engine: &str, figure: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.workload == workload && row.engine == engine)?;

@@ -1,7 +1,7 @@
 //! Background jobs: flushing a frozen memtable, merging runs. Choosing is data; doing goes in slices.
 
 use crate::error::Fault;
-use crate::memtable::{Memtable, RangeDelete};
+use crate::memtable::{Memtable, RangeDelete, Walk};
 use crate::merge::{At, Keeper, RunCursor};
 use crate::option::{Budget, TreeOptions};
 use crate::table::Table;
@@ -67,7 +67,7 @@ impl JobOutput {
 
 #[derive(Debug)]
 enum Input {
-    Flush { table: Rc<Memtable>, after: Option<Vec<u8>> },
+    Flush { table: Rc<Memtable>, walk: Walk },
     Merge { cursors: Vec<RunCursor>, keeper: Keeper, bottom: bool },
 }
 
@@ -102,7 +102,9 @@ impl Job {
     pub(crate) fn flush(table: Rc<Memtable>, identity: u64, owner: u32, floor: Version) -> Self {
         let ranges = table.ranges.clone();
         let token = Token { owner, tag: TAG_JOB_FLUSH };
-        Self::new(token, identity, Input::Flush { table, after: None }, Vec::new(), 0, ranges, floor)
+        let mut walk = Walk::default();
+        walk.seek(&table, &[]);
+        Self::new(token, identity, Input::Flush { table, walk }, Vec::new(), 0, ranges, floor)
     }
 
     fn new(
@@ -201,7 +203,7 @@ impl Job {
             return false;
         }
         let waiting = match &mut self.input {
-            Input::Flush { table, after } => flush_slice(table, after, writer, options, budget, &mut self.exhausted),
+            Input::Flush { table, walk } => flush_slice(table, walk, writer, options, budget, &mut self.exhausted),
             Input::Merge { cursors, keeper, bottom } => {
                 let waiting = merge_slice(
                     cursors,
@@ -273,32 +275,25 @@ impl Job {
 /// Writes entries of a memtable; false, since it never waits for reads.
 fn flush_slice(
     table: &Memtable,
-    after: &mut Option<Vec<u8>>,
+    walk: &mut Walk,
     writer: &mut TableWriter,
     options: &TreeOptions,
     budget: Budget,
     exhausted: &mut bool,
 ) -> bool {
     let (mut count, mut size) = (0, 0);
-    let start = after.take();
-    let mut last = start.as_deref();
-    let mut rest = table.after(last);
-    loop {
-        if count >= budget.entry_count || size >= budget.size || writer.size() >= options.table_size_max {
-            break;
-        }
-        let Some((key, chain)) = rest.next() else {
+    while count < budget.entry_count && size < budget.size && writer.size() < options.table_size_max {
+        let Some(key) = walk.key(table) else {
             *exhausted = true;
             break;
         };
-        for revision in chain {
-            writer.add(key, revision.version, revision.value.as_deref(), options);
+        for revision in walk.revisions(table) {
+            writer.add(key, revision.version, revision.value, options);
             count += 1;
-            size += key.len() + revision.value.as_ref().map_or(0, Vec::len);
+            size += key.len() + revision.value.map_or(0, <[u8]>::len);
         }
-        last = Some(key);
+        walk.next(table);
     }
-    *after = last.map(<[u8]>::to_vec);
     false
 }
 

@@ -1,21 +1,25 @@
-//! Committed writes that are not in a table yet: an ordered map with a short version chain per key.
+//! Committed writes that are not in a table yet: every key with its versions, newest first, and the range deletions.
 //!
-//! A hash index finds a key for point reads and overwrites; a sorted map of the keys serves scans and the flush, and is
-//! touched only when a key is new. When a key is written again, versions no reader may ask for any more are dropped and their memory is used
-//! again, so a hot counter does not grow the memtable.
+//! One writer, versions ascend. Keys are ordered by a radix tree over leaves in an arena, so that a point operation touches
+//! a node per few bytes and one key, and a flush can start at once and go in slices. When a key is written again, what no
+//! reader at or above the floor can see is taken back at once: a key that is overwritten all the time has two places, the
+//! newest value and the one a reader at the floor still sees.
 
-use hashbrown::HashTable;
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
-use std::ops::Bound;
+mod arena;
+mod art;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use arena::{Address, Arena};
+use art::{Art, Keys, LEAF_COUNT_MAX, Position};
+use pool::Pool;
 use tantu_base::id::Version;
 
-/// A value of a key at a version; `None` is a deletion.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Revision {
-    pub(crate) version: Version,
-    pub(crate) value: Option<Vec<u8>>,
-}
+/// Stands for the length of the value of a deleted key.
+const DELETED: u32 = u32::MAX;
+/// Stands for no older version.
+const NONE: u32 = u32::MAX;
 
 /// A deletion of every key in `[from, to)`, up to a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,139 +30,226 @@ pub(crate) struct RangeDelete {
 }
 
 /// The newest version at which a range deletion that a reader at `at` sees hides `key`.
+#[inline]
 pub(crate) fn hidden_at(ranges: &[RangeDelete], key: &[u8], at: Version) -> Option<Version> {
     let covers = |range: &&RangeDelete| range.version <= at && range.from[..] <= *key && *key < range.to[..];
     ranges.iter().filter(covers).map(|range| range.version).max()
 }
 
-/// Bytes counted per key beside its own: map node, slot, index, vectors, allocator.
-const KEY_OVERHEAD_SIZE: usize = 128;
-
-#[derive(Debug)]
-struct Slot {
-    key: Vec<u8>,
-    /// Newest first.
-    chain: Vec<Revision>,
+/// A value of a key at a version; `None` is a deletion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Revision<'a> {
+    pub(crate) version: Version,
+    pub(crate) value: Option<&'a [u8]>,
 }
 
-#[derive(Debug, Default)]
+/// A revision as it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    version: Version,
+    at: Address,
+    /// Length of the value, or [`DELETED`].
+    len: u32,
+    /// The next older one.
+    older: u32,
+}
+
+impl Kept {
+    fn value_len(&self) -> usize {
+        if self.len == DELETED { 0 } else { self.len as usize }
+    }
+}
+
+/// A key and its newest revision.
+#[derive(Debug)]
+struct Entry {
+    key_at: Address,
+    key_len: u32,
+    newest: Kept,
+}
+
+/// The keys of the entries, as the tree over them sees them.
+struct EntryKeys<'a> {
+    entries: &'a Pool<Entry>,
+    arena: &'a Arena,
+}
+
+impl Keys for EntryKeys<'_> {
+    #[inline]
+    fn key(&self, leaf: u32) -> &[u8] {
+        let entry = self.entries.at(leaf);
+        self.arena.bytes(entry.key_at, entry.key_len as usize)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
 pub(crate) struct Memtable {
-    slots: Vec<Slot>,
-    index: HashTable<u32>,
-    hasher: foldhash::fast::FixedState,
-    sorted: BTreeMap<Vec<u8>, u32>,
+    art: Art,
+    entries: Pool<Entry>,
+    revisions: Pool<Kept>,
+    spare_revision: u32,
+    arena: Arena,
     pub(crate) ranges: Vec<RangeDelete>,
-    size: usize,
+    ranges_size: usize,
     /// The newest version applied.
     pub(crate) version: Version,
 }
 
+impl Default for Memtable {
+    fn default() -> Self {
+        Self {
+            art: Art::new(),
+            entries: Pool::new(),
+            revisions: Pool::new(),
+            spare_revision: NONE,
+            arena: Arena::default(),
+            ranges: Vec::new(),
+            ranges_size: 0,
+            version: Version(0),
+        }
+    }
+}
+
 impl Memtable {
+    /// Bytes of memory it holds, used or not.
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.art.memory_size()
+            + self.entries.memory_size()
+            + self.revisions.memory_size()
+            + self.arena.memory_size()
+            + self.ranges_size
     }
 
+    fn keys(&self) -> EntryKeys<'_> {
+        EntryKeys { entries: &self.entries, arena: &self.arena }
+    }
+
+    /// Writes a value, or with none a deletion. `floor`: the oldest version anybody may still read.
     pub(crate) fn set(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, floor: Version) {
-        let Some(at) = self.find(key) else {
-            self.size += 2 * key.len() + value.map_or(0, <[u8]>::len) + KEY_OVERHEAD_SIZE;
-            self.insert(key, Revision { version, value: value.map(<[u8]>::to_vec) });
-            return;
-        };
-        let chain = &mut self.slots[at].chain;
-        // Everything after the newest revision at or below the floor is out of every reader's sight.
-        let keep = chain.iter().position(|revision| revision.version <= floor).map_or(chain.len(), |at| at + 1);
-        let mut spare = None;
-        for dropped in chain.drain(keep..) {
-            self.size -= dropped.value.as_ref().map_or(0, Vec::len) + size_of::<Revision>();
-            spare = dropped.value.or(spare);
+        let next = self.entries.count();
+        assert!(next < LEAF_COUNT_MAX, "a memtable is flushed long before it has this many keys");
+        let keys = EntryKeys { entries: &self.entries, arena: &self.arena };
+        match self.art.find_or_add(key, next, &keys) {
+            Some(entry) => self.overwrite(entry, value, version, floor),
+            None => {
+                let key_at = self.arena.store(key);
+                let newest = self.keep(value, version, NONE);
+                self.entries.push(Entry { key_at, key_len: key.len() as u32, newest });
+            }
         }
-        if let Some(same) = chain.first_mut().filter(|newest| newest.version == version) {
-            self.size -= same.value.as_ref().map_or(0, Vec::len);
-            self.size += value.map_or(0, <[u8]>::len);
-            same.value = value.map(<[u8]>::to_vec);
-            return;
-        }
-        let value = value.map(|value| {
-            let mut bytes = spare.unwrap_or_default();
-            bytes.clear();
-            bytes.extend_from_slice(value);
-            bytes
-        });
-        self.size += value.as_ref().map_or(0, Vec::len) + size_of::<Revision>();
-        chain.insert(0, Revision { version, value });
     }
 
-    #[inline]
-    fn find(&self, key: &[u8]) -> Option<usize> {
-        let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |at| self.slots[*at as usize].key == key).map(|at| *at as usize)
+    fn keep(&mut self, value: Option<&[u8]>, version: Version, older: u32) -> Kept {
+        let at = value.map_or_else(Address::default, |value| self.arena.store_value(value));
+        Kept { version, at, len: value.map_or(DELETED, |value| value.len() as u32), older }
     }
 
-    fn insert(&mut self, key: &[u8], revision: Revision) {
-        let at = u32::try_from(self.slots.len()).expect("invariant: a memtable is frozen far below 2^32 keys");
-        self.slots.push(Slot { key: key.to_vec(), chain: vec![revision] });
-        self.sorted.insert(key.to_vec(), at);
-        let Self { index, slots, hasher, .. } = self;
-        index.insert_unique(hasher.hash_one(key), at, |at| hasher.hash_one(&slots[*at as usize].key[..]));
+    fn overwrite(&mut self, entry: u32, value: Option<&[u8]>, version: Version, floor: Version) {
+        let mut old = self.entries.at(entry).newest;
+        if old.version <= floor {
+            self.release_chain(old.older);
+            old.older = NONE;
+        }
+        if old.version == version || version <= floor {
+            let at = self.arena.replace_value(old.at, old.value_len(), value.unwrap_or_default());
+            let len = value.map_or(DELETED, |value| value.len() as u32);
+            self.entries.at_mut(entry).newest = Kept { version, at, len, older: old.older };
+            return;
+        }
+        let older = self.keep_revision(old);
+        self.entries.at_mut(entry).newest = self.keep(value, version, older);
+    }
+
+    fn keep_revision(&mut self, revision: Kept) -> u32 {
+        if self.spare_revision == NONE {
+            return self.revisions.push(revision);
+        }
+        let index = self.spare_revision;
+        let place = self.revisions.at_mut(index);
+        self.spare_revision = place.older;
+        *place = revision;
+        index
+    }
+
+    fn release_chain(&mut self, mut index: u32) {
+        while index != NONE {
+            let revision = *self.revisions.at(index);
+            self.arena.release(revision.at, revision.value_len());
+            self.revisions.at_mut(index).older = self.spare_revision;
+            self.spare_revision = index;
+            index = revision.older;
+        }
     }
 
     pub(crate) fn delete_range(&mut self, range: RangeDelete) {
-        self.size += range.from.len() + range.to.len() + KEY_OVERHEAD_SIZE;
+        self.ranges_size += range.from.len() + range.to.len() + size_of::<RangeDelete>();
         self.ranges.push(range);
     }
 
     /// The newest revision of a key a reader at `at` sees, range deletions aside.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], at: Version) -> Option<&Revision> {
-        self.slots[self.find(key)?].chain.iter().find(|revision| revision.version <= at)
+    pub(crate) fn get(&self, key: &[u8], at: Version) -> Option<Revision<'_>> {
+        let entry = self.art.find(key, &self.keys())?;
+        self.kept_at(entry, at).map(|kept| self.revision(kept))
     }
 
-    pub(crate) fn range<'a>(
-        &'a self,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> impl Iterator<Item = (&'a [u8], &'a [Revision])> {
-        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-        let empty = matches!(to, Bound::Excluded(to) if to <= from);
-        let bounds = if empty { (Bound::Included(from), Bound::Excluded(from)) } else { (Bound::Included(from), to) };
-        self.sorted.range::<[u8], _>(bounds).map(|(key, at)| (&key[..], &self.slots[*at as usize].chain[..]))
+    #[inline]
+    fn kept_at(&self, entry: u32, at: Version) -> Option<&Kept> {
+        let mut kept = &self.entries.at(entry).newest;
+        while kept.version > at {
+            if kept.older == NONE {
+                return None;
+            }
+            kept = self.revisions.at(kept.older);
+        }
+        Some(kept)
     }
 
-    /// Keys after `key`, for a flush that goes on where it stopped.
-    pub(crate) fn after<'a>(&'a self, key: Option<&[u8]>) -> impl Iterator<Item = (&'a [u8], &'a [Revision])> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.sorted.range::<[u8], _>((from, Bound::Unbounded));
-        rest.map(|(key, at)| (&key[..], &self.slots[*at as usize].chain[..]))
+    #[inline]
+    fn revision(&self, kept: &Kept) -> Revision<'_> {
+        let value = (kept.len != DELETED).then(|| self.arena.bytes(kept.at, kept.len as usize));
+        Revision { version: kept.version, value }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A walk over a memtable in key order. It borrows nothing, so that a job can keep it between slices; the memtable must not
+/// be written meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Walk(Position);
 
-    #[test]
-    fn a_hot_key_does_not_grow_the_memtable() {
-        let mut table = Memtable::default();
-        for n in 1..=10_000u64 {
-            table.set(b"hot", Version(n), Some(&n.to_le_bytes()), Version(n - 1));
-        }
-        assert!(table.size() < 300, "{}", table.size());
-        assert_eq!(table.get(b"hot", Version(10_000)).map(|r| r.version), Some(Version(10_000)));
-        assert_eq!(
-            table.get(b"hot", Version(9_999)).map(|r| r.version),
-            Some(Version(9_999)),
-            "the floor stays readable"
-        );
+impl Walk {
+    /// Stands at the first key not below `from`.
+    pub(crate) fn seek(&mut self, memtable: &Memtable, from: &[u8]) {
+        memtable.art.seek(from, &memtable.keys(), &mut self.0);
     }
 
-    #[test]
-    fn pinned_versions_stay() {
-        let mut table = Memtable::default();
-        for n in 1..=10u64 {
-            table.set(b"k", Version(n), Some(&[n as u8]), Version(3));
-        }
-        for at in 3..=10u64 {
-            assert_eq!(table.get(b"k", Version(at)).and_then(|r| r.value.clone()), Some(vec![at as u8]));
-        }
+    /// The key it stands at; none behind the last.
+    #[inline]
+    pub(crate) fn key<'a>(&self, memtable: &'a Memtable) -> Option<&'a [u8]> {
+        let entry = memtable.entries.at(self.0.leaf()?);
+        Some(memtable.arena.bytes(entry.key_at, entry.key_len as usize))
+    }
+
+    /// The newest revision of its key a reader at `at` sees.
+    #[inline]
+    pub(crate) fn revision<'a>(&self, memtable: &'a Memtable, at: Version) -> Option<Revision<'a>> {
+        memtable.kept_at(self.0.leaf()?, at).map(|kept| memtable.revision(kept))
+    }
+
+    /// All revisions of its key, newest first.
+    pub(crate) fn revisions<'a>(&self, memtable: &'a Memtable) -> impl Iterator<Item = Revision<'a>> {
+        let mut next = self.0.leaf().map(|leaf| &memtable.entries.at(leaf).newest);
+        std::iter::from_fn(move || {
+            let kept = next?;
+            next = (kept.older != NONE).then(|| memtable.revisions.at(kept.older));
+            Some(memtable.revision(kept))
+        })
+    }
+
+    /// Moves to the next key.
+    #[inline]
+    pub(crate) fn next(&mut self, memtable: &Memtable) {
+        memtable.art.next(&mut self.0);
     }
 }

@@ -1,35 +1,37 @@
 //! Ordered reads over everything a tree holds, at one version.
 
+use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::Stop;
-use crate::memtable::{Revision, hidden_at};
+use crate::memtable::{Memtable, Walk, hidden_at};
 use crate::table::Table;
 use crate::tree::Tree;
-use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
 /// Sees keys with their values, in order, until it breaks.
 pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
-/// Keys of a memtable with their revisions, in order.
-type Chains<'a> = Box<dyn Iterator<Item = (&'a [u8], &'a [Revision])> + 'a>;
-/// The newest revision of a key found so far.
-type Newest = Option<(Version, Option<Vec<u8>>)>;
 
 /// One sorted source of a scan.
 enum Source<'a> {
-    Memory(Peekable<Chains<'a>>),
-    Run { tables: &'a [Rc<Table>], table: usize, block: Option<Rc<crate::block::Block>>, block_at: usize, entry: usize },
+    Memory { memtable: &'a Memtable, walk: Walk },
+    Run { tables: &'a [Rc<Table>], table: usize, block: Option<Rc<Block>>, block_at: usize, entry: usize },
 }
 
 impl Source<'_> {
     /// Loads the block it stands in; `Ok(false)` behind its end.
+    #[inline]
     fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        let Source::Run { tables, table, block, block_at, entry } = self else {
-            let Source::Memory(rest) = self else { unreachable!("two kinds") };
-            return Ok(rest.peek().is_some());
-        };
+        match self {
+            Source::Memory { memtable, walk } => Ok(walk.key(memtable).is_some()),
+            Source::Run { block: Some(block), entry, .. } if *entry < block.count() => Ok(true),
+            Source::Run { .. } => self.next_block(tree, cache),
+        }
+    }
+
+    fn next_block(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
+        let Source::Run { tables, table, block, block_at, entry } = self else { unreachable!("only runs have blocks") };
         loop {
             if block.as_ref().is_some_and(|block| *entry < block.count()) {
                 return Ok(true);
@@ -48,13 +50,34 @@ impl Source<'_> {
         }
     }
 
-    fn key(&mut self) -> Vec<u8> {
+    /// The key it stands at; it is ready.
+    #[inline]
+    fn key(&self) -> &[u8] {
         match self {
-            Source::Memory(rest) => rest.peek().expect("invariant: it is ready").0.to_vec(),
-            Source::Run { block, entry, .. } => {
-                block.as_ref().expect("invariant: it is ready").entry(*entry).key.to_vec()
-            }
+            Source::Memory { memtable, walk } => walk.key(memtable).expect("invariant: it is ready"),
+            Source::Run { block, entry, .. } => block.as_ref().expect("invariant: it is ready").entry(*entry).key,
         }
+    }
+}
+
+/// The newest revision of a key: where its value is.
+#[derive(Default)]
+struct Newest {
+    version: Option<Version>,
+    is_deleted: bool,
+    value: Vec<u8>,
+}
+
+impl Newest {
+    #[inline]
+    fn offer(&mut self, version: Version, value: Option<&[u8]>) {
+        if self.version.is_some_and(|other| other >= version) {
+            return;
+        }
+        self.version = Some(version);
+        self.is_deleted = value.is_none();
+        self.value.clear();
+        self.value.extend_from_slice(value.unwrap_or_default());
     }
 }
 
@@ -66,36 +89,44 @@ impl Tree {
     pub fn scan(&self, cache: &BlockCache, from: &[u8], to: &[u8], at: Version, visit: Visit<'_>) -> Result<(), Stop> {
         let ranges = self.range_deletes();
         let mut sources = self.sources(cache, from, to)?;
+        let (mut key, mut newest) = (Vec::new(), Newest::default());
         loop {
-            let mut first: Option<Vec<u8>> = None;
-            for source in &mut sources {
-                if source.ready(self, cache)? {
-                    let key = source.key();
-                    if first.as_ref().is_none_or(|other| key < *other) {
-                        first = Some(key);
-                    }
+            let mut first: Option<usize> = None;
+            for n in 0..sources.len() {
+                if sources[n].ready(self, cache)? && first.is_none_or(|first| sources[n].key() < sources[first].key()) {
+                    first = Some(n);
                 }
             }
-            let Some(key) = first.filter(|key| &key[..] < to) else { return Ok(()) };
-            let mut newest: Newest = None;
-            for source in &mut sources {
+            let Some(first) = first else { return Ok(()) };
+            key.clear();
+            key.extend_from_slice(sources[first].key());
+            if key[..] >= *to {
+                return Ok(());
+            }
+            newest.version = None;
+            // Those before the first in order stand at later keys.
+            for source in &mut sources[first..] {
                 self.take_key(source, cache, &key, at, &mut newest)?;
             }
-            if let Some((version, Some(value))) = newest
-                && hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < version)
-                && visit(&key, &value).is_break()
+            if let Some(version) = newest.version
+                && !newest.is_deleted
+                && (ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < version))
+                && visit(&key, &newest.value).is_break()
             {
                 return Ok(());
             }
         }
     }
 
-    fn sources<'a>(&'a self, cache: &BlockCache, from: &'a [u8], to: &'a [u8]) -> Result<Vec<Source<'a>>, Stop> {
+    fn sources<'a>(&'a self, cache: &BlockCache, from: &[u8], to: &[u8]) -> Result<Vec<Source<'a>>, Stop> {
         let (memtables, levels) = self.scan_sources();
         let mut sources: Vec<Source<'a>> = Vec::new();
         for memtable in memtables {
-            let rest: Chains<'_> = Box::new(memtable.range(from, Some(to)));
-            sources.push(Source::Memory(rest.peekable()));
+            let mut walk = Walk::default();
+            walk.seek(memtable, from);
+            if walk.key(memtable).is_some() {
+                sources.push(Source::Memory { memtable, walk });
+            }
         }
         for run in levels.into_iter().flatten() {
             let table = run.partition_point(|table| table.meta.last_key[..] < *from);
@@ -120,27 +151,25 @@ impl Tree {
         at: Version,
         newest: &mut Newest,
     ) -> Result<(), Stop> {
-        let mut offer = |version: Version, value: Option<&[u8]>| {
-            if version <= at && newest.as_ref().is_none_or(|(other, _)| *other < version) {
-                *newest = Some((version, value.map(<[u8]>::to_vec)));
-            }
-        };
-        match source {
-            Source::Memory(rest) => {
-                if let Some((_, chain)) = rest.next_if(|(other, _)| *other == key) {
-                    chain.iter().for_each(|revision| offer(revision.version, revision.value.as_deref()));
-                }
-            }
-            Source::Run { .. } => {
-                while source.ready(self, cache)? {
-                    let Source::Run { block: Some(block), entry, .. } = &mut *source else {
-                        unreachable!("it is ready")
-                    };
-                    let found = block.entry(*entry);
-                    if found.key != key {
-                        break;
+        while source.ready(self, cache)? {
+            match source {
+                Source::Memory { memtable, walk } => {
+                    if walk.key(memtable) == Some(key) {
+                        if let Some(revision) = walk.revision(memtable, at) {
+                            newest.offer(revision.version, revision.value);
+                        }
+                        walk.next(memtable);
                     }
-                    offer(found.version, found.value);
+                    return Ok(());
+                }
+                Source::Run { block, entry, .. } => {
+                    let found = block.as_ref().expect("invariant: it is ready").entry(*entry);
+                    if found.key != key {
+                        return Ok(());
+                    }
+                    if found.version <= at {
+                        newest.offer(found.version, found.value);
+                    }
                     *entry += 1;
                 }
             }

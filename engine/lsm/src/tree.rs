@@ -221,7 +221,7 @@ impl Tree {
             hidden = hidden.max(hidden_at(&memtable.ranges, key, at));
             if let Some(revision) = memtable.get(key, at) {
                 let seen = hidden.is_none_or(|version| version < revision.version);
-                return Ok(match &revision.value {
+                return Ok(match revision.value {
                     Some(value) if seen => {
                         out.extend_from_slice(value);
                         true

@@ -1,0 +1,249 @@
+//! The engine's storage without the engine: trees over the replog, on the thread that uses them.
+//!
+//! As on a task thread, background work advances in slices between operations and every wait for the disk is explicit.
+//! The log is written for every put and flushed in the background: a crash may lose the last puts, as it may for peers
+//! that write their log without flushing it.
+
+use super::Answer;
+use crate::error::BenchError;
+use crate::suite::kv::key_of;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tantu_base::door::{Disk, DiskDone};
+use tantu_base::id::{Epoch, Version};
+use tantu_doors::{KernelDisk, KernelEntropy};
+use tantu_lsm::{BlockCache, Budget, Stop, Tree, TreeOptions, Write};
+use tantu_replog::Lsn;
+use tantu_replog::seglog::{LogIdentity, SegLog, SegLogOptions};
+
+/// Owner of the log's requests; those of the trees follow.
+const LOG_OWNER: u32 = 0;
+/// Puts between two slices of background work.
+const PUTS_PER_SLICE: u64 = 16;
+/// Bytes of the log that may wait for their flush before puts wait.
+const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
+/// Bytes of memtables from which on a put does more background work than it makes.
+const MEMORY_SIZE_MAX: usize = 192 << 20;
+
+/// See the module.
+pub(super) struct Store {
+    disk: KernelDisk,
+    cache: BlockCache,
+    log: SegLog,
+    trees: Vec<Tree>,
+    version: u64,
+    done: Vec<DiskDone>,
+    /// Longest slice of background work so far.
+    pub(super) slice_max: Duration,
+    values: Vec<u8>,
+}
+
+fn failed(what: &str) -> impl FnOnce(String) -> BenchError {
+    let what = what.to_string();
+    move |text| BenchError::Wrong(format!("{what}: {text}"))
+}
+
+impl Store {
+    pub(super) fn open(dir: &Path, trees: u32, cache_size: usize) -> Result<Self, BenchError> {
+        let mut disk = KernelDisk::new(None).map_err(BenchError::io("making a disk ring"))?;
+        let mut entropy = KernelEntropy::default();
+        let identity = LogIdentity { group: 0 };
+        let mut visit = |_: tantu_replog::seglog::Entry<'_>| Ok(());
+        let options = SegLogOptions::default();
+        let log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
+            .map_err(|error| failed("opening the log")(error.to_string()))?;
+        let trees: Result<Vec<Tree>, BenchError> = (0..trees)
+            .map(|n| {
+                let dir = dir.join(format!("tree-{n}"));
+                Tree::open(&mut disk, &dir, n + 1, &mut entropy, TreeOptions::default())
+                    .map_err(|error| failed("opening a tree")(error.to_string()))
+            })
+            .collect();
+        let trees = trees?;
+        let version = trees.iter().map(|tree| tree.applied().0).max().unwrap_or(0);
+        Ok(Self {
+            disk,
+            cache: BlockCache::new(cache_size),
+            log,
+            trees,
+            version,
+            done: Vec::new(),
+            slice_max: Duration::ZERO,
+            values: Vec::new(),
+        })
+    }
+
+    /// Bytes written to the disk so far.
+    pub(super) fn written_size(&self) -> u64 {
+        self.disk.stats().written_size
+    }
+
+    fn tree_of(&self, key: u64) -> usize {
+        // A multiplicative hash: neighbours go to different trees.
+        ((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * self.trees.len() as u64 >> 32) as usize
+    }
+
+    pub(super) fn put(&mut self, key: u64, value: &[u8]) -> Result<(), BenchError> {
+        let at = self.tree_of(key);
+        let bytes = key_of(key);
+        self.version += 1;
+        self.log.append(Epoch(1), &[&bytes, value]);
+        self.trees[at].apply(Version(self.version), [Write::Put { key: &bytes, value }]);
+        if self.version.is_multiple_of(PUTS_PER_SLICE) {
+            self.slice()?;
+            while self.is_behind() {
+                self.slice()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.log.pending_size() > LOG_PENDING_SIZE_MAX
+            || self.trees.iter().map(Tree::memory_size).sum::<usize>() > MEMORY_SIZE_MAX
+    }
+
+    /// One slice of background work; true if there is more to do at once.
+    fn slice(&mut self) -> Result<bool, BenchError> {
+        let began = Instant::now();
+        self.complete_done()?;
+        let mut more = false;
+        let floor = Version(self.version);
+        for tree in &mut self.trees {
+            tree.retain_from(floor);
+            more |= tree.step(&mut self.cache, &mut self.disk, Budget { entry_count: 64, size: 64 << 10 });
+        }
+        let flushed = self.trees.iter().filter(|tree| tree.flushed() < tree.applied()).map(|tree| tree.flushed().0);
+        let low = Lsn(flushed.min().unwrap_or(self.version)).min(self.log.durable());
+        self.log.release(low, &mut self.disk);
+        self.log.pump(&mut self.disk);
+        self.slice_max = self.slice_max.max(began.elapsed());
+        Ok(more)
+    }
+
+    fn complete_done(&mut self) -> Result<bool, BenchError> {
+        let mut done = std::mem::take(&mut self.done);
+        self.disk.reap(&mut done);
+        let any = !done.is_empty();
+        for done in done.drain(..) {
+            if done.token.owner == LOG_OWNER {
+                let completed = self.log.complete(done, &mut self.disk);
+                completed.map_err(|error| failed("writing the log")(error.to_string()))?;
+            } else {
+                let tree = &mut self.trees[done.token.owner as usize - 1];
+                let completed = tree.complete(done, &mut self.cache, &mut self.disk);
+                completed.map_err(|error| failed("working on a tree")(error.to_string()))?;
+            }
+        }
+        self.done = done;
+        Ok(any)
+    }
+
+    /// Waits for something to complete.
+    fn wait(&mut self) -> Result<(), BenchError> {
+        if !self.complete_done()? {
+            self.disk.wait();
+            self.complete_done()?;
+        }
+        Ok(())
+    }
+
+    /// Flushes memtables and merges until nothing is left to do.
+    pub(super) fn settle(&mut self) -> Result<(), BenchError> {
+        self.trees.iter_mut().for_each(Tree::seal);
+        loop {
+            let more = self.slice()?;
+            let busy = self.trees.iter().any(Tree::is_busy) || self.log.pending_size() > 0;
+            if !more && !busy && self.trees.iter().all(|tree| tree.flushed() == tree.applied()) {
+                return Ok(());
+            }
+            if !more && busy {
+                self.wait()?;
+            }
+        }
+    }
+
+    /// Starts to read what a read stopped for.
+    fn fetch(&mut self, at: usize, stop: Stop) -> Result<bool, BenchError> {
+        match stop {
+            Stop::Need(need) => Ok(self.trees[at].fetch(&need, &mut self.disk)),
+            Stop::Corrupt(corruption) => Err(failed("reading")(corruption.to_string())),
+        }
+    }
+
+    pub(super) fn get(&mut self, key: u64) -> Result<Answer, BenchError> {
+        let at = self.tree_of(key);
+        let bytes = key_of(key);
+        loop {
+            match self.trees[at].get(&self.cache, &bytes, Version(self.version), &mut self.values) {
+                Ok(found) => return Ok(Answer::from(found)),
+                Err(stop) => {
+                    if self.fetch(at, stop)? {
+                        self.wait()?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads keys as they come, so many of them waiting for the disk at a time.
+    pub(super) fn get_in_flight(
+        &mut self,
+        keys: &mut dyn Iterator<Item = u64>,
+        depth: usize,
+        answered: &mut dyn FnMut(Answer, Duration),
+    ) -> Result<(), BenchError> {
+        let mut waiting: Vec<(u64, Instant)> = Vec::with_capacity(depth);
+        let mut more = true;
+        while more || !waiting.is_empty() {
+            let mut at = 0;
+            while at < depth {
+                if at == waiting.len() {
+                    let Some(key) = keys.next() else {
+                        more = false;
+                        break;
+                    };
+                    waiting.push((key, Instant::now()));
+                }
+                let (key, began) = waiting[at];
+                let tree = self.tree_of(key);
+                let read = self.trees[tree].get(&self.cache, &key_of(key), Version(self.version), &mut self.values);
+                match read {
+                    Ok(found) => {
+                        answered(Answer::from(found), began.elapsed());
+                        waiting.swap_remove(at);
+                    }
+                    // Not there yet, or asked for just now.
+                    Err(stop) => at += usize::from(self.fetch(tree, stop)?),
+                }
+            }
+            if !waiting.is_empty() {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads so many pairs from a key on; of one tree, as one task has it.
+    pub(super) fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {
+        let at = self.tree_of(from);
+        let from = key_of(from);
+        loop {
+            let mut seen = 0;
+            let mut visit = |key: &[u8], value: &[u8]| {
+                std::hint::black_box((key, value));
+                seen += 1;
+                if seen == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            match self.trees[at].scan(&self.cache, &from, &[0xff; 17], Version(self.version), &mut visit) {
+                Ok(()) => return Ok(seen),
+                Err(stop) => {
+                    if self.fetch(at, stop)? {
+                        self.wait()?;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put(u8, Vec<u8>),
+    Delete(u8),
+    /// Ends the version, and moves the floor up to so many versions behind it.
+    Commit(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => (0u8..30, prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(key, value)| Op::Put(key, value)),
+        1 => (0u8..30).prop_map(Op::Delete),
+        3 => (0u64..5).prop_map(Op::Commit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn every_version_above_the_floor_reads_as_it_was_written(ops in prop::collection::vec(op(), 0..200)) {
+        let mut memtable = Memtable::default();
+        let (mut version, mut floor) = (1u64, 0u64);
+        let mut now: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        let mut states: Vec<BTreeMap<u8, Vec<u8>>> = vec![now.clone()];
+        for op in &ops {
+            match op {
+                Op::Put(key, value) => {
+                    memtable.set(&[*key], Version(version), Some(value), Version(floor));
+                    now.insert(*key, value.clone());
+                }
+                Op::Delete(key) => {
+                    memtable.set(&[*key], Version(version), None, Version(floor));
+                    now.remove(key);
+                }
+                Op::Commit(behind) => {
+                    states.push(now.clone());
+                    floor = floor.max(version.saturating_sub(*behind));
+                    version += 1;
+                }
+            }
+        }
+        states.push(now);
+        for (at, state) in states.iter().enumerate().skip(floor as usize) {
+            let at = Version(at as u64);
+            for key in 0..32u8 {
+                let found = memtable.get(&[key], at).and_then(|revision| revision.value);
+                prop_assert_eq!(found, state.get(&key).map(|value| &value[..]), "key {} at {:?}", key, at);
+            }
+            let mut walk = Walk::default();
+            walk.seek(&memtable, &[3]);
+            let mut seen: Vec<(u8, &[u8])> = Vec::new();
+            while let Some(key) = walk.key(&memtable) {
+                seen.extend(walk.revision(&memtable, at).and_then(|revision| Some((key[0], revision.value?))));
+                walk.next(&memtable);
+            }
+            let expected: Vec<(u8, &[u8])> = state.range(3..).map(|(key, value)| (*key, &value[..])).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}
+
+#[test]
+fn a_hot_counter_does_not_grow_the_memtable() {
+    let mut memtable = Memtable::default();
+    for n in 0..1000u32 {
+        memtable.set(&n.to_be_bytes(), Version(1), Some(b"0"), Version(0));
+    }
+    let before = memtable.size();
+    for version in 2..200_000u64 {
+        let key = (version % 1000) as u32;
+        memtable.set(&key.to_be_bytes(), Version(version), Some(&version.to_le_bytes()), Version(version - 1));
+    }
+    assert!(memtable.size() < before + 150_000, "{} from {before}", memtable.size());
+    let value = |at| memtable.get(&999u32.to_be_bytes(), Version(at)).and_then(|revision| revision.value);
+    assert_eq!(value(199_999), Some(&199_999u64.to_le_bytes()[..]));
+    assert_eq!(value(199_998), Some(&198_999u64.to_le_bytes()[..]), "the floor stays readable");
+}
+
+#[test]
+fn a_floor_that_stood_still_is_caught_up_with_by_the_next_write() {
+    let mut memtable = Memtable::default();
+    for version in 1..1000u64 {
+        memtable.set(b"k", Version(version), Some(b"some value"), Version(0));
+    }
+    let grown = memtable.size();
+    memtable.set(b"k", Version(1000), Some(b"v"), Version(999));
+    for version in 1001..2000u64 {
+        memtable.set(b"k", Version(version), Some(b"some value"), Version(999));
+    }
+    let lists = 1024 * 8 + 1024;
+    assert!(memtable.size() <= grown + lists, "the places of the first thousand serve the second");
+}
+
+#[test]
+fn memory_is_counted_within_a_fifth_of_what_the_shape_needs() {
+    let mut memtable = Memtable::default();
+    let count = 100_000u64;
+    for n in 0..count {
+        let key = n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+        let key = [&key[..], b"twelve bytes"].concat();
+        memtable.set(&key, Version(n + 1), Some(&n.to_le_bytes()), Version(n));
+    }
+    let per_key = memtable.size() as f64 / count as f64;
+    assert!((70.0..160.0).contains(&per_key), "{per_key} bytes per key of 20 and value of 8");
+}

@@ -6,7 +6,7 @@
 
 use crate::load::Load;
 use std::collections::VecDeque;
-use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset};
 
 /// Committed records a partition keeps in memory after they were copied, in bytes: what a topology that keeps up
@@ -71,13 +71,24 @@ impl Run {
 
     /// Appends its encoding: first offset, time, count, the end of each record, the records.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// Its records, one after the other.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends its encoding up to its records.
+    pub(crate) fn encode_head(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.first.0.to_le_bytes());
         out.extend_from_slice(&self.time_ms.to_le_bytes());
         out.extend_from_slice(&(self.ends.len() as u32).to_le_bytes());
         for end in &self.ends {
             out.extend_from_slice(&end.to_le_bytes());
         }
-        put_sized(out, &self.bytes);
+        out.extend_from_slice(&(self.bytes.len() as u32).to_le_bytes());
     }
 
     /// Reads a whole encoding.

@@ -386,23 +386,25 @@ pub(crate) fn header_bytes(task: TaskId, seq: u64, incarnation: u64) -> Buf {
 
 /// As many of the runs as fit a chunk, without its checksum, and which records they are.
 fn gather<'a>(depot: ObjectId, runs: impl Iterator<Item = &'a Run>) -> (Buf, Offset, Offset) {
-    let mut body = Vec::with_capacity(CHUNK_SIZE_MAX + BLOCK_ALIGN);
-    body.resize(CHUNK_HEADER_SIZE, 0);
+    let mut buf = Buf::with_capacity(CHUNK_SIZE_MAX + BLOCK_ALIGN);
+    buf.resize(CHUNK_HEADER_SIZE);
     let (mut count, mut bounds) = (0u32, None::<(Offset, Offset)>);
     let mut encoded = Vec::new();
     for run in runs {
-        if count > 0 && body.len() + run.size() > CHUNK_SIZE_MAX {
+        if count > 0 && buf.len() + run.size() > CHUNK_SIZE_MAX {
             break;
         }
         encoded.clear();
-        run.encode(&mut encoded);
-        put_sized(&mut body, &encoded);
+        run.encode_head(&mut encoded);
+        let len = encoded.len() + run.size();
+        buf.extend(&u32::try_from(len).expect("invariant: limits are far below 4 GiB").to_le_bytes());
+        buf.extend(&encoded);
+        buf.extend(run.bytes());
         bounds = Some((bounds.map_or(run.first, |(first, _)| first), run.end()));
         count += 1;
     }
     let (first, end) = bounds.expect("a chunk has at least one run");
-    let body_len = (body.len() - CHUNK_HEADER_SIZE) as u32;
-    let mut buf = Buf::from(&body[..]);
+    let body_len = (buf.len() - CHUNK_HEADER_SIZE) as u32;
     buf.pad_to(BLOCK_ALIGN);
     let size = buf.len() as u32;
     buf[..4].copy_from_slice(&CHUNK_MAGIC.to_le_bytes());

@@ -161,6 +161,7 @@ fn open_slot(
         batch: None,
         hold: Hold::Free,
         gathering: Effects::default(),
+        spare_effects: Vec::new(),
         hops_pending: 0,
         loading: false,
     };

@@ -128,7 +128,8 @@ impl TaskThread {
                 slot.state.seal(wall_ms, &mut entry);
             }
             if !slot.gathering.is_empty() {
-                let gathered = std::mem::take(&mut slot.gathering);
+                let spare = slot.spare_effects.pop().unwrap_or_default();
+                let gathered = std::mem::replace(&mut slot.gathering, spare);
                 slot.hops_pending += usize::from(!gathered.hops.is_empty());
                 effects.push((at, gathered));
             }
@@ -182,9 +183,9 @@ impl TaskThread {
             for append in &effects.appends {
                 self.answer_append(at, append);
             }
-            if self.slots[at].gathering.is_empty() {
-                effects.clear();
-                self.slots[at].gathering = effects;
+            effects.clear();
+            if self.slots[at].spare_effects.len() <= PENDING_COUNT_MAX {
+                self.slots[at].spare_effects.push(effects);
             }
         }
     }

@@ -66,6 +66,8 @@ pub(crate) struct TaskSlot {
     pub(crate) hold: Hold,
     /// Effects of finished batches that are not sealed yet.
     pub(crate) gathering: Effects,
+    /// Emptied ones, to be used again.
+    pub(crate) spare_effects: Vec<Effects>,
     /// Hops of this task that are in sealed entries not yet durable.
     pub(crate) hops_pending: usize,
     /// Some record is on disk and has been asked for.

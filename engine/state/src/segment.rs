@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, FileId, OpenMode, Token, call};
-use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
 

@@ -2,11 +2,12 @@
 
 use crate::error::Fault;
 use crate::memtable::{Memtable, RangeDelete, Walk};
-use crate::merge::{At, Keeper, RunCursor};
+use crate::merge::{At, Item, Keeper, RunCursor};
 use crate::option::{Budget, TreeOptions};
 use crate::table::Table;
 use crate::tree::{Level, TAG_JOB_FLUSH, TAG_JOB_MERGE};
 use crate::writer::TableWriter;
+use std::cmp::Ordering;
 use std::path::Path;
 use std::rc::Rc;
 use tantu_base::door::{Disk, DiskOp, DiskReply, Token};
@@ -311,16 +312,17 @@ fn merge_slice(
     exhausted: &mut bool,
 ) -> bool {
     let (mut count, mut size) = (0, 0);
-    let mut last_key: Vec<u8> = Vec::new();
     loop {
-        let mut first: Option<(usize, crate::block::Entry<'_>)> = None;
+        let mut first: Option<(usize, Item<'_>)> = None;
         for (at, cursor) in cursors.iter().enumerate() {
             match cursor.at() {
                 At::Waiting => return true,
                 At::End => {}
                 At::Entry(entry) => {
-                    let before = |other: &crate::block::Entry<'_>| {
-                        entry.key < other.key || (entry.key == other.key && entry.version > other.version)
+                    let before = |other: &Item<'_>| match entry.key.cmp(other.key) {
+                        Ordering::Less => true,
+                        Ordering::Equal => entry.version > other.version,
+                        Ordering::Greater => false,
                     };
                     if first.as_ref().is_none_or(|(_, other)| before(other)) {
                         first = Some((at, entry));
@@ -334,7 +336,7 @@ fn merge_slice(
         };
         // A table is cut only between keys.
         let enough = count >= budget.entry_count || size >= budget.size || writer.size() >= options.table_size_max;
-        if enough && entry.key != last_key {
+        if enough && !keeper.is_at(entry.key) {
             return false;
         }
         if keeper.keeps(&entry, floor, ranges, bottom) {
@@ -342,8 +344,6 @@ fn merge_slice(
         }
         count += 1;
         size += entry.key.len() + entry.value.map_or(0, <[u8]>::len);
-        last_key.clear();
-        last_key.extend_from_slice(entry.key);
         cursors[at].advance();
     }
 }

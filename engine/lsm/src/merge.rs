@@ -1,6 +1,6 @@
 //! Merging sorted runs while their blocks are read ahead, and dropping what nobody can see any more.
 
-use crate::block::{Block, Entry};
+use crate::block::Block;
 use crate::error::Corruption;
 use crate::memtable::RangeDelete;
 use crate::option::TreeOptions;
@@ -19,13 +19,23 @@ pub(crate) struct RunCursor {
     next_block: usize,
     ahead: std::collections::VecDeque<Block>,
     entry: usize,
+    /// The key of the entry it stands at.
+    key: Vec<u8>,
     reading: bool,
+}
+
+/// A revision of a key on its way through a merge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) version: Version,
+    pub(crate) value: Option<&'a [u8]>,
 }
 
 /// Where a cursor stands.
 pub(crate) enum At<'a> {
     /// On this entry.
-    Entry(Entry<'a>),
+    Entry(Item<'a>),
     /// Blocks are being read.
     Waiting,
     /// Behind the last entry.
@@ -34,7 +44,7 @@ pub(crate) enum At<'a> {
 
 impl RunCursor {
     pub(crate) fn new(tables: Vec<Rc<Table>>) -> Self {
-        Self { tables, table: 0, next_block: 0, ahead: Default::default(), entry: 0, reading: false }
+        Self { tables, table: 0, next_block: 0, ahead: Default::default(), entry: 0, key: Vec::new(), reading: false }
     }
 
     pub(crate) fn is_reading(&self) -> bool {
@@ -43,7 +53,10 @@ impl RunCursor {
 
     pub(crate) fn at(&self) -> At<'_> {
         match self.ahead.front() {
-            Some(block) => At::Entry(block.entry(self.entry)),
+            Some(block) => {
+                let entry = block.entry(self.entry);
+                At::Entry(Item { key: &self.key, version: entry.version, value: entry.value })
+            }
             None if self.table >= self.tables.len() => At::End,
             None => At::Waiting,
         }
@@ -55,6 +68,15 @@ impl RunCursor {
             self.ahead.pop_front();
             self.entry = 0;
             self.skip_finished();
+        }
+        self.read_key();
+    }
+
+    fn read_key(&mut self) {
+        if let Some(block) = self.ahead.front() {
+            self.key.clear();
+            self.key.extend_from_slice(block.prefix());
+            self.key.extend_from_slice(block.entry(self.entry).suffix);
         }
     }
 
@@ -91,6 +113,7 @@ impl RunCursor {
     /// Takes the bytes of a read.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), Corruption> {
         self.reading = false;
+        let was_empty = self.ahead.is_empty();
         let table = Rc::clone(&self.tables[self.table]);
         let mut at = 0;
         while at < bytes.len() {
@@ -100,6 +123,9 @@ impl RunCursor {
             self.ahead.push_back(table.check(entry, bytes)?);
             self.next_block += 1;
             at = end;
+        }
+        if was_empty {
+            self.read_key();
         }
         self.skip_finished();
         Ok(())
@@ -116,8 +142,13 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
+    /// Whether it decided about a revision of this key last.
+    pub(crate) fn is_at(&self, key: &[u8]) -> bool {
+        self.any && self.key == key
+    }
+
     /// Whether the revision stays. `bottom`: nothing older lies below the merge.
-    pub(crate) fn keeps(&mut self, entry: &Entry<'_>, floor: Version, ranges: &[RangeDelete], bottom: bool) -> bool {
+    pub(crate) fn keeps(&mut self, entry: &Item<'_>, floor: Version, ranges: &[RangeDelete], bottom: bool) -> bool {
         if !self.any || self.key != entry.key {
             self.any = true;
             self.below = false;

@@ -16,37 +16,71 @@ pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 /// One sorted source of a scan.
 enum Source<'a> {
     Memory { memtable: &'a Memtable, walk: Walk },
-    Run { tables: &'a [Rc<Table>], table: usize, block: Option<Rc<Block>>, block_at: usize, entry: usize },
+    Run(RunSource<'a>),
+}
+
+/// One run of a scan.
+struct RunSource<'a> {
+    tables: &'a [Rc<Table>],
+    table: usize,
+    block: Option<Rc<Block>>,
+    block_at: usize,
+    entry: usize,
+    /// The key of the entry it stands at, once it is ready.
+    key: Vec<u8>,
+    has_key: bool,
+}
+
+impl RunSource<'_> {
+    /// Loads the block it stands in; `Ok(false)` behind its end.
+    #[inline]
+    fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
+        if self.has_key {
+            return Ok(true);
+        }
+        if self.block.as_ref().is_none_or(|block| self.entry >= block.count()) && !self.next_block(tree, cache)? {
+            return Ok(false);
+        }
+        let block = self.block.as_ref().expect("invariant: just loaded");
+        self.key.clear();
+        self.key.extend_from_slice(block.prefix());
+        self.key.extend_from_slice(block.entry(self.entry).suffix);
+        self.has_key = true;
+        Ok(true)
+    }
+
+    fn next_block(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
+        loop {
+            if self.block.as_ref().is_some_and(|block| self.entry < block.count()) {
+                return Ok(true);
+            }
+            if self.block.take().is_some() {
+                self.block_at += 1;
+                self.entry = 0;
+            }
+            let Some(current) = self.tables.get(self.table) else { return Ok(false) };
+            if self.block_at >= current.meta.index.len() {
+                self.table += 1;
+                self.block_at = 0;
+                continue;
+            }
+            self.block = Some(tree.block(cache, current, self.block_at)?);
+        }
+    }
+
+    fn advance(&mut self) {
+        self.entry += 1;
+        self.has_key = false;
+    }
 }
 
 impl Source<'_> {
-    /// Loads the block it stands in; `Ok(false)` behind its end.
+    /// Whether it stands at a key; `Ok(false)` behind its end.
     #[inline]
     fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
         match self {
             Source::Memory { memtable, walk } => Ok(walk.key(memtable).is_some()),
-            Source::Run { block: Some(block), entry, .. } if *entry < block.count() => Ok(true),
-            Source::Run { .. } => self.next_block(tree, cache),
-        }
-    }
-
-    fn next_block(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        let Source::Run { tables, table, block, block_at, entry } = self else { unreachable!("only runs have blocks") };
-        loop {
-            if block.as_ref().is_some_and(|block| *entry < block.count()) {
-                return Ok(true);
-            }
-            if block.take().is_some() {
-                *block_at += 1;
-                *entry = 0;
-            }
-            let Some(current) = tables.get(*table) else { return Ok(false) };
-            if *block_at >= current.meta.index.len() {
-                *table += 1;
-                *block_at = 0;
-                continue;
-            }
-            *block = Some(tree.block(cache, current, *block_at)?);
+            Source::Run(run) => run.ready(tree, cache),
         }
     }
 
@@ -55,7 +89,7 @@ impl Source<'_> {
     fn key(&self) -> &[u8] {
         match self {
             Source::Memory { memtable, walk } => walk.key(memtable).expect("invariant: it is ready"),
-            Source::Run { block, entry, .. } => block.as_ref().expect("invariant: it is ready").entry(*entry).key,
+            Source::Run(run) => &run.key,
         }
     }
 }
@@ -137,7 +171,16 @@ impl Tree {
             }
             let block = self.block(cache, current, block_at)?;
             let entry = block.seek(from, Version(u64::MAX));
-            sources.push(Source::Run { tables: run, table, block: Some(block), block_at, entry });
+            let key = Vec::new();
+            sources.push(Source::Run(RunSource {
+                tables: run,
+                table,
+                block: Some(block),
+                block_at,
+                entry,
+                key,
+                has_key: false,
+            }));
         }
         Ok(sources)
     }
@@ -162,15 +205,15 @@ impl Tree {
                     }
                     return Ok(());
                 }
-                Source::Run { block, entry, .. } => {
-                    let found = block.as_ref().expect("invariant: it is ready").entry(*entry);
-                    if found.key != key {
+                Source::Run(run) => {
+                    if run.key != key {
                         return Ok(());
                     }
+                    let found = run.block.as_ref().expect("invariant: it is ready").entry(run.entry);
                     if found.version <= at {
                         newest.offer(found.version, found.value);
                     }
-                    *entry += 1;
+                    run.advance();
                 }
             }
         }

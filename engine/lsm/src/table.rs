@@ -17,7 +17,7 @@ use tantu_base::limit::BLOCK_ALIGN;
 use xxhash_rust::xxh3::xxh3_64;
 
 const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Longest meta a reader accepts, in bytes.
 const META_SIZE_MAX: u64 = 1 << 30;
 const FILTER_PROBE_COUNT: u64 = 6;

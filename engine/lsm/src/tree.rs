@@ -239,21 +239,14 @@ impl Tree {
             let mut block = table.meta.block_of(key);
             loop {
                 let data = self.block(cache, table, block)?;
-                let found = data.seek(key, at);
-                if found < data.count() {
-                    let entry = data.entry(found);
-                    if entry.key == key {
-                        let seen = hidden.is_none_or(|version| version < entry.version);
+                if let Some(entry) = data.find(key, hash, at) {
+                    let there = entry.value.is_some() && hidden.is_none_or(|version| version < entry.version);
+                    if there {
                         out.extend_from_slice(entry.value.unwrap_or_default());
-                        let there = seen && entry.value.is_some();
-                        if !there {
-                            out.clear();
-                        }
-                        return Ok(there);
                     }
-                    break;
+                    return Ok(there);
                 }
-                // The key's older revisions may go on in the next block.
+                // The key, or its older revisions, may be in the next block.
                 block += 1;
                 if table.meta.index.get(block).is_none_or(|next| next.first_key[..] > *key) {
                     break;

@@ -1,6 +1,6 @@
 //! Writing one table: blocks gather into large sequential writes, several of which may be out.
 
-use crate::block::{BlockBuilder, entry_size};
+use crate::block::BlockBuilder;
 use crate::memtable::RangeDelete;
 use crate::option::TreeOptions;
 use crate::table::{Filter, IndexEntry, Table, TableMeta, encode_end, place, table_path};
@@ -84,7 +84,7 @@ impl TableWriter {
     }
 
     pub(crate) fn add(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, options: &TreeOptions) {
-        if !self.block.is_empty() && self.block.size() + entry_size(key, value) > options.block_size {
+        if !self.block.has_room(key, version, value, options.block_size) {
             self.end_block(options);
         }
         if self.block.is_empty() {
@@ -96,7 +96,8 @@ impl TableWriter {
             self.meta.last_key.clear();
             self.meta.last_key.extend_from_slice(key);
         }
-        self.block.add(key, version, value);
+        let hash = self.hashes.last().copied().unwrap_or_default();
+        self.block.add(key, hash, version, value);
         self.meta.entry_count += 1;
     }
 

@@ -1,15 +1,18 @@
 //! The disk of one core: its own io_uring.
 //!
-//! Reads, writes and flushes go through the ring; what the kernel would do at once anyway (open, close, rename, remove,
-//! directories) is done inline and completes with the next reap. A buffer is owned by the request table until its
-//! completion. Files are opened with `O_DIRECT`; where the file system refuses, buffered with a warning.
+//! Everything that may take the kernel long goes through the ring: reads, writes and flushes, and as well opening, closing,
+//! renaming and removing files and giving them space, any of which can wait for the file system for tens of milliseconds.
+//! Only directories are made and listed inline, when a module starts. A buffer is owned by the request table until its
+//! completion, as are names. Files are opened with `O_DIRECT`; where the file system refuses, buffered with a warning.
 #![allow(unsafe_code, reason = "submitting requests to the kernel; every block states why the memory stays valid")]
 
 use io_uring::{IoUring, opcode, types};
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tantu_base::buf::Buf;
@@ -39,8 +42,49 @@ pub struct DiskStats {
 #[derive(Debug)]
 enum Kind {
     Read,
-    Write { durable: bool },
+    Write {
+        durable: bool,
+    },
     Sync,
+    /// With the directory, which stays open meanwhile.
+    SyncDir {
+        dir: OwnedFd,
+        path: PathBuf,
+    },
+    Allocate {
+        len: u64,
+    },
+    Open {
+        path: PathBuf,
+        name: CString,
+        flags: OFlags,
+    },
+    Close,
+    Rename {
+        path: PathBuf,
+        from: CString,
+        to: CString,
+    },
+    Remove {
+        path: PathBuf,
+        name: CString,
+    },
+}
+
+impl Kind {
+    /// What it does, for errors.
+    fn verb(&self) -> &'static str {
+        match self {
+            Kind::Read => "read",
+            Kind::Write { .. } => "write",
+            Kind::Sync | Kind::SyncDir { .. } => "flush",
+            Kind::Allocate { .. } => "allocate",
+            Kind::Open { .. } => "open",
+            Kind::Close => "close",
+            Kind::Rename { .. } => "rename",
+            Kind::Remove { .. } => "remove",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -126,73 +170,66 @@ impl KernelDisk {
         self.stats
     }
 
-    fn open(&mut self, path: PathBuf, mode: OpenMode) -> Result<DiskReply, (Errno, PathBuf)> {
-        let flags = match mode {
-            OpenMode::Read => OFlags::RDONLY,
-            OpenMode::ReadWrite => OFlags::RDWR,
-            OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-        } | OFlags::CLOEXEC;
-        let permissions = Mode::RUSR | Mode::WUSR;
-        let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
-        let fd = match rustix::fs::open(&path, flags | direct, permissions) {
-            Err(Errno::INVAL) if self.direct => {
-                if !WARNED.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(path = %path.display(), "the file system does not support O_DIRECT: using buffered writes");
-                }
-                // A refused creation may have left the file.
-                let flags = flags - OFlags::EXCL;
-                rustix::fs::open(&path, flags, permissions)
-            }
-            other => other,
-        };
-        let fd = fd.map_err(|errno| (errno, path.clone()))?;
-        let len = rustix::fs::fstat(&fd).map_err(|errno| (errno, path.clone()))?.st_size as u64;
-        let file = FileId(self.next_file);
-        self.next_file += 1;
-        self.files.insert(file.0, Opened { fd, path });
-        Ok(DiskReply::Opened { file, len })
-    }
-
-    /// An operation that is done at once.
+    /// What happens at once: nothing that can wait for the disk while records are processed.
     fn inline(&mut self, op: DiskOp) -> (&'static str, Result<DiskReply, (Errno, PathBuf)>) {
         match op {
-            DiskOp::Open { path, mode } => ("open", self.open(path, mode)),
-            DiskOp::Close { file } => {
-                self.files.remove(&file.0);
-                ("close", Ok(DiskReply::Done))
-            }
-            DiskOp::Allocate { file, len } => ("allocate", self.allocate(file, len)),
-            DiskOp::Rename { from, to } => {
-                ("rename", rustix::fs::rename(&from, &to).map(|()| DiskReply::Done).map_err(|errno| (errno, from)))
-            }
-            DiskOp::Remove { path } => {
-                ("remove", rustix::fs::unlink(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
-            }
             DiskOp::MakeDir { path } => {
                 ("make the directory", make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
             }
             DiskOp::List { path } => ("list", list(&path).map(DiskReply::Names).map_err(|errno| (errno, path))),
-            DiskOp::SyncDir { path } => {
-                ("flush", sync_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
-            }
-            DiskOp::Read { .. } | DiskOp::Write { .. } | DiskOp::Sync { .. } => {
-                unreachable!("these go through the ring")
-            }
+            _ => unreachable!("everything else goes through the ring"),
         }
     }
 
-    fn allocate(&mut self, file: FileId, len: u64) -> Result<DiskReply, (Errno, PathBuf)> {
-        let opened = self.files.get(&file.0).expect("invariant: the file is open");
-        let result = match rustix::fs::fallocate(&opened.fd, FallocateFlags::empty(), 0, len) {
-            Err(Errno::OPNOTSUPP) => rustix::fs::ftruncate(&opened.fd, len),
-            other => other,
+    /// The request of an operation, unless it failed already.
+    fn request(&mut self, token: Token, op: DiskOp) -> Result<Request, DiskError> {
+        let raw =
+            |disk: &Self, file: FileId| disk.files.get(&file.0).expect("invariant: the file is open").fd.as_raw_fd();
+        let none = FileId(u32::MAX);
+        let (kind, fd, file, offset, buf) = match op {
+            DiskOp::Read { file, offset, buf } => (Kind::Read, raw(self, file), file, offset, buf),
+            DiskOp::Write { file, offset, buf, durable } => {
+                (Kind::Write { durable }, raw(self, file), file, offset, buf)
+            }
+            DiskOp::Sync { file } => (Kind::Sync, raw(self, file), file, 0, Buf::with_capacity(0)),
+            DiskOp::Allocate { file, len } => (Kind::Allocate { len }, raw(self, file), file, 0, Buf::with_capacity(0)),
+            DiskOp::Close { file } => {
+                // The number is free at once; the kernel gets the descriptor.
+                let fd = self.files.remove(&file.0).map_or(-1, |opened| opened.fd.into_raw_fd());
+                (Kind::Close, fd, file, 0, Buf::with_capacity(0))
+            }
+            DiskOp::Open { path, mode } => {
+                let flags = match mode {
+                    OpenMode::Read => OFlags::RDONLY,
+                    OpenMode::ReadWrite => OFlags::RDWR,
+                    OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                };
+                let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
+                let name = name_of(&path, "open")?;
+                let kind = Kind::Open { path, name, flags: flags | OFlags::CLOEXEC | direct };
+                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+            }
+            DiskOp::Rename { from, to } => {
+                let kind = Kind::Rename { from: name_of(&from, "rename")?, to: name_of(&to, "rename")?, path: from };
+                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+            }
+            DiskOp::Remove { path } => {
+                let kind = Kind::Remove { name: name_of(&path, "remove")?, path };
+                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+            }
+            DiskOp::SyncDir { path } => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let dir = rustix::fs::open(&path, flags, Mode::empty())
+                    .map_err(|errno| disk_error("flush", path.clone(), None, errno))?;
+                let fd = dir.as_raw_fd();
+                (Kind::SyncDir { dir, path }, fd, none, 0, Buf::with_capacity(0))
+            }
+            DiskOp::MakeDir { .. } | DiskOp::List { .. } => unreachable!("done inline"),
         };
-        result.map(|()| DiskReply::Done).map_err(|errno| (errno, opened.path.clone()))
+        Ok(Request { token, kind, fd, file, offset, buf, done: 0 })
     }
 
-    fn enqueue(&mut self, token: Token, kind: Kind, file: FileId, offset: u64, buf: Buf) {
-        let fd = self.files.get(&file.0).expect("invariant: the file is open").fd.as_raw_fd();
-        let request = Request { token, kind, fd, file, offset, buf, done: 0 };
+    fn enqueue(&mut self, request: Request) {
         let at = match self.free.pop() {
             Some(at) => {
                 self.requests[at] = Some(request);
@@ -218,20 +255,9 @@ impl KernelDisk {
     fn push_waiting(&mut self) {
         while let Some(at) = self.waiting.front().copied() {
             let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
-            let fd = types::Fd(request.fd);
-            let offset = request.offset + request.done as u64;
-            let rest = &mut request.buf[request.done..];
-            let (ptr, len) = (rest.as_mut_ptr(), rest.len() as u32);
-            let entry = match request.kind {
-                Kind::Read => opcode::Read::new(fd, ptr, len).offset(offset).build(),
-                Kind::Write { durable } => {
-                    let flags = if durable { libc::RWF_DSYNC } else { 0 };
-                    opcode::Write::new(fd, ptr, len).offset(offset).rw_flags(flags).build()
-                }
-                Kind::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
-            };
-            // SAFETY: the buffer is owned by the request table, which neither moves its heap memory nor drops it before
-            // the completion with this number was reaped; the file stays open as long as the caller has requests on it.
+            let entry = request.entry();
+            // SAFETY: buffer and names are owned by the request table, which neither moves their heap memory nor drops them
+            // before the completion with this number was reaped; the file stays open as long as the caller has requests on it.
             let pushed = unsafe { self.ring.submission().push(&entry.user_data(at as u64)) };
             if pushed.is_err() {
                 break;
@@ -327,12 +353,27 @@ impl KernelDisk {
             self.waiting.push_back(at);
             return;
         }
+        if let (Kind::Open { flags, .. }, true) = (&mut request.kind, result == -libc::EINVAL)
+            && flags.contains(OFlags::DIRECT)
+        {
+            if !WARNED.swap(true, Ordering::Relaxed) {
+                tracing::warn!("the file system does not support O_DIRECT: using buffered writes");
+            }
+            // A refused creation may have left the file.
+            *flags -= OFlags::DIRECT | OFlags::EXCL;
+            self.waiting.push_back(at);
+            return;
+        }
         let end = match (&request.kind, result) {
+            // A file system that gives no space ahead gives it with the writes.
+            (Kind::Allocate { len }, error) if error == -libc::EOPNOTSUPP => {
+                // SAFETY: the file stays open as long as the caller has requests on it.
+                let fd = unsafe { BorrowedFd::borrow_raw(request.fd) };
+                rustix::fs::ftruncate(fd, *len)
+            }
             (_, error) if error < 0 => Err(Errno::from_raw_os_error(-error)),
-            (Kind::Sync, _) => Ok(()),
             (Kind::Write { .. }, 0) => Err(Errno::IO),
-            (Kind::Read, 0) => Ok(()),
-            (Kind::Read | Kind::Write { .. }, count) => {
+            (Kind::Read | Kind::Write { .. }, count) if count > 0 => {
                 request.done += count as usize;
                 // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
                 let at_end =
@@ -343,40 +384,93 @@ impl KernelDisk {
                 }
                 Ok(())
             }
+            _ => Ok(()),
         };
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
         self.in_flight -= 1;
-        let (op, reply) = match request.kind {
+        let verb = request.kind.verb();
+        let (reply, path) = match request.kind {
             Kind::Read => {
                 self.stats.read_size += request.done as u64;
-                ("read", DiskReply::Read { len: request.done, buf: request.buf })
+                (DiskReply::Read { len: request.done, buf: request.buf }, None)
             }
             Kind::Write { .. } => {
                 self.stats.written_size += request.done as u64;
-                ("write", DiskReply::Written(request.buf))
+                (DiskReply::Written(request.buf), None)
             }
-            Kind::Sync => ("flush", DiskReply::Done),
+            Kind::Open { path, .. } if end.is_ok() => {
+                // SAFETY: the kernel just made this descriptor for us.
+                let fd = unsafe { OwnedFd::from_raw_fd(result) };
+                let token = request.token;
+                let opened = self.opened(fd, path);
+                self.finished.push(DiskDone { token, result: opened });
+                return;
+            }
+            Kind::Open { path, .. }
+            | Kind::Rename { path, .. }
+            | Kind::Remove { path, .. }
+            | Kind::SyncDir { path, .. } => (DiskReply::Done, Some(path)),
+            Kind::Sync | Kind::Allocate { .. } | Kind::Close => (DiskReply::Done, None),
         };
-        let path = || self.files.get(&request.file.0).map(|opened| opened.path.clone()).unwrap_or_default();
-        let result = end.map(|()| reply).map_err(|errno| disk_error(op, path(), Some(request.offset), errno));
+        let known = || self.files.get(&request.file.0).map(|opened| opened.path.clone()).unwrap_or_default();
+        let offset = path.is_none().then_some(request.offset);
+        let result = end.map(|()| reply).map_err(|errno| disk_error(verb, path.unwrap_or_else(known), offset, errno));
         self.finished.push(DiskDone { token: request.token, result });
     }
+
+    fn opened(&mut self, fd: OwnedFd, path: PathBuf) -> Result<DiskReply, DiskError> {
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| disk_error("open", path.clone(), None, errno))?;
+        let file = FileId(self.next_file);
+        self.next_file += 1;
+        self.files.insert(file.0, Opened { fd, path });
+        Ok(DiskReply::Opened { file, len: stat.st_size as u64 })
+    }
+}
+
+impl Request {
+    /// What is left of it to do.
+    fn entry(&mut self) -> io_uring::squeue::Entry {
+        let fd = types::Fd(self.fd);
+        let offset = self.offset + self.done as u64;
+        let rest = &mut self.buf[self.done..];
+        let (ptr, len) = (rest.as_mut_ptr(), rest.len() as u32);
+        match &self.kind {
+            Kind::Read => opcode::Read::new(fd, ptr, len).offset(offset).build(),
+            Kind::Write { durable } => {
+                let flags = if *durable { libc::RWF_DSYNC } else { 0 };
+                opcode::Write::new(fd, ptr, len).offset(offset).rw_flags(flags).build()
+            }
+            Kind::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
+            Kind::SyncDir { dir, .. } => opcode::Fsync::new(types::Fd(dir.as_raw_fd())).build(),
+            Kind::Allocate { len } => opcode::Fallocate::new(fd, *len).build(),
+            Kind::Open { name, flags, .. } => {
+                let permissions = Mode::RUSR | Mode::WUSR;
+                opcode::OpenAt::new(fd, name.as_ptr()).flags(flags.bits() as i32).mode(permissions.bits()).build()
+            }
+            Kind::Close => opcode::Close::new(fd).build(),
+            Kind::Rename { from, to, .. } => opcode::RenameAt::new(fd, from.as_ptr(), fd, to.as_ptr()).build(),
+            Kind::Remove { name, .. } => opcode::UnlinkAt::new(fd, name.as_ptr()).build(),
+        }
+    }
+}
+
+fn name_of(path: &Path, verb: &'static str) -> Result<CString, DiskError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| disk_error(verb, path.to_path_buf(), None, Errno::INVAL))
 }
 
 impl Disk for KernelDisk {
     fn submit(&mut self, token: Token, op: DiskOp) {
         match op {
-            DiskOp::Read { file, offset, buf } => self.enqueue(token, Kind::Read, file, offset, buf),
-            DiskOp::Write { file, offset, buf, durable } => {
-                self.enqueue(token, Kind::Write { durable }, file, offset, buf)
-            }
-            DiskOp::Sync { file } => self.enqueue(token, Kind::Sync, file, 0, Buf::with_capacity(0)),
-            op => {
-                let (name, result) = self.inline(op);
-                let result = result.map_err(|(errno, path)| disk_error(name, path, None, errno));
+            op @ (DiskOp::MakeDir { .. } | DiskOp::List { .. }) => {
+                let (verb, result) = self.inline(op);
+                let result = result.map_err(|(errno, path)| disk_error(verb, path, None, errno));
                 self.finished.push(DiskDone { token, result });
             }
+            op => match self.request(token, op) {
+                Ok(request) => self.enqueue(request),
+                Err(error) => self.finished.push(DiskDone { token, result: Err(error) }),
+            },
         }
     }
 

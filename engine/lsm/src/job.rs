@@ -231,7 +231,9 @@ impl Job {
             let bottom = matches!(self.input, Input::Merge { bottom: true, .. });
             let keep = |range: &RangeDelete| self.exhausted && !(bottom && range.version <= self.floor);
             let ranges = self.ranges.iter().filter(|range| keep(range)).cloned().collect();
-            writer.end(ranges, options, disk);
+            // A run's tables are found by their last keys, which ascend even if the last one holds ranges only.
+            let before = self.finished.last().map_or(&[][..], TableWriter::last_key);
+            writer.end(before, ranges, options, disk);
             return false;
         }
         writer.pump(options, disk);

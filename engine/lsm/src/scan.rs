@@ -64,7 +64,7 @@ impl RunSource<'_> {
                 self.block_at = 0;
                 continue;
             }
-            self.block = Some(tree.block(cache, current, self.block_at)?);
+            self.block = Some(Rc::clone(tree.block(cache, current, self.block_at)?));
         }
     }
 
@@ -165,11 +165,11 @@ impl Tree {
         for run in levels.into_iter().flatten() {
             let table = run.partition_point(|table| table.meta.last_key[..] < *from);
             let Some(current) = run.get(table).filter(|table| !table.meta.index.is_empty()) else { continue };
-            let block_at = current.meta.block_of(from);
+            let block_at = current.block_of(from);
             if current.meta.index[block_at].first_key[..] >= *to {
                 continue;
             }
-            let block = self.block(cache, current, block_at)?;
+            let block = Rc::clone(self.block(cache, current, block_at)?);
             let entry = block.seek(from, Version(u64::MAX));
             let key = Vec::new();
             sources.push(Source::Run(RunSource {

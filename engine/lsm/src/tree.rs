@@ -1,10 +1,11 @@
 //! The tree: what callers see, and how its parts work together.
 
+use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Fault, Need, OpenError, Stop};
 use crate::job::{Job, JobOutput};
 use crate::manifest::{Manifest, manifest_path};
-use crate::memtable::{Memtable, RangeDelete, hidden_at};
+use crate::memtable::{Memtable, RangeDelete, Revision, hidden_at};
 use crate::option::{Budget, TreeOptions};
 use crate::table::{Filter, Table, table_path};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -231,39 +232,56 @@ impl Tree {
             }
         }
         let hash = Filter::hash(key);
-        for table in self.tables() {
-            hidden = hidden.max(hidden_at(&table.meta.ranges, key, at));
-            if !table.may_hold(key, hash) {
-                continue;
-            }
-            let mut block = table.meta.block_of(key);
-            loop {
-                let data = self.block(cache, table, block)?;
-                if let Some(entry) = data.find(key, hash, at) {
-                    let there = entry.value.is_some() && hidden.is_none_or(|version| version < entry.version);
-                    if there {
-                        out.extend_from_slice(entry.value.unwrap_or_default());
-                    }
-                    return Ok(there);
-                }
-                // The key, or its older revisions, may be in the next block.
-                block += 1;
-                if table.meta.index.get(block).is_none_or(|next| next.first_key[..] > *key) {
+        for run in self.levels.iter().flatten() {
+            // Keys of one run's tables ascend: one of them may hold the key, and those after it its older revisions.
+            let first = run.partition_point(|table| table.meta.last_key[..] < *key);
+            hidden = run.iter().fold(hidden, |hidden, table| hidden.max(hidden_at(&table.meta.ranges, key, at)));
+            for table in &run[first..] {
+                let begins = table.meta.index.first().map(|entry| &entry.first_key[..]);
+                if begins.is_none_or(|begins| begins > key) {
                     break;
+                }
+                if !table.meta.filter.may_hold(hash) {
+                    continue;
+                }
+                if let Some(Revision { version, value }) = self.get_in(cache, table, key, hash, at)? {
+                    let seen = hidden.is_none_or(|hidden| hidden < version);
+                    out.extend_from_slice(value.filter(|_| seen).unwrap_or_default());
+                    return Ok(seen && value.is_some());
                 }
             }
         }
         Ok(false)
     }
 
-    pub(crate) fn block(
+    /// The newest revision of a key in a table that a reader at `at` sees.
+    fn get_in<'c>(
         &self,
-        cache: &BlockCache,
+        cache: &'c BlockCache,
         table: &Table,
-        block: usize,
-    ) -> Result<Rc<crate::block::Block>, Stop> {
+        key: &[u8],
+        hash: u64,
+        at: Version,
+    ) -> Result<Option<Revision<'c>>, Stop> {
+        let mut block = table.block_of(key);
+        loop {
+            let data: &'c Rc<Block> = self.block(cache, table, block)?;
+            if let Some(entry) = data.find(key, hash, at) {
+                return Ok(Some(Revision { version: entry.version, value: entry.value }));
+            }
+            // The key, or its older revisions, may be in the next block.
+            block += 1;
+            if table.meta.index.get(block).is_none_or(|next| next.first_key[..] > *key) {
+                return Ok(None);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Rc<Block>, Stop> {
         let id = BlockId { table: table.number, block: block as u32 };
-        cache.get((self.owner, id.table, id.block)).ok_or_else(|| Stop::Need(Need { blocks: vec![id] }))
+        let found = cache.get((self.owner, id.table, id.block), table.frame(block));
+        found.ok_or_else(|| Stop::Need(Need { blocks: vec![id] }))
     }
 
     pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
@@ -325,7 +343,7 @@ impl Tree {
                 // A merge may have replaced the table meanwhile; the reader asks again and finds the new one.
                 if let Some(table) = self.tables().find(|table| table.number == id.table) {
                     let block = table.check(&table.meta.index[id.block as usize], &buf[..len])?;
-                    cache.insert((self.owner, id.table, id.block), block);
+                    cache.insert((self.owner, id.table, id.block), table.frame(id.block as usize), block);
                 }
                 return Ok(Completed::BlocksArrived);
             }

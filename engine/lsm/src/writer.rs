@@ -69,6 +69,11 @@ impl TableWriter {
         self.stage == Stage::Done
     }
 
+    /// The last key added.
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.meta.last_key
+    }
+
     /// Whether more entries may be added now.
     pub(crate) fn has_room(&self, options: &TreeOptions) -> bool {
         self.stage == Stage::Filling && self.waiting.len() + self.in_flight < options.writes_in_flight_max
@@ -121,9 +126,13 @@ impl TableWriter {
         self.gathered_at += len;
     }
 
-    /// No more entries: writes what is left, the index and the footer, and flushes.
-    pub(crate) fn end(&mut self, ranges: Vec<RangeDelete>, options: &TreeOptions, disk: &mut dyn Disk) {
+    /// No more entries: writes what is left, the index and the footer, and flushes. `before` is the last key of the run's
+    /// table before this one.
+    pub(crate) fn end(&mut self, before: &[u8], ranges: Vec<RangeDelete>, options: &TreeOptions, disk: &mut dyn Disk) {
         assert_eq!(self.stage, Stage::Filling, "a table ends once");
+        if self.meta.entry_count == 0 {
+            self.meta.last_key = before.to_vec();
+        }
         if !self.block.is_empty() {
             self.end_block(options);
         }
@@ -170,13 +179,7 @@ impl TableWriter {
     /// The finished table, open.
     pub(crate) fn into_table(self, dir: &Path) -> Table {
         assert!(self.is_done(), "only a flushed table is used");
-        Table {
-            number: self.number,
-            file: self.file.expect("invariant: a finished table was opened"),
-            path: table_path(dir, self.number),
-            identity: self.identity,
-            size: self.size,
-            meta: self.meta,
-        }
+        let file = self.file.expect("invariant: a finished table was opened");
+        Table::new(table_path(dir, self.number), file, self.identity, self.number, self.size, self.meta)
     }
 }

@@ -448,7 +448,9 @@ impl Request {
                 let permissions = Mode::RUSR | Mode::WUSR;
                 opcode::OpenAt::new(fd, name.as_ptr()).flags(flags.bits() as i32).mode(permissions.bits()).build()
             }
-            Kind::Close => opcode::Close::new(fd).build(),
+            // The last close of a removed file gives its blocks back, which a worker of the kernel has to wait for, not the
+            // core.
+            Kind::Close => opcode::Close::new(fd).build().flags(io_uring::squeue::Flags::ASYNC),
             Kind::Rename { from, to, .. } => opcode::RenameAt::new(fd, from.as_ptr(), fd, to.as_ptr()).build(),
             Kind::Remove { name, .. } => opcode::UnlinkAt::new(fd, name.as_ptr()).build(),
         }

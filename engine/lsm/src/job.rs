@@ -1,6 +1,6 @@
 //! Background jobs: flushing a frozen memtable, merging runs. Choosing is data; doing goes in slices.
 
-use crate::error::Fault;
+use crate::error::{Corruption, Fault};
 use crate::memtable::{Memtable, RangeDelete, Walk};
 use crate::merge::{At, Item, Keeper, RunCursor};
 use crate::option::{Budget, TreeOptions};
@@ -172,6 +172,9 @@ impl Job {
     }
 
     /// One slice; true if it can go on at once.
+    ///
+    /// # Errors
+    /// [`Corruption`] of a block it came to.
     pub(crate) fn step(
         &mut self,
         dir: &Path,
@@ -179,29 +182,29 @@ impl Job {
         options: &TreeOptions,
         budget: Budget,
         disk: &mut dyn Disk,
-    ) -> bool {
+    ) -> Result<bool, Corruption> {
         if self.stage != Stage::Running {
-            return false;
+            return Ok(false);
         }
         let Some(writer) = &mut self.writer else {
             if self.exhausted {
                 self.stage = Stage::Syncing;
                 let token = Token { tag: self.token.tag + TAG_DIR, ..self.token };
                 disk.submit(token, DiskOp::SyncDir { path: dir.to_path_buf() });
-                return false;
+                return Ok(false);
             }
             let token = Token { tag: self.token.tag + TAG_WRITER, ..self.token };
             self.writer = Some(TableWriter::new(dir, self.identity, *next_table, token, disk));
             self.ended = false;
             *next_table += 1;
-            return false;
+            return Ok(false);
         };
         if writer.is_done() {
             self.finished.extend(self.writer.take());
-            return true;
+            return Ok(true);
         }
         if self.ended || !writer.has_room(options) {
-            return false;
+            return Ok(false);
         }
         let waiting = match &mut self.input {
             Input::Flush { table, walk } => flush_slice(table, walk, writer, options, budget, &mut self.exhausted),
@@ -216,7 +219,7 @@ impl Job {
                     options,
                     budget,
                     &mut self.exhausted,
-                );
+                )?;
                 for (at, cursor) in cursors.iter_mut().enumerate() {
                     let tag = TAG_JOB_MERGE + TAG_CURSOR_FIRST + at as u32;
                     cursor.read_ahead(Token { tag, ..self.token }, options, disk);
@@ -234,10 +237,10 @@ impl Job {
             // A run's tables are found by their last keys, which ascend even if the last one holds ranges only.
             let before = self.finished.last().map_or(&[][..], TableWriter::last_key);
             writer.end(before, ranges, options, disk);
-            return false;
+            return Ok(false);
         }
         writer.pump(options, disk);
-        !waiting
+        Ok(!waiting)
     }
 
     /// Takes a success of one of its requests.
@@ -255,7 +258,7 @@ impl Job {
             (TAG_DIR, DiskReply::Done) => self.stage = Stage::Done,
             (cursor, DiskReply::Read { buf, len }) => {
                 let Input::Merge { cursors, .. } = &mut self.input else { unreachable!("only merges read") };
-                cursors[(cursor - TAG_CURSOR_FIRST) as usize].take(&buf[..len])?;
+                cursors[(cursor - TAG_CURSOR_FIRST) as usize].take(buf, len)?;
             }
             (tag, reply) => unreachable!("a job cannot take {reply:?} of request {tag}"),
         }
@@ -312,13 +315,13 @@ fn merge_slice(
     options: &TreeOptions,
     budget: Budget,
     exhausted: &mut bool,
-) -> bool {
+) -> Result<bool, Corruption> {
     let (mut count, mut size) = (0, 0);
     loop {
         let mut first: Option<(usize, Item<'_>)> = None;
         for (at, cursor) in cursors.iter().enumerate() {
             match cursor.at() {
-                At::Waiting => return true,
+                At::Waiting => return Ok(true),
                 At::End => {}
                 At::Entry(entry) => {
                     let before = |other: &Item<'_>| match entry.key.cmp(other.key) {
@@ -334,18 +337,18 @@ fn merge_slice(
         }
         let Some((at, entry)) = first else {
             *exhausted = true;
-            return false;
+            return Ok(false);
         };
         // A table is cut only between keys.
         let enough = count >= budget.entry_count || size >= budget.size || writer.size() >= options.table_size_max;
         if enough && !keeper.is_at(entry.key) {
-            return false;
+            return Ok(false);
         }
         if keeper.keeps(&entry, floor, ranges, bottom) {
             writer.add(entry.key, entry.version, entry.value, options);
         }
         count += 1;
         size += entry.key.len() + entry.value.map_or(0, <[u8]>::len);
-        cursors[at].advance();
+        cursors[at].advance()?;
     }
 }

@@ -5,23 +5,30 @@ use crate::error::Corruption;
 use crate::memtable::RangeDelete;
 use crate::option::TreeOptions;
 use crate::table::Table;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskOp, Token};
 use tantu_base::id::Version;
 
-/// Reads the tables of one run from front to back.
+/// Reads the tables of one run from front to back. Bytes are read far ahead; each block is checked when the cursor comes to it,
+/// so that no slice pays for many.
 #[derive(Debug)]
 pub(crate) struct RunCursor {
     tables: Vec<Rc<Table>>,
+    /// Of the block that is checked next: its table, its place in it.
     table: usize,
-    /// The next block of the table that is not in `ahead`.
-    next_block: usize,
-    ahead: std::collections::VecDeque<Block>,
+    block_at: usize,
+    /// Bytes that were read and not checked: buffers of whole blocks, and where the first block starts.
+    ahead: VecDeque<(Buf, usize)>,
+    /// Of the block that is read next.
+    read_table: usize,
+    read_block: usize,
+    reading: bool,
+    block: Option<Block>,
     entry: usize,
     /// The key of the entry it stands at.
     key: Vec<u8>,
-    reading: bool,
 }
 
 /// A revision of a key on its way through a merge.
@@ -44,15 +51,30 @@ pub(crate) enum At<'a> {
 
 impl RunCursor {
     pub(crate) fn new(tables: Vec<Rc<Table>>) -> Self {
-        Self { tables, table: 0, next_block: 0, ahead: Default::default(), entry: 0, key: Vec::new(), reading: false }
+        let mut cursor = Self {
+            tables,
+            table: 0,
+            block_at: 0,
+            ahead: VecDeque::new(),
+            read_table: 0,
+            read_block: 0,
+            reading: false,
+            block: None,
+            entry: 0,
+            key: Vec::new(),
+        };
+        skip_finished(&cursor.tables, &mut cursor.table, &mut cursor.block_at);
+        skip_finished(&cursor.tables, &mut cursor.read_table, &mut cursor.read_block);
+        cursor
     }
 
     pub(crate) fn is_reading(&self) -> bool {
         self.reading
     }
 
+    #[inline]
     pub(crate) fn at(&self) -> At<'_> {
-        match self.ahead.front() {
+        match &self.block {
             Some(block) => {
                 let entry = block.entry(self.entry);
                 At::Entry(Item { key: &self.key, version: entry.version, value: entry.value })
@@ -62,73 +84,79 @@ impl RunCursor {
         }
     }
 
-    pub(crate) fn advance(&mut self) {
+    /// Moves to the next entry.
+    pub(crate) fn advance(&mut self) -> Result<(), Corruption> {
         self.entry += 1;
-        if self.ahead.front().is_some_and(|block| self.entry >= block.count()) {
-            self.ahead.pop_front();
-            self.entry = 0;
-            self.skip_finished();
+        if self.block.as_ref().is_some_and(|block| self.entry >= block.count()) {
+            self.block = None;
+            self.next_block()?;
+        } else {
+            self.read_key();
         }
+        Ok(())
+    }
+
+    /// Checks the next block, if it was read.
+    fn next_block(&mut self) -> Result<(), Corruption> {
+        let Some((buf, at)) = self.ahead.front_mut() else { return Ok(()) };
+        let table = &self.tables[self.table];
+        let entry = &table.meta.index[self.block_at];
+        let end = *at + entry.size as usize;
+        let bytes = buf.get(*at..end).ok_or_else(|| table.corrupt(entry.offset, "a block is cut short"))?;
+        self.block = Some(table.check(entry, bytes)?);
+        self.entry = 0;
+        *at = end;
+        if end == buf.len() {
+            self.ahead.pop_front();
+        }
+        self.block_at += 1;
+        skip_finished(&self.tables, &mut self.table, &mut self.block_at);
         self.read_key();
+        Ok(())
     }
 
     fn read_key(&mut self) {
-        if let Some(block) = self.ahead.front() {
+        if let Some(block) = &self.block {
             self.key.clear();
             self.key.extend_from_slice(block.prefix());
             self.key.extend_from_slice(block.entry(self.entry).suffix);
         }
     }
 
-    fn skip_finished(&mut self) {
-        while self.ahead.is_empty()
-            && !self.reading
-            && self.tables.get(self.table).is_some_and(|t| self.next_block >= t.meta.index.len())
-        {
-            self.table += 1;
-            self.next_block = 0;
-        }
-    }
-
     /// Starts a read if none is out and little is ahead.
     pub(crate) fn read_ahead(&mut self, token: Token, options: &TreeOptions, disk: &mut dyn Disk) {
-        self.skip_finished();
-        if self.reading || self.ahead.len() > 4 {
+        if self.reading || self.ahead.len() > 1 {
             return;
         }
-        let Some(table) = self.tables.get(self.table) else { return };
-        let Some(first) = table.meta.index.get(self.next_block) else { return };
-        let blocks = table.meta.index[self.next_block..].iter();
-        let mut size = 0;
+        let Some(table) = self.tables.get(self.read_table) else { return };
+        let (offset, mut size) = (table.meta.index[self.read_block].offset, 0);
+        let blocks = table.meta.index[self.read_block..].iter();
         for block in blocks {
             if size > 0 && size + block.size as usize > options.read_ahead_size {
                 break;
             }
             size += block.size as usize;
+            self.read_block += 1;
         }
         self.reading = true;
-        disk.submit(token, DiskOp::Read { file: table.file, offset: first.offset, buf: Buf::zeroed(size) });
+        disk.submit(token, DiskOp::Read { file: table.file, offset, buf: Buf::zeroed(size) });
+        skip_finished(&self.tables, &mut self.read_table, &mut self.read_block);
     }
 
     /// Takes the bytes of a read.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), Corruption> {
+    pub(crate) fn take(&mut self, mut buf: Buf, len: usize) -> Result<(), Corruption> {
         self.reading = false;
-        let was_empty = self.ahead.is_empty();
-        let table = Rc::clone(&self.tables[self.table]);
-        let mut at = 0;
-        while at < bytes.len() {
-            let entry = &table.meta.index[self.next_block];
-            let end = at + entry.size as usize;
-            let bytes = bytes.get(at..end).ok_or_else(|| table.corrupt(entry.offset, "a block is cut short"))?;
-            self.ahead.push_back(table.check(entry, bytes)?);
-            self.next_block += 1;
-            at = end;
-        }
-        if was_empty {
-            self.read_key();
-        }
-        self.skip_finished();
-        Ok(())
+        buf.resize(len.min(buf.len()));
+        self.ahead.push_back((buf, 0));
+        if self.block.is_none() { self.next_block() } else { Ok(()) }
+    }
+}
+
+/// From behind a table's last block to the next table that has one.
+fn skip_finished(tables: &[Rc<Table>], table: &mut usize, block: &mut usize) {
+    while tables.get(*table).is_some_and(|table| *block >= table.meta.index.len()) {
+        *table += 1;
+        *block = 0;
     }
 }
 

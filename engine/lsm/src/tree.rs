@@ -98,6 +98,8 @@ pub struct Tree {
     /// The manifest file, to be closed when it is written.
     close_after: Option<tantu_base::door::FileId>,
     halted: Option<DiskError>,
+    /// A merge came upon a damaged block.
+    damaged: bool,
 }
 
 impl Tree {
@@ -163,6 +165,7 @@ impl Tree {
             tidying: 0,
             close_after: None,
             halted: None,
+            damaged: false,
         })
     }
 
@@ -366,7 +369,8 @@ impl Tree {
                 self.flush.as_mut().expect("invariant: a flush runs").complete(tag, reply, &self.options, disk)?
             }
             TAG_JOB_MERGE => {
-                self.merge.as_mut().expect("invariant: a merge runs").complete(tag, reply, &self.options, disk)?
+                let merge = self.merge.as_mut().expect("invariant: a merge runs");
+                merge.complete(tag, reply, &self.options, disk).inspect_err(|_| self.damaged = true)?;
             }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),
@@ -409,17 +413,26 @@ impl Tree {
     }
 
     /// One slice of flushing and merging; true if there is more to do before something completes.
-    pub fn step(&mut self, _cache: &mut BlockCache, disk: &mut dyn Disk, budget: Budget) -> bool {
+    ///
+    /// # Errors
+    /// [`Fault`]: a block that is merged is damaged. Merging halts then; reads and flushes go on.
+    pub fn step(&mut self, disk: &mut dyn Disk, budget: Budget) -> Result<bool, Fault> {
         if self.halted.is_some() {
-            return false;
+            return Ok(false);
         }
         self.start_jobs(disk);
         let mut more = false;
         for flushing in [true, false] {
             let slot = if flushing { &mut self.flush } else { &mut self.merge };
-            let Some(job) = slot else { continue };
+            let Some(job) = slot.as_mut().filter(|_| flushing || !self.damaged) else { continue };
             if !job.is_done() {
-                more |= job.step(&self.dir, &mut self.next_table, &self.options, budget, disk);
+                match job.step(&self.dir, &mut self.next_table, &self.options, budget, disk) {
+                    Ok(job_more) => more |= job_more,
+                    Err(corruption) => {
+                        self.damaged = true;
+                        return Err(corruption.into());
+                    }
+                }
             }
             if job.is_done() && self.ready.is_empty() && matches!(self.install, Install::Idle) {
                 let output = slot.take().expect("invariant: just seen").into_output(&self.dir);
@@ -427,7 +440,7 @@ impl Tree {
                 more = true;
             }
         }
-        more
+        Ok(more)
     }
 
     fn start_jobs(&mut self, disk: &mut dyn Disk) {

@@ -84,3 +84,28 @@ fn a_table_that_is_cut_or_gone_is_reported_with_its_file() {
         assert_eq!(open_and_read(bad, 0, &model, "gone").as_ref(), Some(&path));
     }
 }
+
+#[test]
+fn a_merge_that_comes_upon_a_damaged_block_names_it_once_and_flushes_go_on() {
+    let (image, _) = filled();
+    let table = |(path, _): &(PathBuf, u64)| path.extension().is_some_and(|end| end == "table");
+    for (path, _) in image.files().into_iter().filter(table) {
+        let mut bad = image.clone();
+        bad.flip_bit(&path, 100, 3);
+        let disk = SimDisk::new(&Weather::new(1), Default::default(), bad);
+        let opened = Rig::open(disk, &mut SimEntropy::new(1), options(0)).map_err(|(error, _)| error);
+        let mut rig = opened.expect("blocks are not looked at");
+        let mut chance = SimEntropy::new(5);
+        let mut reports = Vec::new();
+        for version in 61..=90 {
+            rig.apply(version, &changes(&mut chance, KEY_COUNT));
+            rig.tree.retain_from(Version(version));
+            rig.tree.seal();
+            reports.extend(rig.settle().err());
+        }
+        rig.settle().expect("it is not reported again");
+        let expected = matches!(&reports[..], [Fault::Corrupt(corruption)] if corruption.path == path);
+        assert!(expected, "{}: {reports:?}", path.display());
+        assert_eq!(rig.tree.flushed(), Version(90), "flushes go on");
+    }
+}

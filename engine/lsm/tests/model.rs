@@ -35,7 +35,7 @@ fn run(seed: u64) {
             }
             55..57 => rig.tree.seal(),
             57..75 => {
-                rig.step();
+                rig.step().expect("no block is damaged");
             }
             75..80 => rig.deliver(false).expect("no faults are planned"),
             80..83 => {

@@ -556,8 +556,8 @@ impl TaskState {
     ///
     /// # Errors
     /// [`StateError`] of the tree.
-    pub fn background(&mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<bool, StateError> {
-        Ok(self.tree.step(cache, disk, Budget::default()))
+    pub fn background(&mut self, disk: &mut dyn Disk) -> Result<bool, StateError> {
+        Ok(self.tree.step(disk, Budget::default())?)
     }
 
     /// Takes a completion of its tree or its segments.

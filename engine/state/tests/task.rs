@@ -87,7 +87,7 @@ impl Rig {
     }
 
     fn settle(&mut self) {
-        while self.state.background(&mut self.cache, &mut self.disk).expect("no faults") || self.state.is_busy() {
+        while self.state.background(&mut self.disk).expect("no faults") || self.state.is_busy() {
             self.deliver(self.state.is_busy());
         }
     }
@@ -240,7 +240,7 @@ fn run(seed: u64) {
             77..80 => rig.state.copy_records(Lsn(u64::MAX), &mut chance, &mut rig.disk),
             80..82 => rig.state.flush_memtable(),
             82..90 => {
-                rig.state.background(&mut rig.cache, &mut rig.disk).expect("no faults are planned");
+                rig.state.background(&mut rig.disk).expect("no faults are planned");
                 rig.deliver(false);
                 let low = rig.state.low_water(Lsn(model.pending.front().map_or(model.next_lsn, |(lsn, ..)| *lsn)));
                 model.log.retain(|(lsn, _)| *lsn >= low.0);

@@ -213,7 +213,7 @@ impl TaskThread {
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
         let old = old.unwrap_or_default();
         for slot in &mut self.slots {
-            more |= slot.state.background(&mut self.cache, doors.disk)?;
+            more |= slot.state.background(doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
                 slot.state.load_records(&mut self.cache, doors.disk)?;
@@ -275,7 +275,7 @@ impl TaskThread {
                 if !slot.state.has_pending() && !slot.state.is_dirty() && slot.state.is_copied() {
                     slot.state.flush_memtable();
                 }
-                more |= slot.state.background(&mut self.cache, doors.disk)?;
+                more |= slot.state.background(doors.disk)?;
             }
             if self.pipeline.is_empty() && self.slots.iter().all(|slot| slot.state.is_checkpointed()) {
                 break;
@@ -327,7 +327,7 @@ fn drain(
     let mut done = Vec::new();
     while log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy) {
         for state in &mut *states {
-            while state.background(cache, doors.disk)? {}
+            while state.background(doors.disk)? {}
         }
         if !(log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy)) {
             break;

@@ -81,7 +81,7 @@ impl Store {
 
     fn tree_of(&self, key: u64) -> usize {
         // A multiplicative hash: neighbours go to different trees.
-        ((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * self.trees.len() as u64 >> 32) as usize
+        (((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * self.trees.len() as u64) >> 32) as usize
     }
 
     pub(super) fn put(&mut self, key: u64, value: &[u8]) -> Result<(), BenchError> {
@@ -112,7 +112,8 @@ impl Store {
         let floor = Version(self.version);
         for tree in &mut self.trees {
             tree.retain_from(floor);
-            more |= tree.step(&mut self.cache, &mut self.disk, Budget { entry_count: 64, size: 64 << 10 });
+            let budget = Budget { entry_count: 64, size: 64 << 10 };
+            more |= tree.step(&mut self.disk, budget).map_err(|error| failed("merging")(error.to_string()))?;
         }
         let flushed = self.trees.iter().filter(|tree| tree.flushed() < tree.applied()).map(|tree| tree.flushed().0);
         let low = Lsn(flushed.min().unwrap_or(self.version)).min(self.log.durable());

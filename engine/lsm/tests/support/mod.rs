@@ -127,14 +127,14 @@ impl Rig {
         Ok(())
     }
 
-    pub(crate) fn step(&mut self) -> bool {
-        self.tree.step(&mut self.cache, &mut self.disk, Budget { entry_count: 60, size: 16 << 10 })
+    pub(crate) fn step(&mut self) -> Result<bool, Fault> {
+        self.tree.step(&mut self.disk, Budget { entry_count: 60, size: 16 << 10 })
     }
 
     /// Flushes and merges until nothing is left to do.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         loop {
-            let more = self.step();
+            let more = self.step()?;
             if !more && !self.tree.is_busy() {
                 return Ok(());
             }

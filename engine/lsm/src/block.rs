@@ -4,6 +4,7 @@
 //! read looks at until it has found a likely entry; the offsets lead to it. Byte table in `docs/formats/table.md`.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use tantu_base::buf::Buf;
 use tantu_base::checksum::Place;
 use tantu_base::id::Version;
@@ -257,6 +258,20 @@ impl Block {
     #[inline]
     pub(crate) fn entry(&self, at: usize) -> Entry<'_> {
         self.parse(self.offset(at)).expect("invariant: every entry was checked when the block arrived").0
+    }
+
+    /// An entry by its place, and where its value is.
+    #[inline]
+    pub(crate) fn entry_with_place(&self, at: usize) -> (Entry<'_>, Option<Range<usize>>) {
+        let (entry, end) =
+            self.parse(self.offset(at)).expect("invariant: every entry was checked when the block arrived");
+        (entry, entry.value.map(|value| end - value.len()..end))
+    }
+
+    /// Bytes of the block.
+    #[inline]
+    pub(crate) fn bytes(&self, place: Range<usize>) -> &[u8] {
+        &self.bytes[place]
     }
 
     /// The newest entry of a key a reader at `at` sees, by its hash.

@@ -41,6 +41,16 @@ pub(crate) fn choose(levels: &[Level], options: &TreeOptions) -> Option<Choice> 
     Some(Choice { level, with_next, bottom: below_next && (next.is_none() || with_next) })
 }
 
+/// The next merge on the way to a single run: the uppermost level that has one goes into the next.
+pub(crate) fn choose_towards_one(levels: &[Level]) -> Option<Choice> {
+    if levels.iter().map(Vec::len).sum::<usize>() < 2 {
+        return None;
+    }
+    let level = levels.iter().position(|level| !level.is_empty())?;
+    let with_next = levels.get(level + 1).is_some_and(|next| !next.is_empty());
+    Some(Choice { level, with_next, bottom: levels.iter().skip(level + 2).all(Vec::is_empty) })
+}
+
 /// What a finished job changes in the tree.
 #[derive(Debug)]
 pub(crate) struct JobOutput {

@@ -24,4 +24,4 @@ pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
 pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
 pub use scan::Visit;
-pub use tree::{Completed, MEMTABLE_SIZE_MAX, Tree, Write};
+pub use tree::{Completed, Tree, Write};

@@ -15,6 +15,8 @@ const _: () = assert!(KEY_SIZE_MAX + VALUE_SIZE_MAX < (u32::MAX / 2) as usize, "
 /// Choices of one tree. All sizes are in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TreeOptions {
+    /// The memtable is frozen at this size; a core whose trees together have many may freeze it earlier.
+    pub memtable_size_max: usize,
     /// Size of a data block; a larger entry gets a block of its own size.
     pub block_size: usize,
     /// A table is cut at the next key once it is this large.
@@ -34,10 +36,11 @@ pub struct TreeOptions {
 impl Default for TreeOptions {
     fn default() -> Self {
         Self {
+            memtable_size_max: 128 << 20,
             block_size: 4 << 10,
-            table_size_max: 64 << 20,
+            table_size_max: 32 << 20,
             run_count_max: 4,
-            write_size: 1 << 20,
+            write_size: 256 << 10,
             writes_in_flight_max: 4,
             read_ahead_size: 256 << 10,
             open_verify_size_max: 64 << 20,

@@ -3,10 +3,10 @@
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::Stop;
-use crate::memtable::{Memtable, Walk, hidden_at};
+use crate::memtable::{Memtable, Revision, Walk, hidden_at};
 use crate::table::Table;
 use crate::tree::Tree;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 use tantu_base::id::Version;
 
@@ -26,26 +26,31 @@ struct RunSource<'a> {
     block: Option<Rc<Block>>,
     block_at: usize,
     entry: usize,
-    /// The key of the entry it stands at, once it is ready.
+    /// The key of the entry it stands at, its version and where in the block its value is, once it is ready.
     key: Vec<u8>,
-    has_key: bool,
+    version: Version,
+    value: Option<Range<usize>>,
+    is_read: bool,
 }
 
 impl RunSource<'_> {
     /// Loads the block it stands in; `Ok(false)` behind its end.
     #[inline]
     fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        if self.has_key {
+        if self.is_read {
             return Ok(true);
         }
         if self.block.as_ref().is_none_or(|block| self.entry >= block.count()) && !self.next_block(tree, cache)? {
             return Ok(false);
         }
         let block = self.block.as_ref().expect("invariant: just loaded");
+        let (entry, value) = block.entry_with_place(self.entry);
         self.key.clear();
         self.key.extend_from_slice(block.prefix());
-        self.key.extend_from_slice(block.entry(self.entry).suffix);
-        self.has_key = true;
+        self.key.extend_from_slice(entry.suffix);
+        self.version = entry.version;
+        self.value = value;
+        self.is_read = true;
         Ok(true)
     }
 
@@ -68,9 +73,16 @@ impl RunSource<'_> {
         }
     }
 
+    /// What it stands at; it is ready.
+    #[inline]
+    fn current(&self) -> Revision<'_> {
+        let block = self.block.as_ref().expect("invariant: it is ready");
+        Revision { version: self.version, value: self.value.clone().map(|place| block.bytes(place)) }
+    }
+
     fn advance(&mut self) {
         self.entry += 1;
-        self.has_key = false;
+        self.is_read = false;
     }
 }
 
@@ -84,6 +96,49 @@ impl Source<'_> {
         }
     }
 
+    /// If it stands at `key`: moves to the newest revision of it that a reader at `at` sees, if there is one.
+    #[inline]
+    fn settle(
+        &mut self,
+        key: &[u8],
+        at: Version,
+        tree: &Tree,
+        cache: &BlockCache,
+    ) -> Result<Option<Revision<'_>>, Stop> {
+        match self {
+            Source::Memory { memtable, walk } => {
+                Ok(if walk.key(memtable) == Some(key) { walk.revision(memtable, at) } else { None })
+            }
+            Source::Run(run) => {
+                while run.ready(tree, cache)? && run.key == key {
+                    if run.version <= at {
+                        return Ok(Some(run.current()));
+                    }
+                    run.advance();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Moves behind `key`, if it stands at it.
+    #[inline]
+    fn skip(&mut self, key: &[u8], tree: &Tree, cache: &BlockCache) -> Result<(), Stop> {
+        match self {
+            Source::Memory { memtable, walk } => {
+                if walk.key(memtable) == Some(key) {
+                    walk.next(memtable);
+                }
+            }
+            Source::Run(run) => {
+                while run.ready(tree, cache)? && run.key == key {
+                    run.advance();
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The key it stands at; it is ready.
     #[inline]
     fn key(&self) -> &[u8] {
@@ -91,27 +146,6 @@ impl Source<'_> {
             Source::Memory { memtable, walk } => walk.key(memtable).expect("invariant: it is ready"),
             Source::Run(run) => &run.key,
         }
-    }
-}
-
-/// The newest revision of a key: where its value is.
-#[derive(Default)]
-struct Newest {
-    version: Option<Version>,
-    is_deleted: bool,
-    value: Vec<u8>,
-}
-
-impl Newest {
-    #[inline]
-    fn offer(&mut self, version: Version, value: Option<&[u8]>) {
-        if self.version.is_some_and(|other| other >= version) {
-            return;
-        }
-        self.version = Some(version);
-        self.is_deleted = value.is_none();
-        self.value.clear();
-        self.value.extend_from_slice(value.unwrap_or_default());
     }
 }
 
@@ -123,7 +157,7 @@ impl Tree {
     pub fn scan(&self, cache: &BlockCache, from: &[u8], to: &[u8], at: Version, visit: Visit<'_>) -> Result<(), Stop> {
         let ranges = self.range_deletes();
         let mut sources = self.sources(cache, from, to)?;
-        let (mut key, mut newest) = (Vec::new(), Newest::default());
+        let mut key = Vec::new();
         loop {
             let mut first: Option<usize> = None;
             for n in 0..sources.len() {
@@ -137,17 +171,21 @@ impl Tree {
             if key[..] >= *to {
                 return Ok(());
             }
-            newest.version = None;
-            // Those before the first in order stand at later keys.
+            // Sources stand newest first, so that the first revision a reader at `at` sees is the newest. Those before the
+            // first in order stand at later keys.
+            let mut done = false;
             for source in &mut sources[first..] {
-                self.take_key(source, cache, &key, at, &mut newest)?;
+                let Some(revision) = source.settle(&key, at, self, cache)? else { continue };
+                let seen =
+                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < revision.version);
+                done = revision.value.is_some_and(|value| seen && visit(&key, value).is_break());
+                break;
             }
-            if let Some(version) = newest.version
-                && !newest.is_deleted
-                && (ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < version))
-                && visit(&key, &newest.value).is_break()
-            {
+            if done {
                 return Ok(());
+            }
+            for source in &mut sources[first..] {
+                source.skip(&key, self, cache)?;
             }
         }
     }
@@ -179,44 +217,11 @@ impl Tree {
                 block_at,
                 entry,
                 key,
-                has_key: false,
+                version: Version(0),
+                value: None,
+                is_read: false,
             }));
         }
         Ok(sources)
-    }
-
-    /// Moves a source past `key`, noting its newest revision a reader at `at` sees.
-    fn take_key(
-        &self,
-        source: &mut Source<'_>,
-        cache: &BlockCache,
-        key: &[u8],
-        at: Version,
-        newest: &mut Newest,
-    ) -> Result<(), Stop> {
-        while source.ready(self, cache)? {
-            match source {
-                Source::Memory { memtable, walk } => {
-                    if walk.key(memtable) == Some(key) {
-                        if let Some(revision) = walk.revision(memtable, at) {
-                            newest.offer(revision.version, revision.value);
-                        }
-                        walk.next(memtable);
-                    }
-                    return Ok(());
-                }
-                Source::Run(run) => {
-                    if run.key != key {
-                        return Ok(());
-                    }
-                    let found = run.block.as_ref().expect("invariant: it is ready").entry(run.entry);
-                    if found.version <= at {
-                        newest.offer(found.version, found.value);
-                    }
-                    run.advance();
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Fault, Need, OpenError, Stop};
-use crate::job::{Job, JobOutput};
+use crate::job::{Choice, Job, JobOutput, choose, choose_towards_one};
 use crate::manifest::{Manifest, manifest_path};
 use crate::memtable::{Memtable, RangeDelete, Revision, hidden_at};
 use crate::option::{Budget, TreeOptions};
@@ -47,9 +47,6 @@ pub enum Completed {
     /// Background work can go on.
     Progress,
 }
-
-/// Memtables are frozen at this size, in bytes.
-pub const MEMTABLE_SIZE_MAX: usize = 32 << 20;
 
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
@@ -100,6 +97,8 @@ pub struct Tree {
     halted: Option<DiskError>,
     /// A merge came upon a damaged block.
     damaged: bool,
+    /// Merging goes on until one run is left.
+    merging_all: bool,
 }
 
 impl Tree {
@@ -166,6 +165,7 @@ impl Tree {
             close_after: None,
             halted: None,
             damaged: false,
+            merging_all: false,
         })
     }
 
@@ -201,7 +201,7 @@ impl Tree {
             }
         }
         self.memtable.version = version;
-        if self.memtable.size() >= MEMTABLE_SIZE_MAX {
+        if self.memtable.size() >= self.options.memtable_size_max {
             self.seal();
         }
     }
@@ -378,9 +378,14 @@ impl Tree {
         Ok(Completed::Progress)
     }
 
-    /// Bytes of memtables and table indexes.
+    /// Bytes of memtables.
     pub fn memory_size(&self) -> usize {
         self.memtables().map(Memtable::size).sum()
+    }
+
+    /// Bytes of the memtable that takes writes.
+    pub fn open_size(&self) -> usize {
+        self.memtable.size()
     }
 
     /// Freezes the memtable, which starts its flush.
@@ -390,6 +395,11 @@ impl Tree {
         {
             self.frozen.push_back(Rc::new(std::mem::take(&mut self.memtable)));
         }
+    }
+
+    /// Merges everything that is in tables into a single run, over the next steps: after a load that only reads follow.
+    pub fn merge_all(&mut self) {
+        self.merging_all = true;
     }
 
     /// The oldest version a reader may still ask for; merges keep the newest revision at or below it and all above.
@@ -453,11 +463,17 @@ impl Tree {
         }
         if self.merge.is_none()
             && self.ready.is_empty()
-            && let Some(choice) = crate::job::choose(&self.levels, &self.options)
+            && let Some(choice) = self.choose_merge()
         {
             self.merge =
                 Some(Job::merge(&self.levels, choice, self.identity, self.owner, self.floor, &self.options, disk));
         }
+    }
+
+    fn choose_merge(&mut self) -> Option<Choice> {
+        let choice = if self.merging_all { choose_towards_one(&self.levels) } else { None };
+        self.merging_all = choice.is_some();
+        choice.or_else(|| choose(&self.levels, &self.options))
     }
 
     /// Writes the manifest in which the output's tables replace its inputs.

@@ -463,6 +463,11 @@ impl TaskState {
         self.segments.is_copying() || self.segments.is_loading() || self.tree.is_busy()
     }
 
+    /// Bytes of memtables, and of the one that takes writes.
+    pub fn memtable_sizes(&self) -> (usize, usize) {
+        (self.tree.memory_size(), self.tree.open_size())
+    }
+
     /// Starts to flush the memtable.
     pub fn flush_memtable(&mut self) {
         self.tree.seal();

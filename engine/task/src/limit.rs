@@ -30,6 +30,10 @@ pub const OUTBOX_SIZE_MAX: usize = 64 << 20;
 pub const OUTBOX_RETRY_MS: u64 = 1;
 /// A batch of letters is handed to the wire when it is this long, in bytes.
 pub const LETTER_BATCH_SIZE: usize = 32 << 10;
+/// Bytes of the memtables that take writes, of all tasks of a core, before the largest is flushed.
+pub const MEMTABLES_SIZE_MAX: usize = 64 << 20;
+/// Admission closes while all memtables of a core hold this many bytes: their flushes have to catch up first.
+pub const MEMTABLES_SIZE_FULL: usize = 256 << 20;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
 pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
 /// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
@@ -51,5 +55,6 @@ pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
+const _: () = assert!(2 * MEMTABLES_SIZE_MAX <= MEMTABLES_SIZE_FULL);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

@@ -1,7 +1,7 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::limit::{LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
-use crate::slot::{AppendWait, Effects, Hold};
+use crate::limit::{LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
+use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
 use std::collections::VecDeque;
@@ -221,7 +221,23 @@ impl TaskThread {
             }
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
+        self.bound_memtables();
         Ok(more)
+    }
+
+    /// One account for the memtables of the core: the largest is flushed, so that many small tasks cost little.
+    fn bound_memtables(&mut self) {
+        let open = |slot: &TaskSlot| slot.state.memtable_sizes().1;
+        if self.slots.iter().map(open).sum::<usize>() > MEMTABLES_SIZE_MAX
+            && let Some(largest) = self.slots.iter_mut().max_by_key(|slot| open(slot))
+        {
+            largest.state.flush_memtable();
+        }
+    }
+
+    /// Whether memtables grew faster than they could be flushed.
+    pub(crate) fn has_full_memtables(&self) -> bool {
+        self.slots.iter().map(|slot| slot.state.memtable_sizes().0).sum::<usize>() > MEMTABLES_SIZE_FULL
     }
 
     fn shorten_log(&mut self, flush: bool, doors: &mut Doors<'_>) {

@@ -273,6 +273,7 @@ impl TaskThread {
         self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
+            && !self.has_full_memtables()
             && !self.slots.iter().any(held)
     }
 

@@ -23,8 +23,10 @@ const LOG_OWNER: u32 = 0;
 const PUTS_PER_SLICE: u64 = 16;
 /// Bytes of the log that may wait for their flush before puts wait.
 const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
-/// Bytes of memtables from which on a put does more background work than it makes.
-const MEMORY_SIZE_MAX: usize = 192 << 20;
+/// Bytes of the memtables that take puts before the largest is flushed: as a task thread does it.
+const MEMTABLES_SIZE_MAX: usize = 64 << 20;
+/// Bytes of all memtables from which on a put waits for their flushes.
+const MEMORY_SIZE_MAX: usize = 256 << 20;
 
 /// See the module.
 pub(super) struct Store {
@@ -110,6 +112,11 @@ impl Store {
         self.complete_done()?;
         let mut more = false;
         let floor = Version(self.version);
+        if self.trees.iter().map(Tree::open_size).sum::<usize>() > MEMTABLES_SIZE_MAX
+            && let Some(largest) = self.trees.iter_mut().max_by_key(|tree| tree.open_size())
+        {
+            largest.seal();
+        }
         for tree in &mut self.trees {
             tree.retain_from(floor);
             let budget = Budget { entry_count: 64, size: 64 << 10 };
@@ -150,11 +157,17 @@ impl Store {
         Ok(())
     }
 
-    /// Flushes memtables and merges until nothing is left to do.
+    /// Flushes memtables and merges everything into one run, as RocksDB's `compact` does.
     pub(super) fn settle(&mut self) -> Result<(), BenchError> {
         self.trees.iter_mut().for_each(Tree::seal);
+        let mut merging = false;
         loop {
             let more = self.slice()?;
+            if !merging && self.trees.iter().all(|tree| tree.flushed() == tree.applied()) {
+                merging = true;
+                self.trees.iter_mut().for_each(Tree::merge_all);
+                continue;
+            }
             let busy = self.trees.iter().any(Tree::is_busy) || self.log.pending_size() > 0;
             if !more && !busy && self.trees.iter().all(|tree| tree.flushed() == tree.applied()) {
                 return Ok(());

@@ -74,6 +74,7 @@ impl Model {
 
 pub(crate) fn options(open_verify_size_max: u64) -> TreeOptions {
     TreeOptions {
+        memtable_size_max: 1 << 20,
         block_size: 4 << 10,
         table_size_max: 64 << 10,
         run_count_max: 2,

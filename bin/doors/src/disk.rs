@@ -349,42 +349,9 @@ impl KernelDisk {
 
     fn complete(&mut self, at: usize, result: i32) {
         let request = self.requests[at].as_mut().expect("invariant: the kernel completes what was submitted");
-        if matches!(-result, libc::EINTR | libc::EAGAIN) {
+        let Some(end) = request.end(result) else {
             self.waiting.push_back(at);
             return;
-        }
-        if let (Kind::Open { flags, .. }, true) = (&mut request.kind, result == -libc::EINVAL)
-            && flags.contains(OFlags::DIRECT)
-        {
-            if !WARNED.swap(true, Ordering::Relaxed) {
-                tracing::warn!("the file system does not support O_DIRECT: using buffered writes");
-            }
-            // A refused creation may have left the file.
-            *flags -= OFlags::DIRECT | OFlags::EXCL;
-            self.waiting.push_back(at);
-            return;
-        }
-        let end = match (&request.kind, result) {
-            // A file system that gives no space ahead gives it with the writes.
-            (Kind::Allocate { len }, error) if error == -libc::EOPNOTSUPP => {
-                // SAFETY: the file stays open as long as the caller has requests on it.
-                let fd = unsafe { BorrowedFd::borrow_raw(request.fd) };
-                rustix::fs::ftruncate(fd, *len)
-            }
-            (_, error) if error < 0 => Err(Errno::from_raw_os_error(-error)),
-            (Kind::Write { .. }, 0) => Err(Errno::IO),
-            (Kind::Read | Kind::Write { .. }, count) if count > 0 => {
-                request.done += count as usize;
-                // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
-                let at_end =
-                    matches!(request.kind, Kind::Read) && !request.done.is_multiple_of(tantu_base::limit::SECTOR_SIZE);
-                if request.done < request.buf.len() && !at_end {
-                    self.waiting.push_back(at);
-                    return;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
         };
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
@@ -429,6 +396,37 @@ impl KernelDisk {
 }
 
 impl Request {
+    /// How it ended; none if it has to be submitted again, for what is left of it.
+    fn end(&mut self, result: i32) -> Option<Result<(), Errno>> {
+        match (&mut self.kind, result) {
+            (_, error) if matches!(-error, libc::EINTR | libc::EAGAIN) => None,
+            (Kind::Open { flags, .. }, error) if error == -libc::EINVAL && flags.contains(OFlags::DIRECT) => {
+                if !WARNED.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the file system does not support O_DIRECT: using buffered writes");
+                }
+                // A refused creation may have left the file.
+                *flags -= OFlags::DIRECT | OFlags::EXCL;
+                None
+            }
+            // A file system that gives no space ahead gives it with the writes.
+            (Kind::Allocate { len }, error) if error == -libc::EOPNOTSUPP => {
+                // SAFETY: the file stays open as long as the caller has requests on it.
+                let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+                Some(rustix::fs::ftruncate(fd, *len))
+            }
+            (_, error) if error < 0 => Some(Err(Errno::from_raw_os_error(-error))),
+            (Kind::Write { .. }, 0) => Some(Err(Errno::IO)),
+            (Kind::Read | Kind::Write { .. }, count) if count > 0 => {
+                self.done += count as usize;
+                // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
+                let at_end =
+                    matches!(self.kind, Kind::Read) && !self.done.is_multiple_of(tantu_base::limit::SECTOR_SIZE);
+                (self.done >= self.buf.len() || at_end).then_some(Ok(()))
+            }
+            _ => Some(Ok(())),
+        }
+    }
+
     /// What is left of it to do.
     fn entry(&mut self) -> io_uring::squeue::Entry {
         let fd = types::Fd(self.fd);

@@ -1,3 +1,5 @@
+//! The memtable against a map of every version, and how much memory it takes.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -383,6 +383,16 @@ impl Tree {
         self.memtables().map(Memtable::size).sum()
     }
 
+    /// Whether a frozen memtable is not yet in a table.
+    pub fn is_flushing(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    /// How many memtables a reader looks into.
+    pub fn memtable_count(&self) -> usize {
+        1 + self.frozen.len()
+    }
+
     /// Bytes of the memtable that takes writes.
     pub fn open_size(&self) -> usize {
         self.memtable.size()

@@ -468,9 +468,16 @@ impl TaskState {
         (self.tree.memory_size(), self.tree.open_size())
     }
 
-    /// Starts to flush the memtable.
+    /// How many memtables a reader looks into.
+    pub fn memtable_count(&self) -> usize {
+        self.tree.memtable_count()
+    }
+
+    /// Starts to flush the memtable, unless another is being flushed: a reader looks into every one that is not.
     pub fn flush_memtable(&mut self) {
-        self.tree.seal();
+        if !self.tree.is_flushing() {
+            self.tree.seal();
+        }
     }
 
     /// Whether everything committed is in tables and chunks, so that the log is not needed.

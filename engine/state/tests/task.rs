@@ -281,3 +281,21 @@ fn run(seed: u64) {
 fn a_task_keeps_what_was_sealed_over_copies_flushes_closes_and_cuts() {
     (0..60).for_each(run);
 }
+
+#[test]
+fn asking_for_a_flush_again_and_again_leaves_readers_two_memtables() {
+    let (mut model, mut chance) = (Model::default(), SimEntropy::new(9));
+    let mut rig = open(SimDisk::calm(9), &mut model, &mut chance, "new");
+    for _ in 0..20 {
+        write(&mut rig, &mut model, &mut chance);
+        seal(&mut rig, &mut model);
+        commit(&mut rig, &mut model);
+        rig.state.flush_memtable();
+        assert!(rig.state.memtable_count() <= 2, "{}", rig.state.memtable_count());
+    }
+    rig.settle();
+    assert_eq!(rig.state.memtable_count(), 1, "what was frozen is flushed");
+    rig.state.flush_memtable();
+    rig.settle();
+    check(&mut rig, &model, &mut chance, "after the flushes");
+}

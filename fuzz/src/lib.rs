@@ -13,11 +13,144 @@ use tantu_base::value::{
     KeyReader, Reader, Value, compare_encoded, encoded, encoded_key, key_to_value, validate, value_to_key,
 };
 
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_net::letter::{AckLevel, Letter, Refusal, Root};
+use tantu_path::Path;
+use tantu_state::depot::Run;
+use tantu_state::section::{EntryWriter, Op, sections};
+
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its binary, its corpus and its dictionary.
-pub const TARGETS: [(&str, Property); 2] = [("value_decode", value_decode), ("value_key_decode", value_key_decode)];
+pub const TARGETS: [(&str, Property); 7] = [
+    ("value_decode", value_decode),
+    ("value_key_decode", value_key_decode),
+    ("table_block", table_block),
+    ("table_meta", table_meta),
+    ("entry", entry),
+    ("letters", letters),
+    ("path_decode", path_decode),
+];
+
+/// A data block of a table, its checksum put right.
+pub fn table_block(bytes: &[u8]) {
+    tantu_lsm::fuzzing::block(bytes);
+}
+
+/// The index, filter and range deletions of a table.
+pub fn table_meta(bytes: &[u8]) {
+    tantu_lsm::fuzzing::table_meta(bytes);
+}
+
+/// The body of a log entry: its sections, their ops, and the records in them.
+pub fn entry(bytes: &[u8]) {
+    for section in sections(bytes) {
+        let Ok(section) = section else { return };
+        for op in section.iter() {
+            let Ok(op) = op else { break };
+            if let Op::Append { run, .. } = op
+                && let Ok(run) = Run::decode(run)
+            {
+                let mut again = Vec::new();
+                run.encode(&mut again);
+                let Op::Append { run: encoded, .. } = op else { unreachable!("just seen") };
+                assert_eq!(again, encoded, "a run was encoded in another way");
+                let size: usize = (0..run.count() as usize).map(|at| run.record(at).len()).sum();
+                assert_eq!(size, run.size());
+            }
+        }
+    }
+}
+
+/// A batch of letters between threads.
+pub fn letters(bytes: &[u8]) {
+    let mut reader = FixedReader::new(bytes);
+    while let Some(Ok(letter)) = Letter::decode_next(&mut reader) {
+        let mut frame = Vec::new();
+        letter.encode(&mut frame);
+        let again = Letter::decode_next(&mut FixedReader::new(&frame));
+        assert_eq!(again, Some(Ok(letter)));
+    }
+}
+
+/// A client's path.
+pub fn path_decode(bytes: &[u8]) {
+    if let Ok(path) = Path::decode(bytes) {
+        let mut again = Vec::new();
+        path.encode(&mut again).expect("what was read can be written");
+        assert_eq!(again, bytes, "{path:?} was encoded in another way");
+    }
+}
+
+/// Inputs to begin with, made by the encoders themselves.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "table_block" => tantu_lsm::fuzzing::block_seeds(),
+        "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
+        "entry" => (0..24).map(entry_seed).collect(),
+        "letters" => (0..24).map(letters_seed).collect(),
+        "path_decode" => (0..24).map(path_seed).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn entry_seed(n: u64) -> Vec<u8> {
+    let mut entry = EntryWriter::default();
+    for task in 0..=n % 3 {
+        let start = entry.begin_section(TaskId(task as u32), Version(n + 1));
+        for key in 0..n % 4 {
+            entry.put(&key.to_be_bytes()[4..], &vec![key as u8; (n * 3) as usize]);
+        }
+        if n % 5 == 1 {
+            entry.delete(b"gone");
+        }
+        if n % 2 == 0 {
+            let mut run = Run::new(Offset(n * 10));
+            run.time_ms = 1_000 + n;
+            (0..n % 6).for_each(|at| run.push(&vec![b'r'; at as usize * 3]));
+            entry.append(ObjectId(2), &run);
+        }
+        entry.end_section(start);
+    }
+    entry.body
+}
+
+fn letters_seed(n: u64) -> Vec<u8> {
+    let root = Root { task: TaskId(1), source: 0, offset: Offset(n), attempt: n as u32 };
+    let all = [
+        Letter::Append { task: TaskId(n as u32), request: n, depot: 1, ack: AckLevel::Ack, record: b"record" },
+        Letter::Select { task: TaskId(2), request: n, pstate: 3, path: b"path" },
+        Letter::Continue { task: TaskId(3), stream: 1, fingerprint: 9, position: 4, root, event: n, live: b"live" },
+        Letter::Done { root, bits: n },
+        Letter::Failed { root, text: "why" },
+        Letter::Appended { request: n, offset: Offset(n) },
+        Letter::Rows { request: n, more: n.is_multiple_of(2), count: 1, rows: b"rows" },
+        Letter::Refused { request: n, refusal: Refusal::Closing, text: "closing" },
+    ];
+    let mut batch = Vec::new();
+    all.iter().cycle().skip(n as usize).take(1 + n as usize % 5).for_each(|letter| letter.encode(&mut batch));
+    batch
+}
+
+fn path_seed(n: u64) -> Vec<u8> {
+    let key = |at: u64| if at.is_multiple_of(2) { Value::from("key") } else { Value::from(at as i64) };
+    let mut path = Path::new();
+    for at in 0..n % 6 {
+        path = match (n + at) % 6 {
+            0 => path.key(key(at)),
+            1 => path.must(key(at)),
+            2 => path.all(),
+            3 => path.map_vals(),
+            4 => path.first(),
+            _ => path.nth(Value::from(at as i64)),
+        };
+    }
+    let mut bytes = Vec::new();
+    path.encode(&mut bytes).expect("a short path");
+    bytes
+}
 
 /// Bytes are refused, or they are the one value form of a value.
 pub fn value_decode(bytes: &[u8]) {

@@ -8,6 +8,8 @@
 mod block;
 mod cache;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod job;

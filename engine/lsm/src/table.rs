@@ -143,7 +143,7 @@ pub(crate) struct TableMeta {
 }
 
 impl TableMeta {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.entry_count.to_le_bytes());
         put_sized(&mut out, &self.last_key);
@@ -163,7 +163,7 @@ impl TableMeta {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
         let mut reader = FixedReader::new(bytes);
         let entry_count = reader.u64()?;
         let last_key = reader.sized()?.to_vec();

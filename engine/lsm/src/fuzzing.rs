@@ -1,0 +1,71 @@
+//! What the fuzz targets may call: decoders of bytes on the disk, behind their checksums.
+
+use crate::block::{Block, BlockBuilder};
+use crate::memtable::RangeDelete;
+use crate::table::{Filter, IndexEntry, TableMeta, place};
+use tantu_base::buf::Buf;
+use tantu_base::id::Version;
+use tantu_base::limit::BLOCK_ALIGN;
+
+/// Any bytes as a block whose size and checksum are right: refused, or every entry can be read and looked for.
+pub fn block(bytes: &[u8]) {
+    let place = place(1, 1, 0);
+    let mut file = bytes.to_vec();
+    file.resize(bytes.len().max(1).next_multiple_of(BLOCK_ALIGN), 0);
+    let size = file.len() as u32;
+    file[4..8].copy_from_slice(&size.to_le_bytes());
+    let crc = place.crc(&file[4..]);
+    file[..4].copy_from_slice(&crc.to_le_bytes());
+    let Ok(block) = Block::check(&file, &place) else { return };
+    assert!(block.count() > 0 && block.size() == file.len());
+    for at in 0..block.count() {
+        let (entry, value_at) = block.entry_with_place(at);
+        assert_eq!(entry.value, value_at.map(|place| block.bytes(place)));
+        let key = [block.prefix(), entry.suffix].concat();
+        assert!(block.seek(&key, entry.version) <= block.count());
+        if let Some(found) = block.find(&key, Filter::hash(&key), entry.version) {
+            assert!(found.suffix == entry.suffix && found.version <= entry.version);
+        }
+    }
+    assert!(block.find(b"", 0, Version(0)).is_none_or(|entry| entry.suffix.is_empty()));
+}
+
+/// Any bytes as what of a table stays in memory: refused, or exactly what is written again.
+pub fn table_meta(bytes: &[u8]) {
+    if let Ok(meta) = TableMeta::decode(bytes) {
+        assert_eq!(meta.encode(), bytes, "it was encoded in another way");
+    }
+}
+
+/// Blocks to begin with.
+pub fn block_seeds() -> Vec<Vec<u8>> {
+    let fill = |n: u64| {
+        let mut builder = BlockBuilder::default();
+        for key in 0..n {
+            let key = [&b"shared "[..n as usize % 8], &key.to_be_bytes()[(n % 5) as usize..]].concat();
+            let value = (n % 3 != 2).then(|| vec![n as u8; (n * 7 % 40) as usize]);
+            for older in 0..=n % 2 {
+                let version = Version((1 << (n * 3 % 60)) + 9 - older);
+                builder.add(&key, Filter::hash(&key), version, value.as_deref());
+            }
+        }
+        let mut out = Buf::with_capacity(0);
+        builder.finish(&place(1, 1, 0), &mut out);
+        let end = out.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        out[..end].to_vec()
+    };
+    (1..=24).map(fill).collect()
+}
+
+/// Metas to begin with.
+pub fn table_meta_seeds() -> Vec<Vec<u8>> {
+    let fill = |n: u64| {
+        let key = |at: u64| [&b"k"[..], &at.to_be_bytes()[(n % 8) as usize..]].concat();
+        let index = (0..n % 7).map(|at| IndexEntry { first_key: key(at), offset: at * 4096, size: 4096 }).collect();
+        let ranges =
+            (0..n % 3).map(|at| RangeDelete { from: key(at), to: key(at + 1), version: Version(at) }).collect();
+        let hashes: Vec<u64> = (0..n).map(|at| Filter::hash(&key(at))).collect();
+        TableMeta { index, filter: Filter::build(&hashes), ranges, last_key: key(n), entry_count: n }.encode()
+    };
+    (0..24).map(fill).collect()
+}

@@ -4,15 +4,12 @@
 //! lone one is not paid for by looking at all the empty rings after each batch. Rings are looked at only if the peer's
 //! [`Mail`] says that they may hold something.
 
-use crate::link::Inlet;
+use crate::link::{Inlet, RETURN_CAPACITY, emptied};
 use crate::mail::Mail;
 use crate::mesh::{RECEIVE_BURST_COUNT, RING_CAPACITY};
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer};
 use tantu_base::id::Category;
-
-/// Buffers of batches to itself that a peer keeps.
-const OWN_SPARE_COUNT_MAX: usize = 16;
 
 #[derive(Debug)]
 struct Source {
@@ -107,15 +104,13 @@ impl Lane {
 
     /// Gives a buffer back to whom it came from.
     #[inline]
-    pub(crate) fn give_back(&mut self, to: Peer, mut bytes: Vec<u8>) {
+    pub(crate) fn give_back(&mut self, to: Peer, bytes: Vec<u8>) {
+        let Some(bytes) = emptied(bytes) else { return };
         // Mostly it is the source that was last received from.
         let last = self.sources.get(self.turn).filter(|source| source.peer == to).map(|_| self.turn);
         match last.or_else(|| self.sources.iter().position(|source| source.peer == to)) {
             Some(at) => self.sources[at].inlet.give_back(bytes),
-            None if to == self.own_peer && self.own_spares.len() < OWN_SPARE_COUNT_MAX => {
-                bytes.clear();
-                self.own_spares.push(bytes);
-            }
+            None if to == self.own_peer && self.own_spares.len() < RETURN_CAPACITY => self.own_spares.push(bytes),
             None => {}
         }
     }

@@ -9,7 +9,7 @@ use tantu_base::door::{LetterBatch, Peer};
 use tantu_base::id::Category;
 
 /// Emptied buffers under way back to their sender, per category.
-const RETURN_CAPACITY: usize = 16;
+pub(crate) const RETURN_CAPACITY: usize = 16;
 /// Longest buffer worth sending back, in bytes: a larger one came with a rare large letter.
 const RETURN_SIZE_MAX: usize = 64 << 10;
 
@@ -20,15 +20,19 @@ pub(crate) struct Inlet {
     returns: Producer<Vec<u8>>,
 }
 
+/// The buffer, emptied, if it is worth using again.
+#[inline]
+pub(crate) fn emptied(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    bytes.clear();
+    (1..=RETURN_SIZE_MAX).contains(&bytes.capacity()).then_some(bytes)
+}
+
 impl Inlet {
     /// See [`Wire::give_back`](tantu_base::door::Wire::give_back).
     #[inline]
-    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>) {
-        if (1..=RETURN_SIZE_MAX).contains(&bytes.capacity()) {
-            bytes.clear();
-            // The sender has enough of them.
-            let _ = self.returns.push(bytes);
-        }
+    pub(crate) fn give_back(&mut self, bytes: Vec<u8>) {
+        // With a full ring the sender has enough of them.
+        let _ = self.returns.push(bytes);
     }
 }
 

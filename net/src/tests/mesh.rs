@@ -344,3 +344,25 @@ fn throughput_of_one_ring_of_the_mesh() {
         println!("{port_count} idle client ports: {rate:.1} M batches/s");
     }
 }
+
+#[test]
+fn an_emptied_buffer_comes_back_to_its_sender_unless_it_is_large_or_there_are_enough() {
+    let (_mesh, mut ports) = Mesh::new(2);
+    let (mut a, mut b) = (ports.remove(0), ports.remove(0));
+    for to_itself in [false, true] {
+        let (from, to) = if to_itself { (Peer(0), Peer(0)) } else { (Peer(0), Peer(1)) };
+        let mut pass = |size: usize| {
+            a.send(to, CLIENT, LetterBatch { bytes: Vec::with_capacity(size), count: 1 }).unwrap();
+            let receiver = if to_itself { &mut a } else { &mut b };
+            let (peer, batch) = receiver.receive(CLIENT).unwrap();
+            assert_eq!(peer, from);
+            receiver.give_back(peer, CLIENT, batch.bytes);
+        };
+        pass(1 << 20);
+        (0..40).for_each(|_| pass(100));
+        let back = std::iter::from_fn(|| Some(a.buffer(to, CLIENT)).filter(|bytes| bytes.capacity() > 0));
+        let back: Vec<_> = back.collect();
+        assert_eq!(back.len(), 16, "to itself: {to_itself}");
+        assert!(back.iter().all(|bytes| bytes.is_empty() && bytes.capacity() < 1 << 16));
+    }
+}

@@ -110,7 +110,8 @@ impl Committer {
         while self.group.len() < GROUP_SIZE_MAX / 2
             && let Some((from, batch)) = self.port.receive(Category::Client)
         {
-            answers.push((from, self.gather(&batch)?));
+            answers.push((from, self.gather(from, &batch)?));
+            self.port.give_back(from, Category::Client, batch.bytes);
         }
         if answers.is_empty() {
             if self.port.lie_down() {
@@ -137,8 +138,8 @@ impl Committer {
     }
 
     /// Copies a batch's records into the group and writes their answers.
-    fn gather(&mut self, batch: &LetterBatch) -> Result<LetterBatch, BenchError> {
-        let mut answer = LetterBatch::default();
+    fn gather(&mut self, from: Peer, batch: &LetterBatch) -> Result<LetterBatch, BenchError> {
+        let mut answer = LetterBatch { bytes: self.port.buffer(from, Category::Client), count: 0 };
         let mut reader = FixedReader::new(&batch.bytes);
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let Ok(Letter::Append { request, record, .. }) = letter else {
@@ -222,10 +223,16 @@ impl Producer {
 
     fn flush(&mut self) {
         for (thread, open) in self.open.iter_mut().enumerate() {
+            if open.count == 0 {
+                continue;
+            }
             let mut batch = std::mem::take(open);
-            while batch.count > 0 {
+            loop {
                 match self.port.send(Peer(thread as u32), Category::Client, batch) {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        open.bytes = self.port.buffer(Peer(thread as u32), Category::Client);
+                        break;
+                    }
                     Err(back) => batch = back,
                 }
                 self.port.ring_bells();
@@ -239,7 +246,7 @@ impl Producer {
     fn answers(&mut self, mut answered: impl FnMut(u64)) -> Result<(), BenchError> {
         loop {
             let mut any = false;
-            while let Some((_, _, batch)) = self.port.receive_any() {
+            while let Some((from, category, batch)) = self.port.receive_any() {
                 any = true;
                 let mut reader = FixedReader::new(&batch.bytes);
                 while let Some(letter) = Letter::decode_next(&mut reader) {
@@ -247,6 +254,7 @@ impl Producer {
                         answered(request);
                     }
                 }
+                self.port.give_back(from, category, batch.bytes);
             }
             if any {
                 return Ok(());

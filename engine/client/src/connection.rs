@@ -258,10 +258,12 @@ impl Out {
             if open.count == 0 {
                 continue;
             }
-            let bytes = self.sender.buffer(Peer(thread as u32), Category::Client);
-            let batch = std::mem::replace(open, LetterBatch { bytes, count: 0 });
-            match self.sender.send(Peer(thread as u32), Category::Client, batch) {
-                Ok(()) => sent = true,
+            let to = Peer(thread as u32);
+            match self.sender.send(to, Category::Client, std::mem::take(open)) {
+                Ok(()) => {
+                    open.bytes = self.sender.buffer(to, Category::Client);
+                    sent = true;
+                }
                 Err(batch) => *open = batch,
             }
         }

@@ -54,7 +54,7 @@ impl Outbox {
             return false;
         }
         let mut sent = false;
-        let Self { lanes, dirty, size, .. } = self;
+        let Self { lanes, dirty, size } = self;
         dirty.retain(|(peer, category)| {
             let lane = &mut lanes[*peer as usize][category.index()];
             if lane.open.count > 0 {

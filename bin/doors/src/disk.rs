@@ -46,9 +46,9 @@ enum Kind {
         durable: bool,
     },
     Sync,
-    /// With the directory, which stays open meanwhile.
     SyncDir {
-        dir: OwnedFd,
+        /// Stays open meanwhile.
+        _dir: OwnedFd,
         path: PathBuf,
     },
     Allocate {
@@ -185,18 +185,22 @@ impl KernelDisk {
     fn request(&mut self, token: Token, op: DiskOp) -> Result<Request, DiskError> {
         let raw =
             |disk: &Self, file: FileId| disk.files.get(&file.0).expect("invariant: the file is open").fd.as_raw_fd();
-        let none = FileId(u32::MAX);
-        let (kind, fd, file, offset, buf) = match op {
-            DiskOp::Read { file, offset, buf } => (Kind::Read, raw(self, file), file, offset, buf),
-            DiskOp::Write { file, offset, buf, durable } => {
-                (Kind::Write { durable }, raw(self, file), file, offset, buf)
+        let (no_file, mut data) = (FileId(u32::MAX), None);
+        let (kind, fd, file) = match op {
+            DiskOp::Read { file, offset, buf } => {
+                data = Some((offset, buf));
+                (Kind::Read, raw(self, file), file)
             }
-            DiskOp::Sync { file } => (Kind::Sync, raw(self, file), file, 0, Buf::with_capacity(0)),
-            DiskOp::Allocate { file, len } => (Kind::Allocate { len }, raw(self, file), file, 0, Buf::with_capacity(0)),
+            DiskOp::Write { file, offset, buf, durable } => {
+                data = Some((offset, buf));
+                (Kind::Write { durable }, raw(self, file), file)
+            }
+            DiskOp::Sync { file } => (Kind::Sync, raw(self, file), file),
+            DiskOp::Allocate { file, len } => (Kind::Allocate { len }, raw(self, file), file),
             DiskOp::Close { file } => {
                 // The number is free at once; the kernel gets the descriptor.
                 let fd = self.files.remove(&file.0).map_or(-1, |opened| opened.fd.into_raw_fd());
-                (Kind::Close, fd, file, 0, Buf::with_capacity(0))
+                (Kind::Close, fd, file)
             }
             DiskOp::Open { path, mode } => {
                 let flags = match mode {
@@ -206,26 +210,23 @@ impl KernelDisk {
                 };
                 let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
                 let name = name_of(&path, "open")?;
-                let kind = Kind::Open { path, name, flags: flags | OFlags::CLOEXEC | direct };
-                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+                (Kind::Open { path, name, flags: flags | OFlags::CLOEXEC | direct }, libc::AT_FDCWD, no_file)
             }
             DiskOp::Rename { from, to } => {
                 let kind = Kind::Rename { from: name_of(&from, "rename")?, to: name_of(&to, "rename")?, path: from };
-                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+                (kind, libc::AT_FDCWD, no_file)
             }
             DiskOp::Remove { path } => {
-                let kind = Kind::Remove { name: name_of(&path, "remove")?, path };
-                (kind, libc::AT_FDCWD, none, 0, Buf::with_capacity(0))
+                (Kind::Remove { name: name_of(&path, "remove")?, path }, libc::AT_FDCWD, no_file)
             }
             DiskOp::SyncDir { path } => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let dir = rustix::fs::open(&path, flags, Mode::empty())
-                    .map_err(|errno| disk_error("flush", path.clone(), None, errno))?;
+                let dir = open_dir(&path).map_err(|errno| disk_error("flush", path.clone(), None, errno))?;
                 let fd = dir.as_raw_fd();
-                (Kind::SyncDir { dir, path }, fd, none, 0, Buf::with_capacity(0))
+                (Kind::SyncDir { _dir: dir, path }, fd, no_file)
             }
             DiskOp::MakeDir { .. } | DiskOp::List { .. } => unreachable!("done inline"),
         };
+        let (offset, buf) = data.unwrap_or_else(|| (0, Buf::with_capacity(0)));
         Ok(Request { token, kind, fd, file, offset, buf, done: 0 })
     }
 
@@ -309,6 +310,10 @@ impl KernelDisk {
         if self.unsubmitted > 0 && self.alarm.is_some() {
             // The kernel may not have read the old alarm's time, which is dropped below.
             self.enter(0);
+            if self.unsubmitted > 0 {
+                // It takes nothing now, so that it does not sleep either.
+                return;
+            }
         }
         let wait = at.since(now).max(1);
         let time = Box::new(types::Timespec::new().sec(wait / 1_000_000_000).nsec((wait % 1_000_000_000) as u32));
@@ -400,9 +405,9 @@ impl Request {
     fn end(&mut self, result: i32) -> Option<Result<(), Errno>> {
         match (&mut self.kind, result) {
             (_, error) if matches!(-error, libc::EINTR | libc::EAGAIN) => None,
-            (Kind::Open { flags, .. }, error) if error == -libc::EINVAL && flags.contains(OFlags::DIRECT) => {
+            (Kind::Open { flags, path, .. }, error) if error == -libc::EINVAL && flags.contains(OFlags::DIRECT) => {
                 if !WARNED.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("the file system does not support O_DIRECT: using buffered writes");
+                    tracing::warn!(path = %path.display(), "the file system does not support O_DIRECT: using buffered writes");
                 }
                 // A refused creation may have left the file.
                 *flags -= OFlags::DIRECT | OFlags::EXCL;
@@ -440,7 +445,7 @@ impl Request {
                 opcode::Write::new(fd, ptr, len).offset(offset).rw_flags(flags).build()
             }
             Kind::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
-            Kind::SyncDir { dir, .. } => opcode::Fsync::new(types::Fd(dir.as_raw_fd())).build(),
+            Kind::SyncDir { .. } => opcode::Fsync::new(fd).build(),
             Kind::Allocate { len } => opcode::Fallocate::new(fd, *len).build(),
             Kind::Open { name, flags, .. } => {
                 let permissions = Mode::RUSR | Mode::WUSR;
@@ -512,9 +517,12 @@ fn disk_error(op: &'static str, path: PathBuf, offset: Option<u64>, errno: Errno
     DiskError { op, path, offset, fault }
 }
 
+fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn sync_dir(path: &Path) -> Result<(), Errno> {
-    let dir = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::fs::fsync(dir)
+    rustix::fs::fsync(open_dir(path)?)
 }
 
 fn make_dir(path: &Path) -> Result<(), Errno> {

@@ -54,7 +54,8 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     None
 }
 
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
+/// How many bytes two keys begin with alike.
+pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
@@ -93,7 +94,7 @@ impl BlockBuilder {
         self.entries.is_empty()
     }
 
-    fn first_key(&self) -> &[u8] {
+    pub(crate) fn first_key(&self) -> &[u8] {
         self.entries.first().map_or(&[], |entry| &self.bytes[entry.at..entry.at + entry.key_len])
     }
 
@@ -113,26 +114,35 @@ impl BlockBuilder {
         }
     }
 
-    /// Whether one entry more stays within `size_max`; the first always does.
-    pub(crate) fn has_room(&self, key: &[u8], version: Version, value: Option<&[u8]>, size_max: usize) -> bool {
-        let Some((low, high)) = self.versions else { return true };
-        let prefix_len = self.prefix_len.min(shared_len(&self.first_key()[..self.prefix_len], key));
-        let bytes = self.bytes.len() + key.len() + value.map_or(0, <[u8]>::len);
-        let versions = (low.min(version), high.max(version));
-        self.size_with(self.entries.len() + 1, bytes, prefix_len, versions) <= size_max
-    }
-
-    pub(crate) fn add(&mut self, key: &[u8], hash: u64, version: Version, value: Option<&[u8]>) {
-        self.prefix_len = match self.versions {
-            None => key.len(),
-            Some(_) => shared_len(&self.first_key()[..self.prefix_len], key),
-        };
-        let (low, high) = self.versions.unwrap_or((version, version));
-        self.versions = Some((low.min(version), high.max(version)));
+    /// Adds an entry; false if the block would be longer than `size_max` with it. The first always has room.
+    #[must_use]
+    pub(crate) fn add(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        version: Version,
+        value: Option<&[u8]>,
+        size_max: usize,
+    ) -> bool {
         let value_len = value.map(<[u8]>::len);
+        let (prefix_len, versions) = match self.versions {
+            None => (key.len(), (version, version)),
+            Some((low, high)) => {
+                let prefix_len = shared_len(&self.first_key()[..self.prefix_len], key);
+                let versions = (low.min(version), high.max(version));
+                let bytes = self.bytes.len() + key.len() + value_len.unwrap_or(0);
+                if self.size_with(self.entries.len() + 1, bytes, prefix_len, versions) > size_max {
+                    return false;
+                }
+                (prefix_len, versions)
+            }
+        };
+        self.prefix_len = prefix_len;
+        self.versions = Some(versions);
         self.entries.push(Waiting { at: self.bytes.len(), key_len: key.len(), value_len, version, tag: tag(hash) });
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
+        true
     }
 
     /// Appends the finished block to `out` and empties the builder; returns its size.
@@ -338,8 +348,7 @@ mod tests {
                 for older in 0..=n % 3 {
                     let version = Version(base + 300 - older as u64 * 7);
                     let value = (n % 4 != 3).then(|| vec![n as u8; n * 5 % 200]);
-                    prop_assert!(builder.has_room(&key, version, value.as_deref(), 60 << 10));
-                    builder.add(&key, Filter::hash(&key), version, value.as_deref());
+                    prop_assert!(builder.add(&key, Filter::hash(&key), version, value.as_deref(), 60 << 10));
                     entries.push((key.clone(), version, value));
                 }
             }
@@ -371,9 +380,8 @@ mod tests {
     fn a_large_entry_has_a_block_of_its_own() {
         let mut builder = BlockBuilder::default();
         let large = vec![7u8; 3 << 20];
-        assert!(builder.has_room(b"k", Version(1), Some(&large), 4096));
-        builder.add(b"k", 0, Version(1), Some(&large));
-        assert!(!builder.has_room(b"l", Version(1), None, 4096));
+        assert!(builder.add(b"k", 0, Version(1), Some(&large), 4096));
+        assert!(!builder.add(b"l", 0, Version(1), None, 4096));
         let mut out = Buf::with_capacity(0);
         builder.finish(&place(1, 1, 0), &mut out);
         let block = Block::check(&out, &place(1, 1, 0)).expect("whole");

@@ -46,7 +46,7 @@ pub fn block_seeds() -> Vec<Vec<u8>> {
             let value = (n % 3 != 2).then(|| vec![n as u8; (n * 7 % 40) as usize]);
             for older in 0..=n % 2 {
                 let version = Version((1 << (n * 3 % 60)) + 9 - older);
-                builder.add(&key, Filter::hash(&key), version, value.as_deref());
+                assert!(builder.add(&key, Filter::hash(&key), version, value.as_deref(), 60 << 10));
             }
         }
         let mut out = Buf::with_capacity(0);

@@ -22,9 +22,9 @@ fn a_table_of_version_2_stays_as_it_is() {
     let (identity, number) = (0x0123_4567_89ab_cdef, 9);
     let mut block = BlockBuilder::default();
     let apple = Filter::hash(b"apple");
-    block.add(b"apple", apple, Version(7), Some(b"red"));
-    block.add(b"apple", apple, Version(3), None);
-    block.add(b"apricot", Filter::hash(b"apricot"), Version(1), Some(b""));
+    assert!(block.add(b"apple", apple, Version(7), Some(b"red"), 4096));
+    assert!(block.add(b"apple", apple, Version(3), None, 4096));
+    assert!(block.add(b"apricot", Filter::hash(b"apricot"), Version(1), Some(b""), 4096));
     let mut file = Buf::with_capacity(4096);
     let size = block.finish(&place(identity, number, 0), &mut file);
     let meta = TableMeta {

@@ -4,7 +4,7 @@
 //! [`TableMeta`] holds stays in memory while the table lives. Format version 1; byte table in
 //! `docs/formats/table.md`.
 
-use crate::block::Block;
+use crate::block::{Block, shared_len};
 use crate::error::{Corruption, OpenError};
 use crate::memtable::RangeDelete;
 use std::cell::Cell;
@@ -105,7 +105,7 @@ struct Heads {
 impl Heads {
     fn of(meta: &TableMeta) -> Self {
         let first = meta.index.first().map_or(&[][..], |entry| &entry.first_key[..]);
-        let shared = first.iter().zip(&meta.last_key).take_while(|(a, b)| a == b).count();
+        let shared = shared_len(first, &meta.last_key);
         let heads = meta.index.iter().map(|entry| head(&entry.first_key[shared..])).collect();
         Self { prefix: first[..shared].to_vec(), heads }
     }

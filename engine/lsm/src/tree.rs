@@ -79,6 +79,8 @@ pub struct Tree {
     memtable: Memtable,
     frozen: VecDeque<Rc<Memtable>>,
     levels: Vec<Level>,
+    /// The range deletions of all tables, so that a read does not look for them table by table.
+    table_ranges: Vec<RangeDelete>,
     identity: u64,
     next_table: u64,
     manifest_seq: u64,
@@ -141,6 +143,7 @@ impl Tree {
             levels.push(runs);
         }
         remove_orphans(disk, dir, &names, &manifest)?;
+        let table_ranges = ranges_of(&levels);
         Ok(Tree {
             owner,
             dir: dir.to_path_buf(),
@@ -151,6 +154,7 @@ impl Tree {
             memtable: Memtable::default(),
             frozen: VecDeque::new(),
             levels,
+            table_ranges,
             identity: manifest.identity,
             next_table: manifest.next_table,
             manifest_seq: manifest.seq,
@@ -234,11 +238,12 @@ impl Tree {
                 });
             }
         }
+        // A deletion in an older table hides nothing newer: all of them may be asked at once.
+        hidden = hidden.max(hidden_at(&self.table_ranges, key, at));
         let hash = Filter::hash(key);
         for run in self.levels.iter().flatten() {
             // Keys of one run's tables ascend: one of them may hold the key, and those after it its older revisions.
             let first = run.partition_point(|table| table.meta.last_key[..] < *key);
-            hidden = run.iter().fold(hidden, |hidden, table| hidden.max(hidden_at(&table.meta.ranges, key, at)));
             for table in &run[first..] {
                 let begins = table.meta.index.first().map(|entry| &entry.first_key[..]);
                 if begins.is_none_or(|begins| begins > key) {
@@ -292,8 +297,7 @@ impl Tree {
     }
 
     pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
-        let tables = self.tables().flat_map(|table| table.meta.ranges.iter());
-        self.memtables().flat_map(|memtable| memtable.ranges.iter()).chain(tables).cloned().collect()
+        self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges).cloned().collect()
     }
 
     /// Starts to read blocks that a reader stopped for; false if there is nothing to wait for: read again at once.
@@ -534,6 +538,7 @@ impl Tree {
     fn installed(&mut self, manifest: &Manifest, disk: &mut dyn Disk) {
         let output = self.ready.pop().expect("invariant: an output was being installed");
         let levels = output.apply_to(&self.levels);
+        self.table_ranges = ranges_of(&levels);
         let old = std::mem::replace(&mut self.levels, levels);
         let keeps: BTreeSet<u64> = self.tables().map(|table| table.number).collect();
         for table in old.iter().flatten().flatten().filter(|table| !keeps.contains(&table.number)) {
@@ -581,6 +586,10 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+fn ranges_of(levels: &[Level]) -> Vec<RangeDelete> {
+    levels.iter().flatten().flatten().flat_map(|table| table.meta.ranges.iter().cloned()).collect()
 }
 
 fn first_manifest(

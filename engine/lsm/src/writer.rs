@@ -9,6 +9,7 @@ use std::path::Path;
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskOp, DiskReply, FileId, OpenMode, Token};
 use tantu_base::id::Version;
+use tantu_base::limit::BLOCK_ALIGN;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
@@ -29,7 +30,6 @@ pub(crate) struct TableWriter {
     file: Option<FileId>,
     token: Token,
     block: BlockBuilder,
-    first_key: Vec<u8>,
     gathered: Buf,
     gathered_at: u64,
     waiting: VecDeque<(u64, Buf)>,
@@ -49,7 +49,6 @@ impl TableWriter {
             file: None,
             token,
             block: BlockBuilder::default(),
-            first_key: Vec::new(),
             gathered: Buf::with_capacity(0),
             gathered_at: 0,
             waiting: VecDeque::new(),
@@ -89,27 +88,28 @@ impl TableWriter {
     }
 
     pub(crate) fn add(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, options: &TreeOptions) {
-        if !self.block.has_room(key, version, value, options.block_size) {
-            self.end_block(options);
-        }
-        if self.block.is_empty() {
-            self.first_key.clear();
-            self.first_key.extend_from_slice(key);
-        }
         if self.meta.last_key != key || self.meta.entry_count == 0 {
             self.hashes.push(Filter::hash(key));
             self.meta.last_key.clear();
             self.meta.last_key.extend_from_slice(key);
         }
         let hash = self.hashes.last().copied().unwrap_or_default();
-        self.block.add(key, hash, version, value);
+        if !self.block.add(key, hash, version, value, options.block_size) {
+            self.end_block(options);
+            assert!(self.block.add(key, hash, version, value, options.block_size), "an empty block takes any entry");
+        }
         self.meta.entry_count += 1;
     }
 
     fn end_block(&mut self, options: &TreeOptions) {
         let offset = self.gathered_at + self.gathered.len() as u64;
+        let first_key = self.block.first_key().to_vec();
+        if self.gathered.is_empty() {
+            // In one piece: a write grown by doubling would be copied several times.
+            self.gathered = Buf::with_capacity(options.write_size.max(self.block.size()) + BLOCK_ALIGN);
+        }
         let size = self.block.finish(&place(self.identity, self.number, offset), &mut self.gathered);
-        self.meta.index.push(IndexEntry { first_key: self.first_key.clone(), offset, size });
+        self.meta.index.push(IndexEntry { first_key, offset, size });
         self.size = offset + u64::from(size);
         if self.gathered.len() >= options.write_size {
             self.end_write();

@@ -9,6 +9,7 @@
 //! a flush can start at once and go in slices.
 
 use super::pool::Pool;
+use crate::block::shared_len;
 
 /// A leaf number, an inner node, or nothing, in 32 bits: the top three say which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,10 +142,6 @@ impl Position {
     pub(crate) fn leaf(&self) -> Option<u32> {
         self.leaf
     }
-}
-
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
 impl Art {

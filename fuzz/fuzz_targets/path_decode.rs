@@ -1,13 +1,4 @@
-//! libFuzzer's way into [`tantu_fuzz::path_decode`]. Built without libFuzzer, it replays the files it is given.
+//! libFuzzer's way into [`tantu_fuzz::path_decode`].
 #![cfg_attr(fuzzing, no_main)]
 
-#[cfg(fuzzing)]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tantu_fuzz::path_decode(bytes));
-
-#[cfg(not(fuzzing))]
-fn main() -> std::io::Result<()> {
-    for path in std::env::args_os().skip(1) {
-        tantu_fuzz::path_decode(&std::fs::read(path)?);
-    }
-    Ok(())
-}
+tantu_fuzz::target!(path_decode);

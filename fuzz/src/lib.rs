@@ -20,10 +20,43 @@ use tantu_path::Path;
 use tantu_state::depot::Run;
 use tantu_state::section::{EntryWriter, Op, sections};
 
+/// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
+#[macro_export]
+macro_rules! target {
+    ($property:ident) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::$property(bytes));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            $crate::replay_arguments($crate::$property)
+        }
+    };
+}
+
+/// Runs a property on every file named on the command line.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn replay_arguments(property: Property) -> std::io::Result<()> {
+    std::env::args_os().skip(1).try_for_each(|path| {
+        property(&std::fs::read(path)?);
+        Ok(())
+    })
+}
+
+/// The dictionary of a target, in `fuzz/dicts/`.
+pub fn dictionary(target: &str) -> String {
+    match target {
+        "value_decode" | "value_key_decode" => format!("{target}.dict"),
+        _ => "lengths.dict".to_string(),
+    }
+}
+
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
-/// Every target by its name, which is also the name of its binary, its corpus and its dictionary.
+/// Every target by its name, which is also the name of its binary and its corpus.
 pub const TARGETS: [(&str, Property); 7] = [
     ("value_decode", value_decode),
     ("value_key_decode", value_key_decode),

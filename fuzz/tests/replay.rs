@@ -109,7 +109,7 @@ fn every_golden_value_holds_and_is_a_seed() {
 #[test]
 fn every_target_has_its_binary_and_its_dictionary() {
     for (target, _) in TARGETS {
-        for path in [format!("fuzz_targets/{target}.rs"), format!("dicts/{target}.dict")] {
+        for path in [format!("fuzz_targets/{target}.rs"), format!("dicts/{}", tantu_fuzz::dictionary(target))] {
             assert!(root().join(&path).is_file(), "{path} is missing");
         }
     }

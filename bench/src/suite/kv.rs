@@ -46,19 +46,6 @@ pub(crate) struct KvArgs {
     seed: u64,
 }
 
-/// What a read found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Answer {
-    Found,
-    Missing,
-}
-
-impl From<bool> for Answer {
-    fn from(found: bool) -> Self {
-        if found { Answer::Found } else { Answer::Missing }
-    }
-}
-
 /// The key of a number, as db_bench makes it: eight bytes that sort as it does, padded with zeros.
 fn key_of(number: u64) -> [u8; 16] {
     let mut key = [b'0'; 16];
@@ -92,10 +79,14 @@ pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result
         "keys": args.keys(common), "key": 16, "value": args.value, "trees": args.trees, "cache_size": args.cache_size,
         "seed": args.seed, "threads": 1, "compression": "none",
         "wal": "written for every put, flushed in the background",
+        "write_amplification": "every byte written: log, its prewriting, flushes, merging of everything",
+        "multireadrandom-16": "16 single reads in flight",
     });
     let rocksdb_config = json!({ "keys": args.keys(common), "options": rocksdb::options() });
-    if args.peers.iter().any(|peer| peer == "rocksdb") && !rocksdb::is_there() {
+    let mut races_rocksdb = common.wants("rocksdb") && args.peers.iter().any(|peer| peer == "rocksdb");
+    if races_rocksdb && !rocksdb::is_there() {
         report.skipped(SUITE, "rocksdb", rocksdb::INSTALL)?;
+        races_rocksdb = false;
     }
     for _ in 0..common.run_count() {
         if common.wants("tantu") {
@@ -104,7 +95,7 @@ pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result
                 report.run(SUITE, workload, "tantu", &config, figures)
             })?;
         }
-        if args.peers.iter().any(|peer| peer == "rocksdb") && rocksdb::is_there() && common.wants("rocksdb") {
+        if races_rocksdb {
             let dir = common.fresh_dir()?;
             for workload in &args.workload {
                 // What only one of them has is not a race.
@@ -212,15 +203,15 @@ fn read(
     if depth == 1 {
         let mut now = Instant::now();
         for _ in 0..reads {
-            found += u64::from(store.get(random.u64(..keys))? == Answer::Found);
+            found += u64::from(store.get(random.u64(..keys))?);
             let after = Instant::now();
             latencies.record(after - now);
             now = after;
         }
     } else {
         let mut wanted = std::iter::repeat_with(|| random.u64(..keys)).take(reads as usize);
-        store.get_in_flight(&mut wanted, depth, &mut |answer, took| {
-            found += u64::from(answer == Answer::Found);
+        store.get_in_flight(&mut wanted, depth, &mut |is_there, took| {
+            found += u64::from(is_there);
             latencies.record(took);
         })?;
     }

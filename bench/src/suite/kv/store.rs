@@ -4,7 +4,6 @@
 //! The log is written for every put and flushed in the background: a crash may lose the last puts, as it may for peers
 //! that write their log without flushing it.
 
-use super::Answer;
 use crate::error::BenchError;
 use crate::suite::kv::key_of;
 use std::ops::ControlFlow;
@@ -41,9 +40,8 @@ pub(super) struct Store {
     values: Vec<u8>,
 }
 
-fn failed(what: &str) -> impl FnOnce(String) -> BenchError {
-    let what = what.to_string();
-    move |text| BenchError::Wrong(format!("{what}: {text}"))
+fn failed(what: &str, error: impl std::fmt::Display) -> BenchError {
+    BenchError::Wrong(format!("{what}: {error}"))
 }
 
 impl Store {
@@ -54,12 +52,12 @@ impl Store {
         let mut visit = |_: tantu_replog::seglog::Entry<'_>| Ok(());
         let options = SegLogOptions::default();
         let log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
-            .map_err(|error| failed("opening the log")(error.to_string()))?;
+            .map_err(|error| failed("opening the log", error))?;
         let trees: Result<Vec<Tree>, BenchError> = (0..trees)
             .map(|n| {
                 let dir = dir.join(format!("tree-{n}"));
                 Tree::open(&mut disk, &dir, n + 1, &mut entropy, TreeOptions::default())
-                    .map_err(|error| failed("opening a tree")(error.to_string()))
+                    .map_err(|error| failed("opening a tree", error))
             })
             .collect();
         let trees = trees?;
@@ -120,7 +118,7 @@ impl Store {
         for tree in &mut self.trees {
             tree.retain_from(floor);
             let budget = Budget { entry_count: 64, size: 64 << 10 };
-            more |= tree.step(&mut self.disk, budget).map_err(|error| failed("merging")(error.to_string()))?;
+            more |= tree.step(&mut self.disk, budget).map_err(|error| failed("merging", error))?;
         }
         let flushed = self.trees.iter().filter(|tree| tree.flushed() < tree.applied()).map(|tree| tree.flushed().0);
         let low = Lsn(flushed.min().unwrap_or(self.version)).min(self.log.durable());
@@ -137,11 +135,11 @@ impl Store {
         for done in done.drain(..) {
             if done.token.owner == LOG_OWNER {
                 let completed = self.log.complete(done, &mut self.disk);
-                completed.map_err(|error| failed("writing the log")(error.to_string()))?;
+                completed.map_err(|error| failed("writing the log", error))?;
             } else {
                 let tree = &mut self.trees[done.token.owner as usize - 1];
                 let completed = tree.complete(done, &mut self.cache, &mut self.disk);
-                completed.map_err(|error| failed("working on a tree")(error.to_string()))?;
+                completed.map_err(|error| failed("working on a tree", error))?;
             }
         }
         self.done = done;
@@ -182,16 +180,17 @@ impl Store {
     fn fetch(&mut self, at: usize, stop: Stop) -> Result<bool, BenchError> {
         match stop {
             Stop::Need(need) => Ok(self.trees[at].fetch(&need, &mut self.disk)),
-            Stop::Corrupt(corruption) => Err(failed("reading")(corruption.to_string())),
+            Stop::Corrupt(corruption) => Err(failed("reading", corruption)),
         }
     }
 
-    pub(super) fn get(&mut self, key: u64) -> Result<Answer, BenchError> {
+    /// Whether a key is there.
+    pub(super) fn get(&mut self, key: u64) -> Result<bool, BenchError> {
         let at = self.tree_of(key);
         let bytes = key_of(key);
         loop {
             match self.trees[at].get(&self.cache, &bytes, Version(self.version), &mut self.values) {
-                Ok(found) => return Ok(Answer::from(found)),
+                Ok(found) => return Ok(found),
                 Err(stop) => {
                     if self.fetch(at, stop)? {
                         self.wait()?;
@@ -206,7 +205,7 @@ impl Store {
         &mut self,
         keys: &mut dyn Iterator<Item = u64>,
         depth: usize,
-        answered: &mut dyn FnMut(Answer, Duration),
+        answered: &mut dyn FnMut(bool, Duration),
     ) -> Result<(), BenchError> {
         let mut waiting: Vec<(u64, Instant)> = Vec::with_capacity(depth);
         let mut more = true;
@@ -225,7 +224,7 @@ impl Store {
                 let read = self.trees[tree].get(&self.cache, &key_of(key), Version(self.version), &mut self.values);
                 match read {
                     Ok(found) => {
-                        answered(Answer::from(found), began.elapsed());
+                        answered(found, began.elapsed());
                         waiting.swap_remove(at);
                     }
                     // Not there yet, or asked for just now.

@@ -205,7 +205,7 @@ impl fmt::Display for DiskError {
         match self.fault {
             DiskFault::NotFound => write!(f, ": no such file or directory"),
             DiskFault::Exists => write!(f, ": it exists already"),
-            DiskFault::Full => write!(f, ": no space left on the device; free some and start again"),
+            DiskFault::Full => write!(f, ": no space left on the device"),
             DiskFault::Os(errno) => write!(f, ": {}", std::io::Error::from_raw_os_error(errno)),
         }
     }
@@ -220,6 +220,15 @@ pub struct DiskDone {
     pub token: Token,
     /// How it went.
     pub result: Result<DiskReply, DiskError>,
+    /// The request itself if there was no space for it ([`DiskFault::Full`]): it may be submitted again.
+    pub refused: Option<DiskOp>,
+}
+
+impl DiskDone {
+    /// A request that ended and is not submitted again.
+    pub fn new(token: Token, result: Result<DiskReply, DiskError>) -> Self {
+        Self { token, result, refused: None }
+    }
 }
 
 /// The disk of one core. Requests run concurrently and finish in any order.

@@ -32,6 +32,8 @@ pub enum Refusal {
     Closing = 3,
     /// A read could not be done.
     ReadFailed = 4,
+    /// The disk is full; nothing was done. Reads go on, and appends as soon as there is space again.
+    StorageFull = 5,
 }
 
 /// The record an event descends from.
@@ -313,6 +315,7 @@ impl<'a> Letter<'a> {
                     2 => Refusal::ProcessingFailed,
                     3 => Refusal::Closing,
                     4 => Refusal::ReadFailed,
+                    5 => Refusal::StorageFull,
                     value => return Err(LetterError::Unknown { what: "refusal", value }),
                 },
                 text: text(reader.rest())?,

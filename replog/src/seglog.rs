@@ -3,7 +3,8 @@
 //! Entries gather in memory while earlier groups are being flushed; a group is one durable write on whole blocks, and
 //! several may be out at once: durable is the contiguous prefix. Segments are prepared ahead (space, zeros, header),
 //! so that an append overwrites blocks that exist. A log never writes to a segment of an earlier incarnation.
-//! The first failed write or flush poisons it: nothing becomes durable after that.
+//! The first failed write or flush poisons it: nothing becomes durable after that. A request there was no space for is no
+//! failure while whoever drives the log keeps it and submits it again: entries wait, and what is durable stays so.
 
 mod error;
 mod format;
@@ -12,7 +13,7 @@ mod golden;
 mod next;
 mod replay;
 
-pub use error::{CloseError, OpenError, Poisoned, VisitError};
+pub use error::{OpenError, Poisoned, VisitError};
 
 use crate::Lsn;
 use format::{GROUP_HEADER_SIZE, GROUPS_AT, GroupHeader, SegmentId};
@@ -81,9 +82,6 @@ pub struct Entry<'a> {
 pub enum LogState {
     /// Yes.
     Ready,
-    /// There is no space for a further segment. What is durable stays so; entries wait until a segment is
-    /// released, or until [`SegLog::try_again`] finds space.
-    Full,
     /// A write or flush failed: nothing becomes durable any more.
     Poisoned,
 }
@@ -467,19 +465,7 @@ impl SegLog {
 
     /// Whether it can take more.
     pub fn state(&self) -> LogState {
-        match (&self.poisoned, &self.next) {
-            (Some(_), _) => LogState::Poisoned,
-            (None, Next::Full { .. }) => LogState::Full,
-            (None, _) => LogState::Ready,
-        }
-    }
-
-    /// Looks for space again after [`LogState::Full`].
-    pub fn try_again(&mut self, disk: &mut dyn Disk) {
-        if let Next::Full { seq, file } = self.next {
-            self.make_next(seq, file, disk);
-            self.pump(disk);
-        }
+        if self.poisoned.is_some() { LogState::Poisoned } else { LogState::Ready }
     }
 
     /// Whether requests of it are outstanding on the disk.
@@ -504,7 +490,7 @@ impl SegLog {
     ///
     /// # Errors
     /// If the log is poisoned, or a request fails.
-    pub fn close(mut self, disk: &mut dyn Disk) -> Result<(), CloseError> {
+    pub fn close(mut self, disk: &mut dyn Disk) -> Result<(), Poisoned> {
         while self.poisoned.is_none() {
             self.pump(disk);
             if self.gathered.is_empty() && !self.is_busy() {
@@ -512,13 +498,6 @@ impl SegLog {
                     break;
                 }
                 self.idle(disk);
-            }
-            if matches!(self.next, Next::Full { .. }) && !self.is_busy() {
-                if self.gathered.is_empty() {
-                    // Only the marker is missing.
-                    break;
-                }
-                return Err(CloseError::Full { pending_size: self.pending_size() });
             }
             if self.is_busy() {
                 disk.wait();
@@ -530,15 +509,15 @@ impl SegLog {
             }
         }
         if let Some(error) = self.poisoned {
-            return Err(Poisoned { error }.into());
+            return Err(Poisoned { error });
         }
-        self.shrink(disk).map_err(|error| Poisoned { error }.into())
+        self.shrink(disk).map_err(|error| Poisoned { error })
     }
 
     /// Leaves only a header and a marker if no entry is needed any more.
     fn shrink(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         call(disk, DiskOp::Close { file: self.current.file })?;
-        if let Next::Ready { file, .. } | Next::Full { file: Some(file), .. } = self.next {
+        if let Next::Ready { file, .. } = self.next {
             call(disk, DiskOp::Close { file })?;
         }
         if self.low != self.end {

@@ -211,7 +211,7 @@ fn a_full_disk_makes_entries_wait_and_room_lets_them_go() {
     let mut rig = open(SimDisk::calm(4), &mut chance);
     rig.disk.set_weather(DiskWeather { capacity: Some(100 << 10), ..DiskWeather::default() });
     let mut lsn = 0;
-    while rig.log.state() == LogState::Ready {
+    while rig.refused.is_empty() {
         rig.append(lsn, 4);
         lsn += 1;
         rig.settle().expect("a full disk does not poison");
@@ -220,12 +220,13 @@ fn a_full_disk_makes_entries_wait_and_room_lets_them_go() {
     (0..200).for_each(|more| rig.append(lsn + more, 4));
     rig.settle().expect("a full disk does not poison");
     assert!(rig.log.durable() < rig.log.end());
+    rig.try_again();
+    rig.settle().expect("a full disk does not poison");
+    assert!(rig.log.durable() < rig.log.end(), "it is as full as before");
 
     rig.disk.set_weather(DiskWeather::default());
-    for _ in 0..20 {
-        rig.log.try_again(&mut rig.disk);
-        rig.settle().expect("no faults are planned");
-    }
+    rig.try_again();
+    rig.settle().expect("no faults are planned");
     assert_eq!(rig.log.durable(), rig.log.end());
     rig.log.close(&mut rig.disk).expect("a close");
     let rig = open(rig.disk, &mut chance);

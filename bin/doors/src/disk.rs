@@ -361,34 +361,60 @@ impl KernelDisk {
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
         self.in_flight -= 1;
-        let verb = request.kind.verb();
-        let (reply, path) = match request.kind {
+        let done = match end {
+            Ok(()) => DiskDone::new(request.token, self.succeeded(request, result)),
+            Err(errno) => self.failed(request, errno),
+        };
+        self.finished.push(done);
+    }
+
+    fn succeeded(&mut self, request: Request, result: i32) -> Result<DiskReply, DiskError> {
+        match request.kind {
             Kind::Read => {
                 self.stats.read_size += request.done as u64;
-                (DiskReply::Read { len: request.done, buf: request.buf }, None)
+                Ok(DiskReply::Read { len: request.done, buf: request.buf })
             }
             Kind::Write { .. } => {
                 self.stats.written_size += request.done as u64;
-                (DiskReply::Written(request.buf), None)
+                Ok(DiskReply::Written(request.buf))
             }
-            Kind::Open { path, .. } if end.is_ok() => {
+            Kind::Open { path, .. } => {
                 // SAFETY: the kernel just made this descriptor for us.
                 let fd = unsafe { OwnedFd::from_raw_fd(result) };
-                let token = request.token;
-                let opened = self.opened(fd, path);
-                self.finished.push(DiskDone { token, result: opened });
-                return;
+                self.opened(fd, path)
             }
+            Kind::Sync
+            | Kind::SyncDir { .. }
+            | Kind::Allocate { .. }
+            | Kind::Close
+            | Kind::Rename { .. }
+            | Kind::Remove { .. } => Ok(DiskReply::Done),
+        }
+    }
+
+    fn failed(&self, request: Request, errno: Errno) -> DiskDone {
+        let Request { token, kind, file, offset, buf, .. } = request;
+        let verb = kind.verb();
+        let known = || self.files.get(&file.0).map(|opened| opened.path.clone()).unwrap_or_default();
+        let (path, place) = match &kind {
             Kind::Open { path, .. }
             | Kind::Rename { path, .. }
             | Kind::Remove { path, .. }
-            | Kind::SyncDir { path, .. } => (DiskReply::Done, Some(path)),
-            Kind::Sync | Kind::Allocate { .. } | Kind::Close => (DiskReply::Done, None),
+            | Kind::SyncDir { path, .. } => (path.clone(), None),
+            _ => (known(), Some(offset)),
         };
-        let known = || self.files.get(&request.file.0).map(|opened| opened.path.clone()).unwrap_or_default();
-        let offset = path.is_none().then_some(request.offset);
-        let result = end.map(|()| reply).map_err(|errno| disk_error(verb, path.unwrap_or_else(known), offset, errno));
-        self.finished.push(DiskDone { token: request.token, result });
+        let error = disk_error(verb, path, place, errno);
+        let refused = match kind {
+            _ if error.fault != DiskFault::Full => None,
+            // All of it again: what was written of it is not counted on.
+            Kind::Write { durable } => Some(DiskOp::Write { file, offset, buf, durable }),
+            Kind::Allocate { len } => Some(DiskOp::Allocate { file, len }),
+            Kind::Open { path, flags, .. } if flags.contains(OFlags::CREATE) => {
+                Some(DiskOp::Open { path, mode: OpenMode::Create })
+            }
+            _ => None,
+        };
+        DiskDone { token, result: Err(error), refused }
     }
 
     fn opened(&mut self, fd: OwnedFd, path: PathBuf) -> Result<DiskReply, DiskError> {
@@ -470,11 +496,11 @@ impl Disk for KernelDisk {
             op @ (DiskOp::MakeDir { .. } | DiskOp::List { .. }) => {
                 let (verb, result) = self.inline(op);
                 let result = result.map_err(|(errno, path)| disk_error(verb, path, None, errno));
-                self.finished.push(DiskDone { token, result });
+                self.finished.push(DiskDone::new(token, result));
             }
             op => match self.request(token, op) {
                 Ok(request) => self.enqueue(request),
-                Err(error) => self.finished.push(DiskDone { token, result: Err(error) }),
+                Err(error) => self.finished.push(DiskDone::new(token, Err(error))),
             },
         }
     }

@@ -26,6 +26,9 @@ pub enum ClientError {
     /// The module is closing; nothing was done.
     #[error("the module is closing; nothing was done")]
     Closing,
+    /// The disk is full; nothing was done. Reads go on; appends are taken again within seconds of space returning.
+    #[error("nothing was appended: {0}")]
+    StorageFull(String),
     /// The module stopped while the request was out: an append may have happened or not.
     #[error("the module stopped before it answered; an append may have happened or not: {0}")]
     Stopped(String),

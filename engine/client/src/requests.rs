@@ -148,6 +148,7 @@ impl Requests {
                     Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
                     Refusal::Closing => ClientError::Closing,
                     Refusal::ReadFailed => ClientError::ReadFailed(text),
+                    Refusal::StorageFull => ClientError::StorageFull(text),
                 };
                 self.finish(request, Err(error));
             }

@@ -59,6 +59,7 @@ impl TaskThread {
             (_, Some(def)) if def.global && task != TaskId(0) => {
                 Some((Refusal::Invalid, format!("the depot {} is global: its one partition is on task 0", def.name)))
             }
+            _ if self.space.is_full() => Some((Refusal::StorageFull, self.space.describe())),
             _ if record.len() > RECORD_SIZE_MAX => Some((
                 Refusal::Invalid,
                 format!("the record has {} bytes, the most is {RECORD_SIZE_MAX}", record.len()),
@@ -66,7 +67,10 @@ impl TaskThread {
             _ => check_record(record).err().map(|text| (Refusal::Invalid, text)),
         };
         if let Some((refusal, text)) = refusal {
-            self.refuse(peer, request, refusal, &text);
+            // Who asked for no answer gets none.
+            if ack != AckLevel::None {
+                self.refuse(peer, request, refusal, &text);
+            }
             return;
         }
         let slot = self.slot_of(task).expect("invariant: checked above");

@@ -16,6 +16,7 @@ mod pipeline;
 mod queue;
 mod slot;
 mod source;
+mod space;
 mod stream;
 mod thread;
 mod waiters;

@@ -46,6 +46,8 @@ pub const PROGRESS_CHECKPOINT_MS: u64 = 200;
 pub const LOG_MARK_MS: u64 = 50;
 /// Milliseconds a failed record waits before it is tried again.
 pub const RETRY_DELAY_MS: u64 = 20;
+/// Milliseconds between two tries of what a full disk refused.
+pub const SPACE_RETRY_MS: u64 = 1_000;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Bytes of blocks a core keeps in memory.

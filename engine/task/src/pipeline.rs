@@ -1,6 +1,8 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::limit::{LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
+use crate::limit::{
+    LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE, UNCOMMITTED_SIZE_MAX,
+};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
@@ -10,7 +12,7 @@ use tantu_base::id::{Category, Epoch};
 use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_net::letter::{AckLevel, Letter};
 use tantu_replog::Lsn;
-use tantu_replog::seglog::{LogState, SegLog};
+use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
 use tantu_state::section::{EntryWriter, sections};
 use tantu_state::task::StateError;
@@ -71,6 +73,8 @@ impl Pipeline {
 impl TaskThread {
     /// Routes a completion to the component that asked.
     pub(crate) fn complete(&mut self, done: DiskDone, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        // Whoever asked goes on waiting.
+        let Some(done) = self.space.hold(done) else { return Ok(()) };
         if done.token.owner == LOG_OWNER {
             return Ok(self.pipeline.log.complete(done, doors.disk)?);
         }
@@ -85,16 +89,14 @@ impl TaskThread {
     }
 
     /// Seals what is staged into an entry and starts its flush, unless enough entries are on their way.
-    pub(crate) fn seal(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+    pub(crate) fn seal(&mut self, doors: &mut Doors<'_>) -> bool {
         let mut sealed = false;
-        if self.pipeline.pending.len() < PENDING_COUNT_MAX || self.staged_size() >= SEAL_SIZE {
+        let full = self.staged_size() >= SEAL_SIZE && self.pipeline.uncommitted_size() < UNCOMMITTED_SIZE_MAX;
+        if full || self.pipeline.pending.len() < PENDING_COUNT_MAX {
             sealed = self.seal_now(doors);
         }
         self.pipeline.log.pump(doors.disk);
-        if self.pipeline.log.state() == LogState::Full {
-            return Err(StopReason::LogFull { path: self.config.dir.clone() });
-        }
-        Ok(sealed)
+        sealed
     }
 
     fn seal_now(&mut self, doors: &mut Doors<'_>) -> bool {
@@ -285,6 +287,9 @@ impl TaskThread {
                 self.complete(done, doors)?;
             }
             self.commit_durable(doors)?;
+            if let Some(error) = self.space.refusal() {
+                return Err(StopReason::StorageFull { error: error.clone() });
+            }
             let mut more = false;
             for slot in &mut self.slots {
                 slot.state.copy_records(Lsn(u64::MAX), doors.entropy, doors.disk);

@@ -10,15 +10,16 @@ use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
+use crate::space::Space;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tantu_base::door::{DiskDone, Doors, Nanos, Peer};
+use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
 use tantu_flow::ModuleRuntime;
 use tantu_lsm::BlockCache;
 use tantu_net::letter::{Letter, Refusal};
-use tantu_replog::seglog::{CloseError, OpenError, Poisoned, SegLogOptions};
+use tantu_replog::seglog::{OpenError, Poisoned, SegLogOptions};
 use tantu_state::task::StateError;
 use tantu_state::{TaskStateOptions, meta};
 
@@ -68,9 +69,6 @@ pub enum StopReason {
     /// A write of the log failed: nothing later can become durable.
     #[error(transparent)]
     Log(#[from] Poisoned),
-    /// The log could not be closed.
-    #[error(transparent)]
-    LogClose(#[from] CloseError),
     /// A small document of the module could not be read or written.
     #[error(transparent)]
     Document(#[from] meta::DocumentError),
@@ -86,11 +84,11 @@ pub enum StopReason {
         /// Who says so.
         path: PathBuf,
     },
-    /// The disk has no room for the log.
-    #[error("the log in {} cannot grow: no space left on the device; free some and start again", path.display())]
-    LogFull {
-        /// Where.
-        path: PathBuf,
+    /// A thread cannot close in order on a full disk.
+    #[error("{error}: closed without bringing everything into tables; what was acknowledged is in the log")]
+    StorageFull {
+        /// What was refused.
+        error: DiskError,
     },
 }
 
@@ -116,6 +114,7 @@ pub struct TaskThread {
     pub(crate) outbox: Outbox,
     pub(crate) random: EventRandom,
     pub(crate) selects: Selects,
+    pub(crate) space: Space,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -142,6 +141,7 @@ impl TaskThread {
             outbox: Outbox::default(),
             random: EventRandom(seed),
             selects: Selects::default(),
+            space: Space::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -162,11 +162,12 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
+        worked |= self.space.look(doors);
         worked |= self.commit_durable(doors)?;
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);
         worked |= self.run_turns(doors)?;
-        worked |= self.seal(doors)?;
+        worked |= self.seal(doors);
         worked |= self.background(doors)?;
         worked |= self.check_timers(doors);
         worked |= self.outbox.flush(doors.wire);
@@ -221,7 +222,7 @@ impl TaskThread {
     fn run_turns(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let start = doors.clock.now();
         let (mut now, mut worked) = (start, false);
-        while now.since(start) < TURN_NS_TARGET && self.staged_size() < SEAL_SIZE {
+        while now.since(start) < TURN_NS_TARGET {
             let mut ran = None;
             for category in self.clock.order() {
                 if self.turn(category, now, doors)? {
@@ -244,13 +245,15 @@ impl TaskThread {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
                 for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
-                    if !self.admits() || !self.receive(category, now, doors) {
+                    // A full disk keeps much under way for long: appends are refused then, and reads go on.
+                    if !(self.space.is_full() || self.admits()) || !self.receive(category, now, doors) {
                         break;
                     }
                     worked = true;
                 }
                 Ok(worked)
             }
+            Category::LowLatency if self.staged_size() >= SEAL_SIZE => Ok(false),
             Category::LowLatency => {
                 let mut worked = false;
                 while self.receive(category, now, doors) {
@@ -270,7 +273,8 @@ impl TaskThread {
     /// Whether clients' requests are taken from their rings: not while too much of anything is under way (D13).
     fn admits(&self) -> bool {
         let held = |slot: &TaskSlot| !slot.can_seal() && slot.state.staged_size() > SEAL_SIZE;
-        self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
+        self.staged_size() < SEAL_SIZE
+            && self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
             && !self.has_full_memtables()
@@ -369,6 +373,7 @@ impl TaskThread {
             }
             source.next_retry().map(&mut sooner);
         }
+        self.space.retry_at().map(&mut sooner);
         if self.outbox.size() > 0 {
             sooner(now.plus_ms(OUTBOX_RETRY_MS));
         }

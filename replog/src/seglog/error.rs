@@ -70,17 +70,3 @@ pub struct Poisoned {
     /// The first failure.
     pub error: DiskError,
 }
-
-/// Why a log could not be closed in order. What was durable stays so.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CloseError {
-    /// It was poisoned, or became so while closing.
-    #[error(transparent)]
-    Poisoned(#[from] Poisoned),
-    /// There is no space for what still waits to be written.
-    #[error("the log cannot write {pending_size} waiting bytes: no space left on the device; free some")]
-    Full {
-        /// Bytes that wait.
-        pending_size: usize,
-    },
-}

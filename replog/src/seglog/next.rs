@@ -8,7 +8,7 @@ use super::format::{GROUPS_AT, SegmentId};
 use super::replay::{OldSegment, segment_path};
 use super::{SegLog, SegLogOptions};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskError, DiskFault, DiskOp, DiskReply, FileId, OpenMode};
+use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, FileId, OpenMode};
 
 const TAG_RENAME: u32 = 3;
 const TAG_OPEN: u32 = 4;
@@ -41,15 +41,12 @@ pub(crate) enum Next {
     Naming { seq: u64, file: FileId },
     /// Groups can go there.
     Ready { seq: u64, file: FileId },
-    /// There was no space, perhaps not even for the file. The same file is tried again: one without a header may only
-    /// be the newest.
-    Full { seq: u64, file: Option<FileId> },
 }
 
 impl Next {
     /// Whether a step of it is on the disk.
     pub(crate) fn is_busy(&self) -> bool {
-        !matches!(self, Next::Idle | Next::Spare { .. } | Next::Ready { .. } | Next::Full { .. })
+        !matches!(self, Next::Idle | Next::Spare { .. } | Next::Ready { .. })
     }
 
     /// Takes a released segment for later use; false if it is of no use or there is one already.
@@ -69,7 +66,9 @@ impl SegLog {
         match self.next {
             Next::Idle => {
                 self.seq_max += 1;
-                self.make_next(self.seq_max, None, disk);
+                self.next = Next::Opening { seq: self.seq_max, written: false };
+                let path = segment_path(&self.dir, self.seq_max);
+                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
             }
             Next::Spare { old_seq } => {
                 self.seq_max += 1;
@@ -81,35 +80,12 @@ impl SegLog {
         }
     }
 
-    /// Makes the file of the next segment, or goes on with the one that is there.
-    pub(crate) fn make_next(&mut self, seq: u64, file: Option<FileId>, disk: &mut dyn Disk) {
-        match file {
-            None => {
-                self.next = Next::Opening { seq, written: false };
-                let path = segment_path(&self.dir, seq);
-                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
-            }
-            Some(file) => {
-                self.next = Next::Filling { seq, file, at: GROUPS_AT };
-                disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
-            }
-        }
-    }
-
     /// One step of making the next segment is done.
     pub(crate) fn next_done(&mut self, tag: u32, result: Result<DiskReply, DiskError>, disk: &mut dyn Disk) {
         match result {
-            Err(error) => match self.next {
-                Next::Opening { seq, written: false } if error.fault == DiskFault::Full => {
-                    self.next = Next::Full { seq, file: None };
-                }
-                Next::Filling { seq, file, .. } | Next::Heading { seq, file } if error.fault == DiskFault::Full => {
-                    self.next = Next::Full { seq, file: Some(file) };
-                }
-                _ => {
-                    self.poisoned.get_or_insert(error);
-                }
-            },
+            Err(error) => {
+                self.poisoned.get_or_insert(error);
+            }
             Ok(reply) => self.next_step(tag, reply, disk),
         }
     }
@@ -129,7 +105,8 @@ impl SegLog {
                 self.head(seq, file, disk)
             }
             (Next::Opening { seq, written: false }, TAG_OPEN, DiskReply::Opened { file, .. }) => {
-                self.make_next(seq, Some(file), disk);
+                self.next = Next::Filling { seq, file, at: GROUPS_AT };
+                disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
             }
             (Next::Filling { seq, file, at }, TAG_ALLOCATE | TAG_ZEROS, DiskReply::Done | DiskReply::Written(_)) => {
                 if at >= self.options.segment_size {

@@ -4,7 +4,7 @@
 #![allow(clippy::result_large_err, reason = "an error gives the disk back")]
 
 use std::path::Path;
-use tantu_base::door::Disk;
+use tantu_base::door::{Disk, DiskOp, Token};
 use tantu_base::id::Epoch;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogIdentity, OpenError, Poisoned, SegLog, SegLogOptions};
@@ -29,6 +29,8 @@ pub(crate) struct Rig {
     pub(crate) disk: SimDisk,
     pub(crate) log: SegLog,
     pub(crate) replayed: Vec<Replayed>,
+    /// What there was no space for.
+    pub(crate) refused: Vec<(Token, DiskOp)>,
 }
 
 impl Rig {
@@ -48,7 +50,7 @@ impl Rig {
                 Ok(())
             });
         match opened {
-            Ok(log) => Ok(Rig { disk, log, replayed }),
+            Ok(log) => Ok(Rig { disk, log, replayed, refused: Vec::new() }),
             Err(error) => Err((error, disk)),
         }
     }
@@ -71,13 +73,24 @@ impl Rig {
         }
         let mut done = Vec::new();
         self.disk.reap(&mut done);
-        done.into_iter().try_for_each(|done| self.log.complete(done, &mut self.disk))
+        for mut done in done {
+            match done.refused.take() {
+                Some(op) => self.refused.push((done.token, op)),
+                None => self.log.complete(done, &mut self.disk)?,
+            }
+        }
+        Ok(())
     }
 
-    /// Flushes everything appended.
+    /// Submits again what there was no space for.
+    pub(crate) fn try_again(&mut self) {
+        self.refused.drain(..).for_each(|(token, op)| self.disk.submit(token, op));
+    }
+
+    /// Flushes everything appended, as far as there is space.
     pub(crate) fn settle(&mut self) -> Result<(), Poisoned> {
         self.log.pump(&mut self.disk);
-        while self.log.is_busy() {
+        while self.log.is_busy() && self.disk.next_due().is_some() {
             self.deliver(true)?;
         }
         Ok(())

@@ -11,10 +11,12 @@ use tantu_base::value::{Encode, Reader, partition_of};
 use tantu_model::depot::{AppendId, History};
 use tantu_model::stream::{LineId, Lines};
 use tantu_model::word::{WordCounts, words};
-use tantu_net::letter::{AckLevel, Letter};
+use tantu_net::letter::{AckLevel, Letter, Refusal};
 use tantu_path::{Map, Navigate, PathTo, path};
 use tantu_weather::{SimEntropy, SimWire};
 
+/// Milliseconds after the return of space from which on no append may be refused for want of it.
+const RESUME_MS_MAX: u64 = 10_000;
 /// Letters of one batch, at most.
 const BATCH_COUNT_MAX: u64 = 8;
 /// Reads under way, at most.
@@ -56,6 +58,13 @@ pub struct Client {
     texts: Vec<String>,
     sent: Vec<Sent>,
     again: VecDeque<AppendId>,
+    /// Refused by a full disk: sent again when appends must be taken.
+    later: Vec<AppendId>,
+    /// From when on no append may be refused for want of space.
+    space_at: Option<Nanos>,
+    now: Nanos,
+    /// What a full disk refused was sent again.
+    resumed: bool,
     /// The highest count seen per word, and what acknowledged lines demand.
     seen: WordCounts,
     demanded: WordCounts,
@@ -87,6 +96,10 @@ impl Client {
             texts,
             sent: Vec::new(),
             again: VecDeque::new(),
+            later: Vec::new(),
+            space_at: None,
+            now: Nanos(0),
+            resumed: false,
             seen: WordCounts::new(),
             demanded: WordCounts::new(),
             waiting: BTreeMap::new(),
@@ -109,6 +122,9 @@ impl Client {
         // Each life has its share of the work, so that none crashes with nothing to lose.
         self.quota = self.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
         self.outbox.clear();
+        self.again.extend(self.later.drain(..));
+        self.resumed = false;
+        self.space_at = if swarm.room.is_none() { Some(Nanos(0)) } else { None };
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Append { append, .. } = waiting
                 && self.chance.percent(swarm.resend_percent)
@@ -120,11 +136,20 @@ impl Client {
 
     /// Whether every line was sent and every request answered.
     pub fn is_done(&self) -> bool {
-        self.sent.len() >= self.quota && self.again.is_empty() && self.waiting.is_empty() && self.outbox.is_empty()
+        self.sent.len() >= self.quota
+            && self.again.is_empty()
+            && self.later.is_empty()
+            && self.waiting.is_empty()
+            && self.outbox.is_empty()
     }
 
     /// Takes answers and sends more. Whether anything happened.
-    pub fn step(&mut self, wire: &mut SimWire, swarm: &Swarm) -> bool {
+    pub fn step(&mut self, wire: &mut SimWire, swarm: &Swarm, now: Nanos) -> bool {
+        self.now = now;
+        if self.takes_again() && !self.later.is_empty() {
+            self.resumed = true;
+            self.again.extend(self.later.drain(..));
+        }
         let mut worked = self.receive(wire);
         while self.waiting.len() < swarm.window && self.outbox.is_empty() && self.send_some(swarm) {
             worked = true;
@@ -137,6 +162,25 @@ impl Client {
             self.read_a_word(swarm);
         }
         self.flush(wire) || worked
+    }
+
+    /// There is space again: appends must be taken before long.
+    pub fn space_returned(&mut self, now: Nanos) {
+        self.space_at = Some(now.plus_ms(RESUME_MS_MAX));
+    }
+
+    /// When appends must be taken again that a full disk refused.
+    pub fn retry_at(&self) -> Option<Nanos> {
+        self.space_at.filter(|_| !self.later.is_empty())
+    }
+
+    /// Whether appends that a full disk refused were sent again and taken, since the last call.
+    pub fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
+    }
+
+    fn takes_again(&self) -> bool {
+        self.space_at.is_some_and(|at| at <= self.now)
     }
 
     /// Takes answers only.
@@ -172,9 +216,13 @@ impl Client {
                     self.take_rows(&waiting, count, rows);
                 }
             },
-            Letter::Refused { request, text, .. } => {
+            Letter::Refused { request, refusal, text } => {
                 self.refused_count += 1;
                 match self.waiting.remove(&request) {
+                    Some(Waiting::Append { .. }) if refusal == Refusal::StorageFull && self.takes_again() => {
+                        self.findings.push(format!("there was space for {RESUME_MS_MAX} ms, and yet: {text}"));
+                    }
+                    Some(Waiting::Append { append, .. }) if refusal == Refusal::StorageFull => self.later.push(append),
                     // Its outcome is unknown: it may be in the depot.
                     Some(Waiting::Append { append, .. }) => self.again.push_back(append),
                     // A read of a failing disk may say so.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
 use tantu_model::stream::LineId;
-use tantu_weather::{Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
+use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
 
 /// Steps of one life; a life that takes more goes in circles.
 const STEP_COUNT_MAX: u64 = 400_000;
@@ -20,6 +20,8 @@ const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
 pub const STOPPED: &str = "stopped by a failed request";
+/// Appends that a full disk refused were taken after space returned.
+pub const RESUMED: &str = "resumed after a full disk";
 /// The power was cut while the cluster closed.
 pub const CRASH_IN_CLOSE: &str = "crash in close";
 
@@ -130,7 +132,8 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
 impl Story {
     /// A life that ends in a crash, a stop or, now and then, a close. What it leaves on the disk.
     fn live_badly<C: Cluster>(&mut self, life: u32, swarm: &Swarm, image: Image) -> Result<Image, String> {
-        let disk = SimDisk::new(&self.world, swarm.disk.clone(), image);
+        let capacity = swarm.room.map(|room| image.size() + room);
+        let disk = SimDisk::new(&self.world, DiskWeather { capacity, ..swarm.disk.clone() }, image);
         self.draw_cut(swarm, &disk);
         let end = self.live::<C>(life, swarm, &disk, false)?;
         self.world.trace.note(0xdead ^ u64::from(life));
@@ -223,18 +226,25 @@ impl Story {
         let threads = swarm.threads as usize;
         let mut rests = vec![Rest::Busy; threads];
         let mut stalled = vec![Nanos(0); threads];
+        let after_ms = self.chance.within(100..30_000);
+        let mut space_at = swarm.room.map(|_| self.world.clock.time().plus_ms(after_ms));
         for _ in 0..STEP_COUNT_MAX {
             if disk.crashed() {
                 return Ok(End::Cut);
             }
             let now = self.world.clock.time();
+            if space_at.is_some_and(|at| at <= now) {
+                space_at = None;
+                disk.set_weather(swarm.disk.clone());
+                self.client.space_returned(now);
+            }
             let awake = |at: usize| match rests[at] {
                 Rest::Busy => true,
                 Rest::Idle(wake_at) => wake_at.is_some_and(|wake_at| wake_at <= now) || cluster.has_arrivals(at),
             };
             let runnable: Vec<usize> = (0..threads).filter(|at| stalled[*at] <= now && awake(*at)).collect();
             if self.chance.percent(30) || runnable.is_empty() {
-                let worked = self.client.step(wire, swarm);
+                let worked = self.client.step(wire, swarm, now);
                 if let Some(finding) = self.client.findings.first() {
                     return Err(finding.clone());
                 }
@@ -244,10 +254,14 @@ impl Story {
             }
             if runnable.is_empty() {
                 if self.client.is_done() && cluster.is_quiet() && mesh.in_flight_count() == 0 {
+                    if self.client.take_resumed() {
+                        self.world.marks.hit(RESUMED);
+                    }
                     return Ok(End::AtRest);
                 }
                 // Nobody wakes a process from outside: what is not due will never happen.
-                if !self.sleep(cluster, &rests, &stalled, wire) {
+                let others = stalled.iter().copied().chain(space_at).chain(self.client.retry_at());
+                if !self.sleep(cluster, &rests, others, wire) {
                     let waits = self.client.unanswered();
                     return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
                 }
@@ -276,13 +290,19 @@ impl Story {
     }
 
     /// Moves time to the next thing that happens; false if nothing will.
-    fn sleep<C: Cluster>(&self, cluster: &C, rests: &[Rest], stalled: &[Nanos], wire: &SimWire) -> bool {
+    fn sleep<C: Cluster>(
+        &self,
+        cluster: &C,
+        rests: &[Rest],
+        others: impl Iterator<Item = Nanos>,
+        wire: &SimWire,
+    ) -> bool {
         let now = self.world.clock.time();
         let wakes = rests.iter().filter_map(|rest| if let Rest::Idle(wake_at) = rest { *wake_at } else { None });
         let arrivals = [cluster.next_arrival(), wire.next_due()].into_iter().flatten();
         // A ring that gave a batch back for no reason is tried again when nothing else happens.
         let retry = self.client.has_unsent().then(|| Nanos(now.0 + 1_000));
-        let next = wakes.chain(stalled.iter().copied()).chain(arrivals).filter(|at| *at > now).min().or(retry);
+        let next = wakes.chain(others).chain(arrivals).filter(|at| *at > now).min().or(retry);
         next.into_iter().for_each(|next| self.world.clock.advance_to(next));
         next.is_some()
     }

@@ -43,6 +43,8 @@ pub struct Swarm {
     pub group_size_max: usize,
     /// The disk's faults.
     pub disk: DiskWeather,
+    /// Bytes of space besides what is on the disk when a life begins; none if there is always enough.
+    pub room: Option<u64>,
     /// The rings' faults.
     pub wire: WireWeather,
     /// Virtual time of a look at the clock.
@@ -71,6 +73,7 @@ impl Swarm {
             segment_size: *chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
             group_size_max: *chance.pick(&[4 << 10, 16 << 10, 1 << 20]),
             disk: draw_disk(chance, lie),
+            room: if chance.percent(20) { Some(chance.within(64 << 10..3 << 20)) } else { None },
             wire: draw_wire(chance, lie),
             tick_ns: *chance.pick(&[0, 20, 300, 5_000]),
             stall_ppm: *chance.pick(&[0, 0, 2_000, 20_000]),
@@ -88,14 +91,15 @@ impl Swarm {
             ..disk
         };
         calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
+        calm.room = None;
         calm.stall_ppm = 0;
         calm
     }
 
     /// Whether requests may fail, so that a process may have to stop or cannot start.
     pub fn may_fail(&self) -> bool {
-        let DiskWeather { eio_read_ppm, eio_write_ppm, eio_flush_ppm, capacity, .. } = self.disk;
-        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || capacity.is_some()
+        let DiskWeather { eio_read_ppm, eio_write_ppm, eio_flush_ppm, .. } = self.disk;
+        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some()
     }
 }
 
@@ -104,14 +108,12 @@ fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {
     let (eio_read_ppm, eio_write_ppm, eio_flush_ppm) =
         (rate(&[2_000, 20_000]), rate(&[2_000, 20_000]), rate(&[2_000, 50_000]));
     let slow_ppm = rate(&[1_000, 10_000]);
-    let small = rate(&[1]) > 0;
     DiskWeather {
         latency_ns: chance.pick(&[1_000..2_000, 5_000..200_000, 50_000..5_000_000]).clone(),
         slow_ppm,
         eio_read_ppm,
         eio_write_ppm,
         eio_flush_ppm,
-        capacity: small.then(|| chance.within(1 << 19..4 << 20)),
         torn_percent: *chance.pick(&[0, 5, 30]),
         lies_about_flushes: lie == Some(Lie::Flushes),
         lies_about_names: lie == Some(Lie::Names),

@@ -247,6 +247,11 @@ impl Disk for SimDisk {
     }
 }
 
+/// Whether a request may fail for want of space, and is then given back.
+fn needs_room(op: &DiskOp) -> bool {
+    matches!(op, DiskOp::Write { .. } | DiskOp::Allocate { .. } | DiskOp::Open { mode: OpenMode::Create, .. })
+}
+
 /// The file a request is for.
 fn file_of(op: &DiskOp) -> Option<FileId> {
     match op {
@@ -384,7 +389,7 @@ impl Machine {
                 offset: None,
                 fault: DiskFault::Os(EIO),
             };
-            DiskDone { token, result: Err(error) }
+            DiskDone::new(token, Err(error))
         });
         self.finished[port as usize].extend(failed);
     }
@@ -397,39 +402,45 @@ impl Machine {
             && entry.key().0 <= now
         {
             let request = entry.remove();
-            let (order, port, token) = (request.order, request.port as usize, request.token);
+            let (order, port) = (request.order, request.port as usize);
             if order < self.last_finished {
                 self.world.marks.hit(mark::REORDERED_REQUEST);
             }
             self.last_finished = order;
-            let result = self.finish(request);
-            self.world.trace.note(order << 1 | u64::from(result.is_ok()));
-            self.finished[port].push(DiskDone { token, result });
+            let done = self.finish(request);
+            self.world.trace.note(order << 1 | u64::from(done.result.is_ok()));
+            self.finished[port].push(done);
         }
     }
 
-    fn finish(&mut self, request: Request) -> Result<DiskReply, DiskError> {
+    fn finish(&mut self, request: Request) -> DiskDone {
         let (path, offset) = self.place_of(&request.op);
-        let kind = request.kind;
+        let (token, kind) = (request.token, request.kind);
         if let Some(file) = file_of(&request.op) {
             self.open.get_mut(&file.0).expect("invariant: a claimed file stays open").busy -= 1;
         }
         let failed = match request.fault {
             Some(Fault::Eio) => Some(DiskFault::Os(EIO)),
             Some(Fault::Full) => Some(DiskFault::Full),
-            None | Some(Fault::Slow) => None,
+            None | Some(Fault::Slow) => self.lacks_room(&request.op).then_some(DiskFault::Full),
         };
+        let mut refused = None;
         let result = match failed {
+            Some(DiskFault::Full) if needs_room(&request.op) => {
+                refused = Some(request.op);
+                Err(DiskFault::Full)
+            }
             Some(fault) => {
                 self.fail(request);
                 Err(fault)
             }
             None => self.perform(request),
         };
-        result.map_err(|fault| {
+        let result = result.map_err(|fault| {
             self.mark_failure(kind, fault);
             DiskError { op: kind.verb(), path, offset, fault }
-        })
+        });
+        DiskDone { token, result, refused }
     }
 
     fn mark_failure(&self, kind: OpKind, fault: DiskFault) {
@@ -482,7 +493,6 @@ impl Machine {
             }
             DiskOp::Write { file, offset, buf, durable } => {
                 let inode = self.open[&file.0].inode;
-                self.check_room(inode, offset + buf.len() as u64)?;
                 let seq = self.image.next_seq();
                 let target = self.image.file_mut(inode);
                 if durable && !self.weather.lies_about_flushes {
@@ -500,7 +510,6 @@ impl Machine {
             }
             DiskOp::Allocate { file, len } => {
                 let inode = self.open[&file.0].inode;
-                self.check_room(inode, len)?;
                 let seq = self.image.next_seq();
                 let target = self.image.file_mut(inode);
                 assert!(len >= target.live().len(), "allocating less than the file has");
@@ -563,12 +572,17 @@ impl Machine {
         Ok(DiskReply::Opened { file, len })
     }
 
-    /// Whether a file may be `len` bytes long.
-    fn check_room(&self, inode: u64, len: u64) -> Result<(), DiskFault> {
-        let Some(capacity) = self.weather.capacity else { return Ok(()) };
-        let old = self.image.file(inode).live().len().next_multiple_of(BLOCK_ALIGN as u64);
+    /// Whether a request makes a file longer than there is room for.
+    fn lacks_room(&self, op: &DiskOp) -> bool {
+        let Some(capacity) = self.weather.capacity else { return false };
+        let (file, len) = match op {
+            DiskOp::Write { file, offset, buf, .. } => (file, offset + buf.len() as u64),
+            DiskOp::Allocate { file, len } => (file, *len),
+            _ => return false,
+        };
+        let old = self.image.file(self.open[&file.0].inode).live().len().next_multiple_of(BLOCK_ALIGN as u64);
         let more = len.next_multiple_of(BLOCK_ALIGN as u64).saturating_sub(old);
-        if more > 0 && self.image.size() + more > capacity { Err(DiskFault::Full) } else { Ok(()) }
+        more > 0 && self.image.size() + more > capacity
     }
 
     /// The files after an interruption, before anything unflushed is taken away: requests in flight happened in any

@@ -264,6 +264,12 @@ impl Block {
         Some((Entry { suffix, version, value: (value_len > 0).then_some(value) }, end))
     }
 
+    /// Reads a byte of what a point read begins with.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        self.bytes[HEADER_SIZE + self.prefix_len]
+    }
+
     /// An entry by its place.
     #[inline]
     pub(crate) fn entry(&self, at: usize) -> Entry<'_> {

@@ -48,7 +48,13 @@ impl BlockCache {
     /// The block, if the frame it was given is still its own.
     #[inline]
     pub(crate) fn get(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
-        let frame = self.frames.get(frame.get() as usize).filter(|frame| frame.key == key)?;
+        self.get_at(key, frame.get())
+    }
+
+    /// The same, by the frame's number.
+    #[inline]
+    pub(crate) fn get_at(&self, key: CacheKey, frame: u32) -> Option<&Rc<Block>> {
+        let frame = self.frames.get(frame as usize).filter(|frame| frame.key == key)?;
         let block = frame.block.as_ref()?;
         frame.used.set(true);
         frame.awaited.set(false);

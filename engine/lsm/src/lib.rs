@@ -16,6 +16,7 @@ mod job;
 mod manifest;
 mod memtable;
 mod merge;
+mod multi;
 mod option;
 mod scan;
 mod table;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
+pub use multi::PointRead;
 pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
 pub use scan::Visit;
 pub use tree::{Completed, Tree, Write};

@@ -110,17 +110,62 @@ impl Heads {
         Self { prefix: first[..shared].to_vec(), heads }
     }
 
-    /// How many blocks begin before `key`.
+    /// Starts to look for the blocks that begin before `key`.
     #[inline]
+    fn search(&self, key: &[u8]) -> BlockSearch<'_> {
+        match key.strip_prefix(&self.prefix[..]) {
+            Some(rest) => BlockSearch { heads: &self.heads, wanted: head(rest), low: 0, len: self.heads.len() },
+            // All blocks lie on one side of it.
+            None => {
+                let low = if *key < self.prefix[..] { 0 } else { self.heads.len() };
+                BlockSearch { heads: &[], wanted: 0, low, len: 0 }
+            }
+        }
+    }
+
+    /// How many blocks begin before `key`.
+    #[cfg(test)]
     fn count_before(&self, index: &[IndexEntry], key: &[u8]) -> usize {
-        let Some(rest) = key.strip_prefix(&self.prefix[..]) else {
-            return if *key < self.prefix[..] { 0 } else { index.len() };
-        };
-        let wanted = head(rest);
-        let below = self.heads.partition_point(|head| *head < wanted);
+        let mut search = self.search(key);
+        while search.halve() {}
+        self.found(index, &search, key)
+    }
+
+    /// How many blocks begin before `key`, of which the search has come to its end.
+    #[inline]
+    fn found(&self, index: &[IndexEntry], search: &BlockSearch<'_>, key: &[u8]) -> usize {
+        let (below, wanted) = (search.low, search.wanted);
+        if search.heads.is_empty() {
+            return below;
+        }
         // Those that agree in eight bytes are told apart by the rest.
-        let equal = self.heads[below..].partition_point(|head| *head == wanted);
+        let rest = &self.heads[below..];
+        let equal = if rest.first() == Some(&wanted) { rest.partition_point(|head| *head == wanted) } else { 0 };
         below + index[below..below + equal].partition_point(|entry| entry.first_key[..] < *key)
+    }
+}
+
+/// A search of the heads that halves what is left step by step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockSearch<'a> {
+    heads: &'a [u64],
+    wanted: u64,
+    low: usize,
+    len: usize,
+}
+
+impl BlockSearch<'_> {
+    /// One step, without a branch that could be guessed wrong; false if it has come to its end.
+    #[inline]
+    pub(crate) fn halve(&mut self) -> bool {
+        if self.len == 0 {
+            return false;
+        }
+        let half = self.len.div_ceil(2);
+        let below = self.heads[self.low + half - 1] < self.wanted;
+        self.low += usize::from(below) * half;
+        self.len = if below { self.len - half } else { half - 1 };
+        self.len > 0
     }
 }
 
@@ -243,7 +288,27 @@ impl Table {
     /// starts may stand at the end of the block before.
     #[inline]
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        self.heads.count_before(&self.meta.index, key).saturating_sub(1)
+        let mut search = self.search(key);
+        while search.halve() {}
+        self.block_found(&search, key)
+    }
+
+    /// Starts the search for [`Table::block_of`].
+    #[inline]
+    pub(crate) fn search(&self, key: &[u8]) -> BlockSearch<'_> {
+        self.heads.search(key)
+    }
+
+    /// Its result, once it has come to its end.
+    #[inline]
+    pub(crate) fn block_found(&self, search: &BlockSearch<'_>, key: &[u8]) -> usize {
+        self.heads.found(&self.meta.index, search, key).saturating_sub(1)
+    }
+
+    /// Whether its first key is at or before `key`.
+    #[inline]
+    pub(crate) fn begins_by(&self, key: &[u8]) -> bool {
+        self.meta.index.first().is_some_and(|entry| entry.first_key[..] <= *key)
     }
 
     /// Opens a table the manifest names. Blocking.

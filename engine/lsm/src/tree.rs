@@ -42,8 +42,8 @@ pub enum Write<'a> {
 /// What a completion brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completed {
-    /// Blocks that readers wait for.
-    BlocksArrived,
+    /// A block that readers wait for.
+    BlockArrived(BlockId),
     /// Background work can go on.
     Progress,
 }
@@ -245,8 +245,7 @@ impl Tree {
             // Keys of one run's tables ascend: one of them may hold the key, and those after it its older revisions.
             let first = run.partition_point(|table| table.meta.last_key[..] < *key);
             for table in &run[first..] {
-                let begins = table.meta.index.first().map(|entry| &entry.first_key[..]);
-                if begins.is_none_or(|begins| begins > key) {
+                if !table.begins_by(key) {
                     break;
                 }
                 if !table.meta.filter.may_hold(hash) {
@@ -263,7 +262,7 @@ impl Tree {
     }
 
     /// The newest revision of a key in a table that a reader at `at` sees.
-    fn get_in<'c>(
+    pub(crate) fn get_in<'c>(
         &self,
         cache: &'c BlockCache,
         table: &Table,
@@ -294,6 +293,14 @@ impl Tree {
 
     pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
         (self.memtables().collect(), self.levels.iter().collect())
+    }
+
+    pub(crate) fn table_ranges(&self) -> &[RangeDelete] {
+        &self.table_ranges
+    }
+
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
     }
 
     pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
@@ -352,7 +359,7 @@ impl Tree {
                     let block = table.check(&table.meta.index[id.block as usize], &buf[..len])?;
                     cache.insert((self.owner, id.table, id.block), table.frame(id.block as usize), block);
                 }
-                return Ok(Completed::BlocksArrived);
+                return Ok(Completed::BlockArrived(id));
             }
             TAG_TIDY => {
                 // Files that stay are removed as orphans at the next open.

@@ -47,7 +47,14 @@ fn run(seed: u64) {
                 rig.tree.retain_from(Version(floor));
             }
             84..88 => rig.prefetch(&key(chance.below(KEY_COUNT)), model.applied),
-            88..95 => {
+            88..91 => {
+                let at = chance.within(floor..model.applied + 1);
+                let keys: Vec<_> = (0..chance.below(40)).map(|_| key(chance.below(KEY_COUNT + 5))).collect();
+                let found = rig.multi_get(&keys, at).expect("a read of several");
+                let expected: Vec<_> = keys.iter().map(|key| model.get(key, at).cloned()).collect();
+                assert!(found == expected, "seed {seed} at {at}: {keys:?}");
+            }
+            91..95 => {
                 let (key, at) = (key(chance.below(KEY_COUNT)), chance.within(floor..model.applied + 1));
                 assert_eq!(
                     rig.get(&key, at).expect("a get").as_ref(),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tantu_base::door::{Disk, DiskDone};
 use tantu_base::id::{Epoch, Version};
 use tantu_doors::{KernelDisk, KernelEntropy};
-use tantu_lsm::{BlockCache, Budget, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, BlockId, Budget, Completed, PointRead, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogIdentity, SegLog, SegLogOptions};
 
@@ -38,6 +38,16 @@ pub(super) struct Store {
     /// Longest slice of background work so far.
     pub(super) slice_max: Duration,
     values: Vec<u8>,
+    /// Blocks that came since somebody looked.
+    arrived: Vec<BlockId>,
+}
+
+/// A read under way.
+struct Waiting {
+    key: u64,
+    began: Instant,
+    /// What it waits for.
+    block: Option<BlockId>,
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> BenchError {
@@ -71,6 +81,7 @@ impl Store {
             done: Vec::new(),
             slice_max: Duration::ZERO,
             values: Vec::new(),
+            arrived: Vec::new(),
         })
     }
 
@@ -139,7 +150,9 @@ impl Store {
             } else {
                 let tree = &mut self.trees[done.token.owner as usize - 1];
                 let completed = tree.complete(done, &mut self.cache, &mut self.disk);
-                completed.map_err(|error| failed("working on a tree", error))?;
+                if let Completed::BlockArrived(id) = completed.map_err(|error| failed("working on a tree", error))? {
+                    self.arrived.push(id);
+                }
             }
         }
         self.done = done;
@@ -200,6 +213,35 @@ impl Store {
         }
     }
 
+    /// Reads so many keys together; how many of them are there.
+    pub(super) fn multi_get(&mut self, keys: &[u64]) -> Result<u64, BenchError> {
+        let mut there = 0;
+        for at in 0..self.trees.len() {
+            let bytes: Vec<[u8; 16]> =
+                keys.iter().filter(|key| self.tree_of(**key) == at).map(|key| key_of(*key)).collect();
+            let mut reads: Vec<PointRead<'_>> = bytes.iter().map(|key| PointRead::new(key)).collect();
+            loop {
+                let values = &mut self.values;
+                let mut visit = |_: usize, value: Option<&[u8]>| {
+                    if let Some(value) = value {
+                        values.clear();
+                        values.extend_from_slice(value);
+                        there += 1;
+                    }
+                };
+                match self.trees[at].multi_get(&self.cache, &mut reads, Version(self.version), &mut visit) {
+                    Ok(()) => break,
+                    Err(stop) => {
+                        if self.fetch(at, stop)? {
+                            self.wait()?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(there)
+    }
+
     /// Reads keys as they come, so many of them waiting for the disk at a time.
     pub(super) fn get_in_flight(
         &mut self,
@@ -207,35 +249,46 @@ impl Store {
         depth: usize,
         answered: &mut dyn FnMut(bool, Duration),
     ) -> Result<(), BenchError> {
-        let mut waiting: Vec<(u64, Instant)> = Vec::with_capacity(depth);
-        let mut more = true;
-        while more || !waiting.is_empty() {
+        let mut waiting: Vec<Waiting> = Vec::with_capacity(depth);
+        loop {
+            while waiting.len() < depth
+                && let Some(key) = keys.next()
+            {
+                waiting.push(Waiting { key, began: Instant::now(), block: None });
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
             let mut at = 0;
-            while at < depth {
-                if at == waiting.len() {
-                    let Some(key) = keys.next() else {
-                        more = false;
-                        break;
-                    };
-                    waiting.push((key, Instant::now()));
+            while let Some(read) = waiting.get(at) {
+                if read.block.is_some() {
+                    at += 1;
+                    continue;
                 }
-                let (key, began) = waiting[at];
-                let tree = self.tree_of(key);
-                let read = self.trees[tree].get(&self.cache, &key_of(key), Version(self.version), &mut self.values);
-                match read {
+                let (key, began, tree) = (read.key, read.began, self.tree_of(read.key));
+                match self.trees[tree].get(&self.cache, &key_of(key), Version(self.version), &mut self.values) {
                     Ok(found) => {
                         answered(found, began.elapsed());
                         waiting.swap_remove(at);
                     }
-                    // Not there yet, or asked for just now.
-                    Err(stop) => at += usize::from(self.fetch(tree, stop)?),
+                    Err(stop) => {
+                        let block = if let Stop::Need(need) = &stop { need.blocks().first().copied() } else { None };
+                        if self.fetch(tree, stop)? {
+                            waiting[at].block = block;
+                            at += 1;
+                        }
+                    }
                 }
             }
-            if !waiting.is_empty() {
+            // As many as there may be wait, or there are no more.
+            if !waiting.is_empty() && (waiting.len() == depth || keys.size_hint().1 == Some(0)) {
                 self.wait()?;
             }
+            for read in &mut waiting {
+                read.block = read.block.filter(|block| !self.arrived.contains(block));
+            }
+            self.arrived.clear();
         }
-        Ok(())
     }
 
     /// Reads so many pairs from a key on; of one tree, as one task has it.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::Version;
-use tantu_lsm::{BlockCache, Budget, Fault, Need, OpenError, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, Budget, Fault, Need, OpenError, PointRead, Stop, Tree, TreeOptions, Write};
 use tantu_weather::{SimDisk, SimEntropy};
 
 pub(crate) const OWNER: u32 = 7;
@@ -160,6 +160,23 @@ impl Rig {
                 Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
             }
         }
+    }
+
+    pub(crate) fn multi_get(&mut self, keys: &[Vec<u8>], at: u64) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let mut reads: Vec<PointRead<'_>> = keys.iter().map(|key| PointRead::new(key)).collect();
+        let mut answers: Vec<Option<Option<Vec<u8>>>> = vec![None; keys.len()];
+        let mut visit = |index: usize, value: Option<&[u8]>| {
+            let twice = answers[index].replace(value.map(<[u8]>::to_vec)).is_some();
+            assert!(!twice, "read {index} was answered twice");
+        };
+        loop {
+            match self.tree.multi_get(&self.cache, &mut reads, Version(at), &mut visit) {
+                Ok(()) => break,
+                Err(Stop::Need(need)) => self.fetch(&need)?,
+                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+            }
+        }
+        Ok(answers.into_iter().map(|answer| answer.expect("every read is answered")).collect())
     }
 
     /// Asks for a block a read needs and does not wait for it: merges go on meanwhile.

@@ -20,6 +20,7 @@ use format::{GROUP_HEADER_SIZE, GROUPS_AT, GroupHeader, SegmentId};
 use next::Next;
 use replay::{OldSegment, segment_path};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call};
@@ -52,6 +53,13 @@ pub struct SegLogOptions {
     /// The first entry the caller still needs. Open fails with [`OpenError::Missing`] if the log begins after
     /// it or ends before it; entries before it are checked but not visited.
     pub expect_first: Option<Lsn>,
+}
+
+impl SegLogOptions {
+    /// Bytes of one write of zeros.
+    fn zeros_size(&self) -> u64 {
+        (self.segment_size / 64).next_multiple_of(BLOCK_ALIGN as u64)
+    }
 }
 
 impl Default for SegLogOptions {
@@ -103,12 +111,15 @@ pub struct Opened {
     pub torn_size: u64,
 }
 
-/// Bytes of a new log's first segment that are written before the first append: more would delay it.
-const FIRST_PREWRITE_SIZE: u64 = 4 << 20;
+/// A new log's first segment is written in this part before the first append: more would delay it.
+const FIRST_PREWRITE_PART: u64 = 16;
+/// The rest of it is written ahead of the groups once this part of it is used: a log that takes little never pays.
+const FIRST_USED_PART: u64 = 64;
 
 const TAG_GROUP_FIRST: u32 = 1 << 16;
 const TAG_CLOSE: u32 = 1;
 const TAG_REMOVE: u32 = 2;
+const TAG_AHEAD: u32 = 9;
 
 /// The segment that takes groups.
 #[derive(Debug)]
@@ -119,6 +130,11 @@ struct Current {
     position: u64,
     chain: u32,
     file_size: u64,
+    /// Blocks from here on were never written; a write that is the first of its block costs the file system a change of
+    /// metadata, and a flush of it.
+    unwritten: u64,
+    /// Blocks that zeros are being written to: no group goes there meanwhile.
+    zeroing: Option<Range<u64>>,
 }
 
 /// A group that is being written.
@@ -170,6 +186,7 @@ pub struct SegLog {
     /// both may go. A log whose oldest segment states nothing could not tell a torn first group from a lost one.
     low_durable: (Lsn, u64),
     marked: bool,
+    closing: bool,
     poisoned: Option<DiskError>,
     spare_bufs: Vec<Buf>,
     removals: usize,
@@ -206,7 +223,7 @@ impl SegLog {
         let seq = found.seq_max + 1;
         let segment = SegmentId { group: id.group, incarnation, seq };
         let base = found.opened.base.clone();
-        let prewrite = FIRST_PREWRITE_SIZE.min(options.segment_size);
+        let prewrite = (options.segment_size / FIRST_PREWRITE_PART).next_multiple_of(BLOCK_ALIGN as u64);
         let file = create_segment(disk, dir, &segment, &base, options.segment_size, prewrite)?;
         let end = found.opened.end;
         Ok(SegLog {
@@ -223,6 +240,8 @@ impl SegLog {
                 position: GROUPS_AT,
                 chain: segment.chain_start(),
                 file_size: options.segment_size,
+                unwritten: prewrite.max(GROUPS_AT),
+                zeroing: None,
             },
             next: Next::Idle,
             leaving: Vec::new(),
@@ -238,6 +257,7 @@ impl SegLog {
             low: found.low,
             low_durable: (found.low, 0),
             marked: true,
+            closing: false,
             poisoned: None,
             spare_bufs: Vec::new(),
             removals: 0,
@@ -306,6 +326,7 @@ impl SegLog {
             self.write_group(gather, disk);
             self.marked = false;
         }
+        self.write_ahead(disk);
         if self.current.position >= self.current.file_size / 2 {
             self.prepare_next(disk);
         }
@@ -332,9 +353,28 @@ impl SegLog {
         disk.submit(self.token(tag), DiskOp::Write { file: self.current.file, offset, buf, durable: true });
     }
 
+    /// Writes zeros ahead of the groups where the first segment has none yet.
+    fn write_ahead(&mut self, disk: &mut dyn Disk) {
+        let Current { file, position, file_size, unwritten, .. } = self.current;
+        let wanted = self.current.zeroing.is_none() && position >= file_size / FIRST_USED_PART && !self.closing;
+        // The next groups do not wait for it.
+        let from = unwritten.max(position + self.options.zeros_size());
+        if !wanted || from >= file_size {
+            return;
+        }
+        let to = (from + self.options.zeros_size()).min(file_size);
+        self.current.zeroing = Some(from..to);
+        let buf = Buf::zeroed((to - from) as usize);
+        disk.submit(self.token(TAG_AHEAD), DiskOp::Write { file, offset: from, buf, durable: false });
+    }
+
     /// Makes sure the current segment has room for a group, rolling to the next one if that is ready.
     fn make_room(&mut self, size: u64, disk: &mut dyn Disk) -> bool {
-        if self.current.position + size <= self.current.file_size {
+        let end = self.current.position + size;
+        if self.current.zeroing.as_ref().is_some_and(|zeros| end > zeros.start) {
+            return false;
+        }
+        if end <= self.current.file_size {
             return true;
         }
         // A group larger than a whole segment lengthens the file it starts.
@@ -350,7 +390,8 @@ impl SegLog {
         let end = self.gathered.front().map_or(self.end, |gather| gather.first);
         let id = SegmentId { group: self.group, incarnation: self.incarnation, seq };
         let chain = id.chain_start();
-        let fresh = Current { file, id, position: GROUPS_AT, chain, file_size: self.options.segment_size };
+        let file_size = self.options.segment_size;
+        let fresh = Current { file, id, position: GROUPS_AT, chain, file_size, unwritten: file_size, zeroing: None };
         let full = std::mem::replace(&mut self.current, fresh);
         self.old.push_back(OldSegment { seq: full.id.seq, end, used: full.position, file_size: full.file_size });
         self.leaving.push(full.file);
@@ -387,6 +428,12 @@ impl SegLog {
                 Err(error) => {
                     self.poisoned.get_or_insert(error);
                 }
+            }
+        } else if tag == TAG_AHEAD {
+            let zeros = self.current.zeroing.take().expect("invariant: zeros were being written");
+            self.current.unwritten = zeros.end;
+            if let Err(error) = done.result {
+                self.poisoned.get_or_insert(error);
             }
         } else if tag == TAG_CLOSE || tag == TAG_REMOVE {
             // Nothing depends on these: a file that stays is found and dropped at the next open.
@@ -470,7 +517,7 @@ impl SegLog {
 
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
-        !self.flights.is_empty() || self.removals > 0 || self.next.is_busy()
+        !self.flights.is_empty() || self.removals > 0 || self.next.is_busy() || self.current.zeroing.is_some()
     }
 
     /// Writes a small marker if the last group has none after it.
@@ -491,6 +538,7 @@ impl SegLog {
     /// # Errors
     /// If the log is poisoned, or a request fails.
     pub fn close(mut self, disk: &mut dyn Disk) -> Result<(), Poisoned> {
+        self.closing = true;
         while self.poisoned.is_none() {
             self.pump(disk);
             if self.gathered.is_empty() && !self.is_busy() {

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::{ObjectId, Offset, TaskId, Version};
-use tantu_lsm::{BlockCache, Budget, Corruption, Need, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, BlockId, Budget, Completed, Corruption, Need, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
 
 /// What a task's state may use.
@@ -572,14 +572,21 @@ impl TaskState {
         Ok(self.tree.step(disk, Budget::default())?)
     }
 
-    /// Takes a completion of its tree or its segments.
+    /// Takes a completion of its tree or its segments; says which block of the tree arrived, if one did.
     ///
     /// # Errors
     /// [`StateError`]: the task cannot go on.
-    pub fn complete(&mut self, done: DiskDone, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+    pub fn complete(
+        &mut self,
+        done: DiskDone,
+        cache: &mut BlockCache,
+        disk: &mut dyn Disk,
+    ) -> Result<Option<BlockId>, StateError> {
         if done.token.owner == self.tree_owner {
-            self.tree.complete(done, cache, disk)?;
-            return Ok(());
+            return Ok(match self.tree.complete(done, cache, disk)? {
+                Completed::BlockArrived(id) => Some(id),
+                Completed::Progress => None,
+            });
         }
         debug_assert_eq!(done.token.owner, self.segments_owner);
         match self.segments.complete(done, disk)? {
@@ -594,7 +601,7 @@ impl TaskState {
                 partition.load = Load::Ready { runs };
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Closes its files. Blocking. What is not in tables or chunks stays in the log.

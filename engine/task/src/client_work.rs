@@ -11,6 +11,7 @@ use tantu_base::door::{Doors, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::Reader;
+use tantu_lsm::{BlockId, Need};
 use tantu_net::letter::{AckLevel, Letter, Refusal};
 use tantu_path::{EvalError, NoArgs, PageLimit, Path, Scratch, select_page};
 use tantu_state::view::PinnedView;
@@ -30,14 +31,16 @@ struct Select {
 #[derive(Debug, Default)]
 pub(crate) struct Selects {
     ready: VecDeque<Select>,
-    parked: Vec<Select>,
+    /// Each with the blocks it waits for.
+    parked: Vec<(Select, Need)>,
     scratch: Scratch,
 }
 
 impl Selects {
-    /// Blocks arrived: whoever waits looks again.
-    pub(crate) fn wake(&mut self) {
-        self.ready.extend(self.parked.drain(..));
+    /// A block of a slot's tree arrived: whoever waits for it looks again.
+    pub(crate) fn wake(&mut self, slot: usize, block: BlockId) {
+        let waits = |(select, need): &mut (Select, Need)| select.slot == slot && need.blocks().contains(&block);
+        self.ready.extend(self.parked.extract_if(.., waits).map(|(select, _)| select));
     }
 }
 
@@ -160,7 +163,7 @@ impl TaskThread {
             Err(EvalError::Need) => {
                 let need = need.expect("invariant: a view that stops for blocks names them");
                 if slot.state.fetch(&need, doors.disk) {
-                    self.selects.parked.push(select);
+                    self.selects.parked.push((select, need));
                 } else {
                     self.selects.ready.push_back(select);
                 }

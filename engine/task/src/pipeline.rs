@@ -15,7 +15,6 @@ use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
 use tantu_state::section::{EntryWriter, sections};
-use tantu_state::task::StateError;
 
 /// Token owner of the log; those of the tasks follow.
 pub(crate) const LOG_OWNER: u32 = 0;
@@ -79,12 +78,14 @@ impl TaskThread {
             return Ok(self.pipeline.log.complete(done, doors.disk)?);
         }
         let at = (done.token.owner as usize - 1) / 2;
-        self.slots[at].state.complete(done, &mut self.cache, doors.disk)?;
+        let arrived = self.slots[at].state.complete(done, &mut self.cache, doors.disk)?;
         // A parked run asks again: if its blocks are not all there it parks again.
         if self.slots[at].hold == Hold::Blocks {
             self.slots[at].hold = Hold::Yielded;
         }
-        self.selects.wake();
+        if let Some(block) = arrived {
+            self.selects.wake(at, block);
+        }
         Ok(())
     }
 
@@ -360,7 +361,7 @@ fn drain(
                 log.complete(done, doors.disk)?;
             } else {
                 let at = (done.token.owner as usize - 1) / 2;
-                states[at].complete(done, cache, doors.disk).map_err(|error: StateError| StopReason::from(error))?;
+                states[at].complete(done, cache, doors.disk)?;
             }
         }
     }

@@ -17,9 +17,6 @@ const TAG_ZEROS: u32 = 6;
 const TAG_HEADER: u32 = 7;
 const TAG_DIR: u32 = 8;
 
-/// Bytes of one write of zeros.
-const ZEROS_SIZE: u64 = 1 << 20;
-
 /// How far the next segment is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
@@ -113,7 +110,7 @@ impl SegLog {
                     self.head(seq, file, disk);
                     return;
                 }
-                let len = ZEROS_SIZE.min(self.options.segment_size - at);
+                let len = self.options.zeros_size().min(self.options.segment_size - at);
                 self.next = Next::Filling { seq, file, at: at + len };
                 let buf = Buf::zeroed(len as usize);
                 // The last write flushes the length and the blocks with it.

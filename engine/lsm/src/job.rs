@@ -18,6 +18,9 @@ const TAG_WRITER: u32 = 0;
 const TAG_DIR: u32 = 1;
 const TAG_CURSOR_FIRST: u32 = 16;
 
+/// A key of a filter costs about as much as this part of an entry that is merged.
+const FILTER_KEYS_PER_ENTRY: usize = 16;
+
 /// Which runs to merge: the newest `run_count` runs of `level` (all of it), and the level below if `with_next`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Choice {
@@ -213,7 +216,10 @@ impl Job {
             self.finished.extend(self.writer.take());
             return Ok(true);
         }
-        if self.ended || !writer.has_room(options) {
+        if self.ended {
+            return Ok(writer.finish(FILTER_KEYS_PER_ENTRY * budget.entry_count, options, disk));
+        }
+        if !writer.has_room(options) {
             return Ok(false);
         }
         let waiting = match &mut self.input {
@@ -247,7 +253,7 @@ impl Job {
             // A run's tables are found by their last keys, which ascend even if the last one holds ranges only.
             let before = self.finished.last().map_or(&[][..], TableWriter::last_key);
             writer.end(before, ranges, options, disk);
-            return Ok(false);
+            return Ok(true);
         }
         writer.pump(options, disk);
         Ok(!waiting)

@@ -121,6 +121,12 @@ impl Memtable {
             + self.ranges_size
     }
 
+    /// Gives back the memory of so many chunks; false if there is none left. Nothing may be read any more: to free a large
+    /// memtable at once would take longer than a slice may.
+    pub(crate) fn shed(&mut self, chunk_count: usize) -> bool {
+        (0..chunk_count).all(|_| self.arena.shed() || self.entries.shed() || self.revisions.shed() || self.art.shed())
+    }
+
     fn keys(&self) -> EntryKeys<'_> {
         EntryKeys { entries: &self.entries, arena: &self.arena }
     }

@@ -48,6 +48,9 @@ pub enum Completed {
     Progress,
 }
 
+/// Chunks of a flushed memtable that one slice frees, a quarter MiB each at most.
+const SHED_CHUNK_COUNT: usize = 4;
+
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
 const TAG_MANIFEST: u32 = 0x3000_0000;
@@ -78,6 +81,8 @@ pub struct Tree {
     floor: Version,
     memtable: Memtable,
     frozen: VecDeque<Rc<Memtable>>,
+    /// Memtables that were flushed, and whose memory is given back in slices.
+    shedding: VecDeque<Memtable>,
     levels: Vec<Level>,
     /// The range deletions of all tables, so that a read does not look for them table by table.
     table_ranges: Vec<RangeDelete>,
@@ -153,6 +158,7 @@ impl Tree {
             floor: manifest.flushed,
             memtable: Memtable::default(),
             frozen: VecDeque::new(),
+            shedding: VecDeque::new(),
             levels,
             table_ranges,
             identity: manifest.identity,
@@ -391,7 +397,7 @@ impl Tree {
 
     /// Bytes of memtables.
     pub fn memory_size(&self) -> usize {
-        self.memtables().map(Memtable::size).sum()
+        self.memtables().chain(&self.shedding).map(Memtable::size).sum()
     }
 
     /// Whether a frozen memtable is not yet in a table.
@@ -452,7 +458,7 @@ impl Tree {
             return Ok(false);
         }
         self.start_jobs(disk);
-        let mut more = false;
+        let mut more = self.shed();
         for flushing in [true, false] {
             let slot = if flushing { &mut self.flush } else { &mut self.merge };
             let Some(job) = slot.as_mut().filter(|_| flushing || !self.damaged) else { continue };
@@ -472,6 +478,16 @@ impl Tree {
             }
         }
         Ok(more)
+    }
+
+    /// Gives back some memory of memtables that were flushed; true if there is more.
+    fn shed(&mut self) -> bool {
+        if let Some(memtable) = self.shedding.front_mut()
+            && !memtable.shed(SHED_CHUNK_COUNT)
+        {
+            self.shedding.pop_front();
+        }
+        !self.shedding.is_empty()
     }
 
     fn start_jobs(&mut self, disk: &mut dyn Disk) {
@@ -556,7 +572,8 @@ impl Tree {
             }
         }
         if output.flushed.is_some() {
-            self.frozen.pop_front();
+            // The job that read it is gone, too.
+            self.shedding.extend(self.frozen.pop_front().and_then(Rc::into_inner));
         }
         self.tidying += 1;
         disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: manifest_path(&self.dir, self.manifest_seq) });

@@ -15,6 +15,8 @@ use tantu_base::limit::BLOCK_ALIGN;
 enum Stage {
     Opening,
     Filling,
+    /// The last entry is handed in; the filter is being made.
+    Summing,
     /// Everything is handed in; writes are out.
     Ending,
     Syncing,
@@ -36,6 +38,8 @@ pub(crate) struct TableWriter {
     in_flight: usize,
     meta: TableMeta,
     hashes: Vec<u64>,
+    /// How many of them are in the filter.
+    summed: usize,
     size: u64,
 }
 
@@ -55,6 +59,7 @@ impl TableWriter {
             in_flight: 0,
             meta: TableMeta::default(),
             hashes: Vec::new(),
+            summed: 0,
             size: 0,
         }
     }
@@ -82,7 +87,7 @@ impl TableWriter {
     pub(crate) fn is_waiting(&self) -> bool {
         match self.stage {
             Stage::Opening | Stage::Syncing => true,
-            Stage::Filling | Stage::Ending => self.in_flight > 0,
+            Stage::Filling | Stage::Summing | Stage::Ending => self.in_flight > 0,
             Stage::Done => false,
         }
     }
@@ -126,8 +131,8 @@ impl TableWriter {
         self.gathered_at += len;
     }
 
-    /// No more entries: writes what is left, the index and the footer, and flushes. `before` is the last key of the run's
-    /// table before this one.
+    /// No more entries: writes what is left. `before` is the last key of the run's table before this one. What follows is done
+    /// by [`TableWriter::finish`].
     pub(crate) fn end(&mut self, before: &[u8], ranges: Vec<RangeDelete>, options: &TreeOptions, disk: &mut dyn Disk) {
         assert_eq!(self.stage, Stage::Filling, "a table ends once");
         if self.meta.entry_count == 0 {
@@ -138,11 +143,29 @@ impl TableWriter {
         }
         self.end_write();
         self.meta.ranges = ranges;
-        self.meta.filter = Filter::build(&self.hashes);
+        self.meta.filter = Filter::for_count(self.hashes.len());
+        self.stage = Stage::Summing;
+        self.pump(options, disk);
+    }
+
+    /// After the last entry: a slice of so many keys of the filter; then the index and the footer are written, and all of it
+    /// flushed. True if there is more to do at once.
+    pub(crate) fn finish(&mut self, key_count: usize, options: &TreeOptions, disk: &mut dyn Disk) -> bool {
+        if self.stage != Stage::Summing {
+            return false;
+        }
+        let end = self.hashes.len().min(self.summed + key_count);
+        self.hashes[self.summed..end].iter().for_each(|hash| self.meta.filter.add(*hash));
+        self.summed = end;
+        if end < self.hashes.len() {
+            return true;
+        }
+        self.hashes = Vec::new();
         self.waiting
             .push_back((self.gathered_at, encode_end(&self.meta, self.identity, self.number, self.gathered_at)));
         self.stage = Stage::Ending;
         self.pump(options, disk);
+        false
     }
 
     /// Starts writes.
@@ -167,7 +190,7 @@ impl TableWriter {
                 self.file = Some(*file);
                 self.stage = Stage::Filling;
             }
-            (Stage::Filling | Stage::Ending, DiskReply::Written(_)) => {
+            (Stage::Filling | Stage::Summing | Stage::Ending, DiskReply::Written(_)) => {
                 self.in_flight -= 1;
                 self.pump(options, disk);
             }

@@ -146,6 +146,11 @@ impl Arena {
         (self.chunks.len() - 1) as u32
     }
 
+    /// Gives back the memory of one chunk; false if there is none. Nothing may be read any more.
+    pub(crate) fn shed(&mut self) -> bool {
+        self.chunks.pop().is_some()
+    }
+
     /// Bytes it holds, whether used or not.
     pub(crate) fn memory_size(&self) -> usize {
         self.chunk_size_sum

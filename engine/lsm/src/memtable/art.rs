@@ -158,6 +158,11 @@ impl Art {
         }
     }
 
+    /// Gives back the memory of one chunk of nodes; false if there is none. Nothing may be read any more.
+    pub(crate) fn shed(&mut self) -> bool {
+        self.fours.shed() || self.sixteens.shed() || self.forty_eights.shed() || self.fulls.shed()
+    }
+
     /// Bytes it holds.
     pub(crate) fn memory_size(&self) -> usize {
         let spare = self.spare_fours.capacity() + self.spare_sixteens.capacity() + self.spare_forty_eights.capacity();

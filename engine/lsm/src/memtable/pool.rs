@@ -58,6 +58,11 @@ impl<T> Pool<T> {
         index
     }
 
+    /// Gives back the memory of one chunk; false if there is none. Nothing may be read any more.
+    pub(crate) fn shed(&mut self) -> bool {
+        self.chunks.pop().is_some()
+    }
+
     pub(crate) fn count(&self) -> u32 {
         self.count
     }

@@ -9,6 +9,7 @@ mod error;
 mod format;
 #[cfg(test)]
 mod golden;
+pub mod inspect;
 mod next;
 mod replay;
 

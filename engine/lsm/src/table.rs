@@ -1,7 +1,7 @@
 //! A table: an immutable sorted file of blocks with its index, filter and range deletions.
 //!
 //! Blocks, then the *meta* (index, filter, range deletions; padded, one checksum), then one footer block. What
-//! [`TableMeta`] holds stays in memory while the table lives. Format version 1; byte table in
+//! [`TableMeta`] holds stays in memory while the table lives. Format version 2; byte table in
 //! `docs/formats/table.md`.
 
 use crate::block::{Block, shared_len};

@@ -16,6 +16,9 @@ use tantu_base::piece::Pieces;
 /// What a segment begins with.
 pub const MAGIC: &[u8; 8] = b"TNTULOG1";
 
+/// Longest segment a survey reads, in bytes: it is in memory as a whole meanwhile, as it is when a log is opened.
+pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
+
 /// What a log holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Survey {

@@ -65,3 +65,55 @@ impl Pieces {
         let _ = call(disk, DiskOp::Close { file: self.file });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::{DiskDone, Token};
+
+    /// A disk with one file.
+    struct OneFile {
+        bytes: Vec<u8>,
+        reads: usize,
+        done: Vec<DiskDone>,
+    }
+
+    impl Disk for OneFile {
+        fn submit(&mut self, token: Token, op: DiskOp) {
+            let reply = match op {
+                DiskOp::Open { .. } => DiskReply::Opened { file: FileId(1), len: self.bytes.len() as u64 },
+                DiskOp::Read { offset, mut buf, .. } => {
+                    let rest = &self.bytes[(offset as usize).min(self.bytes.len())..];
+                    let len = rest.len().min(buf.len());
+                    buf[..len].copy_from_slice(&rest[..len]);
+                    self.reads += 1;
+                    DiskReply::Read { buf, len }
+                }
+                _ => DiskReply::Done,
+            };
+            self.done.push(DiskDone { token, result: Ok(reply) });
+        }
+
+        fn reap(&mut self, done: &mut Vec<DiskDone>) {
+            done.append(&mut self.done);
+        }
+
+        fn wait(&mut self) {}
+    }
+
+    #[test]
+    fn pieces_give_the_bytes_of_the_file_and_read_none_twice_that_are_at_hand() {
+        let bytes: Vec<u8> = (0..2 * PIECE_SIZE + 5000).map(|at| (at / 7) as u8).collect();
+        let mut disk = OneFile { bytes: bytes.clone(), reads: 0, done: Vec::new() };
+        let mut pieces = Pieces::open(&mut disk, Path::new("file")).expect("it opens");
+        assert_eq!(pieces.size(), bytes.len() as u64);
+        for at in (0..bytes.len()).step_by(BLOCK_ALIGN) {
+            let end = (at + 100).min(bytes.len());
+            assert!(pieces.get(&mut disk, at as u64, 100).expect("it reads") == &bytes[at..end], "at {at}");
+        }
+        assert_eq!(disk.reads, 3, "two pieces and the rest");
+        let large = pieces.get(&mut disk, 4096, PIECE_SIZE + 77).expect("it reads");
+        assert!(large == &bytes[4096..][..PIECE_SIZE + 77]);
+        assert!(pieces.get(&mut disk, 4 * PIECE_SIZE as u64, 100).expect("it reads").is_empty());
+    }
+}

@@ -356,6 +356,8 @@ pub fn segment_path(dir: &Path, seq: u64) -> PathBuf {
 mod tests {
     use super::*;
     use crate::section::{EntryWriter, sections};
+    use crate::segment::{chunk_bytes, header_bytes};
+    use tantu_weather::{DiskWeather, Image, SimDisk, Weather};
 
     const DEPOT: ObjectId = ObjectId(3);
 
@@ -373,6 +375,51 @@ mod tests {
     fn chunk(survey: &mut TaskSurvey, first: u64, end: u64) {
         let at = ChunkAt { first: Offset(first), segment: 1, position: 4096 * (1 + first), size: 4096 };
         survey.entry(&depot_chunk_key(DEPOT, Offset(end)), Version(2), Some(&at.encode())).expect("readable");
+    }
+
+    #[test]
+    fn a_walk_goes_on_behind_a_damaged_chunk_and_the_index_is_held_against_what_is_there() {
+        let task = TaskId(6);
+        let run = |first: u64| {
+            let mut run = Run::new(Offset(first));
+            run.push(&[7; 5000]);
+            run
+        };
+        let (header, path) = (header_bytes(task, 2, 99), segment_path(Path::new("depot"), 2));
+        let mut file = header.to_vec();
+        let mut places = Vec::new();
+        for first in 0..3 {
+            let position = file.len() as u64;
+            let bytes = chunk_bytes(task, 2, 99, position, DEPOT, &[run(first)]);
+            places.push(ChunkAt { first: Offset(first), segment: 2, position, size: bytes.len() as u32 });
+            file.extend_from_slice(&bytes);
+        }
+        file[places[1].position as usize + 300] ^= 1;
+        let mut image = Image::default();
+        image.put(&path, &file);
+        let mut disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), image);
+        let mut segment = SegmentFile::open(&mut disk, &path, None).expect("the header is whole");
+        assert_eq!((segment.task, segment.seq, segment.incarnation), (task, 2, 99));
+        let mut seen = Vec::new();
+        let mut show = |part| match part {
+            Part::Chunk { at, runs, .. } => seen.push((at.position, runs[0].first.0, true)),
+            Part::Damaged { position, size } => seen.push((position, size, false)),
+        };
+        segment.walk(&mut disk, &mut show).expect("no faults are planned");
+        let damaged = (places[1].position, u64::from(places[1].size), false);
+        assert_eq!(seen, [(places[0].position, 0, true), damaged, (places[2].position, 2, true)]);
+
+        let mut chunk = |end: u64, at: ChunkAt| segment.chunk(&mut disk, DEPOT, Offset(end), at).map(|runs| runs.len());
+        assert_eq!(chunk(1, places[0]), Ok(1));
+        for (end, at) in [
+            (2, places[1]),
+            (2, places[0]),
+            (1, ChunkAt { position: 5, ..places[0] }),
+            (1, ChunkAt { size: u32::MAX, ..places[0] }),
+            (3, ChunkAt { first: Offset(1), ..places[2] }),
+        ] {
+            assert!(matches!(chunk(end, at), Err(SegmentError::Corrupt { .. })), "{at:?} to {end}");
+        }
     }
 
     #[test]

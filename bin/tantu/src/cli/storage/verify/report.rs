@@ -26,16 +26,16 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What it is called, and what its checked units are.
+    /// What it is called, and what one of its checked units is.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Kind::Lock => ("lock", ""),
-            Kind::Module => ("module", "documents"),
-            Kind::Checkpoint => ("checkpoint", "documents"),
-            Kind::Log => ("log", "groups"),
-            Kind::Depot => ("depot", "chunks"),
-            Kind::Manifest => ("manifest", "manifests"),
-            Kind::Table => ("table", "blocks"),
+            Kind::Module => ("module", "document"),
+            Kind::Checkpoint => ("checkpoint", "document"),
+            Kind::Log => ("log", "group"),
+            Kind::Depot => ("depot", "chunk"),
+            Kind::Manifest => ("manifest", "manifest"),
+            Kind::Table => ("table", "block"),
             Kind::Other => ("other", ""),
         }
     }
@@ -139,7 +139,11 @@ impl Report {
         table.load_style(RULE_UNDER_HEADER).set_header(["kind", "files", "bytes", "checked", "damaged"]);
         for (kind, count) in &self.counts {
             let (name, unit) = kind.words();
-            let checked = if unit.is_empty() { "-".to_string() } else { format!("{} {unit}", count.units) };
+            let checked = match count.units {
+                _ if unit.is_empty() => "-".to_string(),
+                1 => format!("1 {unit}"),
+                units => format!("{units} {unit}s"),
+            };
             let numbers = [count.files, count.bytes].map(|number| number.to_string());
             let [files, bytes] = numbers;
             table.add_row([name.to_string(), files, bytes, checked, count.damaged.to_string()]);

@@ -158,7 +158,7 @@ fn a_flipped_bit_in_a_flushed_group_of_a_log_is_damage_and_a_torn_tail_is_not() 
 }
 
 #[test]
-fn a_missing_table_and_cut_files_are_findings() {
+fn missing_and_cut_files_are_findings() {
     let dir = tempdir().unwrap();
     let data = clean(dir.path());
     for (ending, left) in
@@ -178,6 +178,10 @@ fn a_missing_table_and_cut_files_are_findings() {
         fs::write(&file, whole).unwrap();
     }
     expect_healthy(&verify(&data));
+    let log = file_of(&data, ".log");
+    fs::remove_file(&log).unwrap();
+    let found = findings(&verify(&data));
+    assert!(found[0].0 == log.parent().unwrap() && found[0].2.contains("missing"), "{found:?}");
 }
 
 #[test]

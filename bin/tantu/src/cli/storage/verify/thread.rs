@@ -20,7 +20,9 @@ pub(super) fn check(
     dir: &Path,
     tasks: &mut BTreeMap<TaskId, Task>,
 ) {
-    let is_whole = check_log(check, layout, thread, &dir.join("log"), tasks);
+    let log = dir.join("log");
+    let has_log = !check.files.unnamed(&log, Kind::Log).is_empty();
+    let is_whole = check_log(check, layout, thread, &log, tasks);
     if !is_whole {
         // What a damaged log does not say is not missing.
         let thread_count = layout.meta.as_ref().map_or(1, |meta| meta.thread_count.max(1));
@@ -36,6 +38,9 @@ pub(super) fn check(
         Err(error) => return document_damage(check, Kind::Checkpoint, &error),
     };
     check.report.units(Kind::Checkpoint, 1);
+    if !has_log {
+        check.report.damage(Kind::Log, &log, 0, "every segment is missing: a thread that ended cleanly leaves one");
+    }
     for (id, expected) in noted.into_iter().flat_map(|noted| noted.reached) {
         let Some(task) = tasks.get(&id).filter(|task| task.is_whole) else { continue };
         let have = task.survey.reached();

@@ -3,7 +3,7 @@
 /// Where a checksummed unit belongs: its place is part of its checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Place {
-    /// The task group (for a log) or the task (for a table or a depot segment).
+    /// The task group (of a log), the task (of a depot segment), the thread (of a checkpoint); 0 where the incarnation says it.
     pub owner: u32,
     /// Which kind of file, so that files of two kinds never pass for each other.
     pub kind: FileKind,

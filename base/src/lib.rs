@@ -10,4 +10,5 @@ pub mod door;
 pub mod fixed;
 pub mod id;
 pub mod limit;
+pub mod piece;
 pub mod value;

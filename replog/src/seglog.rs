@@ -10,6 +10,7 @@ mod error;
 mod format;
 #[cfg(test)]
 mod golden;
+pub mod inspect;
 mod next;
 mod replay;
 

@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::path::PathBuf;
-use support::{Rig, check_entries};
+use std::path::{Path, PathBuf};
+use support::{DIR, Replayed, Rig, check_entries};
 use tantu_replog::seglog::OpenError;
+use tantu_replog::seglog::inspect::{Part, survey, walk};
 use tantu_weather::{DiskWeather, Image, SimDisk, SimEntropy, Weather};
 
 const SEED: u64 = 9;
@@ -79,4 +80,61 @@ fn a_flipped_bit_is_reported_or_cuts_the_last_group_of_a_log_that_was_killed() {
 #[test]
 fn a_flipped_bit_is_always_reported_after_a_marker() {
     flip_everywhere(true);
+}
+
+fn calm(image: Image) -> SimDisk {
+    SimDisk::new(&Weather::new(1), DiskWeather::default(), image)
+}
+
+/// What a survey says of an image, and that it changed nothing.
+fn look(image: &Image, place: &str) -> Result<u64, PathBuf> {
+    let (mut disk, mut seen) = (calm(image.clone()), Vec::new());
+    let found = survey(&mut disk, Path::new(DIR), 2, &mut |entry| {
+        seen.push((entry.lsn.0, entry.epoch.0, entry.body.to_vec()));
+        Ok(())
+    });
+    assert!(disk.image().digest() == image.digest(), "{place}: looking changed something");
+    match found {
+        Ok(_) => Ok(check_entries(&seen, SEED, place).1),
+        Err(OpenError::Corrupt { path, .. } | OpenError::Unsupported { path, .. }) => Err(path),
+        Err(error) => panic!("{place}: {error}"),
+    }
+}
+
+/// The entries a walk through every segment shows, and how many damaged parts.
+fn walk_all(image: &Image) -> (Vec<Replayed>, usize) {
+    let (mut entries, mut damaged) = (Vec::new(), 0);
+    for (path, _) in image.files() {
+        let mut disk = calm(image.clone());
+        let walked = walk(&mut disk, &path, &mut |part| match part {
+            Part::Entry { lsn, epoch, body } => entries.push((lsn.0, epoch.0, body.expect("it fits").to_vec())),
+            Part::Damaged { .. } | Part::Header { header: None, .. } => damaged += 1,
+            Part::Group { chained, .. } if !chained => damaged += 1,
+            Part::Header { .. } | Part::Group { .. } | Part::Unwritten { .. } => {}
+        });
+        walked.expect("no faults are planned");
+    }
+    (entries, damaged)
+}
+
+#[test]
+fn who_looks_at_a_damaged_log_is_told_what_an_open_would_say_and_sees_the_groups_behind_the_damage() {
+    let (image, end, _) = filled(false);
+    let (all, damaged) = walk_all(&image);
+    assert_eq!((check_entries(&all, SEED, "untouched").1, damaged), (end, 0));
+    let mut behind = 0;
+    for (path, _) in image.files() {
+        let size = image.read(&path).expect("it is listed").len();
+        for at in (0..size).step_by(211) {
+            let mut bad = image.clone();
+            bad.flip_bit(&path, at as u64, (at % 8) as u8);
+            let place = format!("byte {at} of {}", path.display());
+            assert_eq!(look(&bad, &place), open(bad.clone(), &place), "{place}");
+            let (shown, damaged) = walk_all(&bad);
+            assert!(shown.iter().all(|entry| all.contains(entry)), "{place}: a wrong entry");
+            assert!(damaged > 0, "{place}: not shown");
+            behind += usize::from(shown.len() < all.len() && shown.last() == all.last());
+        }
+    }
+    assert!(behind > 20, "{behind}");
 }

@@ -8,6 +8,7 @@
 )]
 
 mod demo;
+mod storage;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
@@ -28,6 +29,8 @@ const AFTER_HELP: &str = "Start here:\n  tantu demo             count the words 
 enum Verb {
     /// Watch a module run durably on this machine
     Demo(demo::DemoArgs),
+    /// Look at the files of a data directory, without changing any
+    Storage(storage::StorageArgs),
     /// Print a script that completes this command in a shell
     Completions {
         /// The shell
@@ -40,11 +43,14 @@ pub(crate) fn run() -> ExitCode {
     let tantu = Tantu::parse();
     start_diagnostics();
     let ended = match tantu.verb {
-        Verb::Demo(args) => demo::run(&args).map_err(|error| error.to_string()),
-        Verb::Completions { shell } => print_completions(shell),
+        Verb::Demo(args) => demo::run(&args).map(|()| true).map_err(|error| error.to_string()),
+        Verb::Storage(args) => storage::run(&args).map_err(|error| error.to_string()),
+        Verb::Completions { shell } => print_completions(shell).map(|()| true),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What is wrong is the result, and was printed.
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("error: {why}");
             ExitCode::FAILURE

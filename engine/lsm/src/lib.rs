@@ -12,6 +12,7 @@ mod error;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+pub mod inspect;
 mod job;
 mod manifest;
 mod memtable;

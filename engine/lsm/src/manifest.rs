@@ -20,14 +20,17 @@ const MANIFEST_SIZE_MAX: u64 = 64 << 20;
 
 /// The tables of a tree: levels of runs of tables, newest run first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// Rises by one with each manifest.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// Random, given once: it goes into every table's checksums.
-    pub(crate) identity: u64,
-    pub(crate) flushed: Version,
-    pub(crate) next_table: u64,
-    pub(crate) levels: Vec<Vec<Vec<u64>>>,
+    pub identity: u64,
+    /// Every version at or below is in the tables.
+    pub flushed: Version,
+    /// The number of the next table.
+    pub next_table: u64,
+    /// Levels of runs of tables, by their numbers.
+    pub levels: Vec<Vec<Vec<u64>>>,
 }
 
 pub(crate) fn manifest_path(dir: &Path, seq: u64) -> PathBuf {
@@ -91,16 +94,36 @@ impl Manifest {
     }
 
     /// Every table it names.
-    pub(crate) fn tables(&self) -> impl Iterator<Item = u64> {
+    pub fn tables(&self) -> impl Iterator<Item = u64> {
         self.levels.iter().flatten().flatten().copied()
     }
 
+    /// Reads one manifest, whose number is not in the file, and flushes it: a process that was killed may have left it
+    /// readable but not yet flushed, and nothing may be removed on its word before it is. Blocking.
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file.
+    pub fn read_file(disk: &mut dyn Disk, path: &Path, seq: u64, size: u64) -> Result<Manifest, OpenError> {
+        let DiskReply::Opened { file, .. } =
+            call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })?
+        else {
+            unreachable!("an open answers with a file")
+        };
+        let padded = size.min(MANIFEST_SIZE_MAX).next_multiple_of(BLOCK_ALIGN as u64).max(BLOCK_ALIGN as u64);
+        let bytes = read(disk, file, 0, padded as usize)?;
+        let decoded = Manifest::decode(seq, &bytes);
+        if decoded.is_ok() {
+            call(disk, DiskOp::Sync { file })?;
+        }
+        call(disk, DiskOp::Close { file })?;
+        decoded.map_err(|what| Corruption { path: path.to_path_buf(), offset: 0, what }.into())
+    }
+
     /// Reads the newest manifest of a directory. Blocking.
-    pub(crate) fn read(
-        disk: &mut dyn Disk,
-        dir: &Path,
-        names: &[(String, u64)],
-    ) -> Result<Option<Manifest>, OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file.
+    pub fn read(disk: &mut dyn Disk, dir: &Path, names: &[(String, u64)]) -> Result<Option<Manifest>, OpenError> {
         let mut files: Vec<(u64, u64)> = names
             .iter()
             .filter_map(|(name, size)| Some((name.strip_suffix(".manifest")?.parse().ok()?, *size)))
@@ -108,24 +131,14 @@ impl Manifest {
         files.sort_unstable_by(|a, b| b.cmp(a));
         let mut damage = None;
         for (seq, size) in files {
-            let path = manifest_path(dir, seq);
-            let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Read })?
-            else {
-                unreachable!("an open answers with a file")
-            };
-            let padded = size.min(MANIFEST_SIZE_MAX).next_multiple_of(BLOCK_ALIGN as u64).max(BLOCK_ALIGN as u64);
-            let bytes = read(disk, file, 0, padded as usize)?;
-            let decoded = Manifest::decode(seq, &bytes);
-            if decoded.is_ok() {
-                // A process that was killed may have left it, or its name, readable but not yet flushed: nothing may be
-                // removed on its word before it is.
-                call(disk, DiskOp::Sync { file })?;
-                call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
-            }
-            call(disk, DiskOp::Close { file })?;
-            match decoded {
-                Ok(manifest) => return Ok(Some(manifest)),
-                Err(what) => damage = damage.or(Some(Corruption { path, offset: 0, what })),
+            match Manifest::read_file(disk, &manifest_path(dir, seq), seq, size) {
+                Ok(manifest) => {
+                    // A process that was killed may have left its name readable but not yet flushed.
+                    call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+                    return Ok(Some(manifest));
+                }
+                Err(OpenError::Corrupt(corruption)) => damage = damage.or(Some(corruption)),
+                Err(error) => return Err(error),
             }
         }
         // A newest file that a crash left half written has an older one beside it, unless it was the very first, which

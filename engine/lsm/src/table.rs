@@ -1,7 +1,7 @@
 //! A table: an immutable sorted file of blocks with its index, filter and range deletions.
 //!
 //! Blocks, then the *meta* (index, filter, range deletions; padded, one checksum), then one footer block. What
-//! [`TableMeta`] holds stays in memory while the table lives. Format version 1; byte table in
+//! [`TableMeta`] holds stays in memory while the table lives. Format version 2; byte table in
 //! `docs/formats/table.md`.
 
 use crate::block::{Block, shared_len};
@@ -17,7 +17,7 @@ use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
 use xxhash_rust::xxh3::xxh3_64;
 
-const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
+pub(crate) const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
 const FORMAT_VERSION: u32 = 2;
 /// Longest meta a reader accepts, in bytes.
 const META_SIZE_MAX: u64 = 1 << 30;
@@ -313,7 +313,16 @@ impl Table {
 
     /// Opens a table the manifest names. Blocking.
     pub(crate) fn open(disk: &mut dyn Disk, dir: &Path, identity: u64, number: u64) -> Result<Table, OpenError> {
-        let path = table_path(dir, number);
+        Self::open_file(disk, table_path(dir, number), identity, number)
+    }
+
+    /// Opens a table under whatever name its file has. Blocking.
+    pub(crate) fn open_file(
+        disk: &mut dyn Disk,
+        path: PathBuf,
+        identity: u64,
+        number: u64,
+    ) -> Result<Table, OpenError> {
         let corrupt = |offset: u64, what: &'static str| Corruption { path: path.clone(), offset, what };
         let (file, size) = match call(disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Read }) {
             Ok(DiskReply::Opened { file, len }) => (file, len),

@@ -7,6 +7,7 @@ mod support;
 use std::path::PathBuf;
 use support::{Change, Model, Rig, changes, key, options};
 use tantu_base::id::Version;
+use tantu_lsm::inspect::{Found, TableFile, claimed_id, scan_blocks};
 use tantu_lsm::{Fault, OpenError};
 use tantu_weather::{Image, SimDisk, SimEntropy, Weather};
 
@@ -108,4 +109,44 @@ fn a_merge_that_comes_upon_a_damaged_block_names_it_once_and_flushes_go_on() {
         assert!(expected, "{}: {reports:?}", path.display());
         assert_eq!(rig.tree.flushed(), Version(90), "flushes go on");
     }
+}
+
+/// Whether a check of a table on its own finds nothing wrong, how many entries it shows, and how many a search for whole
+/// blocks shows.
+fn look(image: &Image, path: &PathBuf) -> (bool, u64, u64) {
+    let mut disk = SimDisk::new(&Weather::new(1), Default::default(), image.clone());
+    let Some(id) = claimed_id(&mut disk, path).expect("no faults are planned") else { return (false, 0, 0) };
+    let mut scanned = 0;
+    let scan = scan_blocks(&mut disk, path, id, &mut |found| scanned += u64::from(matches!(found, Found::Entry(_))));
+    scan.expect("no faults are planned");
+    let Ok(table) = TableFile::open(&mut disk, path, id) else { return (false, 0, scanned) };
+    let (mut shown, mut damaged) = (0, 0);
+    let checked = table.check(&mut disk, &mut |_| shown += 1, &mut |corruption| {
+        assert_eq!(corruption.path, *path);
+        damaged += 1;
+    });
+    let checked = checked.expect("no faults are planned");
+    assert_eq!(checked.entry_count, shown);
+    table.close(&mut disk);
+    (damaged == 0, shown, scanned)
+}
+
+#[test]
+fn a_check_of_a_table_finds_every_flipped_bit_and_goes_on_behind_it() {
+    let (image, _) = filled();
+    let is_table = |(path, _): &(PathBuf, u64)| path.extension().is_some_and(|end| end == "table");
+    let (mut behind, mut without_index) = (0, 0);
+    for (path, len) in image.files().into_iter().filter(is_table) {
+        let (whole, all, scanned) = look(&image, &path);
+        assert!(whole && all > 0 && scanned == all, "{}: {all} entries, {scanned} scanned", path.display());
+        for at in (0..len).step_by(97) {
+            let mut bad = image.clone();
+            bad.flip_bit(&path, at, (at % 8) as u8);
+            let (whole, shown, scanned) = look(&bad, &path);
+            assert!(!whole, "byte {at} of {}", path.display());
+            behind += u32::from(shown > 0 && shown < all);
+            without_index += u32::from(shown == 0 && scanned == all);
+        }
+    }
+    assert!(behind > 10 && without_index > 10, "{behind} behind damage, {without_index} without an index");
 }

@@ -8,6 +8,7 @@
 pub mod depot;
 #[cfg(test)]
 mod golden;
+pub mod inspect;
 pub mod layout;
 pub mod load;
 pub mod meta;

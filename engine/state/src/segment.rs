@@ -18,13 +18,13 @@ use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"TNTDEPOT");
-const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"TCHK");
+pub(crate) const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"TCHK");
 const FORMAT_VERSION: u32 = 1;
 /// A segment takes chunks until it is this long, in bytes.
 pub const SEGMENT_SIZE_MAX: u64 = 64 << 20;
 /// A chunk takes runs until it is this long, in bytes; one larger run has a chunk of its own.
 pub const CHUNK_SIZE_MAX: usize = 1 << 20;
-const CHUNK_HEADER_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 4 + 8;
+pub(crate) const CHUNK_HEADER_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 4 + 8;
 /// Longest chunk a reader accepts, in bytes.
 pub const CHUNK_READ_SIZE_MAX: usize = FRAME_SIZE_MAX + CHUNK_SIZE_MAX;
 
@@ -293,15 +293,7 @@ impl DepotSegments {
     }
 
     fn check_header(&self, seq: u64, block: &[u8]) -> Result<u64, SegmentError> {
-        let corrupt = |what| SegmentError::Corrupt { path: self.path(seq), offset: 0, what };
-        if block.len() < BLOCK_ALIGN {
-            return Err(corrupt("the header is cut short"));
-        }
-        let incarnation = u64::from_le_bytes(block[24..32].try_into().expect("invariant: eight bytes"));
-        if self.header(seq, incarnation)[..] != *block {
-            return Err(corrupt("the header is not one this task wrote"));
-        }
-        Ok(incarnation)
+        check_header(&self.path(seq), self.task, seq, block)
     }
 
     fn check_chunk(
@@ -311,22 +303,7 @@ impl DepotSegments {
         incarnation: u64,
         bytes: &[u8],
     ) -> Result<Vec<Run>, SegmentError> {
-        let corrupt = |what| SegmentError::Corrupt { path: self.path(at.segment), offset: at.position, what };
-        if bytes.len() != at.size as usize || bytes.len() < BLOCK_ALIGN {
-            return Err(corrupt("a chunk is cut short"));
-        }
-        let crc = u32::from_le_bytes(bytes[4..8].try_into().expect("invariant: four bytes"));
-        if bytes[..4] != CHUNK_MAGIC.to_le_bytes()
-            || crc != self.place(at.segment, incarnation, at.position).crc(&bytes[8..])
-        {
-            return Err(corrupt("a chunk has a wrong checksum"));
-        }
-        let runs = read_runs(depot, at, bytes).map_err(|_| corrupt("a chunk has wrong lengths"))?;
-        let dense = runs.windows(2).all(|pair| pair[0].end() == pair[1].first);
-        if !dense || runs.first().is_none_or(|run| run.first != at.first) {
-            return Err(corrupt("a chunk holds other records than the index says"));
-        }
-        Ok(runs)
+        check_chunk(&self.path(at.segment), self.task, depot, at, incarnation, bytes)
     }
 
     /// Reads a chunk at once. Only while the task is opened.
@@ -369,6 +346,46 @@ impl DepotSegments {
 
 fn place(task: TaskId, seq: u64, incarnation: u64, offset: u64) -> Place {
     Place { owner: task.0, kind: FileKind::DepotSegment, incarnation, file: seq, offset }
+}
+
+/// Checks the header block of a segment; returns its incarnation.
+pub(crate) fn check_header(path: &Path, task: TaskId, seq: u64, block: &[u8]) -> Result<u64, SegmentError> {
+    let corrupt = |what| SegmentError::Corrupt { path: path.to_path_buf(), offset: 0, what };
+    if block.len() < BLOCK_ALIGN {
+        return Err(corrupt("the header is cut short"));
+    }
+    let incarnation = u64::from_le_bytes(block[24..32].try_into().expect("invariant: eight bytes"));
+    if header_bytes(task, seq, incarnation)[..] != *block {
+        return Err(corrupt("the header is not one this task wrote"));
+    }
+    Ok(incarnation)
+}
+
+/// Checks the bytes of a chunk that the index puts at a place; returns its runs.
+pub(crate) fn check_chunk(
+    path: &Path,
+    task: TaskId,
+    depot: ObjectId,
+    at: ChunkAt,
+    incarnation: u64,
+    bytes: &[u8],
+) -> Result<Vec<Run>, SegmentError> {
+    let corrupt = |what| SegmentError::Corrupt { path: path.to_path_buf(), offset: at.position, what };
+    if bytes.len() != at.size as usize || bytes.len() < BLOCK_ALIGN {
+        return Err(corrupt("a chunk is cut short"));
+    }
+    let crc = u32::from_le_bytes(bytes[4..8].try_into().expect("invariant: four bytes"));
+    if bytes[..4] != CHUNK_MAGIC.to_le_bytes()
+        || crc != place(task, at.segment, incarnation, at.position).crc(&bytes[8..])
+    {
+        return Err(corrupt("a chunk has a wrong checksum"));
+    }
+    let runs = read_runs(depot, at, bytes).map_err(|_| corrupt("a chunk has wrong lengths"))?;
+    let dense = runs.windows(2).all(|pair| pair[0].end() == pair[1].first);
+    if !dense || runs.first().is_none_or(|run| run.first != at.first) {
+        return Err(corrupt("a chunk holds other records than the index says"));
+    }
+    Ok(runs)
 }
 
 /// The header block of a segment.

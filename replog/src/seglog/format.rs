@@ -2,7 +2,7 @@
 //!
 //! Every byte of a header or a group, padding included, is under a checksum that is seeded with its place, so a
 //! recycled, misplaced or flipped block never passes. Groups of one segment are chained: each names the
-//! checksum of the one before. Byte tables in `docs/formats/replog.md`.
+//! checksum of the one before. Byte tables in `docs/formats/replog-segment.md`.
 
 use crate::Lsn;
 use tantu_base::buf::Buf;
@@ -148,7 +148,11 @@ pub(crate) struct Group<'a> {
 impl<'a> Group<'a> {
     /// Reads the group at `offset`, if there is a whole one.
     pub(crate) fn read(id: &SegmentId, file: &'a [u8], offset: usize) -> Option<Group<'a>> {
-        let bytes = file.get(offset..)?;
+        Self::parse(id, file.get(offset..)?, offset as u64)
+    }
+
+    /// Reads the group that `bytes`, which stand at `offset` in the file, begin with.
+    pub(crate) fn parse(id: &SegmentId, bytes: &'a [u8], offset: u64) -> Option<Group<'a>> {
         let mut reader = FixedReader::new(bytes.get(..GROUP_HEADER_SIZE)?);
         if reader.u32().ok()? != GROUP_MAGIC {
             return None;
@@ -166,7 +170,7 @@ impl<'a> Group<'a> {
             && size.is_multiple_of(BLOCK_ALIGN)
             && body_len <= size.checked_sub(GROUP_HEADER_SIZE)?;
         let bytes = bytes.get(..size).filter(|_| fits)?;
-        if crc != id.place(offset as u64).crc(&bytes[8..]) {
+        if crc != id.place(offset).crc(&bytes[8..]) {
             return None;
         }
         let header = GroupHeader { first, count, epoch, durable, low, previous };

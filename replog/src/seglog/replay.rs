@@ -36,6 +36,7 @@ pub(crate) struct Found {
     pub(crate) unbegun: Vec<u64>,
     pub(crate) seq_max: u64,
     pub(crate) low: Lsn,
+    pub(crate) group_count: u64,
 }
 
 pub(crate) fn segment_path(dir: &Path, seq: u64) -> PathBuf {
@@ -240,6 +241,7 @@ impl Scan<'_> {
             lsn = lsn.next();
         }
         self.found.opened.epoch = self.found.opened.epoch.max(group.header.epoch);
+        self.found.group_count += 1;
         self.next = Some(lsn);
         Ok(())
     }

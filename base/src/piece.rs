@@ -91,7 +91,7 @@ mod tests {
                 }
                 _ => DiskReply::Done,
             };
-            self.done.push(DiskDone { token, result: Ok(reply) });
+            self.done.push(DiskDone::new(token, Ok(reply)));
         }
 
         fn reap(&mut self, done: &mut Vec<DiskDone>) {

@@ -70,7 +70,7 @@ impl ReadOnlyDisk {
 impl Disk for ReadOnlyDisk {
     fn submit(&mut self, token: Token, op: DiskOp) {
         let result = self.answer(op);
-        self.done.push(DiskDone { token, result });
+        self.done.push(DiskDone::new(token, result));
     }
 
     fn reap(&mut self, done: &mut Vec<DiskDone>) {

@@ -1,5 +1,7 @@
 //! Ordered reads over everything a tree holds, at one version.
 
+mod reverse;
+
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::Stop;

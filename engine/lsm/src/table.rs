@@ -243,7 +243,13 @@ impl Table {
     /// starts may stand at the end of the block before.
     #[inline]
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        self.heads.count_before(&self.meta.index, key).saturating_sub(1)
+        self.count_before(key).saturating_sub(1)
+    }
+
+    /// How many blocks begin before `key`.
+    #[inline]
+    pub(crate) fn count_before(&self, key: &[u8]) -> usize {
+        self.heads.count_before(&self.meta.index, key)
     }
 
     /// Opens a table the manifest names. Blocking.

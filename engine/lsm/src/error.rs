@@ -1,5 +1,6 @@
 //! What can go wrong, one closed enum per operation. Every variant names the file, and where in it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use tantu_base::door::DiskError;
 
@@ -28,9 +29,15 @@ pub struct BlockId {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Need {
     pub(crate) blocks: Vec<BlockId>,
+    /// Blocks of the first one's table to be read along with it, and itself; empty if it comes alone.
+    pub(crate) along: Range<u32>,
 }
 
 impl Need {
+    pub(crate) fn of(blocks: Vec<BlockId>) -> Self {
+        Self { blocks, along: 0..0 }
+    }
+
     /// The missing blocks; never empty.
     pub fn blocks(&self) -> &[BlockId] {
         &self.blocks

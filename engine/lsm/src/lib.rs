@@ -8,6 +8,7 @@
 mod block;
 mod cache;
 mod error;
+mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(test)]

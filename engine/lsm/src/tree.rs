@@ -3,6 +3,7 @@
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Fault, Need, OpenError, Stop};
+use crate::fetch::Reading;
 use crate::job::{Choice, Job, JobOutput, choose, choose_towards_one};
 use crate::manifest::{Manifest, manifest_path};
 use crate::memtable::{Memtable, RangeDelete, Revision, hidden_at};
@@ -11,7 +12,6 @@ use crate::table::{Filter, Table, table_path};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, OpenMode, Token, call};
 use tantu_base::id::Version;
 
@@ -51,7 +51,7 @@ pub enum Completed {
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
 const TAG_MANIFEST: u32 = 0x3000_0000;
-const TAG_BLOCK: u32 = 0x4000_0000;
+pub(crate) const TAG_BLOCK: u32 = 0x4000_0000;
 const TAG_TIDY: u32 = 0x5000_0000;
 pub(crate) const TAG_KIND: u32 = 0xf000_0000;
 
@@ -70,7 +70,7 @@ pub(crate) type Level = Vec<Vec<Rc<Table>>>;
 /// An LSM tree. With nothing in it, it takes about 2,000 bytes and no open file.
 #[derive(Debug)]
 pub struct Tree {
-    owner: u32,
+    pub(crate) owner: u32,
     dir: PathBuf,
     options: TreeOptions,
     applied: Version,
@@ -89,10 +89,10 @@ pub struct Tree {
     install: Install,
     /// Outputs that wait for their manifest, and those whose manifest is being written.
     ready: Vec<JobOutput>,
-    reading: BTreeMap<u32, BlockId>,
+    pub(crate) reading: BTreeMap<u32, Reading>,
     /// Replaced tables with reads under way: they are closed and removed after those.
-    retired: Vec<Rc<Table>>,
-    next_tag: u32,
+    pub(crate) retired: Vec<Rc<Table>>,
+    pub(crate) next_tag: u32,
     tidying: usize,
     /// The manifest file, to be closed when it is written.
     close_after: Option<tantu_base::door::FileId>,
@@ -214,7 +214,7 @@ impl Tree {
         std::iter::once(&self.memtable).chain(self.frozen.iter().rev().map(|frozen| &**frozen))
     }
 
-    fn tables(&self) -> impl Iterator<Item = &Rc<Table>> {
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Rc<Table>> {
         self.levels.iter().flatten().flatten()
     }
 
@@ -289,7 +289,19 @@ impl Tree {
     pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Rc<Block>, Stop> {
         let id = BlockId { table: table.number, block: block as u32 };
         let found = cache.get((self.owner, id.table, id.block), table.frame(block));
-        found.ok_or_else(|| Stop::Need(Need { blocks: vec![id] }))
+        found.ok_or_else(|| Stop::Need(Need::of(vec![id])))
+    }
+
+    /// A block for a scan, which goes on to others.
+    #[inline]
+    pub(crate) fn pass<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+        cache.pass((self.owner, table.number, block as u32), table.frame(block))
+    }
+
+    /// A block, if the cache has it; it still waits for its reader.
+    #[inline]
+    pub(crate) fn look<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+        cache.look((self.owner, table.number, block as u32), table.frame(block))
     }
 
     pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
@@ -298,28 +310,6 @@ impl Tree {
 
     pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
         self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges).cloned().collect()
-    }
-
-    /// Starts to read blocks that a reader stopped for; false if there is nothing to wait for: read again at once.
-    #[must_use]
-    pub fn fetch(&mut self, need: &Need, disk: &mut dyn Disk) -> bool {
-        let mut outstanding = false;
-        for id in &need.blocks {
-            if self.reading.values().any(|other| other == id) {
-                outstanding = true;
-                continue;
-            }
-            // A merge may have replaced the table: the reader reads again and finds the new one.
-            let Some(table) = self.tables().find(|table| table.number == id.table) else { continue };
-            outstanding = true;
-            let (file, entry) = (table.file, &table.meta.index[id.block as usize]);
-            let (offset, size) = (entry.offset, entry.size as usize);
-            let tag = TAG_BLOCK | (self.next_tag & !TAG_KIND);
-            self.next_tag = self.next_tag.wrapping_add(1);
-            self.reading.insert(tag, *id);
-            disk.submit(Token { owner: self.owner, tag }, DiskOp::Read { file, offset, buf: Buf::zeroed(size) });
-        }
-        outstanding
     }
 
     /// Takes a completion of one of its own tokens.
@@ -338,22 +328,7 @@ impl Tree {
         assert_eq!(done.token.owner, self.owner, "a completion of somebody else");
         let tag = done.token.tag;
         match tag & TAG_KIND {
-            TAG_BLOCK => {
-                let id = self.reading.remove(&tag).expect("invariant: a block was asked for");
-                if let Some(at) = self.retired.iter().position(|table| table.number == id.table)
-                    && !self.is_read(id.table)
-                {
-                    let table = self.retired.swap_remove(at);
-                    self.discard(&table, disk);
-                }
-                let DiskReply::Read { buf, len } = done.result? else { unreachable!("a read answers with bytes") };
-                // A merge may have replaced the table meanwhile; the reader asks again and finds the new one.
-                if let Some(table) = self.tables().find(|table| table.number == id.table) {
-                    let block = table.check(&table.meta.index[id.block as usize], &buf[..len])?;
-                    cache.insert((self.owner, id.table, id.block), table.frame(id.block as usize), block);
-                }
-                return Ok(Completed::BlocksArrived);
-            }
+            TAG_BLOCK => return self.take_blocks(tag, done.result, cache, disk),
             TAG_TIDY => {
                 // Files that stay are removed as orphans at the next open.
                 self.tidying -= 1;
@@ -557,11 +532,11 @@ impl Tree {
         self.flushed = manifest.flushed;
     }
 
-    fn is_read(&self, table: u64) -> bool {
-        self.reading.values().any(|block| block.table == table)
+    pub(crate) fn is_read(&self, table: u64) -> bool {
+        self.reading.values().any(|reading| reading.table == table)
     }
 
-    fn discard(&mut self, table: &Table, disk: &mut dyn Disk) {
+    pub(crate) fn discard(&mut self, table: &Table, disk: &mut dyn Disk) {
         self.tidying += 2;
         disk.submit(self.token(TAG_TIDY), DiskOp::Close { file: table.file });
         disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: table.path.clone() });

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::ops::ControlFlow;
 use support::{Change, Model, Rig, key, options};
 use tantu_base::id::Version;
-use tantu_weather::{OpKind, SimDisk, SimEntropy};
+use tantu_lsm::{BlockCache, Stop};
+use tantu_weather::{Fault, OpKind, SimDisk, SimEntropy, Weather};
 
 /// A settled tree of so many keys of about 520 bytes, seven or so to a block, in one run.
 fn settled(count: u64) -> (Rig, Model) {
@@ -25,7 +27,7 @@ fn a_key_of_more_revisions_than_a_table_holds_reads_the_same_both_ways() {
     let mut chance = SimEntropy::new(1);
     let mut rig = Rig::open(SimDisk::calm(1), &mut chance, options(0)).map_err(|(error, _)| error).expect("a new tree");
     // All revisions of a key that a reader passes must fit the cache together, whichever way it goes.
-    rig.cache = tantu_lsm::BlockCache::new(1 << 20);
+    rig.cache = BlockCache::new(1 << 20);
     let mut model = Model::default();
     for version in 1..=600 {
         let changes = match version {
@@ -59,15 +61,101 @@ fn the_last_pair_of_a_large_tree_takes_two_blocks_to_read_at_most() {
     loop {
         let result = rig.tree.scan_back(&rig.cache, b"", b"\xff", Version(1), &mut |key, _| {
             seen = Some(key.to_vec());
-            std::ops::ControlFlow::Break(())
+            ControlFlow::Break(())
         });
         match result {
             Ok(()) => break,
-            Err(tantu_lsm::Stop::Need(need)) => rig.fetch(&need).expect("no faults are planned"),
+            Err(Stop::Need(need)) => rig.fetch(&need).expect("no faults are planned"),
             Err(stop) => panic!("{stop:?}"),
         }
     }
     assert_eq!(seen.as_ref(), model.keys.keys().next_back());
     // The second is for newer revisions of a key with which a block begins.
     assert!((1..=2).contains(&(rig.disk.count(OpKind::Read) - before)));
+}
+
+fn blocks_of(rig: &Rig) -> u64 {
+    rig.disk
+        .image()
+        .files()
+        .iter()
+        .filter(|(path, _)| path.extension().is_some_and(|end| end == "table"))
+        .map(|(_, len)| len / 4096)
+        .sum()
+}
+
+#[test]
+fn a_long_cold_scan_reads_eight_blocks_at_a_time_either_way() {
+    for back in [false, true] {
+        let (mut rig, model) = settled(3000);
+        rig.cache = BlockCache::new(1 << 20);
+        let (blocks, before) = (blocks_of(&rig), rig.disk.count(OpKind::Read));
+        let found = if back { rig.scan_back(b"", b"\xff", 1, 1 << 20) } else { rig.scan(b"", b"\xff", 1) };
+        assert_eq!(found.expect("a scan").len(), model.keys.len());
+        let reads = rig.disk.count(OpKind::Read) - before;
+        // Tables of 64 KiB end reads early.
+        assert!(reads >= blocks / 8 && reads <= blocks / 5, "{reads} reads of {blocks} blocks, back: {back}");
+    }
+}
+
+#[test]
+fn a_short_scan_reads_no_block_that_begins_behind_it() {
+    let (mut rig, model) = settled(300);
+    rig.cache = BlockCache::new(1 << 20);
+    for (from, to, back) in [(10, 14, false), (100, 104, false), (200, 204, true), (250, 252, true)] {
+        let (from, to, before) = (key(from), key(to), rig.disk.count(OpKind::Read));
+        let found = if back { rig.scan_back(&from, &to, 1, 9) } else { rig.scan(&from, &to, 1) };
+        assert_eq!(found.expect("a scan").len(), model.scan(&from, &to, 1).len());
+        let reads = rig.disk.count(OpKind::Read) - before;
+        assert!((1..=3).contains(&reads), "{reads} reads for four keys, seven of which share a block");
+    }
+}
+
+#[test]
+fn a_scan_of_ten_times_the_cache_leaves_what_point_reads_come_back_to() {
+    for back in [false, true] {
+        let (mut rig, _) = settled(9000);
+        rig.cache = BlockCache::new(120 * 4096);
+        let hot: Vec<_> = (0..90).map(|n| key(n * 100 + 1)).collect();
+        for _ in 0..3 {
+            hot.iter().for_each(|key| assert!(rig.get(key, 1).expect("a get").is_some()));
+        }
+        assert!(blocks_of(&rig) > 1200, "ten times the cache");
+        let scanned = if back { rig.scan_back(b"", b"\xff", 1, 1 << 20) } else { rig.scan(b"", b"\xff", 1) };
+        assert_eq!(scanned.expect("a scan").len(), 9000);
+        let before = rig.disk.count(OpKind::Read);
+        hot.iter().for_each(|key| assert!(rig.get(key, 1).expect("a get").is_some()));
+        let missed = rig.disk.count(OpKind::Read) - before;
+        assert!(missed <= 18, "{missed} of 90 hot blocks were pushed out, back: {back}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_with_blocks_read_along_is_no_concern_of_a_scan_that_ends_before_them() {
+    let (rig, model) = settled(300);
+    let mut image = rig.disk.image();
+    let (path, _) = image.files().into_iter().find(|(path, _)| path.ends_with("00000001.table")).expect("a table");
+    image.flip_bit(&path, 2 * 4096 + 100, 1);
+    let disk = SimDisk::new(&Weather::new(1), Default::default(), image);
+    let opened = Rig::open(disk, &mut SimEntropy::new(1), options(0)).map_err(|(error, _)| error);
+    let mut rig = opened.expect("blocks are not looked at");
+    rig.cache = BlockCache::new(1 << 20);
+    // The second read brings the damaged block along. It fails first, and then the second block is read alone.
+    rig.disk.fail_nth(OpKind::Read, 1, Fault::Eio);
+    let first_pairs = |rig: &mut Rig, count: usize| loop {
+        let mut seen = Vec::new();
+        let result = rig.tree.scan(&rig.cache, b"", b"\xff", Version(1), &mut |key, value| {
+            seen.push((key.to_vec(), value.to_vec()));
+            if seen.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match result {
+            Ok(()) => return Ok(seen),
+            Err(Stop::Need(need)) => rig.fetch(&need)?,
+            Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+        }
+    };
+    assert!(first_pairs(&mut rig, 10).expect("two blocks") == model.scan(b"", b"\xff", 1)[..10]);
+    assert_eq!(rig.disk.faults_outstanding(), 0, "the failure was met");
+    let damaged = first_pairs(&mut rig, 30);
+    assert!(matches!(damaged, Err(tantu_lsm::Fault::Corrupt(corruption)) if corruption.offset == 2 * 4096));
 }

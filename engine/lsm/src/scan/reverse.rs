@@ -6,7 +6,8 @@
 use super::Visit;
 use crate::block::Block;
 use crate::cache::BlockCache;
-use crate::error::Stop;
+use crate::error::{BlockId, Need, Stop};
+use crate::fetch::Heading;
 use crate::memtable::{BackWalk, Memtable, Revision, hidden_at};
 use crate::table::Table;
 use crate::tree::Tree;
@@ -30,6 +31,10 @@ struct Seen {
 /// One run of a scan.
 struct RunSource<'a> {
     tables: &'a [Rc<Table>],
+    /// The scan does not go below.
+    from: &'a [u8],
+    /// How many blocks it has come through.
+    passed: usize,
     /// Where the entry before it stands: of a table, of a block, one past it in the block.
     table: usize,
     block_at: usize,
@@ -45,11 +50,11 @@ impl<'a> RunSource<'a> {
     /// Stands behind the last entry whose key is below `to`; none if the run has nothing in `[from, to)`.
     fn before(
         tables: &'a [Rc<Table>],
-        from: &[u8],
+        from: &'a [u8],
         to: &[u8],
         tree: &Tree,
         cache: &BlockCache,
-    ) -> Result<Option<RunSource<'a>>, Stop> {
+    ) -> Result<Option<RunSource<'a>>, BlockId> {
         let mut table = tables.partition_point(|table| table.meta.last_key[..] < *to);
         let mut block_count = tables.get(table).map_or(0, |table| table.count_before(to));
         while block_count == 0 {
@@ -60,10 +65,21 @@ impl<'a> RunSource<'a> {
             block_count = tables[table].meta.index.len();
         }
         let block_at = block_count - 1;
-        let block = Rc::clone(tree.block(cache, &tables[table], block_at)?);
+        let missing = BlockId { table: tables[table].number, block: block_at as u32 };
+        let block = Rc::clone(tree.look(cache, &tables[table], block_at).ok_or(missing)?);
         let entry = block.seek(to, Version(u64::MAX));
-        let (key, seen) = (Vec::new(), None);
-        Ok(Some(RunSource { tables, table, block_at, block: Some(block), entry, key, seen, is_gathered: false }))
+        Ok(Some(RunSource {
+            tables,
+            from,
+            passed: 1,
+            table,
+            block_at,
+            block: Some(block),
+            entry,
+            key: Vec::new(),
+            seen: None,
+            is_gathered: false,
+        }))
     }
 
     /// Loads the block of the entry before; `Ok(None)` before the first.
@@ -75,8 +91,13 @@ impl<'a> RunSource<'a> {
                 table = before;
                 block_count = self.tables[table].meta.index.len();
             }
-            let block = Rc::clone(tree.block(cache, &self.tables[table], block_count - 1)?);
-            (self.table, self.block_at, self.entry) = (table, block_count - 1, block.count());
+            let (current, block_at) = (&self.tables[table], block_count - 1);
+            let Some(block) = tree.pass(cache, current, block_at) else {
+                return Err(tree.stop_ahead(cache, current, block_at, self.passed, Heading::Down(self.from)));
+            };
+            let block = Rc::clone(block);
+            self.passed += 1;
+            (self.table, self.block_at, self.entry) = (table, block_at, block.count());
             self.block = Some(block);
         }
         Ok(self.block.as_ref())
@@ -214,7 +235,7 @@ impl Tree {
         }
     }
 
-    fn sources_before<'a>(&'a self, cache: &BlockCache, from: &[u8], to: &[u8]) -> Result<Vec<Source<'a>>, Stop> {
+    fn sources_before<'a>(&'a self, cache: &BlockCache, from: &'a [u8], to: &[u8]) -> Result<Vec<Source<'a>>, Stop> {
         let (memtables, levels) = self.scan_sources();
         let mut sources: Vec<Source<'a>> = Vec::new();
         for memtable in memtables {
@@ -224,8 +245,21 @@ impl Tree {
                 sources.push(Source::Memory { memtable, walk });
             }
         }
+        // As forwards: no block counts as read before all are there.
+        let mut missing = Vec::new();
         for run in levels.into_iter().flatten() {
-            sources.extend(RunSource::before(run, from, to, self, cache)?.map(Source::Run));
+            match RunSource::before(run, from, to, self, cache) {
+                Ok(source) => sources.extend(source.map(Source::Run)),
+                Err(id) => missing.push(id),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Stop::Need(Need::of(missing)));
+        }
+        for source in &sources {
+            if let Source::Run(run) = source {
+                self.pass(cache, &run.tables[run.table], run.block_at);
+            }
         }
         Ok(sources)
     }

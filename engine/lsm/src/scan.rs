@@ -217,8 +217,12 @@ impl Tree {
         // The scan needs the first block of every run before it can begin: they are read together, and none counts as read
         // before all are there, or small caches would lose one for the other for ever.
         let mut missing = Vec::new();
+        let prefix = self.prefix_of_range(from, to);
         for run in levels.into_iter().flatten() {
-            let table = run.partition_point(|table| table.meta.last_key[..] < *from);
+            let mut table = run.partition_point(|table| table.meta.last_key[..] < *from);
+            while run.get(table).is_some_and(|table| self.lacks_prefix(table, prefix) && table.begins_before(to)) {
+                table += 1;
+            }
             let Some(current) = run.get(table).filter(|table| !table.meta.index.is_empty()) else { continue };
             let block_at = current.block_of(from);
             if current.meta.index[block_at].first_key[..] >= *to {

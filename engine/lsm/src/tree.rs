@@ -304,6 +304,16 @@ impl Tree {
         cache.look((self.owner, table.number, block as u32), table.frame(block))
     }
 
+    /// The hash of the prefix that all keys of a range have in common.
+    pub(crate) fn prefix_of_range(&self, from: &[u8], to: &[u8]) -> Option<u64> {
+        self.options.prefix?.hash_of_range(from, to)
+    }
+
+    /// Whether a table has no key with the prefix of this hash.
+    pub(crate) fn lacks_prefix(&self, table: &Table, hash: Option<u64>) -> bool {
+        hash.is_some_and(|hash| table.lacks_prefix(self.options.prefix, hash))
+    }
+
     pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
         (self.memtables().collect(), self.levels.iter().collect())
     }

@@ -36,6 +36,8 @@ pub(crate) struct TableWriter {
     in_flight: usize,
     meta: TableMeta,
     hashes: Vec<u64>,
+    /// The last prefix added.
+    prefix: Vec<u8>,
     size: u64,
 }
 
@@ -55,6 +57,7 @@ impl TableWriter {
             in_flight: 0,
             meta: TableMeta::default(),
             hashes: Vec::new(),
+            prefix: Vec::new(),
             size: 0,
         }
     }
@@ -89,6 +92,9 @@ impl TableWriter {
 
     pub(crate) fn add(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, options: &TreeOptions) {
         if self.meta.last_key != key || self.meta.entry_count == 0 {
+            if let Some(prefix) = options.prefix.and_then(|rule| rule.prefix(key)) {
+                self.add_prefix(prefix, key);
+            }
             self.hashes.push(Filter::hash(key));
             self.meta.last_key.clear();
             self.meta.last_key.extend_from_slice(key);
@@ -99,6 +105,17 @@ impl TableWriter {
             assert!(self.block.add(key, hash, version, value, options.block_size), "an empty block takes any entry");
         }
         self.meta.entry_count += 1;
+    }
+
+    /// Keys of one prefix stand together: the last one is all there is to compare with.
+    fn add_prefix(&mut self, prefix: &[u8], key: &[u8]) {
+        if self.prefix != prefix || self.hashes.is_empty() {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
+            if prefix != key {
+                self.hashes.push(Filter::hash(prefix));
+            }
+        }
     }
 
     fn end_block(&mut self, options: &TreeOptions) {
@@ -138,6 +155,7 @@ impl TableWriter {
         }
         self.end_write();
         self.meta.ranges = ranges;
+        self.meta.prefix = options.prefix;
         self.meta.filter = Filter::build(&self.hashes);
         self.waiting
             .push_back((self.gathered_at, encode_end(&self.meta, self.identity, self.number, self.gathered_at)));

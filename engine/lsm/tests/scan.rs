@@ -5,7 +5,7 @@ mod support;
 use std::ops::ControlFlow;
 use support::{Change, Model, Rig, key, options};
 use tantu_base::id::Version;
-use tantu_lsm::{BlockCache, Stop};
+use tantu_lsm::{BlockCache, PrefixRule, Stop, TreeOptions};
 use tantu_weather::{Fault, OpKind, SimDisk, SimEntropy, Weather};
 
 /// A settled tree of so many keys of about 520 bytes, seven or so to a block, in one run.
@@ -158,4 +158,35 @@ fn what_goes_wrong_with_blocks_read_along_is_no_concern_of_a_scan_that_ends_befo
     assert_eq!(rig.disk.faults_outstanding(), 0, "the failure was met");
     let damaged = first_pairs(&mut rig, 30);
     assert!(matches!(damaged, Err(tantu_lsm::Fault::Corrupt(corruption)) if corruption.offset == 2 * 4096));
+}
+
+#[test]
+fn a_scan_within_a_prefix_reads_nothing_of_tables_without_it() {
+    let mut chance = SimEntropy::new(1);
+    let rule = |byte_count| TreeOptions { prefix: Some(PrefixRule { byte_count, value_count: 0 }), ..options(0) };
+    let mut rig = Rig::open(SimDisk::calm(1), &mut chance, rule(7)).map_err(|(error, _)| error).expect("a new tree");
+    // All but every third structure of ten elements.
+    let has = |n: &u64| !(n / 10).is_multiple_of(3);
+    let puts: Vec<Change> = (0..600).filter(has).map(|n| Change::Put(key(n), vec![n as u8; 100])).collect();
+    rig.apply(1, &puts);
+    rig.tree.seal();
+    rig.settle().expect("no faults are planned");
+    let count = |rig: &mut Rig| {
+        let (mut found, before) = (0, rig.disk.count(OpKind::Read));
+        for structure in (0..60u64).filter(|structure| structure.is_multiple_of(3)) {
+            let (from, to) = (format!("key {structure:03}"), format!("key {structure:03}~"));
+            found += rig.scan(from.as_bytes(), to.as_bytes(), 1).expect("a scan").len();
+            found += rig.scan_back(from.as_bytes(), to.as_bytes(), 1, 100).expect("a scan").len();
+        }
+        (found, rig.disk.count(OpKind::Read) - before)
+    };
+    let (found, reads) = count(&mut rig);
+    assert_eq!(found, 0);
+    assert!(reads <= 2, "{reads} reads: one filter in a hundred is wrong");
+    let image = rig.disk.image();
+    let disk = SimDisk::new(&Weather::new(1), Default::default(), image);
+    let mut rig = Rig::open(disk, &mut chance, rule(6)).map_err(|(error, _)| error).expect("an old tree");
+    let (found, reads) = count(&mut rig);
+    assert_eq!(found, 0);
+    assert!(reads >= 10, "a filter of another rule says nothing: {reads}");
 }

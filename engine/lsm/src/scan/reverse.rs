@@ -52,12 +52,13 @@ impl<'a> RunSource<'a> {
         tables: &'a [Rc<Table>],
         from: &'a [u8],
         to: &[u8],
+        prefix: Option<u64>,
         tree: &Tree,
         cache: &BlockCache,
     ) -> Result<Option<RunSource<'a>>, BlockId> {
         let mut table = tables.partition_point(|table| table.meta.last_key[..] < *to);
         let mut block_count = tables.get(table).map_or(0, |table| table.count_before(to));
-        while block_count == 0 {
+        while block_count == 0 || tree.lacks_prefix(&tables[table], prefix) {
             if table == 0 || tables[table - 1].meta.last_key[..] < *from {
                 return Ok(None);
             }
@@ -247,8 +248,9 @@ impl Tree {
         }
         // As forwards: no block counts as read before all are there.
         let mut missing = Vec::new();
+        let prefix = self.prefix_of_range(from, to);
         for run in levels.into_iter().flatten() {
-            match RunSource::before(run, from, to, self, cache) {
+            match RunSource::before(run, from, to, prefix, self, cache) {
                 Ok(source) => sources.extend(source.map(Source::Run)),
                 Err(id) => missing.push(id),
             }

@@ -13,6 +13,7 @@ mod fetch;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod ingest;
 mod job;
 mod manifest;
 mod memtable;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
+pub use ingest::IngestError;
 pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
 pub use prefix::PrefixRule;
 pub use scan::Visit;

@@ -4,6 +4,7 @@ use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Fault, Need, OpenError, Stop};
 use crate::fetch::Reading;
+use crate::ingest::Ingest;
 use crate::job::{Choice, Job, JobOutput, choose, choose_towards_one};
 use crate::manifest::{Manifest, manifest_path};
 use crate::memtable::{Memtable, RangeDelete, Revision, hidden_at};
@@ -12,7 +13,7 @@ use crate::table::{Filter, Table, table_path};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, OpenMode, Token, call};
+use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call};
 use tantu_base::id::Version;
 
 /// One committed change.
@@ -50,6 +51,7 @@ pub enum Completed {
 
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
+pub(crate) const TAG_JOB_INGEST: u32 = 0x6000_0000;
 const TAG_MANIFEST: u32 = 0x3000_0000;
 pub(crate) const TAG_BLOCK: u32 = 0x4000_0000;
 const TAG_TIDY: u32 = 0x5000_0000;
@@ -71,21 +73,22 @@ pub(crate) type Level = Vec<Vec<Rc<Table>>>;
 #[derive(Debug)]
 pub struct Tree {
     pub(crate) owner: u32,
-    dir: PathBuf,
-    options: TreeOptions,
-    applied: Version,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: TreeOptions,
+    pub(crate) applied: Version,
     flushed: Version,
     floor: Version,
     memtable: Memtable,
-    frozen: VecDeque<Rc<Memtable>>,
+    pub(crate) frozen: VecDeque<Rc<Memtable>>,
     levels: Vec<Level>,
     /// The range deletions of all tables, so that a read does not look for them table by table.
     table_ranges: Vec<RangeDelete>,
-    identity: u64,
-    next_table: u64,
+    pub(crate) identity: u64,
+    pub(crate) next_table: u64,
     manifest_seq: u64,
     flush: Option<Job>,
     merge: Option<Job>,
+    pub(crate) ingest: Option<Ingest>,
     install: Install,
     /// Outputs that wait for their manifest, and those whose manifest is being written.
     ready: Vec<JobOutput>,
@@ -95,8 +98,8 @@ pub struct Tree {
     pub(crate) next_tag: u32,
     tidying: usize,
     /// The manifest file, to be closed when it is written.
-    close_after: Option<tantu_base::door::FileId>,
-    halted: Option<DiskError>,
+    close_after: Option<FileId>,
+    pub(crate) halted: Option<DiskError>,
     /// A merge came upon a damaged block.
     damaged: bool,
     /// Merging goes on until one run is left.
@@ -160,6 +163,7 @@ impl Tree {
             manifest_seq: manifest.seq,
             flush: None,
             merge: None,
+            ingest: None,
             install: Install::Idle,
             ready: Vec::new(),
             reading: BTreeMap::new(),
@@ -361,6 +365,10 @@ impl Tree {
                 let merge = self.merge.as_mut().expect("invariant: a merge runs");
                 merge.complete(tag, reply, &self.options, disk).inspect_err(|_| self.damaged = true)?;
             }
+            TAG_JOB_INGEST => {
+                let ingest = self.ingest.as_mut().expect("invariant: an ingest runs");
+                ingest.complete(tag, &reply, &self.options, disk);
+            }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),
         }
@@ -414,11 +422,12 @@ impl Tree {
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
         let waits = |job: &Option<Job>| job.as_ref().is_some_and(Job::is_waiting);
+        let ingest_waits = self.ingest.as_ref().is_some_and(Ingest::is_waiting);
         let installing = !matches!(self.install, Install::Idle);
         !self.reading.is_empty()
             || self.tidying > 0
             || installing
-            || (self.halted.is_none() && (waits(&self.flush) || waits(&self.merge)))
+            || (self.halted.is_none() && (waits(&self.flush) || waits(&self.merge) || ingest_waits))
     }
 
     /// One slice of flushing and merging; true if there is more to do before something completes.
@@ -430,7 +439,7 @@ impl Tree {
             return Ok(false);
         }
         self.start_jobs(disk);
-        let mut more = false;
+        let mut more = self.step_ingest(disk);
         for flushing in [true, false] {
             let slot = if flushing { &mut self.flush } else { &mut self.merge };
             let Some(job) = slot.as_mut().filter(|_| flushing || !self.damaged) else { continue };
@@ -452,11 +461,18 @@ impl Tree {
         Ok(more)
     }
 
+    /// Whether a manifest may be written now: one at a time.
+    pub(crate) fn may_install(&self) -> bool {
+        self.ready.is_empty() && matches!(self.install, Install::Idle)
+    }
+
     fn start_jobs(&mut self, disk: &mut dyn Disk) {
         let pending = |output: &JobOutput| output.flushed.is_some();
         if self.flush.is_none()
             && !self.ready.iter().any(pending)
             && let Some(frozen) = self.frozen.front()
+            // What is newer than an ingest comes above its tables.
+            && self.ingest.as_ref().is_none_or(|ingest| frozen.version < ingest.version)
         {
             self.flush = Some(Job::flush(Rc::clone(frozen), self.identity, self.owner, self.floor));
         }
@@ -476,7 +492,7 @@ impl Tree {
     }
 
     /// Writes the manifest in which the output's tables replace its inputs.
-    fn begin_install(&mut self, output: JobOutput, disk: &mut dyn Disk) {
+    pub(crate) fn begin_install(&mut self, output: JobOutput, disk: &mut dyn Disk) {
         let levels = output.apply_to(&self.levels);
         let numbers = |level: &Level| level.iter().map(|run| run.iter().map(|table| table.number).collect()).collect();
         let manifest = Manifest {
@@ -533,8 +549,12 @@ impl Tree {
                 self.discard(table, disk);
             }
         }
-        if output.flushed.is_some() {
-            self.frozen.pop_front();
+        if let Some(flushed) = output.flushed {
+            // An ingest has no memtable.
+            if self.frozen.front().is_some_and(|frozen| frozen.version <= flushed) {
+                self.frozen.pop_front();
+            }
+            self.ingest.take_if(|ingest| ingest.version == flushed);
         }
         self.tidying += 1;
         disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: manifest_path(&self.dir, self.manifest_seq) });
@@ -547,9 +567,13 @@ impl Tree {
     }
 
     pub(crate) fn discard(&mut self, table: &Table, disk: &mut dyn Disk) {
+        self.discard_file(table.file, table.path.clone(), disk);
+    }
+
+    pub(crate) fn discard_file(&mut self, file: FileId, path: PathBuf, disk: &mut dyn Disk) {
         self.tidying += 2;
-        disk.submit(self.token(TAG_TIDY), DiskOp::Close { file: table.file });
-        disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path: table.path.clone() });
+        disk.submit(self.token(TAG_TIDY), DiskOp::Close { file });
+        disk.submit(self.token(TAG_TIDY), DiskOp::Remove { path });
     }
 
     /// Closes its files. Blocking; nothing else may be outstanding on the disk. What was not flushed is not lost:
@@ -566,8 +590,8 @@ impl Tree {
                 self.complete(done, cache, disk)?;
             }
         }
-        for table in self.tables() {
-            call(disk, DiskOp::Close { file: table.file })?;
+        for file in self.tables().map(|table| table.file).chain(self.ingest_files()) {
+            call(disk, DiskOp::Close { file })?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::memtable::RangeDelete;
 use crate::option::TreeOptions;
 use crate::table::{Filter, IndexEntry, Table, TableMeta, encode_end, place, table_path};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskOp, DiskReply, FileId, OpenMode, Token};
 use tantu_base::id::Version;
@@ -192,6 +192,11 @@ impl TableWriter {
             (Stage::Syncing, DiskReply::Done) => self.stage = Stage::Done,
             (stage, reply) => unreachable!("a table that is {stage:?} cannot take {reply:?}"),
         }
+    }
+
+    /// Its file, if it was opened, for a table that is given up.
+    pub(crate) fn into_file(self, dir: &Path) -> Option<(FileId, PathBuf)> {
+        Some((self.file?, table_path(dir, self.number)))
     }
 
     /// The finished table, open.

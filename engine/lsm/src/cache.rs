@@ -1,22 +1,62 @@
 //! The block cache of one core, shared by its trees.
 //!
-//! Second-chance eviction over an array of frames. A table remembers which frame each of its blocks was given, and the frame
-//! whose block it is: a look at a cached block hashes nothing. A block that was fetched for a waiting reader is not evicted
-//! before it was read once, so that a reader makes progress however small the cache is.
+//! A table remembers which frame each of its blocks was given, and the frame whose block it is: a look at a cached block
+//! hashes nothing. A block that was fetched for a waiting reader is not evicted before it was read once, so that a reader
+//! makes progress however small the cache is.
+//!
+//! Eviction is S3-FIFO (Yang and others, FIFO Queues are All You Need for Cache Eviction, 2023). A new block is on *probation*
+//! in a small queue; it becomes a *resident* if a point read comes back to it there, or if it is asked for again soon after it
+//! left. Scans do not count as coming back. So whatever a scan passes, and whatever is read ahead of it, pushes out a tenth of
+//! the cache at most.
 
 use crate::block::Block;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
+use tantu_base::limit::BLOCK_ALIGN;
 
 /// Which tree, which table, which block.
 pub(crate) type CacheKey = (u32, u64, u32);
+
+/// The probationers' part of a full cache.
+const PROBATION_PARTS: usize = 10;
+/// How often a block passes the end of the residents' queue without being read, at most.
+const USES_MAX: i8 = 3;
+/// Fetched for a reader that has not come yet.
+const AWAITED: i8 = -1;
+/// Read ahead of a reader that has not come yet, and may never.
+const AHEAD: i8 = -2;
 
 #[derive(Debug)]
 struct Frame {
     key: CacheKey,
     block: Option<Rc<Block>>,
-    used: Cell<bool>,
-    awaited: Cell<bool>,
+    /// Point reads that came back to it, or [`AWAITED`], or [`AHEAD`].
+    uses: Cell<i8>,
+}
+
+/// Which blocks left probation lately: a mark each, at a place that its key gives; a later one overwrites it.
+#[derive(Debug)]
+struct Departed(Vec<u32>);
+
+impl Departed {
+    fn place(&self, key: CacheKey) -> Option<(usize, u32)> {
+        let mixed = (u64::from(key.0) << 32 | u64::from(key.2)) ^ key.1.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let at = ((hash >> 32) * self.0.len() as u64) >> 32;
+        (!self.0.is_empty()).then_some((at as usize, hash as u32 | 1))
+    }
+
+    fn note(&mut self, key: CacheKey) {
+        if let Some((at, mark)) = self.place(key) {
+            self.0[at] = mark;
+        }
+    }
+
+    /// Whether it left lately; it is forgotten.
+    fn take(&mut self, key: CacheKey) -> bool {
+        self.place(key).is_some_and(|(at, mark)| self.0[at] == mark && std::mem::take(&mut self.0[at]) == mark)
+    }
 }
 
 /// Blocks of tables in memory, at most so many bytes of them.
@@ -24,15 +64,28 @@ struct Frame {
 pub struct BlockCache {
     size_max: usize,
     size: usize,
+    probation_size: usize,
     frames: Vec<Frame>,
     free: Vec<u32>,
-    hand: usize,
+    /// Frames in the order in which they are looked at.
+    probation: VecDeque<u32>,
+    residents: VecDeque<u32>,
+    departed: Departed,
 }
 
 impl BlockCache {
     /// An empty cache that holds at most `size_max` bytes (and whatever waiting readers have pinned).
     pub fn new(size_max: usize) -> Self {
-        Self { size_max, size: 0, frames: Vec::new(), free: Vec::new(), hand: 0 }
+        Self {
+            size_max,
+            size: 0,
+            probation_size: 0,
+            frames: Vec::new(),
+            free: Vec::new(),
+            probation: VecDeque::new(),
+            residents: VecDeque::new(),
+            departed: Departed(vec![0; size_max / BLOCK_ALIGN]),
+        }
     }
 
     /// Bytes it may hold.
@@ -45,7 +98,12 @@ impl BlockCache {
         self.size
     }
 
-    /// The block, if the frame it was given is still its own.
+    #[inline]
+    fn frame(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Frame> {
+        self.frames.get(frame.get() as usize).filter(|frame| frame.key == key)
+    }
+
+    /// The block for a point read, if the frame it was given is still its own.
     #[inline]
     pub(crate) fn get(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
         self.get_at(key, frame.get())
@@ -56,44 +114,186 @@ impl BlockCache {
     pub(crate) fn get_at(&self, key: CacheKey, frame: u32) -> Option<&Rc<Block>> {
         let frame = self.frames.get(frame as usize).filter(|frame| frame.key == key)?;
         let block = frame.block.as_ref()?;
-        frame.used.set(true);
-        frame.awaited.set(false);
+        frame.uses.set((frame.uses.get().max(AWAITED) + 1).min(USES_MAX));
         Some(block)
     }
 
-    pub(crate) fn insert(&mut self, key: CacheKey, frame: &Cell<u32>, block: Block) {
-        let at = frame.get() as usize;
-        if let Some(old) = self.frames.get_mut(at).filter(|frame| frame.key == key)
-            && let Some(old) = old.block.take()
-        {
-            self.size -= old.size();
-            self.free.push(at as u32);
+    /// The block for a scan, which goes on to others.
+    #[inline]
+    pub(crate) fn pass(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
+        let frame = self.frame(key, frame)?;
+        let block = frame.block.as_ref()?;
+        frame.uses.set(frame.uses.get().max(0));
+        Some(block)
+    }
+
+    /// The block, for somebody who does not say yet whether it will be read: a reader that waits for it still waits.
+    #[inline]
+    pub(crate) fn look(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
+        self.frame(key, frame)?.block.as_ref()
+    }
+
+    /// Takes a block that was read. `awaited`: a reader waits for it; else it was read ahead of one.
+    pub(crate) fn insert(&mut self, key: CacheKey, frame: &Cell<u32>, block: Block, awaited: bool) {
+        if self.look(key, frame).is_some() {
+            return;
         }
-        self.size += block.size();
+        let size = block.size();
+        self.size += size;
         self.evict();
+        let uses = Cell::new(if awaited { AWAITED } else { AHEAD });
+        let new = Frame { key, block: Some(Rc::new(block)), uses };
         let at = self.free.pop().unwrap_or(self.frames.len() as u32);
-        let new = Frame { key, block: Some(Rc::new(block)), used: Cell::new(true), awaited: Cell::new(true) };
         match self.frames.get_mut(at as usize) {
             Some(free) => *free = new,
             None => self.frames.push(new),
         }
         frame.set(at);
+        if self.departed.take(key) {
+            self.residents.push_back(at);
+        } else {
+            self.probation_size += size;
+            self.probation.push_back(at);
+        }
     }
 
-    /// Frees frames that were not used since the hand passed them last, until there is room.
+    /// Frees frames until there is room, or all blocks are awaited.
     fn evict(&mut self) {
-        let mut looks = 2 * self.frames.len();
+        let mut looks = (usize::from(USES_MAX.unsigned_abs()) + 2) * self.frames.len();
         while self.size > self.size_max && looks > 0 {
             looks -= 1;
-            self.hand = (self.hand + 1) % self.frames.len();
-            let frame = &mut self.frames[self.hand];
-            if frame.block.is_none() || frame.awaited.get() || frame.used.take() {
-                continue;
-            }
-            if let Some(block) = frame.block.take() {
-                self.size -= block.size();
-                self.free.push(self.hand as u32);
+            if self.probation_size > self.size_max / PROBATION_PARTS || self.residents.is_empty() {
+                self.look_at_probationer();
+            } else {
+                self.look_at_resident();
             }
         }
+    }
+
+    fn look_at_probationer(&mut self) {
+        let Some(at) = self.probation.pop_front() else { return self.look_at_resident() };
+        let frame = &self.frames[at as usize];
+        let size = frame.block.as_ref().map_or(0, |block| block.size());
+        match frame.uses.get() {
+            AWAITED => self.probation.push_back(at),
+            uses @ (0 | AHEAD) => {
+                self.probation_size -= size;
+                // That nobody came while it was there says nothing for it.
+                if uses != AHEAD {
+                    self.departed.note(frame.key);
+                }
+                self.free(at);
+            }
+            _ => {
+                frame.uses.set(0);
+                self.probation_size -= size;
+                self.residents.push_back(at);
+            }
+        }
+    }
+
+    fn look_at_resident(&mut self) {
+        let Some(at) = self.residents.pop_front() else { return };
+        let uses = &self.frames[at as usize].uses;
+        match uses.get() {
+            0 | AHEAD => return self.free(at),
+            AWAITED => {}
+            count => uses.set(count - 1),
+        }
+        self.residents.push_back(at);
+    }
+
+    fn free(&mut self, at: u32) {
+        if let Some(block) = self.frames[at as usize].block.take() {
+            self.size -= block.size();
+        }
+        self.free.push(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::BlockBuilder;
+    use crate::table::{Filter, place};
+    use tantu_base::buf::Buf;
+    use tantu_base::id::Version;
+
+    /// The blocks of a table that does not exist.
+    struct Blocks {
+        block: Block,
+        frames: Vec<Cell<u32>>,
+    }
+
+    impl Blocks {
+        fn new(count: usize) -> Self {
+            let mut builder = BlockBuilder::default();
+            assert!(builder.add(b"k", Filter::hash(b"k"), Version(1), None, BLOCK_ALIGN));
+            let mut out = Buf::with_capacity(0);
+            builder.finish(&place(1, 1, 0), &mut out);
+            let block = Block::check(&out, &place(1, 1, 0)).expect("whole");
+            Self { block, frames: vec![Cell::new(u32::MAX); count] }
+        }
+
+        /// Reads a block as a point read or a scan does; whether it was there.
+        fn read(&self, cache: &mut BlockCache, at: usize, scans: bool) -> bool {
+            let key = (1, 1, at as u32);
+            let look = |cache: &BlockCache| match scans {
+                true => cache.pass(key, &self.frames[at]).is_some(),
+                false => cache.get(key, &self.frames[at]).is_some(),
+            };
+            let hit = look(cache);
+            if !hit {
+                cache.insert(key, &self.frames[at], self.block.clone(), true);
+                assert!(look(cache), "what was fetched for a reader waits for it");
+            }
+            hit
+        }
+
+        fn held(&self, cache: &BlockCache, blocks: std::ops::Range<usize>) -> usize {
+            blocks.filter(|at| cache.look((1, 1, *at as u32), &self.frames[*at]).is_some()).count()
+        }
+    }
+
+    #[test]
+    fn a_scan_of_ten_times_the_cache_leaves_the_hot_blocks() {
+        let (blocks, mut cache) = (Blocks::new(2000), BlockCache::new(100 * BLOCK_ALIGN));
+        for _ in 0..3 {
+            (0..80).for_each(|at| {
+                blocks.read(&mut cache, at, false);
+            });
+        }
+        for at in 1000..2000 {
+            blocks.read(&mut cache, at, true);
+            assert!(cache.size() <= cache.size_max());
+        }
+        assert!(blocks.held(&cache, 0..80) >= 76, "{} of 80", blocks.held(&cache, 0..80));
+    }
+
+    #[test]
+    fn a_range_that_is_scanned_again_and_again_comes_to_stay() {
+        let (blocks, mut cache) = (Blocks::new(2000), BlockCache::new(100 * BLOCK_ALIGN));
+        (0..2).for_each(|_| {
+            (0..300).for_each(|at| {
+                blocks.read(&mut cache, at, false);
+            });
+        });
+        for _ in 0..8 {
+            (1000..1050).for_each(|at| {
+                blocks.read(&mut cache, at, true);
+            });
+        }
+        assert!(blocks.held(&cache, 1000..1050) >= 45, "{} of 50", blocks.held(&cache, 1000..1050));
+    }
+
+    #[test]
+    fn blocks_that_readers_wait_for_stay_and_those_read_ahead_do_not() {
+        let (blocks, mut cache) = (Blocks::new(100), BlockCache::new(4 * BLOCK_ALIGN));
+        (0..20).for_each(|at| cache.insert((1, 1, at), &blocks.frames[at as usize], blocks.block.clone(), at < 10));
+        assert_eq!(blocks.held(&cache, 0..10), 10);
+        assert!(blocks.held(&cache, 10..20) <= 1, "only the newest");
+        (0..10).for_each(|at| assert!(blocks.read(&mut cache, at, false)));
+        blocks.read(&mut cache, 50, false);
+        assert!(cache.size() <= cache.size_max(), "nobody waits any more");
     }
 }

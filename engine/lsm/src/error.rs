@@ -1,5 +1,6 @@
 //! What can go wrong, one closed enum per operation. Every variant names the file, and where in it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use tantu_base::door::DiskError;
 
@@ -24,13 +25,37 @@ pub struct BlockId {
     pub block: u32,
 }
 
+/// Blocks of a table that lie side by side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighbours {
+    /// Number of the table.
+    pub table: u64,
+    /// The first one.
+    pub first: u32,
+    /// The first one after them.
+    pub end: u32,
+}
+
+impl Neighbours {
+    /// Whether a block is one of them.
+    pub fn hold(&self, id: &BlockId) -> bool {
+        id.table == self.table && (self.first..self.end).contains(&id.block)
+    }
+}
+
 /// Blocks a read cannot go on without. Hand it to [`crate::Tree::fetch`] and read again when they arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Need {
     pub(crate) blocks: Vec<BlockId>,
+    /// Blocks of the first one's table to be read along with it, and itself; empty if it comes alone.
+    pub(crate) along: Range<u32>,
 }
 
 impl Need {
+    pub(crate) fn of(blocks: Vec<BlockId>) -> Self {
+        Self { blocks, along: 0..0 }
+    }
+
     /// The missing blocks; never empty.
     pub fn blocks(&self) -> &[BlockId] {
         &self.blocks

@@ -2,7 +2,8 @@
 
 use crate::block::{Block, BlockBuilder};
 use crate::memtable::RangeDelete;
-use crate::table::{Filter, IndexEntry, TableMeta, place};
+use crate::prefix::PrefixRule;
+use crate::table::{FORMAT_VERSION, FORMAT_VERSION_MIN, Filter, IndexEntry, TableMeta, place};
 use tantu_base::buf::Buf;
 use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
@@ -32,8 +33,12 @@ pub fn block(bytes: &[u8]) {
 
 /// Any bytes as what of a table stays in memory: refused, or exactly what is written again.
 pub fn table_meta(bytes: &[u8]) {
-    if let Ok(meta) = TableMeta::decode(bytes) {
+    if let Ok(meta) = TableMeta::decode(bytes, FORMAT_VERSION) {
         assert_eq!(meta.encode(), bytes, "it was encoded in another way");
+    }
+    if let Ok(meta) = TableMeta::decode(bytes, FORMAT_VERSION_MIN) {
+        assert_eq!(meta.prefix, None, "version 2 has no such field");
+        assert_eq!(meta.encode(), [bytes, &[0]].concat(), "version 3 adds one byte");
     }
 }
 
@@ -65,7 +70,8 @@ pub fn table_meta_seeds() -> Vec<Vec<u8>> {
         let ranges =
             (0..n % 3).map(|at| RangeDelete { from: key(at), to: key(at + 1), version: Version(at) }).collect();
         let hashes: Vec<u64> = (0..n).map(|at| Filter::hash(&key(at))).collect();
-        TableMeta { index, filter: Filter::build(&hashes), ranges, last_key: key(n), entry_count: n }.encode()
+        let prefix = (n % 4 == 1).then_some(PrefixRule { byte_count: n as u16, value_count: 1 });
+        TableMeta { index, filter: Filter::build(&hashes), ranges, last_key: key(n), entry_count: n, prefix }.encode()
     };
     (0..24).map(fill).collect()
 }

@@ -1,11 +1,15 @@
-//! The bytes of a table and of a manifest, as version 2 of tables and version 1 of manifests write them: an older tree must open for ever.
+//! The bytes of a table and of a manifest, as version 3 of tables and version 1 of manifests write them: an older tree must open for ever.
 
 use crate::block::{Block, BlockBuilder};
 use crate::manifest::Manifest;
 use crate::memtable::RangeDelete;
-use crate::table::{Filter, IndexEntry, TableMeta, encode_end, place};
+use crate::prefix::PrefixRule;
+use crate::table::{Filter, IndexEntry, Table, TableMeta, encode_end, place, table_path};
+use std::path::Path;
 use tantu_base::buf::Buf;
+use tantu_base::door::{DiskOp, DiskReply, OpenMode, call};
 use tantu_base::id::Version;
+use tantu_weather::SimDisk;
 
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden file; TANTU_BLESS=1 writes it anew")]
 fn check(name: &str, bytes: &[u8]) {
@@ -18,7 +22,7 @@ fn check(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn a_table_of_version_2_stays_as_it_is() {
+fn a_table_of_version_3_stays_as_it_is() {
     let (identity, number) = (0x0123_4567_89ab_cdef, 9);
     let mut block = BlockBuilder::default();
     let apple = Filter::hash(b"apple");
@@ -33,12 +37,29 @@ fn a_table_of_version_2_stays_as_it_is() {
         ranges: vec![RangeDelete { from: b"b".to_vec(), to: b"c".to_vec(), version: Version(2) }],
         last_key: b"apricot".to_vec(),
         entry_count: 3,
+        prefix: Some(PrefixRule { byte_count: 2, value_count: 1 }),
     };
     let end = encode_end(&meta, identity, number, file.len() as u64);
     file.extend(&end);
-    check("table.bin", &file);
+    check("table-3.bin", &file);
     let block = Block::check(&file[..size as usize], &place(identity, number, 0)).expect("whole");
     assert_eq!(block.entry(0).value, Some(&b"red"[..]));
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test reads its golden file")]
+fn a_table_of_version_2_is_read() {
+    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/table-2.bin")).expect("it is there");
+    let (mut disk, dir) = (SimDisk::calm(1), Path::new("tree"));
+    call(&mut disk, DiskOp::MakeDir { path: dir.to_path_buf() }).expect("a directory");
+    let open = DiskOp::Open { path: table_path(dir, 9), mode: OpenMode::Create };
+    let Ok(DiskReply::Opened { file, .. }) = call(&mut disk, open) else { panic!("a new file") };
+    call(&mut disk, DiskOp::Write { file, offset: 0, buf: Buf::from(&golden[..]), durable: true }).expect("a write");
+    let table = Table::open(&mut disk, dir, 0x0123_4567_89ab_cdef, 9).expect("an old table");
+    table.verify(&mut disk).expect("its blocks are read");
+    assert_eq!((table.meta.entry_count, table.meta.prefix), (3, None));
+    assert_eq!(table.meta.ranges[0].version, Version(2));
+    assert!(!table.lacks_prefix(Some(PrefixRule { byte_count: 1, value_count: 0 }), 7), "it may have any prefix");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) fn choose_towards_one(levels: &[Level]) -> Option<Choice> {
 /// What a finished job changes in the tree.
 #[derive(Debug)]
 pub(crate) struct JobOutput {
-    /// For a flush: what is flushed with it.
+    /// For a flush or an ingest: what is flushed with it.
     pub(crate) flushed: Option<Version>,
     inputs: Vec<u64>,
     level: usize,
@@ -65,6 +65,11 @@ pub(crate) struct JobOutput {
 }
 
 impl JobOutput {
+    /// New tables on top of all others, with which everything up to a version is flushed.
+    pub(crate) fn ingested(version: Version, tables: Vec<Rc<Table>>) -> Self {
+        Self { flushed: Some(version), inputs: Vec::new(), level: 0, tables }
+    }
+
     /// The levels with the inputs replaced by the output.
     pub(crate) fn apply_to(&self, levels: &[Level]) -> Vec<Level> {
         let kept = |run: &&Vec<Rc<Table>>| !run.iter().any(|table| self.inputs.contains(&table.number));

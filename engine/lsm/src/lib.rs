@@ -8,10 +8,12 @@
 mod block;
 mod cache;
 mod error;
+mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod ingest;
 pub mod inspect;
 mod job;
 mod manifest;
@@ -19,14 +21,17 @@ mod memtable;
 mod merge;
 mod multi;
 mod option;
+mod prefix;
 mod scan;
 mod table;
 mod tree;
 mod writer;
 
 pub use cache::BlockCache;
-pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
+pub use error::{BlockId, Corruption, Fault, Need, Neighbours, OpenError, Stop};
+pub use ingest::IngestError;
 pub use multi::PointRead;
 pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
+pub use prefix::PrefixRule;
 pub use scan::Visit;
 pub use tree::{Completed, Tree, Write};

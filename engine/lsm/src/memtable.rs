@@ -8,12 +8,14 @@
 mod arena;
 mod art;
 mod pool;
+mod reverse;
 #[cfg(test)]
 mod tests;
 
 use arena::{Address, Arena};
 use art::{Art, Keys, LEAF_COUNT_MAX, Position};
 use pool::Pool;
+pub(crate) use reverse::BackWalk;
 use tantu_base::id::Version;
 
 /// Stands for the length of the value of a deleted key.

@@ -94,7 +94,7 @@ impl Tree {
             }
             probes.iter().filter(|probe| !probe.parked).for_each(|probe| answer(probe, None));
         }
-        if need.is_empty() { Ok(()) } else { Err(Stop::Need(Need { blocks: need })) }
+        if need.is_empty() { Ok(()) } else { Err(Stop::Need(Need::of(need))) }
     }
 
     fn runs(&self) -> impl Iterator<Item = &Vec<Rc<Table>>> {

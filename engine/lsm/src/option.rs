@@ -1,5 +1,6 @@
 //! What can be chosen per tree, and the limits of this crate with their relations.
 
+use crate::prefix::PrefixRule;
 use tantu_base::limit::{BLOCK_ALIGN, KEY_SIZE_MAX, RECORD_SIZE_MAX};
 
 /// Longest value, in bytes.
@@ -31,6 +32,9 @@ pub struct TreeOptions {
     pub read_ahead_size: usize,
     /// Blocks of small data are all verified when the tree opens, up to this many bytes.
     pub open_verify_size_max: u64,
+    /// Which beginnings of keys new tables' filters also hold. A table keeps the rule it was written with, and is only skipped
+    /// by a tree that still has the same one.
+    pub prefix: Option<PrefixRule>,
 }
 
 impl Default for TreeOptions {
@@ -44,6 +48,7 @@ impl Default for TreeOptions {
             writes_in_flight_max: 4,
             read_ahead_size: 256 << 10,
             open_verify_size_max: 64 << 20,
+            prefix: None,
         }
     }
 }

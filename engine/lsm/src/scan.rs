@@ -1,8 +1,11 @@
 //! Ordered reads over everything a tree holds, at one version.
 
+mod reverse;
+
 use crate::block::Block;
 use crate::cache::BlockCache;
-use crate::error::Stop;
+use crate::error::{BlockId, Need, Stop};
+use crate::fetch::Heading;
 use crate::memtable::{Memtable, Revision, Walk, hidden_at};
 use crate::table::Table;
 use crate::tree::Tree;
@@ -22,9 +25,13 @@ enum Source<'a> {
 /// One run of a scan.
 struct RunSource<'a> {
     tables: &'a [Rc<Table>],
+    /// Blocks that begin there or behind it hold nothing for the scan.
+    to: &'a [u8],
     table: usize,
     block: Option<Rc<Block>>,
     block_at: usize,
+    /// How many blocks it has come through.
+    passed: usize,
     entry: usize,
     /// The key of the entry it stands at, its version and where in the block its value is, once it is ready.
     key: Vec<u8>,
@@ -64,12 +71,19 @@ impl RunSource<'_> {
                 self.entry = 0;
             }
             let Some(current) = self.tables.get(self.table) else { return Ok(false) };
-            if self.block_at >= current.meta.index.len() {
+            let Some(next) = current.meta.index.get(self.block_at) else {
                 self.table += 1;
                 self.block_at = 0;
                 continue;
+            };
+            if next.first_key[..] >= *self.to {
+                return Ok(false);
             }
-            self.block = Some(Rc::clone(tree.block(cache, current, self.block_at)?));
+            let Some(block) = tree.pass(cache, current, self.block_at) else {
+                return Err(tree.stop_ahead(cache, current, self.block_at, self.passed, Heading::Up(self.to)));
+            };
+            self.passed += 1;
+            self.block = Some(Rc::clone(block));
         }
     }
 
@@ -190,7 +204,7 @@ impl Tree {
         }
     }
 
-    fn sources<'a>(&'a self, cache: &BlockCache, from: &[u8], to: &[u8]) -> Result<Vec<Source<'a>>, Stop> {
+    fn sources<'a>(&'a self, cache: &BlockCache, from: &[u8], to: &'a [u8]) -> Result<Vec<Source<'a>>, Stop> {
         let (memtables, levels) = self.scan_sources();
         let mut sources: Vec<Source<'a>> = Vec::new();
         for memtable in memtables {
@@ -200,27 +214,47 @@ impl Tree {
                 sources.push(Source::Memory { memtable, walk });
             }
         }
+        // The scan needs the first block of every run before it can begin: they are read together, and none counts as read
+        // before all are there, or small caches would lose one for the other for ever.
+        let mut missing = Vec::new();
+        let prefix = self.prefix_of_range(from, to);
         for run in levels.into_iter().flatten() {
-            let table = run.partition_point(|table| table.meta.last_key[..] < *from);
+            let mut table = run.partition_point(|table| table.meta.last_key[..] < *from);
+            while run.get(table).is_some_and(|table| self.lacks_prefix(table, prefix) && table.begins_before(to)) {
+                table += 1;
+            }
             let Some(current) = run.get(table).filter(|table| !table.meta.index.is_empty()) else { continue };
             let block_at = current.block_of(from);
             if current.meta.index[block_at].first_key[..] >= *to {
                 continue;
             }
-            let block = Rc::clone(self.block(cache, current, block_at)?);
+            let Some(block) = self.look(cache, current, block_at) else {
+                missing.push(BlockId { table: current.number, block: block_at as u32 });
+                continue;
+            };
             let entry = block.seek(from, Version(u64::MAX));
             let key = Vec::new();
             sources.push(Source::Run(RunSource {
                 tables: run,
+                to,
                 table,
-                block: Some(block),
+                block: Some(Rc::clone(block)),
                 block_at,
+                passed: 1,
                 entry,
                 key,
                 version: Version(0),
                 value: None,
                 is_read: false,
             }));
+        }
+        if !missing.is_empty() {
+            return Err(Stop::Need(Need::of(missing)));
+        }
+        for source in &sources {
+            if let Source::Run(run) = source {
+                self.pass(cache, &run.tables[run.table], run.block_at);
+            }
         }
         Ok(sources)
     }

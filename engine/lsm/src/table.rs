@@ -1,12 +1,13 @@
 //! A table: an immutable sorted file of blocks with its index, filter and range deletions.
 //!
 //! Blocks, then the *meta* (index, filter, range deletions; padded, one checksum), then one footer block. What
-//! [`TableMeta`] holds stays in memory while the table lives. Format version 2; byte table in
+//! [`TableMeta`] holds stays in memory while the table lives. Format version 3; byte table in
 //! `docs/formats/table.md`.
 
 use crate::block::{Block, shared_len};
 use crate::error::{Corruption, OpenError};
 use crate::memtable::RangeDelete;
+use crate::prefix::PrefixRule;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
@@ -18,7 +19,9 @@ use tantu_base::limit::BLOCK_ALIGN;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
-const FORMAT_VERSION: u32 = 2;
+/// The version this build writes, and the oldest it reads.
+pub(crate) const FORMAT_VERSION: u32 = 3;
+pub(crate) const FORMAT_VERSION_MIN: u32 = 2;
 /// Longest meta a reader accepts, in bytes.
 const META_SIZE_MAX: u64 = 1 << 30;
 const FILTER_BITS_PER_KEY: usize = 10;
@@ -124,7 +127,7 @@ impl Heads {
     }
 
     /// How many blocks begin before `key`.
-    #[cfg(test)]
+    #[inline]
     fn count_before(&self, index: &[IndexEntry], key: &[u8]) -> usize {
         let mut search = self.search(key);
         while search.halve() {}
@@ -185,6 +188,8 @@ pub(crate) struct TableMeta {
     pub(crate) ranges: Vec<RangeDelete>,
     pub(crate) last_key: Vec<u8>,
     pub(crate) entry_count: u64,
+    /// By which rule the filter holds beginnings of keys.
+    pub(crate) prefix: Option<PrefixRule>,
 }
 
 impl TableMeta {
@@ -205,10 +210,15 @@ impl TableMeta {
             put_sized(&mut out, &range.from);
             put_sized(&mut out, &range.to);
         }
+        out.push(u8::from(self.prefix.is_some()));
+        if let Some(rule) = self.prefix {
+            out.extend_from_slice(&rule.byte_count.to_le_bytes());
+            out.push(rule.value_count);
+        }
         out
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
+    pub(crate) fn decode(bytes: &[u8], version: u32) -> Result<Self, Truncated> {
         let mut reader = FixedReader::new(bytes);
         let entry_count = reader.u64()?;
         let last_key = reader.sized()?.to_vec();
@@ -223,7 +233,13 @@ impl TableMeta {
             let version = Version(reader.u64()?);
             ranges.push(RangeDelete { version, from: reader.sized()?.to_vec(), to: reader.sized()?.to_vec() });
         }
-        if reader.is_empty() { Ok(Self { index, filter, ranges, last_key, entry_count }) } else { Err(Truncated) }
+        let prefix = match if version < 3 { 0 } else { reader.u8()? } {
+            0 => None,
+            1 => Some(PrefixRule { byte_count: reader.u16()?, value_count: reader.u8()? }),
+            _ => return Err(Truncated),
+        };
+        let meta = Self { index, filter, ranges, last_key, entry_count, prefix };
+        if reader.is_empty() { Ok(meta) } else { Err(Truncated) }
     }
 }
 
@@ -288,9 +304,7 @@ impl Table {
     /// starts may stand at the end of the block before.
     #[inline]
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        let mut search = self.search(key);
-        while search.halve() {}
-        self.block_found(&search, key)
+        self.count_before(key).saturating_sub(1)
     }
 
     /// Starts the search for [`Table::block_of`].
@@ -309,6 +323,21 @@ impl Table {
     #[inline]
     pub(crate) fn begins_by(&self, key: &[u8]) -> bool {
         self.meta.index.first().is_some_and(|entry| entry.first_key[..] <= *key)
+    }
+
+    pub(crate) fn begins_before(&self, key: &[u8]) -> bool {
+        self.meta.index.first().is_some_and(|first| first.first_key[..] < *key)
+    }
+
+    /// How many blocks begin before `key`.
+    #[inline]
+    pub(crate) fn count_before(&self, key: &[u8]) -> usize {
+        self.heads.count_before(&self.meta.index, key)
+    }
+
+    /// Whether it has no key with a prefix of this hash, by the rule.
+    pub(crate) fn lacks_prefix(&self, rule: Option<PrefixRule>, hash: u64) -> bool {
+        rule.is_some() && self.meta.prefix == rule && !self.meta.filter.may_hold(hash)
     }
 
     /// Opens a table the manifest names. Blocking.
@@ -351,15 +380,15 @@ impl Table {
         let (version, meta_crc, meta_at, meta_len) =
             fields().expect("invariant: a footer block is longer than its fields");
         let meta_size = footer_at.checked_sub(meta_at).filter(|size| meta_len <= *size && *size <= META_SIZE_MAX);
-        let Some(meta_size) = meta_size.filter(|_| version == FORMAT_VERSION) else {
+        let Some(meta_size) = meta_size.filter(|_| (FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version)) else {
             return Err(corrupt(footer_at, "the footer is of another format").into());
         };
         let bytes = read(disk, file, meta_at, meta_size as usize)?;
         if bytes.len() as u64 != meta_size || meta_crc != place(identity, number, meta_at).crc(&bytes) {
             return Err(corrupt(meta_at, "the index is damaged").into());
         }
-        let meta =
-            TableMeta::decode(&bytes[..meta_len as usize]).map_err(|_| corrupt(meta_at, "the index cannot be read"))?;
+        let meta = TableMeta::decode(&bytes[..meta_len as usize], version)
+            .map_err(|_| corrupt(meta_at, "the index cannot be read"))?;
         Ok(Table::new(path, file, identity, number, size, meta))
     }
 

@@ -5,7 +5,7 @@ use crate::memtable::RangeDelete;
 use crate::option::TreeOptions;
 use crate::table::{Filter, IndexEntry, Table, TableMeta, encode_end, place, table_path};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskOp, DiskReply, FileId, OpenMode, Token};
 use tantu_base::id::Version;
@@ -40,6 +40,8 @@ pub(crate) struct TableWriter {
     hashes: Vec<u64>,
     /// How many of them are in the filter.
     summed: usize,
+    /// The last prefix added.
+    prefix: Vec<u8>,
     size: u64,
 }
 
@@ -60,6 +62,7 @@ impl TableWriter {
             meta: TableMeta::default(),
             hashes: Vec::new(),
             summed: 0,
+            prefix: Vec::new(),
             size: 0,
         }
     }
@@ -94,6 +97,9 @@ impl TableWriter {
 
     pub(crate) fn add(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, options: &TreeOptions) {
         if self.meta.last_key != key || self.meta.entry_count == 0 {
+            if let Some(prefix) = options.prefix.and_then(|rule| rule.prefix(key)) {
+                self.add_prefix(prefix, key);
+            }
             self.hashes.push(Filter::hash(key));
             self.meta.last_key.clear();
             self.meta.last_key.extend_from_slice(key);
@@ -104,6 +110,17 @@ impl TableWriter {
             assert!(self.block.add(key, hash, version, value, options.block_size), "an empty block takes any entry");
         }
         self.meta.entry_count += 1;
+    }
+
+    /// Keys of one prefix stand together: the last one is all there is to compare with.
+    fn add_prefix(&mut self, prefix: &[u8], key: &[u8]) {
+        if self.prefix != prefix || self.hashes.is_empty() {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
+            if prefix != key {
+                self.hashes.push(Filter::hash(prefix));
+            }
+        }
     }
 
     fn end_block(&mut self, options: &TreeOptions) {
@@ -143,6 +160,7 @@ impl TableWriter {
         }
         self.end_write();
         self.meta.ranges = ranges;
+        self.meta.prefix = options.prefix;
         self.meta.filter = Filter::for_count(self.hashes.len());
         self.stage = Stage::Summing;
         self.pump(options, disk);
@@ -197,6 +215,11 @@ impl TableWriter {
             (Stage::Syncing, DiskReply::Done) => self.stage = Stage::Done,
             (stage, reply) => unreachable!("a table that is {stage:?} cannot take {reply:?}"),
         }
+    }
+
+    /// Its file, if it was opened, for a table that is given up.
+    pub(crate) fn into_file(self, dir: &Path) -> Option<(FileId, PathBuf)> {
+        Some((self.file?, table_path(dir, self.number)))
     }
 
     /// The finished table, open.

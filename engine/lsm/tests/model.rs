@@ -16,6 +16,20 @@ fn check_all(rig: &mut Rig, model: &Model, at: u64, seed: u64) {
     let names = |all: &[(Vec<u8>, Vec<u8>)]| all.iter().map(|(key, _)| key[..8].to_vec()).collect::<Vec<_>>();
     assert_eq!(names(&all), names(&expected), "seed {seed} at {at}");
     assert!(all == expected, "seed {seed} at {at}: a value differs");
+    let mut back = rig.scan_back(b"", b"\xff", at, 1 << 20).expect("a scan");
+    back.reverse();
+    assert_eq!(names(&back), names(&expected), "seed {seed} at {at}, backwards");
+    assert!(back == expected, "seed {seed} at {at}, backwards: a value differs");
+}
+
+/// The ten keys that have a prefix in common; some prefixes have none.
+fn check_prefix(rig: &mut Rig, model: &Model, tens: u64, at: u64, seed: u64) {
+    let (from, to) = (format!("key {tens:03}"), format!("key {tens:03}~"));
+    let expected = model.scan(from.as_bytes(), to.as_bytes(), at);
+    assert_eq!(rig.scan(from.as_bytes(), to.as_bytes(), at).expect("a scan"), expected, "seed {seed} at {at}");
+    let mut back = rig.scan_back(from.as_bytes(), to.as_bytes(), at, 3).expect("a scan");
+    back.reverse();
+    assert_eq!(back, expected, "seed {seed} at {at}, backwards");
 }
 
 fn run(seed: u64) {
@@ -70,6 +84,10 @@ fn run(seed: u64) {
                     model.scan(&from, &to, at),
                     "seed {seed} at {at}"
                 );
+                let mut back = rig.scan_back(&from, &to, at, 1 + chance.below(20) as usize).expect("a scan");
+                back.reverse();
+                assert_eq!(back, model.scan(&from, &to, at), "seed {seed} at {at}, backwards");
+                check_prefix(&mut rig, &model, chance.below(KEY_COUNT / 10 + 5), at, seed);
             }
             98 => {
                 let at = chance.within(floor..model.applied + 1);

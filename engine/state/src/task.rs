@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::{ObjectId, Offset, TaskId, Version};
-use tantu_lsm::{BlockCache, BlockId, Budget, Completed, Corruption, Need, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, Budget, Completed, Corruption, Need, Neighbours, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
 
 /// What a task's state may use.
@@ -572,7 +572,7 @@ impl TaskState {
         Ok(self.tree.step(disk, Budget::default())?)
     }
 
-    /// Takes a completion of its tree or its segments; says which block of the tree arrived, if one did.
+    /// Takes a completion of its tree or its segments; says which blocks of the tree arrived, if some did.
     ///
     /// # Errors
     /// [`StateError`]: the task cannot go on.
@@ -581,10 +581,10 @@ impl TaskState {
         done: DiskDone,
         cache: &mut BlockCache,
         disk: &mut dyn Disk,
-    ) -> Result<Option<BlockId>, StateError> {
+    ) -> Result<Option<Neighbours>, StateError> {
         if done.token.owner == self.tree_owner {
             return Ok(match self.tree.complete(done, cache, disk)? {
-                Completed::BlockArrived(id) => Some(id),
+                Completed::BlocksArrived(blocks) => Some(blocks),
                 Completed::Progress => None,
             });
         }

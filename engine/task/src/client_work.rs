@@ -11,7 +11,7 @@ use tantu_base::door::{Doors, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::Reader;
-use tantu_lsm::{BlockId, Need};
+use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{AckLevel, Letter, Refusal};
 use tantu_path::{EvalError, NoArgs, PageLimit, Path, Scratch, select_page};
 use tantu_state::view::PinnedView;
@@ -37,9 +37,11 @@ pub(crate) struct Selects {
 }
 
 impl Selects {
-    /// A block of a slot's tree arrived: whoever waits for it looks again.
-    pub(crate) fn wake(&mut self, slot: usize, block: BlockId) {
-        let waits = |(select, need): &mut (Select, Need)| select.slot == slot && need.blocks().contains(&block);
+    /// Blocks of a slot's tree arrived: whoever waits for one of them looks again.
+    pub(crate) fn wake(&mut self, slot: usize, arrived: &Neighbours) {
+        let waits = |(select, need): &mut (Select, Need)| {
+            select.slot == slot && need.blocks().iter().any(|id| arrived.hold(id))
+        };
         self.ready.extend(self.parked.extract_if(.., waits).map(|(select, _)| select));
     }
 }

@@ -83,8 +83,8 @@ impl TaskThread {
         if self.slots[at].hold == Hold::Blocks {
             self.slots[at].hold = Hold::Yielded;
         }
-        if let Some(block) = arrived {
-            self.selects.wake(at, block);
+        if let Some(blocks) = arrived {
+            self.selects.wake(at, &blocks);
         }
         Ok(())
     }

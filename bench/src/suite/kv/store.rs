@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tantu_base::door::{Disk, DiskDone};
 use tantu_base::id::{Epoch, Version};
 use tantu_doors::{KernelDisk, KernelEntropy};
-use tantu_lsm::{BlockCache, BlockId, Budget, Completed, PointRead, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, BlockId, Budget, Completed, Neighbours, PointRead, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogIdentity, SegLog, SegLogOptions};
 
@@ -39,7 +39,7 @@ pub(super) struct Store {
     pub(super) slice_max: Duration,
     values: Vec<u8>,
     /// Blocks that came since somebody looked.
-    arrived: Vec<BlockId>,
+    arrived: Vec<Neighbours>,
 }
 
 /// A read under way.
@@ -150,8 +150,10 @@ impl Store {
             } else {
                 let tree = &mut self.trees[done.token.owner as usize - 1];
                 let completed = tree.complete(done, &mut self.cache, &mut self.disk);
-                if let Completed::BlockArrived(id) = completed.map_err(|error| failed("working on a tree", error))? {
-                    self.arrived.push(id);
+                if let Completed::BlocksArrived(blocks) =
+                    completed.map_err(|error| failed("working on a tree", error))?
+                {
+                    self.arrived.push(blocks);
                 }
             }
         }
@@ -285,7 +287,7 @@ impl Store {
                 self.wait()?;
             }
             for read in &mut waiting {
-                read.block = read.block.filter(|block| !self.arrived.contains(block));
+                read.block = read.block.filter(|block| !self.arrived.iter().any(|arrived| arrived.hold(block)));
             }
             self.arrived.clear();
         }

@@ -8,6 +8,8 @@
 //! Why this shape: a point operation touches one node per few bytes and one key; iteration needs no sort, so
 //! a flush can start at once and go in slices.
 
+mod reverse;
+
 use super::pool::Pool;
 use crate::block::shared_len;
 
@@ -506,8 +508,19 @@ mod tests {
                 assert_eq!(position.leaf(), Some(*leaf), "{key:?} from {probe:?}");
                 art.next(&mut position);
             }
+            art.seek_before(probe, &stored, &mut position);
+            for (key, leaf) in model.range(..probe.clone()).rev().take(40) {
+                assert_eq!(position.leaf(), Some(*leaf), "{key:?} before {probe:?}");
+                art.prev(&mut position);
+            }
         }
         let mut position = Position::default();
+        art.seek_before(&[255; 300], &stored, &mut position);
+        for leaf in model.values().rev() {
+            assert_eq!(position.leaf(), Some(*leaf));
+            art.prev(&mut position);
+        }
+        assert_eq!(position.leaf(), None);
         art.seek(&[], &stored, &mut position);
         for leaf in model.values() {
             assert_eq!(position.leaf(), Some(*leaf));

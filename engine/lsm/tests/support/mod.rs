@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::Version;
-use tantu_lsm::{BlockCache, Budget, Fault, Need, OpenError, PointRead, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{BlockCache, Budget, Fault, Need, OpenError, PointRead, PrefixRule, Stop, Tree, TreeOptions, Write};
 use tantu_weather::{SimDisk, SimEntropy};
 
 pub(crate) const OWNER: u32 = 7;
@@ -82,6 +82,7 @@ pub(crate) fn options(open_verify_size_max: u64) -> TreeOptions {
         writes_in_flight_max: 2,
         read_ahead_size: 8 << 10,
         open_verify_size_max,
+        prefix: Some(PrefixRule { byte_count: 7, value_count: 0 }),
     }
 }
 
@@ -145,7 +146,7 @@ impl Rig {
         }
     }
 
-    fn fetch(&mut self, need: &Need) -> Result<(), Fault> {
+    pub(crate) fn fetch(&mut self, need: &Need) -> Result<(), Fault> {
         assert!(!need.blocks().is_empty(), "a need without blocks");
         if self.tree.fetch(need, &mut self.disk) { self.deliver(true) } else { Ok(()) }
     }
@@ -201,6 +202,27 @@ impl Rig {
             if let Some((last, _)) = found.last() {
                 from.clone_from(last);
                 from.push(0);
+            }
+        }
+    }
+
+    /// In pages of at most so many pairs; from the last to the first.
+    pub(crate) fn scan_back(&mut self, from: &[u8], to: &[u8], at: u64, page: usize) -> Result<Pairs, Fault> {
+        let (mut to, mut found) = (to.to_vec(), Vec::new());
+        loop {
+            let had = found.len();
+            let result = self.tree.scan_back(&self.cache, from, &to, Version(at), &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                if found.len() == had + page { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            match result {
+                Ok(()) if found.len() < had + page => return Ok(found),
+                Ok(()) => {}
+                Err(Stop::Need(need)) => self.fetch(&need)?,
+                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
+            }
+            if let Some((last, _)) = found.last() {
+                to.clone_from(last);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::var::Var;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tantu_path::{PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
@@ -58,6 +59,12 @@ pub enum StartFrom {
     End,
     /// With the oldest record there is.
     Beginning,
+    /// So many records before the end, or with the oldest if there are fewer.
+    RecordsAgo(u64),
+    /// With the first record that was appended within this time before the topology met the partition.
+    TimeAgo(Duration),
+    /// With the first record that was appended at this time or later, in milliseconds since the Unix epoch.
+    Since(u64),
 }
 
 /// What happens with a record whose processing failed.

@@ -5,6 +5,7 @@
 //! writes are *pending*: the owning topologies read them through an overlay, everybody else does not.
 //! No user code runs here and nothing here waits.
 
+mod chunk_index;
 pub mod depot;
 #[cfg(test)]
 mod golden;

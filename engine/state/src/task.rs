@@ -5,13 +5,11 @@
 //! ISR member: it applies the section's bytes to the tree and the depots, exactly as a replay does.
 
 use crate::depot::{DepotPartition, Run};
-use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key};
-use crate::load::Load;
+use crate::layout::{DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
 use crate::section::{EntryWriter, Op, Section, SectionError};
-use crate::segment::{CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent};
+use crate::segment::{DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::{ObjectId, Offset, TaskId, Version};
@@ -23,13 +21,16 @@ use tantu_replog::Lsn;
 pub struct TaskStateOptions {
     /// Its tree.
     pub tree: TreeOptions,
+    /// Its depot segments.
+    pub segments: SegmentOptions,
     /// How many bytes of depot segments are read and checked when the task is opened, newest first.
     pub open_verify_size_max: u64,
 }
 
 impl Default for TaskStateOptions {
     fn default() -> Self {
-        Self { tree: TreeOptions::default(), open_verify_size_max: 64 << 20 }
+        let (tree, segments) = (TreeOptions::default(), SegmentOptions::default());
+        Self { tree, segments, open_verify_size_max: 64 << 20 }
     }
 }
 
@@ -86,7 +87,8 @@ pub struct TaskState {
     /// The task.
     pub task: TaskId,
     pub(crate) tree: Tree,
-    segments: DepotSegments,
+    pub(crate) segments: DepotSegments,
+    chunk_size_max: usize,
     tree_owner: u32,
     segments_owner: u32,
     pub(crate) staged: Staged,
@@ -98,7 +100,7 @@ pub struct TaskState {
     sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
-    depots: Vec<DepotPartition>,
+    pub(crate) depots: Vec<DepotPartition>,
     /// Commits the tree has not flushed, and where they are in the log.
     unflushed: VecDeque<(Version, Lsn)>,
     /// Records no chunk holds yet, per depot, and where they are in the log.
@@ -134,25 +136,26 @@ impl TaskState {
         options: &TaskStateOptions,
     ) -> Result<Self, StateError> {
         let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, options.tree.clone())?;
-        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task)?;
+        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task, options.segments)?;
         let flushed = tree.flushed();
         let mut partitions = Vec::with_capacity(depots.len());
         for depot in depots {
-            let bytes = read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)?;
-            let meta = match bytes {
-                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| StateError::Unreadable {
-                    task,
-                    object: *depot,
-                    what: "meta",
-                })?,
+            let unreadable = |what| StateError::Unreadable { task, object: *depot, what };
+            let meta = match read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)? {
+                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| unreadable("meta"))?,
                 None => DepotMeta::default(),
             };
-            partitions.push(DepotPartition::new(*depot, meta.copied_end));
+            let start = match read_now(&mut tree, cache, disk, &depot_start_key(*depot), flushed)? {
+                Some(bytes) => decode_start(&bytes).ok_or_else(|| unreadable("start"))?,
+                None => Offset(0),
+            };
+            partitions.push(DepotPartition::new(*depot, meta, start));
         }
         Ok(Self {
             task,
             tree,
             segments,
+            chunk_size_max: options.segments.chunk_size_max,
             tree_owner: owners.tree,
             segments_owner: owners.segments,
             staged: Staged::default(),
@@ -188,70 +191,6 @@ impl TaskState {
         }
         self.sealed = section.version;
         self.apply(section, lsn)
-    }
-
-    /// Reads and checks the newest chunks of every depot. Blocking; after the replay, before the first event.
-    ///
-    /// # Errors
-    /// [`StateError`] naming the damaged segment and the place in it.
-    pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
-        for index in 0..self.depots.len() {
-            let depot = self.depots[index].object;
-            let mut chunks = self.chunks_now(disk, cache, depot)?;
-            chunks.sort_by_key(|(end, _)| std::cmp::Reverse(*end));
-            let mut left = size_max;
-            let mut expected_end = self.depots[index].copied_end;
-            for (end, at) in chunks {
-                if end != expected_end {
-                    return Err(StateError::Gap {
-                        task: self.task,
-                        what: "chunk index",
-                        have: end.0,
-                        found: expected_end.0,
-                    });
-                }
-                expected_end = at.first;
-                if left < u64::from(at.size) {
-                    break;
-                }
-                left -= u64::from(at.size);
-                self.segments.verify(depot, at, disk)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn chunks_now(
-        &mut self,
-        disk: &mut dyn Disk,
-        cache: &mut BlockCache,
-        depot: ObjectId,
-    ) -> Result<Vec<(Offset, ChunkAt)>, StateError> {
-        let mut from = depot_chunk_key(depot, Offset(0));
-        let to = depot_chunk_key(depot, Offset(u64::MAX));
-        let mut chunks = Vec::new();
-        loop {
-            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |key, value| {
-                chunks.push((key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            });
-            match scanned {
-                Ok(()) => break,
-                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
-                Err(Stop::Need(need)) => fetch_now(&mut self.tree, &need, cache, disk)?,
-            }
-            if let Some((last, _)) = chunks.last() {
-                from.clone_from(last);
-                from.push(0);
-            }
-        }
-        let task = self.task;
-        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let unreadable = || StateError::Unreadable { task, object: depot, what: "chunk" };
-            let end = key[5..].try_into().map_err(|_| unreadable())?;
-            Ok((Offset(u64::from_be_bytes(end)), ChunkAt::decode(&value).map_err(|_| unreadable())?))
-        };
-        chunks.into_iter().map(read).collect()
     }
 
     /// A value of the engine itself, by its tree key. Blocking: only while the task is opened.
@@ -354,9 +293,10 @@ impl TaskState {
         }
         for depot in &mut self.depots {
             if depot.staged.count() > 0 {
-                depot.staged.time_ms = wall_ms;
-                entry.append(depot.object, &depot.staged);
-                depot.staged.restart();
+                let object = depot.object;
+                let run = depot.seal(wall_ms);
+                entry.append(object, run);
+                run.restart();
             }
         }
         entry.end_section(start);
@@ -417,20 +357,29 @@ impl TaskState {
                     self.uncopied[index].push_back((run.end(), lsn));
                     partition.commit(run);
                 }
-                Op::Put { key, value } if key.len() == 5 => {
-                    let depots = self.depots.iter_mut().zip(&mut self.copied);
-                    let found = depots.into_iter().find(|(depot, _)| depot_meta_key(depot.object) == key);
-                    if let (Some((depot, copied)), Ok(meta)) = (found, DepotMeta::decode(value)) {
-                        depot.adopt_copied(meta.copied_end);
-                        if copied.back().is_none_or(|(version, _)| *version < section.version) {
-                            copied.push_back((section.version, meta.copied_end));
-                        }
-                    }
-                }
+                Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Takes over what an entry of the engine itself says about a depot.
+    fn adopt(&mut self, key: &[u8], value: &[u8], version: Version) {
+        let Some(index) = self.depots.iter().position(|depot| key[..4] == depot.object.0.to_be_bytes()) else { return };
+        let (depot, copied) = (&mut self.depots[index], &mut self.copied[index]);
+        if key == depot_start_key(depot.object) {
+            if let Some(start) = decode_start(value) {
+                depot.set_start(start);
+            }
+        } else if key == depot_meta_key(depot.object)
+            && let Ok(meta) = DepotMeta::decode(value)
+        {
+            depot.adopt_copied(meta);
+            if copied.back().is_none_or(|(known, _)| *known < version) {
+                copied.push_back((version, meta.copied_end));
+            }
+        }
     }
 
     /// The oldest log position this task still needs; `end` if none.
@@ -460,7 +409,7 @@ impl TaskState {
 
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
-        self.segments.is_copying() || self.segments.is_loading() || self.tree.is_busy()
+        self.segments.is_busy() || self.tree.is_busy()
     }
 
     /// Bytes of memtables, and of the one that takes writes.
@@ -494,7 +443,7 @@ impl TaskState {
             return;
         }
         let most = self.depots.iter().enumerate().max_by_key(|(_, depot)| depot.uncopied_size());
-        let full = most.filter(|(_, depot)| depot.uncopied_size() >= CHUNK_SIZE_MAX).map(|(index, _)| index);
+        let full = most.filter(|(_, depot)| depot.uncopied_size() >= self.chunk_size_max).map(|(index, _)| index);
         let Some(index) = full.or_else(|| self.depot_in_log_before(old)) else { return };
         let depot = &mut self.depots[index];
         let written = self.segments.copy(depot.object, depot.uncopied(), entropy.next_u64(), disk);
@@ -511,52 +460,6 @@ impl TaskState {
             let queue = &self.uncopied[*index];
             queue.get(queue.partition_point(|(end, _)| *end <= written)).is_some_and(|(_, lsn)| *lsn < old)
         })
-    }
-
-    /// Goes on loading old records that somebody asked for with [`TaskState::want`].
-    ///
-    /// # Errors
-    /// [`StateError`] if the index is damaged.
-    pub fn load_records(&mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
-        for index in 0..self.depots.len() {
-            let Load::Wanted(offset) = self.depots[index].load else { continue };
-            if self.segments.is_loading() {
-                return Ok(());
-            }
-            let depot = self.depots[index].object;
-            let (from, to) = (depot_chunk_key(depot, Offset(offset.0 + 1)), depot_chunk_key(depot, Offset(u64::MAX)));
-            let mut found = None;
-            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |_, value| {
-                found = Some(ChunkAt::decode(value));
-                ControlFlow::Break(())
-            });
-            match scanned {
-                Ok(()) => {}
-                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
-                Err(Stop::Need(need)) => {
-                    let _reading = self.tree.fetch(&need, disk);
-                    continue;
-                }
-            }
-            let at = found.and_then(Result::ok).filter(|at| at.first <= offset);
-            let at = at.ok_or(StateError::Unreadable { task: self.task, object: depot, what: "chunk" })?;
-            if self.segments.load(depot, at, disk) {
-                self.depots[index].load = Load::Reading;
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks for the chunk that holds an old record.
-    pub fn want(&mut self, index: usize, offset: Offset) {
-        if !matches!(self.depots[index].load, Load::Reading) {
-            self.depots[index].load = Load::Wanted(offset);
-        }
-    }
-
-    /// Whether a partition waits for old records.
-    pub fn is_loading(&self) -> bool {
-        self.depots.iter().any(|depot| matches!(depot.load, Load::Wanted(_) | Load::Reading))
     }
 
     /// Asks for the blocks a read stopped for; false if all of them are there already.
@@ -586,13 +489,11 @@ impl TaskState {
             SegmentEvent::Nothing => {}
             SegmentEvent::Copied { depot, end, at } => {
                 self.put_system(depot_chunk_key(depot, end), at.encode().to_vec());
-                self.put_system(depot_meta_key(depot), DepotMeta { copied_end: end }.encode().to_vec());
+                self.put_system(depot_time_key(depot, at.last_ms, end), at.encode().to_vec());
+                let meta = DepotMeta { copied_end: end, last_ms: at.last_ms };
+                self.put_system(depot_meta_key(depot), meta.encode().to_vec());
             }
-            SegmentEvent::Loaded { depot, runs } => {
-                let partition =
-                    self.depots.iter_mut().find(|d| d.object == depot).expect("invariant: a depot of this task asked");
-                partition.load = Load::Ready { runs };
-            }
+            SegmentEvent::Loaded { depot, runs } => self.take_loaded(depot, runs),
         }
         Ok(())
     }
@@ -606,6 +507,10 @@ impl TaskState {
         self.tree.close(cache, disk)?;
         Ok(())
     }
+}
+
+fn decode_start(bytes: &[u8]) -> Option<Offset> {
+    Some(Offset(u64::from_le_bytes(bytes.try_into().ok()?)))
 }
 
 fn read_now(
@@ -625,7 +530,7 @@ fn read_now(
     }
 }
 
-fn fetch_now(tree: &mut Tree, need: &Need, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+pub(crate) fn fetch_now(tree: &mut Tree, need: &Need, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
     if !tree.fetch(need, disk) {
         return Ok(());
     }

@@ -11,7 +11,9 @@ use tantu_lsm::{BlockCache, Need, TreeOptions};
 use tantu_path::{Stop, Store};
 use tantu_replog::Lsn;
 use tantu_state::depot::Lookup;
+use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, sections};
+use tantu_state::segment::SegmentOptions;
 use tantu_state::task::Owners;
 use tantu_state::view::{OwnView, PinnedView};
 use tantu_state::{TaskState, TaskStateOptions};
@@ -35,6 +37,8 @@ struct Rig {
 struct Model {
     table: Table,
     records: [Vec<Vec<u8>>; 2],
+    /// Append times of those that were sealed.
+    times: [Vec<u64>; 2],
     log: VecDeque<(u64, Vec<u8>)>,
     next_lsn: u64,
     /// Sealed and not committed: how many of the log's last entries, and what is visible after each.
@@ -52,7 +56,8 @@ fn open(mut disk: SimDisk, model: &mut Model, chance: &mut SimEntropy, place: &s
         read_ahead_size: 8 << 10,
         ..TreeOptions::default()
     };
-    let options = TaskStateOptions { tree, ..TaskStateOptions::default() };
+    let segments = SegmentOptions { segment_size_max: 24 << 10, chunk_size_max: 6 << 10 };
+    let options = TaskStateOptions { tree, segments, ..TaskStateOptions::default() };
     let owners = Owners { tree: 1, segments: 2 };
     let state = TaskState::open(&mut disk, chance, &mut cache, Path::new("task"), owners, TaskId(3), &DEPOTS, &options);
     let mut state = state.unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -71,6 +76,15 @@ fn open(mut disk: SimDisk, model: &mut Model, chance: &mut SimEntropy, place: &s
     model.table = model.visible.clone();
     let counts = model.visible_counts;
     model.records.iter_mut().zip(counts).for_each(|(records, count)| records.truncate(count));
+    model.times.iter_mut().zip(counts).for_each(|(times, count)| times.truncate(count));
+    for (depot, times) in model.times.iter().enumerate() {
+        assert!(times.is_sorted());
+        for time_ms in (0..20).map(|_| 900 + chance.below(model.next_lsn * 10 + 200)) {
+            let found = state.first_since_now(&mut disk, &mut cache, depot, time_ms);
+            let expected = times.partition_point(|time| *time < time_ms) as u64;
+            assert_eq!(found.expect("a read").0, expected, "{place}: depot {depot} since {time_ms}");
+        }
+    }
     Rig { disk, cache, state, need: None }
 }
 
@@ -154,11 +168,13 @@ impl Rig {
             match self.state.depots()[depot].lookup(Offset(offset)) {
                 Lookup::Record(record) => return Some(record.to_vec()),
                 Lookup::NotYet => return None,
+                Lookup::Trimmed => panic!("nobody trimmed {offset}"),
                 Lookup::OnDisk => {}
             }
-            self.state.want(depot, Offset(offset));
+            self.state.want(depot, Offset(offset), Offset(u64::MAX));
             while self.state.is_loading() {
-                self.state.load_records(&mut self.cache, &mut self.disk).expect("no faults are planned");
+                let Rig { state, cache, disk, .. } = self;
+                state.load_records(READ_AHEAD_SIZE_MAX, cache, disk).expect("no faults are planned");
                 self.deliver(self.state.is_busy());
             }
         }
@@ -185,7 +201,13 @@ fn seal(rig: &mut Rig, model: &mut Model) {
     if !rig.state.is_dirty() {
         return;
     }
-    rig.state.seal(1000 + model.next_lsn, &mut entry);
+    // The wall clock goes back now and then.
+    let wall_ms = 1000 + model.next_lsn * 10 - model.next_lsn % 7 * 9;
+    rig.state.seal(wall_ms, &mut entry);
+    for (records, times) in model.records.iter().zip(&mut model.times) {
+        let time_ms = times.last().copied().unwrap_or(0).max(wall_ms);
+        times.resize(records.len(), time_ms);
+    }
     model.log.push_back((model.next_lsn, entry.body));
     let counts = [model.records[0].len(), model.records[1].len()];
     model.pending.push_back((model.next_lsn, model.table.clone(), counts));

@@ -36,6 +36,8 @@ pub const MEMTABLES_SIZE_MAX: usize = 64 << 20;
 pub const MEMTABLES_SIZE_FULL: usize = 256 << 20;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
 pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
+/// Bytes of old records a core has read back before topologies that catch up read no further ahead.
+pub const LOADED_SIZE_MAX: usize = 64 << 20;
 /// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
 pub const STREAM_TIMEOUT_S: u64 = 60;
 /// Milliseconds between looks at time-outs.

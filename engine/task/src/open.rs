@@ -70,7 +70,7 @@ impl TaskThread {
         let epoch = Epoch(log.opened().epoch.0 + 1);
         let mut slots = Vec::with_capacity(states.len());
         for state in states {
-            slots.push(open_slot(&config, state, &mut cache, doors.disk)?);
+            slots.push(open_slot(&config, state, &mut cache, doors)?);
         }
         let seed = doors.entropy.next_u64();
         Ok(TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed))
@@ -137,7 +137,7 @@ fn open_slot(
     config: &ThreadConfig,
     mut state: TaskState,
     cache: &mut BlockCache,
-    disk: &mut dyn Disk,
+    doors: &mut Doors<'_>,
 ) -> Result<TaskSlot, StopReason> {
     let module = &*config.module;
     let mut sources = Vec::new();
@@ -147,7 +147,7 @@ fn open_slot(
         if global && state.task != TaskId(0) {
             continue;
         }
-        let from = first_offset(&mut state, *progress, def.depot, &def.start, cache, disk)?;
+        let from = first_offset(&mut state, *progress, def.depot, &def.start, cache, doors)?;
         sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
     }
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
@@ -177,18 +177,26 @@ fn first_offset(
     depot: usize,
     start: &StartFrom,
     cache: &mut BlockCache,
-    disk: &mut dyn Disk,
+    doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
-    if let Some(bytes) = state.system_now(disk, cache, &key)? {
+    if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
         let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
         let bytes: [u8; 8] = bytes.try_into().map_err(|_| unreadable)?;
         return Ok(Offset(u64::from_le_bytes(bytes)));
     }
-    let from = match start {
-        StartFrom::Beginning => Offset(0),
-        StartFrom::End => state.depots()[depot].committed_end(),
+    let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
+    let from = match *start {
+        StartFrom::Beginning => first,
+        StartFrom::End => end,
+        StartFrom::RecordsAgo(count) => Offset(end.0.saturating_sub(count)).max(first),
+        StartFrom::Since(time_ms) => state.first_since_now(doors.disk, cache, depot, time_ms)?,
+        StartFrom::TimeAgo(ago) => {
+            let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+            let time_ms = doors.clock.wall_ms().saturating_sub(ago_ms);
+            state.first_since_now(doors.disk, cache, depot, time_ms)?
+        }
     };
     state.put_system(key, from.0.to_le_bytes().to_vec());
     Ok(from)

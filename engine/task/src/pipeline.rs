@@ -1,6 +1,6 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::limit::{LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
+use crate::limit::{LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
@@ -12,6 +12,7 @@ use tantu_net::letter::{AckLevel, Letter};
 use tantu_replog::Lsn;
 use tantu_replog::seglog::{LogState, SegLog};
 use tantu_state::layout::object_key;
+use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, sections};
 use tantu_state::task::StateError;
 
@@ -212,11 +213,13 @@ impl TaskThread {
         // What keeps the oldest segment of a long log is copied even if it fills no chunk.
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
         let old = old.unwrap_or_default();
+        let loaded: usize = self.slots.iter().map(|slot| slot.state.loaded_size()).sum();
+        let ahead_size = if loaded < LOADED_SIZE_MAX { READ_AHEAD_SIZE_MAX } else { 0 };
         for slot in &mut self.slots {
             more |= slot.state.background(doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
-                slot.state.load_records(&mut self.cache, doors.disk)?;
+                slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
                 slot.loading = slot.state.is_loading();
             }
         }

@@ -342,6 +342,7 @@ impl TaskThread {
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
             self.fail_overdue(now);
+            self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
         let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
         match (moved, self.progress_at) {
@@ -368,6 +369,9 @@ impl TaskThread {
                 sooner(self.timeouts_at);
             }
             source.next_retry().map(&mut sooner);
+        }
+        if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
+            sooner(self.timeouts_at);
         }
         if self.outbox.size() > 0 {
             sooner(now.plus_ms(OUTBOX_RETRY_MS));

@@ -7,6 +7,7 @@ use tantu_base::id::{Offset, TaskId};
 use tantu_lsm::BlockCache;
 use tantu_model::depot::Look;
 use tantu_state::depot::Lookup;
+use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::task::Owners;
 use tantu_state::{TaskState, TaskStateOptions};
 use tantu_weather::{SimDisk, SimEntropy};
@@ -48,9 +49,10 @@ fn read_partition(
         match state.depots()[0].lookup(Offset(offset)) {
             Lookup::Record(record) => records.push((offset, record.to_vec())),
             Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
+            Lookup::Trimmed => return Err(format!("{}: offset {offset} was trimmed", state.task)),
             Lookup::OnDisk => {
-                state.want(0, Offset(offset));
-                state.load_records(cache, disk).map_err(|error| error.to_string())?;
+                state.want(0, Offset(offset), Offset(end));
+                state.load_records(READ_AHEAD_SIZE_MAX, cache, disk).map_err(|error| error.to_string())?;
                 if state.is_busy() {
                     disk.wait();
                 }

@@ -530,7 +530,12 @@ fn read_now(
     }
 }
 
-pub(crate) fn fetch_now(tree: &mut Tree, need: &Need, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+pub(crate) fn fetch_now(
+    tree: &mut Tree,
+    need: &Need,
+    cache: &mut BlockCache,
+    disk: &mut dyn Disk,
+) -> Result<(), StateError> {
     if !tree.fetch(need, disk) {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod client_work;
+mod depot_reads;
 mod event;
 mod host;
 pub mod limit;

@@ -50,6 +50,8 @@ pub const LOG_MARK_MS: u64 = 50;
 pub const RETRY_DELAY_MS: u64 = 20;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
+/// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
+pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
 /// Bytes of blocks a core keeps in memory.
 pub const BLOCK_CACHE_SIZE: usize = 256 << 20;
 /// Longest error text that travels, in bytes.

@@ -1,6 +1,8 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::limit::{LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE};
+use crate::limit::{
+    LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE,
+};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
@@ -82,6 +84,7 @@ impl TaskThread {
             self.slots[at].hold = Hold::Yielded;
         }
         self.selects.wake();
+        self.depot_reads.wake();
         Ok(())
     }
 

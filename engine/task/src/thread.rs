@@ -1,6 +1,7 @@
 //! The task thread: what it holds, and one step of it.
 
 use crate::client_work::Selects;
+use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
 use crate::limit::{
     BLOCK_CACHE_SIZE, CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
@@ -116,6 +117,7 @@ pub struct TaskThread {
     pub(crate) outbox: Outbox,
     pub(crate) random: EventRandom,
     pub(crate) selects: Selects,
+    pub(crate) depot_reads: DepotReads,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -142,6 +144,7 @@ impl TaskThread {
             outbox: Outbox::default(),
             random: EventRandom(seed),
             selects: Selects::default(),
+            depot_reads: DepotReads::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -243,6 +246,7 @@ impl TaskThread {
         match category {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
+                worked |= self.run_depot_reads();
                 for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
                     if !self.admits() || !self.receive(category, now, doors) {
                         break;
@@ -274,6 +278,7 @@ impl TaskThread {
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
             && !self.has_full_memtables()
+            && !self.depot_reads.is_full()
             && !self.slots.iter().any(held)
     }
 
@@ -308,6 +313,10 @@ impl TaskThread {
                 self.take_append(peer, task, request, depot, ack, record);
             }
             Letter::Select { task, request, pstate, path } => self.take_select(peer, task, request, pstate, path),
+            Letter::ReadDepot { task, request, depot, range } => {
+                self.take_read_depot(peer, task, request, depot, range);
+            }
+            Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan =
@@ -321,7 +330,11 @@ impl TaskThread {
             }
             Letter::Done { root, bits } => self.report_done(root, bits),
             Letter::Failed { root, text } => self.report_failed(root, text, now),
-            Letter::Appended { .. } | Letter::Rows { .. } | Letter::Refused { .. } => {
+            Letter::Appended { .. }
+            | Letter::Rows { .. }
+            | Letter::Records { .. }
+            | Letter::Offsets { .. }
+            | Letter::Refused { .. } => {
                 tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
             }
         }

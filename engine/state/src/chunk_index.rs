@@ -15,6 +15,7 @@ impl TaskState {
     /// # Errors
     /// [`StateError`] naming the damaged segment and the place in it.
     pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
+        let mut segments = Vec::new();
         for index in 0..self.depots.len() {
             let depot = self.depots[index].object;
             let (from, to) = (depot_chunk_key(depot, Offset(0)), depot_chunk_key(depot, Offset(u64::MAX)));
@@ -35,6 +36,7 @@ impl TaskState {
             if expected_end > self.depots[index].start() {
                 return Err(gap(self.depots[index].start(), expected_end));
             }
+            segments.extend(chunks.iter().map(|(_, at)| at.segment));
             let mut left = size_max;
             for (_, at) in chunks.iter().rev() {
                 let Some(rest) = left.checked_sub(u64::from(at.size)) else { break };
@@ -42,7 +44,7 @@ impl TaskState {
                 self.segments.verify(depot, *at, disk)?;
             }
         }
-        Ok(())
+        Ok(self.segments.count_live(segments.into_iter(), disk)?)
     }
 
     /// The first record of a partition appended at this time or later; its end if there is none. Blocking: only

@@ -16,6 +16,7 @@ pub mod section;
 pub mod segment;
 pub mod staged;
 pub mod task;
+pub mod trim;
 pub mod view;
 
 pub use task::{TaskState, TaskStateOptions};

@@ -3,7 +3,8 @@
 //! A segment starts with a header block that gives it a random incarnation; every chunk is padded to whole
 //! blocks and carries a checksum seeded with its place, padding included, so that each byte of a file is
 //! under a checksum. A process never appends to a segment of an earlier one. Chunks exist for readers only
-//! once the task's tree says so (`ChunkAt`); bytes after the last such chunk are what a crash left.
+//! once the task's tree says so (`ChunkAt`); bytes after the last such chunk are what a crash left. A segment whose
+//! chunks are all trimmed is removed.
 //! Format version 1; byte table in `docs/formats/depot-segment.md`.
 
 use crate::depot::Run;
@@ -40,6 +41,7 @@ const TAG_READ_OPEN: u32 = 5;
 const TAG_READ_HEADER: u32 = 6;
 const TAG_READ_CHUNK: u32 = 7;
 const TAG_CLOSE: u32 = 8;
+const TAG_REMOVE: u32 = 9;
 /// Tags of reads carry the number of the read above this many bits.
 const TAG_BITS: u32 = 8;
 
@@ -143,6 +145,10 @@ pub struct DepotSegments {
     reading: BTreeMap<u32, (ObjectId, ChunkAt)>,
     next_read: u32,
     opened: BTreeMap<u64, Opened>,
+    /// How many chunks of each segment the index names, or will when their entry is durable.
+    live: BTreeMap<u64, u32>,
+    /// Segments without chunks that are still there.
+    dead: Vec<u64>,
     /// Files being closed or removed.
     ending: u32,
 }
@@ -163,7 +169,7 @@ impl DepotSegments {
         let DiskReply::Names(names) = call(disk, DiskOp::List { path: dir.to_path_buf() })? else {
             unreachable!("a list answers with names")
         };
-        let last = names.iter().filter_map(|(name, _)| name.strip_suffix(".seg")?.parse::<u64>().ok()).max();
+        let last = sequences(&names).max();
         Ok(Self {
             dir: dir.to_path_buf(),
             owner,
@@ -176,6 +182,8 @@ impl DepotSegments {
             reading: BTreeMap::new(),
             next_read: 0,
             opened: BTreeMap::new(),
+            live: BTreeMap::new(),
+            dead: Vec::new(),
             ending: 0,
         })
     }
@@ -225,8 +233,9 @@ impl DepotSegments {
 
     fn advance(&mut self, incarnation: u64, disk: &mut dyn Disk) {
         match self.writer {
-            Writer::Ready { position, file, .. } if position >= self.options.segment_size_max => {
+            Writer::Ready { seq, position, file, .. } if position >= self.options.segment_size_max => {
                 self.ending += 1;
+                self.bury(seq);
                 disk.submit(self.token(TAG_CLOSE), DiskOp::Close { file });
                 self.writer = Writer::Closed;
                 self.advance(incarnation, disk);
@@ -299,6 +308,60 @@ impl DepotSegments {
         self.reading.values().any(|(_, at)| at.segment == seq)
     }
 
+    /// Says which segments the chunks of the index are in, once for each chunk. Blocking; the files of all others
+    /// are to be removed.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn count_live(&mut self, segments: impl Iterator<Item = u64>, disk: &mut dyn Disk) -> Result<(), SegmentError> {
+        self.live.clear();
+        for segment in segments {
+            *self.live.entry(segment).or_default() += 1;
+        }
+        let DiskReply::Names(names) = call(disk, DiskOp::List { path: self.dir.clone() })? else {
+            unreachable!("a list answers with names")
+        };
+        self.dead = sequences(&names).filter(|seq| !self.live.contains_key(seq)).collect();
+        Ok(())
+    }
+
+    /// A chunk of a segment is in the index no longer.
+    pub(crate) fn lose_chunk(&mut self, seq: u64) {
+        let count = self.live.get_mut(&seq).expect("invariant: the chunk was in the index");
+        *count -= 1;
+        if !matches!(self.writer, Writer::Ready { seq: current, .. } if current == seq) {
+            self.bury(seq);
+        }
+    }
+
+    /// A segment that is not written any more is dead if no chunk of it is left.
+    fn bury(&mut self, seq: u64) {
+        if self.live.get(&seq) == Some(&0) {
+            self.live.remove(&seq);
+            self.dead.push(seq);
+        }
+    }
+
+    /// Whether files wait to be removed.
+    pub(crate) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// Starts to remove a segment without chunks, one at a time, when nobody reads it any more.
+    pub(crate) fn remove_dead(&mut self, disk: &mut dyn Disk) {
+        if self.ending > 0 {
+            return;
+        }
+        let Some(at) = self.dead.iter().position(|seq| !self.is_reading(*seq)) else { return };
+        let seq = self.dead.swap_remove(at);
+        if let Some(Opened::Ready { file, .. }) = self.opened.remove(&seq) {
+            self.ending += 1;
+            disk.submit(self.token(TAG_CLOSE), DiskOp::Close { file });
+        }
+        self.ending += 1;
+        disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: self.path(seq) });
+    }
+
     /// Closes a segment that nobody reads, if many are open.
     fn close_one(&mut self, disk: &mut dyn Disk) {
         if self.opened.len() < OPENED_COUNT_MAX {
@@ -356,6 +419,11 @@ impl DepotSegments {
     /// # Errors
     /// What the disk answered, or that a chunk is damaged.
     pub fn complete(&mut self, done: DiskDone, disk: &mut dyn Disk) -> Result<SegmentEvent, SegmentError> {
+        if done.token.tag == TAG_REMOVE {
+            self.ending -= 1;
+            // A file that could not be removed is removed when the task is opened again.
+            return Ok(SegmentEvent::Nothing);
+        }
         let reply = done.result?;
         let (tag, read) = (done.token.tag & ((1 << TAG_BITS) - 1), done.token.tag >> TAG_BITS);
         match (tag, reply) {
@@ -382,6 +450,7 @@ impl DepotSegments {
             }
             (TAG_CHUNK, DiskReply::Written(_)) => {
                 let (depot, end, at) = self.writing.take().expect("invariant: a chunk was being written");
+                *self.live.entry(at.segment).or_default() += 1;
                 return Ok(SegmentEvent::Copied { depot, end, at });
             }
             (TAG_CLOSE, DiskReply::Done) => self.ending -= 1,
@@ -478,6 +547,11 @@ impl DepotSegments {
         }
         self.writer = Writer::Closed;
     }
+}
+
+/// The sequence numbers of the segments among some files.
+fn sequences(names: &[(String, u64)]) -> impl Iterator<Item = u64> {
+    names.iter().filter_map(|(name, _)| name.strip_suffix(".seg")?.parse().ok())
 }
 
 fn place(task: TaskId, seq: u64, incarnation: u64, offset: u64) -> Place {

@@ -9,6 +9,7 @@ use crate::layout::{DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key,
 use crate::section::{EntryWriter, Op, Section, SectionError};
 use crate::segment::{DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
+use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
@@ -81,6 +82,12 @@ pub enum StateError {
     },
 }
 
+#[derive(Debug)]
+enum SystemWrite {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    DeleteRange { from: Vec<u8>, to: Vec<u8> },
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct TaskState {
@@ -95,8 +102,9 @@ pub struct TaskState {
     pub(crate) layers: VecDeque<(Version, Staged)>,
     pub(crate) scratch: Vec<u8>,
     spare: Vec<Staged>,
-    /// Puts of the engine itself: topology progress, chunk index. Not part of any streaming batch.
-    system: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Writes of the engine itself: topology progress, chunk index. Not part of any streaming batch.
+    system: Vec<SystemWrite>,
+    pub(crate) trims: Vec<Trim>,
     sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
@@ -163,6 +171,7 @@ impl TaskState {
             scratch: Vec::new(),
             spare: Vec::new(),
             system: Vec::new(),
+            trims: Vec::new(),
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
@@ -250,7 +259,12 @@ impl TaskState {
 
     /// Puts a value of the engine itself; it is sealed with the next section.
     pub fn put_system(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.system.push((key, value));
+        self.system.push(SystemWrite::Put { key, value });
+    }
+
+    /// Deletes a range of the engine's own entries, with the next section.
+    pub(crate) fn delete_system(&mut self, from: Vec<u8>, to: Vec<u8>) {
+        self.system.push(SystemWrite::DeleteRange { from, to });
     }
 
     /// Whether there is something to seal.
@@ -281,8 +295,11 @@ impl TaskState {
     pub fn seal(&mut self, wall_ms: u64, entry: &mut EntryWriter) -> Version {
         self.sealed.0 += 1;
         let start = entry.begin_section(self.task, self.sealed);
-        for (key, value) in self.system.drain(..) {
-            entry.put(&key, &value);
+        for write in self.system.drain(..) {
+            match write {
+                SystemWrite::Put { key, value } => entry.put(&key, &value),
+                SystemWrite::DeleteRange { from, to } => entry.delete_range(&from, &to),
+            }
         }
         for (key, known) in self.staged.iter() {
             match known {
@@ -370,7 +387,7 @@ impl TaskState {
         let (depot, copied) = (&mut self.depots[index], &mut self.copied[index]);
         if key == depot_start_key(depot.object) {
             if let Some(start) = decode_start(value) {
-                depot.set_start(start);
+                self.adopt_start(index, start);
             }
         } else if key == depot_meta_key(depot.object)
             && let Ok(meta) = DepotMeta::decode(value)

@@ -19,6 +19,7 @@ mod slot;
 mod source;
 mod stream;
 mod thread;
+mod trimming;
 mod waiters;
 
 pub use queue::CategoryShares;

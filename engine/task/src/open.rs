@@ -8,7 +8,7 @@ use crate::waiters::Waiters;
 use std::path::PathBuf;
 use tantu_base::door::{Disk, Doors};
 use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
-use tantu_flow::{Run, StartFrom};
+use tantu_flow::{Run, SourceDef, StartFrom};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
@@ -147,7 +147,8 @@ fn open_slot(
         if global && state.task != TaskId(0) {
             continue;
         }
-        let from = first_offset(&mut state, *progress, def.depot, &def.start, cache, doors)?;
+        let max_entries = module.def.depots[def.depot].options.max_entries;
+        let from = first_offset(&mut state, *progress, def, max_entries, cache, doors)?;
         sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
     }
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
@@ -174,21 +175,23 @@ fn open_slot(
 fn first_offset(
     state: &mut TaskState,
     progress: ObjectId,
-    depot: usize,
-    start: &StartFrom,
+    source: &SourceDef,
+    max_entries: Option<u64>,
     cache: &mut BlockCache,
     doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
+    let depot = source.depot;
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
     if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
         let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
         let bytes: [u8; 8] = bytes.try_into().map_err(|_| unreadable)?;
-        return Ok(Offset(u64::from_le_bytes(bytes)));
+        // A topology that was taken out of the module for a while may have missed records.
+        return Ok(Offset(u64::from_le_bytes(bytes)).max(state.depots()[depot].start()));
     }
     let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
-    let from = match *start {
-        StartFrom::Beginning => first,
+    let from = match source.start {
+        StartFrom::Beginning => max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first)),
         StartFrom::End => end,
         StartFrom::RecordsAgo(count) => Offset(end.0.saturating_sub(count)).max(first),
         StartFrom::Since(time_ms) => state.first_since_now(doors.disk, cache, depot, time_ms)?,

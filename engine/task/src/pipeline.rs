@@ -211,7 +211,7 @@ impl TaskThread {
 
     /// Slices of flushing and compacting, copies of records, loads of old ones, and giving up log that is not needed.
     pub(crate) fn background(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
-        let mut more = false;
+        let (mut more, mut idle) = (false, false);
         let retained = self.pipeline.log.retained_size();
         // What keeps the oldest segment of a long log is copied even if it fills no chunk.
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
@@ -224,7 +224,15 @@ impl TaskThread {
             if slot.loading {
                 slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
                 slot.loading = slot.state.is_loading();
+                // What a reader waits for may have been trimmed instead: it looks once more.
+                idle |= !slot.loading;
             }
+            if slot.state.is_trimming() {
+                more |= slot.state.step_trims(&mut self.cache, doors.disk)?;
+            }
+        }
+        if idle {
+            self.depot_reads.wake();
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables();

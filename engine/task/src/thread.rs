@@ -123,6 +123,8 @@ pub struct TaskThread {
     pub(crate) next_slot: usize,
     pub(crate) closing: bool,
     timeouts_at: Nanos,
+    /// By depot: when its partitions are trimmed next.
+    pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
     quiet_since: Option<Nanos>,
 }
@@ -137,6 +139,7 @@ impl TaskThread {
     ) -> Self {
         Self {
             clock: CategoryClock::new(config.shares),
+            trims_at: vec![Nanos(0); config.module.def.depots.len()],
             config,
             slots,
             pipeline,
@@ -349,7 +352,8 @@ impl TaskThread {
         self.outbox.push(peer, Category::Client, &Letter::Refused { request, refusal, text: &text[..end] });
     }
 
-    /// Time-outs of roots and the checkpoint of progress that no entry carried yet; true if something was staged.
+    /// Time-outs of roots and the checkpoint of progress that no entry carried yet; true if there is something
+    /// to do now.
     fn check_timers(&mut self, doors: &mut Doors<'_>) -> bool {
         let now = doors.clock.now();
         if now >= self.timeouts_at {
@@ -357,6 +361,7 @@ impl TaskThread {
             self.fail_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
+        let trims = self.trim_depots(now);
         let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
         match (moved, self.progress_at) {
             (false, _) => self.progress_at = None,
@@ -368,7 +373,7 @@ impl TaskThread {
             }
             (true, Some(_)) => {}
         }
-        false
+        trims
     }
 
     /// Nothing to do: when to look again.
@@ -383,6 +388,7 @@ impl TaskThread {
             }
             source.next_retry().map(&mut sooner);
         }
+        self.next_trim().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);
         }

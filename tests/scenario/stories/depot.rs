@@ -176,3 +176,95 @@ fn a_range_that_reaches_outside_a_partition_is_refused_with_the_offsets_there_ar
     assert!(matches!(pages.read(2, Offset(0), Offset(1)), Err(ClientError::NoPartition { index: 2, count: 2 })));
     cluster.close().unwrap();
 }
+
+/// The declaration of a depot that keeps its newest hundred records and a fifth more.
+fn trimmed(setup: &mut Setup) -> DepotRef<i64> {
+    let options = DepotOptions { max_entries: Some(100), excess_percent: 20, trim_period: Duration::from_millis(20) };
+    setup.declare_global_depot_with::<i64>("*numbers", random(), options)
+}
+
+fn count_all(s: &mut StreamTopology, numbers: &DepotRef<i64>, name: &str) {
+    let met = s.pstate_with::<i64>(name, PStateOptions { global: true, ..PStateOptions::default() });
+    let start = StartFrom::Beginning;
+    s.source_with(numbers, SourceOptions { start, ..SourceOptions::default() }, |b, _number| {
+        b.compound_agg(met, agg::count());
+    });
+}
+
+struct Trimmed;
+
+impl Module for Trimmed {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = trimmed(setup);
+        count_all(&mut topologies.stream("early"), &numbers, "$$early");
+    }
+}
+
+/// The same with a topology more.
+struct TrimmedLater;
+
+impl Module for TrimmedLater {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = trimmed(setup);
+        count_all(&mut topologies.stream("early"), &numbers, "$$early");
+        count_all(&mut topologies.stream("late"), &numbers, "$$late");
+    }
+
+    fn name() -> String {
+        "Trimmed".to_string()
+    }
+}
+
+/// Waits until a partition starts somewhere else than at 0.
+fn start_of_trimmed(numbers: &Depot<i64>) -> Offset {
+    for _ in 0..1_000 {
+        let start = numbers.offsets(0).unwrap().start;
+        if start > Offset(0) {
+            return start;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was trimmed in ten seconds");
+}
+
+#[test]
+fn a_depot_with_a_limit_keeps_its_newest_records_and_says_where_it_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Trimmed>(dir.path(), 2);
+    let numbers = cluster.depot::<i64>("Trimmed", "*numbers").unwrap();
+    let pending: Vec<_> = (0..1_000).map(|number| numbers.append_async(&number, AckLevel::Ack).unwrap()).collect();
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+    cluster.close().unwrap();
+    for _ in 0..2 {
+        // Records leave the log for a segment at the latest when the module is closed; only then can they be trimmed.
+        let cluster = launch::<TrimmedLater>(dir.path(), 2);
+        let numbers = cluster.depot::<i64>("Trimmed", "*numbers").unwrap();
+        assert_eq!(start_of_trimmed(&numbers), Offset(880), "a hundred and a fifth of it are left");
+        let error = numbers.read(0, Offset(870), Offset(890)).unwrap_err();
+        assert_eq!(error, ClientError::OutOfRange { start: Offset(880), end: Offset(1_000) });
+        assert_eq!(numbers.read(0, Offset(880), Offset(883)).unwrap(), [880, 881, 882]);
+        cluster.close().unwrap();
+    }
+    let cluster = launch::<TrimmedLater>(dir.path(), 2);
+    let count = |name| cluster.pstate::<i64>("Trimmed", name).unwrap().select_one(path()).unwrap();
+    assert_eq!(count("$$early"), 1_000, "it processed everything before it went");
+    assert_eq!(count("$$late"), 100, "a new topology starts with the hundredth newest");
+    cluster.close().unwrap();
+}
+
+struct KeepsNothing;
+
+impl Module for KeepsNothing {
+    fn define(setup: &mut Setup, _topologies: &mut Topologies) {
+        let options = DepotOptions { max_entries: Some(0), ..DepotOptions::default() };
+        setup.declare_depot_with::<i64>("*numbers", random(), options);
+    }
+}
+
+#[test]
+fn a_depot_that_is_to_keep_no_records_is_refused_with_its_line() {
+    let text = define::<KeepsNothing>().unwrap_err().to_string();
+    assert!(text.contains("max_entries") && text.contains("depot.rs:"), "{text}");
+}

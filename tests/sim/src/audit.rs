@@ -5,7 +5,7 @@ use crate::swarm::Swarm;
 use tantu_base::door::Disk;
 use tantu_base::id::{Offset, TaskId};
 use tantu_lsm::BlockCache;
-use tantu_model::depot::Look;
+use tantu_model::depot::{Look, Seen};
 use tantu_state::depot::Lookup;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::task::Owners;
@@ -20,7 +20,7 @@ use tantu_weather::{SimDisk, SimEntropy};
 pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Result<Look, String> {
     let mut disk = disk.another();
     let module =
-        prepare(&mut disk, definition(swarm.noting)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
+        prepare(&mut disk, definition(swarm)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
     let mut look = Look::new();
     for task in (0..swarm.tasks).map(TaskId) {
         // A cache tells trees apart by their owners, and here all have the same.
@@ -36,16 +36,12 @@ pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Re
     Ok(look)
 }
 
-fn read_partition(
-    state: &mut TaskState,
-    cache: &mut BlockCache,
-    disk: &mut SimDisk,
-) -> Result<Vec<(u64, Vec<u8>)>, String> {
-    let end = state.depots()[0].committed_end().0;
+fn read_partition(state: &mut TaskState, cache: &mut BlockCache, disk: &mut SimDisk) -> Result<Seen, String> {
+    let (start, end) = (state.depots()[0].start().0, state.depots()[0].committed_end().0);
     let mut records = Vec::new();
     let mut done = Vec::new();
-    while (records.len() as u64) < end {
-        let offset = records.len() as u64;
+    while start + (records.len() as u64) < end {
+        let offset = start + records.len() as u64;
         match state.depots()[0].lookup(Offset(offset)) {
             Lookup::Record(record) => records.push((offset, record.to_vec())),
             Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
@@ -63,5 +59,5 @@ fn read_partition(
             }
         }
     }
-    Ok(records)
+    Ok(Seen { start, records })
 }

@@ -20,6 +20,12 @@ const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
 pub const STOPPED: &str = "stopped by a failed request";
+/// A record was trimmed.
+pub const TRIMMED: &str = "trimmed record";
+/// A page of records was read.
+pub const RANGE_READ: &str = "range read";
+/// A read asked for records that are not there.
+pub const OUT_OF_RANGE: &str = "read out of range";
 /// The power was cut while the cluster closed.
 pub const CRASH_IN_CLOSE: &str = "crash in close";
 
@@ -308,7 +314,7 @@ impl Story {
         if let Some(lie) = self.client.lines.judge(&counts).first() {
             return Err(format!("the counts lie: {lie}"));
         }
-        self.world.trace.note(look.values().map(|records| records.len() as u64).sum());
+        self.world.trace.note(look.values().map(|seen| seen.records.len() as u64).sum());
         counts.iter().for_each(|(word, count)| {
             self.world.trace.note_bytes(word.as_bytes());
             self.world.trace.note(*count);
@@ -316,10 +322,15 @@ impl Story {
         self.reopen::<C>(swarm, disk, &counts)
     }
 
-    /// A record in the depot must have been counted, whether or not its append was answered.
+    /// A record in the depot must have been counted, whether or not its append was answered; and one that was trimmed
+    /// too.
     fn owe_what_is_there(&mut self, look: &tantu_model::depot::Look) {
-        let there = look.values().flatten().filter_map(|(_, record)| index_of(record));
-        let there: Vec<usize> = there.collect();
+        let there = look.values().flat_map(|seen| &seen.records).map(|(_, record)| record.as_slice());
+        let all = there.chain(self.client.history.trimmed(look));
+        let there: Vec<usize> = all.filter_map(index_of).collect();
+        self.world.marks.hit_many(TRIMMED, look.values().map(|seen| seen.start).sum());
+        self.world.marks.hit_many(RANGE_READ, self.client.range_count);
+        self.world.marks.hit_many(OUT_OF_RANGE, self.client.out_of_range_count);
         there.into_iter().for_each(|index| self.client.lines.owe(LineId(index)));
     }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "seeds are told to whoever looks")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, STOPPED};
+use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, OUT_OF_RANGE, RANGE_READ, STOPPED, TRIMMED};
 use tantu_sim::{EngineCluster, Lie, Report, run};
 use tantu_weather::{Marks, mark};
 
@@ -12,7 +12,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 20] = [
+const EXPECTED: [&str; 23] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -33,6 +33,9 @@ const EXPECTED: [&str; 20] = [
     mark::DELAYED_BATCH,
     CLOSED,
     STOPPED,
+    TRIMMED,
+    RANGE_READ,
+    OUT_OF_RANGE,
 ];
 
 fn campaign(seeds: std::ops::Range<u64>) {

@@ -515,11 +515,19 @@ impl TaskState {
         Ok(())
     }
 
-    /// Closes its files. Blocking. What is not in tables or chunks stays in the log.
+    /// Closes its files, after what is on its way. Blocking. What is not in tables or chunks stays in the log.
     ///
     /// # Errors
     /// [`StateError`] of the tree.
     pub fn close(mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+        let mut done = Vec::new();
+        while self.is_busy() {
+            disk.wait();
+            disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.complete(done, cache, disk)?;
+            }
+        }
         self.segments.close(disk);
         self.tree.close(cache, disk)?;
         Ok(())

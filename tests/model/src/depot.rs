@@ -95,6 +95,17 @@ pub enum DepotLie {
         /// The first start and the first end that would have been true.
         known: (u64, u64),
     },
+    /// A search by time skips a record that is young enough, or finds one that is too old.
+    Since {
+        /// Partition.
+        partition: u32,
+        /// The time that was searched for, in milliseconds.
+        time_ms: u64,
+        /// What was found.
+        found: u64,
+        /// The record that shows it.
+        offset: u64,
+    },
     /// A place held another record at an earlier look, or has vanished since.
     Changed {
         /// Partition.
@@ -140,6 +151,11 @@ impl fmt::Display for DepotLie {
             DepotLie::Ends { partition, said, known } => {
                 write!(f, "partition {partition} says it has {said:?}; its ends were at {known:?} already")
             }
+            DepotLie::Since { partition, time_ms, found, offset } => write!(
+                f,
+                "partition {partition}: offset {found} was found to be the first since {time_ms} ms, but what is known of \
+                 offset {offset} says otherwise"
+            ),
             DepotLie::Changed { partition, offset } => {
                 write!(f, "partition {partition} offset {offset} was read before and is now another record, or gone")
             }
@@ -167,6 +183,8 @@ pub struct History {
     /// The append of each place that was ever acknowledged.
     places: BTreeMap<(u32, u64), AppendId>,
     seen: BTreeMap<(u32, u64), Vec<u8>>,
+    /// When an acknowledged record was sent and when its acknowledgement came: it was appended in between.
+    times: BTreeMap<(u32, u64), (u64, u64)>,
     /// Start and end of each partition, as it said: neither goes back.
     ends: BTreeMap<u32, (u64, u64)>,
     /// The offset after the last acknowledged record of each partition.
@@ -193,6 +211,26 @@ impl History {
         self.places.insert((partition, offset), append);
         let end = self.acked_ends.entry(partition).or_default();
         *end = (*end).max(offset + 1);
+    }
+
+    /// Notes when an acknowledged append was sent, and when its answer came, in milliseconds of the wall clock.
+    pub fn timed(&mut self, partition: u32, offset: u64, sent_ms: u64, acked_ms: u64) {
+        self.times.insert((partition, offset), (sent_ms, acked_ms));
+    }
+
+    /// Times worth searching for: when appends were sent, and just after they were acknowledged.
+    pub fn times(&self) -> impl Iterator<Item = u64> {
+        self.times.values().flat_map(|(sent_ms, acked_ms)| [*sent_ms, *acked_ms + 1])
+    }
+
+    /// Judges a search for the first record of a partition since a time.
+    pub fn judge_since(&self, partition: u32, start: u64, time_ms: u64, found: u64) -> Option<DepotLie> {
+        let here = self.times.range((partition, start)..=(partition, u64::MAX));
+        let wrong = |((_, offset), (sent_ms, acked_ms)): &(&(u32, u64), &(u64, u64))| {
+            if *offset < found { *sent_ms >= time_ms } else { *acked_ms < time_ms }
+        };
+        let mut wrong = here.filter(wrong);
+        wrong.next().map(|((_, offset), _)| DepotLie::Since { partition, time_ms, found, offset: *offset })
     }
 
     /// Notes how many records a trimmed partition keeps.
@@ -396,6 +434,22 @@ mod tests {
         assert_eq!((history.read(1, 0, b"b"), history.read(1, 1, b"c")), (None, None));
         assert!(matches!(history.read(1, 0, b"c"), Some(DepotLie::Lost { .. })));
         assert_eq!(history.read(1, 1, b"d"), Some(DepotLie::Changed { partition: 1, offset: 1 }));
+    }
+
+    #[test]
+    fn a_search_by_time_that_skips_a_young_record_or_finds_an_old_one_is_caught() {
+        let mut history = history();
+        history.timed(0, 4, 100, 110);
+        history.timed(0, 6, 120, 150);
+        assert_eq!(history.times().collect::<Vec<_>>(), [100, 111, 120, 151]);
+        for (time_ms, honest) in [(100, 0..5), (111, 5..7), (120, 5..7), (151, 7..9)] {
+            for found in 0..9 {
+                let lie = history.judge_since(0, 0, time_ms, found);
+                assert_eq!(lie.is_none(), honest.contains(&found), "{found} since {time_ms}: {lie:?}");
+            }
+        }
+        assert_eq!(history.judge_since(0, 5, 100, 5), None, "the younger one before it was trimmed");
+        assert_eq!(history.judge_since(1, 0, 100, 9), None, "nothing is known of that partition");
     }
 
     #[test]

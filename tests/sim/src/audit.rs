@@ -12,16 +12,34 @@ use tantu_state::task::Owners;
 use tantu_state::{TaskState, TaskStateOptions};
 use tantu_weather::{SimDisk, SimEntropy};
 
-/// Reads every record of every partition of the module's depot. The cluster must have been closed in order, so that
-/// its logs hold nothing.
+/// A search for the first record since a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// Where.
+    pub partition: u32,
+    /// The first offset of the partition.
+    pub start: u64,
+    /// Since when.
+    pub time_ms: u64,
+    /// What was found.
+    pub found: u64,
+}
+
+/// Reads every record of every partition of the module's depot, and searches each for some times. The cluster must have
+/// been closed in order, so that its logs hold nothing.
 ///
 /// # Errors
 /// What cannot be read.
-pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Result<Look, String> {
+pub fn read_depot(
+    disk: &SimDisk,
+    swarm: &Swarm,
+    times: &[u64],
+    entropy: &mut SimEntropy,
+) -> Result<(Look, Vec<Search>), String> {
     let mut disk = disk.another();
     let module =
         prepare(&mut disk, definition(swarm)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
-    let mut look = Look::new();
+    let (mut look, mut searches) = (Look::new(), Vec::new());
     for task in (0..swarm.tasks).map(TaskId) {
         // A cache tells trees apart by their owners, and here all have the same.
         let mut cache = BlockCache::new(1 << 20);
@@ -30,10 +48,15 @@ pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Re
         let options = TaskStateOptions::default();
         let opened = TaskState::open(&mut disk, entropy, &mut cache, &dir, owners, task, &module.depots, &options);
         let mut state = opened.map_err(|error| error.to_string())?;
+        for time_ms in times.iter().copied() {
+            let found = state.first_since_now(&mut disk, &mut cache, 0, time_ms).map_err(|error| error.to_string())?;
+            let start = state.depots()[0].start().0;
+            searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
+        }
         look.insert(task.0, read_partition(&mut state, &mut cache, &mut disk)?);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
-    Ok(look)
+    Ok((look, searches))
 }
 
 fn read_partition(state: &mut TaskState, cache: &mut BlockCache, disk: &mut SimDisk) -> Result<Seen, String> {

@@ -4,7 +4,7 @@
 use crate::module::COUNTS;
 use crate::swarm::Swarm;
 use std::collections::{BTreeMap, VecDeque};
-use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
+use tantu_base::door::{Clock, LetterBatch, Nanos, Peer, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset, TaskId};
 use tantu_base::value::{Encode, Reader, partition_of};
@@ -13,7 +13,7 @@ use tantu_model::stream::{LineId, Lines};
 use tantu_model::word::{WordCounts, words};
 use tantu_net::letter::{AckLevel, Letter, ReadRange};
 use tantu_path::{Map, Navigate, PathTo, path};
-use tantu_weather::{SimEntropy, SimWire};
+use tantu_weather::{SimClock, SimEntropy, SimWire};
 
 /// Letters of one batch, at most.
 const BATCH_COUNT_MAX: u64 = 8;
@@ -27,6 +27,7 @@ enum Waiting {
         append: AppendId,
         task: TaskId,
         ack: AckLevel,
+        sent_ms: u64,
     },
     /// A read of one word; the answer may not be below the floor.
     Count {
@@ -55,6 +56,7 @@ struct Sent {
 #[derive(Debug)]
 pub struct Client {
     chance: SimEntropy,
+    clock: SimClock,
     /// What it appended, for the judge of depots. The index of an append is that of its line.
     pub history: History,
     /// What it appended, for the judge of counts.
@@ -88,12 +90,13 @@ pub struct Client {
 
 impl Client {
     /// A client with its lines.
-    pub fn new(swarm: &Swarm, mut chance: SimEntropy) -> Self {
+    pub fn new(swarm: &Swarm, clock: SimClock, mut chance: SimEntropy) -> Self {
         let texts = (0..swarm.line_count).map(|index| line(index, swarm, &mut chance)).collect();
         let mut history = History::default();
         history.keeps(swarm.trim.map(|(max_entries, _)| max_entries + max_entries / 2));
         Self {
             chance,
+            clock,
             history,
             lines: Lines::default(),
             texts,
@@ -178,7 +181,10 @@ impl Client {
     fn take(&mut self, letter: &Letter<'_>) {
         match *letter {
             Letter::Appended { request, offset } => match self.waiting.remove(&request) {
-                Some(Waiting::Append { append, task, ack }) => self.appended(append, task, ack, offset.0),
+                Some(Waiting::Append { append, task, ack, sent_ms }) => {
+                    self.history.timed(task.0, offset.0, sent_ms, self.clock.wall_ms());
+                    self.appended(append, task, ack, offset.0);
+                }
                 Some(other) => self.findings.push(format!("an append's answer came for {other:?}")),
                 None => self.findings.push(format!("request {request} was answered twice, or never made")),
             },
@@ -341,7 +347,7 @@ impl Client {
             batch.count += 1;
             self.sent[append.0].lives.push(self.life);
             if ack != AckLevel::None {
-                self.waiting.insert(request, Waiting::Append { append, task, ack });
+                self.waiting.insert(request, Waiting::Append { append, task, ack, sent_ms: self.clock.wall_ms() });
             }
         }
         let any = !batches.is_empty();

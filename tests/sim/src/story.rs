@@ -1,6 +1,6 @@
 //! One story from its seed to its verdict.
 
-use crate::audit::read_depot;
+use crate::audit::{Search, read_depot};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
 use crate::swarm::{Lie, Swarm};
@@ -16,6 +16,10 @@ const STEP_COUNT_MAX: u64 = 400_000;
 const STEP_NS: u64 = 500;
 /// Virtual time a record may take before it is tried again.
 const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
+/// Times that are searched for in each partition at the end.
+const SEARCH_COUNT: usize = 20;
+/// A partition was searched by time.
+pub const SEARCHED: &str = "search by time";
 /// A life was ended in order, by a close.
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
@@ -114,7 +118,7 @@ pub fn run<C: Cluster>(seed: u64, lie: Option<Lie>) -> Result<Report, Failure> {
 fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Report, String> {
     let world = Weather::new(seed);
     world.clock.set_tick_ns(swarm.tick_ns);
-    let client = Client::new(swarm, chance.fork(1));
+    let client = Client::new(swarm, world.clock.clone(), chance.fork(1));
     let mut story =
         Story { seed, world, client, steps: 0, life_ns_max: 0, cut_at_step: u64::MAX, chance: chance.fork(2) };
     let mut image = Image::default();
@@ -304,8 +308,17 @@ impl Story {
         }
         let counts = self.client.all().clone();
         cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
-        let look =
-            read_depot(disk, swarm, &mut self.chance).map_err(|why| format!("its depot cannot be read: {why}"))?;
+        let times: Vec<u64> = self.client.history.times().collect();
+        let times: Vec<u64> =
+            (0..SEARCH_COUNT.min(times.len())).map(|_| *self.chance.pick(&times)).chain([0, u64::MAX]).collect();
+        let (look, searches) = read_depot(disk, swarm, &times, &mut self.chance)
+            .map_err(|why| format!("its depot cannot be read: {why}"))?;
+        for Search { partition, start, time_ms, found } in searches {
+            if let Some(lie) = self.client.history.judge_since(partition, start, time_ms, found) {
+                return Err(format!("a search by time lies: {lie}"));
+            }
+            self.world.marks.hit(SEARCHED);
+        }
         if let Some(lie) = self.client.history.judge(&look).first() {
             return Err(format!("the depot lies: {lie}"));
         }

@@ -241,6 +241,23 @@ fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
     })
 }
 
+/// How every client's request begins: its kind, the task, the client's name for it, the object.
+fn put_request(out: &mut Vec<u8>, kind: u8, task: TaskId, request: u64, object: u16) {
+    out.push(kind);
+    out.extend_from_slice(&task.0.to_le_bytes());
+    out.extend_from_slice(&request.to_le_bytes());
+    out.extend_from_slice(&object.to_le_bytes());
+}
+
+fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
+    match reader.u8()? {
+        0 => Ok(AckLevel::None),
+        1 => Ok(AckLevel::AppendAck),
+        2 => Ok(AckLevel::Ack),
+        value => Err(LetterError::Unknown { what: "ack level", value }),
+    }
+}
+
 fn put_range(out: &mut Vec<u8>, range: &ReadRange) {
     out.extend_from_slice(&range.from.0.to_le_bytes());
     out.extend_from_slice(&range.to.0.to_le_bytes());
@@ -272,18 +289,12 @@ impl<'a> Letter<'a> {
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match *self {
             Letter::Append { task, request, depot, ack, record } => {
-                out.push(APPEND);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&depot.to_le_bytes());
+                put_request(out, APPEND, task, request, depot);
                 out.push(ack as u8);
                 out.extend_from_slice(record);
             }
             Letter::Select { task, request, pstate, path } => {
-                out.push(SELECT);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&pstate.to_le_bytes());
+                put_request(out, SELECT, task, request, pstate);
                 out.extend_from_slice(path);
             }
             Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
@@ -319,18 +330,10 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(rows);
             }
             Letter::ReadDepot { task, request, depot, ref range } => {
-                out.push(READ_DEPOT);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&depot.to_le_bytes());
+                put_request(out, READ_DEPOT, task, request, depot);
                 put_range(out, range);
             }
-            Letter::AskOffsets { task, request, depot } => {
-                out.push(ASK_OFFSETS);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&depot.to_le_bytes());
-            }
+            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
             Letter::Records { request, next, count, records } => {
                 out.push(RECORDS);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -373,12 +376,7 @@ impl<'a> Letter<'a> {
                 task: TaskId(reader.u32()?),
                 request: reader.u64()?,
                 depot: reader.u16()?,
-                ack: match reader.u8()? {
-                    0 => AckLevel::None,
-                    1 => AckLevel::AppendAck,
-                    2 => AckLevel::Ack,
-                    value => return Err(LetterError::Unknown { what: "ack level", value }),
-                },
+                ack: read_ack(reader)?,
                 record: reader.rest(),
             },
             SELECT => Letter::Select {

@@ -412,7 +412,7 @@ mod tests {
         let mut trimmed = look(&[&[(1, "c"), (2, "c")], &[(0, "b")]]);
         trimmed.entry(0).or_default().start = 1;
         let too_far = DepotLie::OverTrimmed { partition: 0, start: 1, end: 3 };
-        assert_eq!(history.judge(&trimmed), [too_far.clone()], "it is never trimmed");
+        assert_eq!(history.judge(&trimmed), std::slice::from_ref(&too_far), "it is never trimmed");
         history.keeps(Some(3));
         assert_eq!(history.judge(&trimmed), [too_far]);
         history.keeps(Some(2));

@@ -3,6 +3,7 @@
 
 use crate::layout::{ChunkAt, depot_chunk_key, depot_time_key};
 use crate::load::read_chunk_entry;
+use crate::section::Reference;
 use crate::task::{StateError, TaskState, fetch_now};
 use std::ops::ControlFlow;
 use tantu_base::door::Disk;
@@ -36,6 +37,7 @@ impl TaskState {
             if expected_end > self.depots[index].start() {
                 return Err(gap(self.depots[index].start(), expected_end));
             }
+            self.check_references(depot, &chunks, disk)?;
             segments.extend(chunks.iter().map(|(_, at)| at.segment));
             let mut left = size_max;
             for (_, at) in chunks.iter().rev() {
@@ -45,6 +47,28 @@ impl TaskState {
             }
         }
         Ok(self.segments.count_live(segments.into_iter(), disk)?)
+    }
+
+    /// Compares the records that the log refers to with their chunks; those that were trimmed since may be gone.
+    fn check_references(
+        &mut self,
+        depot: ObjectId,
+        chunks: &[(Offset, ChunkAt)],
+        disk: &mut dyn Disk,
+    ) -> Result<(), StateError> {
+        let (own, others) = std::mem::take(&mut self.unchecked).into_iter().partition(|other| other.depot == depot);
+        self.unchecked = others;
+        let own: Vec<Reference> = own;
+        let start = self.depots.iter().find(|d| d.object == depot).map(|d| d.start()).unwrap_or_default();
+        for reference in own.into_iter().filter(|reference| reference.end() > start) {
+            let at = chunks.binary_search_by_key(&reference.end(), |(end, _)| *end).ok();
+            let runs = match at {
+                Some(at) => self.segments.verify(depot, chunks[at].1, disk)?,
+                None => Vec::new(),
+            };
+            self.check_reference(&reference, &runs)?;
+        }
+        Ok(())
     }
 
     /// The first record of a partition appended at this time or later; its end if there is none. Blocking: only

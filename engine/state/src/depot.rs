@@ -38,6 +38,12 @@ impl Run {
         self.bytes.clear();
     }
 
+    /// Takes it; what is left is empty and starts after its last record.
+    pub(crate) fn take(&mut self) -> Run {
+        let next = Run::new(self.end());
+        std::mem::replace(self, next)
+    }
+
     /// Adds a record.
     #[inline]
     pub fn push(&mut self, record: &[u8]) {
@@ -138,6 +144,10 @@ pub struct DepotPartition {
     /// Append time of the newest record, staged ones apart: times never go back in a partition.
     last_ms: u64,
     pub(crate) staged: Run,
+    /// Everything below is sealed.
+    pub(crate) sealed_end: Offset,
+    /// Large runs that sealed sections refer to, until those are durable.
+    pub(crate) referred: VecDeque<Run>,
     pub(crate) runs: VecDeque<Run>,
     runs_size: usize,
     committed_end: Offset,
@@ -161,6 +171,8 @@ impl DepotPartition {
             start,
             last_ms,
             staged: Run::new(copied_end),
+            sealed_end: copied_end,
+            referred: VecDeque::new(),
             runs: VecDeque::new(),
             runs_size: 0,
             committed_end: copied_end,
@@ -211,6 +223,11 @@ impl DepotPartition {
         self.runs.get(at).map_or(self.committed_end, |run| run.first.max(self.start))
     }
 
+    /// The offset after the last sealed record: what is staged from there on is in no section.
+    pub fn sealed_end(&self) -> Offset {
+        self.sealed_end
+    }
+
     /// The offset after the last committed record.
     pub fn committed_end(&self) -> Offset {
         self.committed_end
@@ -233,7 +250,9 @@ impl DepotPartition {
             self.staged.first = self.committed_end;
         }
         self.runs_size += run.size();
-        self.uncopied_size += run.size();
+        if run.end() > self.written_end {
+            self.uncopied_size += run.size();
+        }
         self.runs.push_back(run);
     }
 

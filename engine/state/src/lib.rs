@@ -7,6 +7,7 @@
 
 mod chunk_index;
 pub mod depot;
+pub mod detach;
 #[cfg(test)]
 mod golden;
 pub mod layout;

@@ -26,6 +26,8 @@ pub const SEGMENT_SIZE_MAX: u64 = 64 << 20;
 /// A chunk takes runs until it is this long, in bytes; one larger run has a chunk of its own.
 pub const CHUNK_SIZE_MAX: usize = 1 << 20;
 const CHUNK_HEADER_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 4 + 8;
+/// A run of this many bytes goes to a segment before the log refers to it; smaller ones travel in the log.
+pub const LARGE_RUN_SIZE: usize = 64 << 10;
 /// Chunks of a task that are read at a time.
 pub const READING_COUNT_MAX: usize = 8;
 /// Segments of a task that are open for reading, beyond those that are being read.
@@ -52,11 +54,13 @@ pub struct SegmentOptions {
     pub segment_size_max: u64,
     /// A chunk is written when this many bytes of records wait, and takes runs until it is this long.
     pub chunk_size_max: usize,
+    /// A run of this many bytes goes to a segment before the log refers to it.
+    pub large_run_size: usize,
 }
 
 impl Default for SegmentOptions {
     fn default() -> Self {
-        Self { segment_size_max: SEGMENT_SIZE_MAX, chunk_size_max: CHUNK_SIZE_MAX }
+        Self { segment_size_max: SEGMENT_SIZE_MAX, chunk_size_max: CHUNK_SIZE_MAX, large_run_size: LARGE_RUN_SIZE }
     }
 }
 

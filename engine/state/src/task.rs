@@ -5,8 +5,9 @@
 //! ISR member: it applies the section's bytes to the tree and the depots, exactly as a replay does.
 
 use crate::depot::{DepotPartition, Run};
+use crate::detach::Detached;
 use crate::layout::{DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
-use crate::section::{EntryWriter, Op, Section, SectionError};
+use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
 use crate::segment::{DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
 use crate::trim::Trim;
@@ -58,6 +59,16 @@ pub enum StateError {
         /// What is wrong with it.
         error: SectionError,
     },
+    /// The log refers to records that are not what is in their chunk.
+    #[error("{task}: the log refers to records of {depot} from {first} on, and their chunk holds others")]
+    Reference {
+        /// Whose.
+        task: TaskId,
+        /// Of which depot.
+        depot: ObjectId,
+        /// The first record.
+        first: Offset,
+    },
     /// The log does not go on where the tree or the depots end.
     #[error("{task}: the {what} ends at {have}, but the log goes on at {found}: something in between is missing")]
     Gap {
@@ -96,6 +107,10 @@ pub struct TaskState {
     pub(crate) tree: Tree,
     pub(crate) segments: DepotSegments,
     chunk_size_max: usize,
+    pub(crate) large_run_size: usize,
+    pub(crate) detached: Option<Detached>,
+    /// References found while the log was replayed.
+    pub(crate) unchecked: Vec<Reference>,
     tree_owner: u32,
     segments_owner: u32,
     pub(crate) staged: Staged,
@@ -164,6 +179,9 @@ impl TaskState {
             tree,
             segments,
             chunk_size_max: options.segments.chunk_size_max,
+            large_run_size: options.segments.large_run_size,
+            detached: None,
+            unchecked: Vec::new(),
             tree_owner: owners.tree,
             segments_owner: owners.segments,
             staged: Staged::default(),
@@ -267,9 +285,17 @@ impl TaskState {
         self.system.push(SystemWrite::DeleteRange { from, to });
     }
 
-    /// Whether there is something to seal.
+    /// Whether there is something to seal now.
     pub fn is_dirty(&self) -> bool {
-        !self.system.is_empty() || !self.staged.is_empty() || self.depots.iter().any(|d| d.staged.count() > 0)
+        !self.system.is_empty()
+            || !self.staged.is_empty()
+            || self.has_reference()
+            || (0..self.depots.len()).any(|index| self.is_sealable(index))
+    }
+
+    /// Whether anything is not sealed, large runs on their way to a segment among it.
+    pub fn has_unsealed(&self) -> bool {
+        self.is_dirty() || self.detached.is_some() || self.depots.iter().any(|depot| depot.staged.count() > 0)
     }
 
     /// Bytes staged and not sealed.
@@ -289,6 +315,7 @@ impl TaskState {
             + layers
             + self.staged.size()
             + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
+            + self.detached_size()
     }
 
     /// Writes everything staged as the task's section of an entry. `wall_ms` is the append time of its records.
@@ -308,12 +335,15 @@ impl TaskState {
                 crate::staged::Known::Nothing => {}
             }
         }
-        for depot in &mut self.depots {
-            if depot.staged.count() > 0 {
+        self.seal_detached(entry);
+        for index in 0..self.depots.len() {
+            if self.is_sealable(index) {
+                let depot = &mut self.depots[index];
                 let object = depot.object;
                 let run = depot.seal(wall_ms);
                 entry.append(object, run);
                 run.restart();
+                depot.sealed_end = depot.staged.first;
             }
         }
         entry.end_section(start);
@@ -344,7 +374,7 @@ impl TaskState {
             Ok(Op::Put { key, value }) => Some(Write::Put { key, value }),
             Ok(Op::Delete { key }) => Some(Write::Delete { key }),
             Ok(Op::DeleteRange { from, to }) => Some(Write::DeleteRange { from, to }),
-            Ok(Op::Append { .. }) | Err(_) => None,
+            Ok(Op::Append { .. } | Op::AppendAt(_)) | Err(_) => None,
         });
         self.tree.apply(section.version, writes);
         self.visible = section.version;
@@ -374,6 +404,7 @@ impl TaskState {
                     self.uncopied[index].push_back((run.end(), lsn));
                     partition.commit(run);
                 }
+                Op::AppendAt(reference) => self.take_reference(reference)?,
                 Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
             }
@@ -450,7 +481,7 @@ impl TaskState {
     pub fn is_checkpointed(&self) -> bool {
         self.tree.flushed() == self.visible
             && self.depots.iter().all(|d| d.copied_end == d.committed_end())
-            && !self.is_dirty()
+            && !self.has_unsealed()
     }
 
     /// Starts to copy records to a segment: of the partition with the most, if they fill a chunk, or of one with some
@@ -504,6 +535,7 @@ impl TaskState {
         debug_assert_eq!(done.token.owner, self.segments_owner);
         match self.segments.complete(done, disk)? {
             SegmentEvent::Nothing => {}
+            SegmentEvent::Copied { depot, end, at } if self.take_detached(depot, end, at) => {}
             SegmentEvent::Copied { depot, end, at } => {
                 self.put_system(depot_chunk_key(depot, end), at.encode().to_vec());
                 self.put_system(depot_time_key(depot, at.last_ms, end), at.encode().to_vec());

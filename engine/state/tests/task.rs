@@ -59,7 +59,7 @@ fn open(mut disk: SimDisk, model: &mut Model, chance: &mut SimEntropy, place: &s
         read_ahead_size: 8 << 10,
         ..TreeOptions::default()
     };
-    let segments = SegmentOptions { segment_size_max: 24 << 10, chunk_size_max: 6 << 10 };
+    let segments = SegmentOptions { segment_size_max: 24 << 10, chunk_size_max: 6 << 10, ..SegmentOptions::default() };
     let options = TaskStateOptions { tree, segments, ..TaskStateOptions::default() };
     let owners = Owners { tree: 1, segments: 2 };
     let state = TaskState::open(&mut disk, chance, &mut cache, Path::new("task"), owners, TaskId(3), &DEPOTS, &options);

@@ -112,6 +112,7 @@ impl TaskThread {
             if !slot.can_seal() {
                 continue;
             }
+            slot.state.detach_large(wall_ms, doors.entropy, doors.disk);
             if slot.state.is_dirty() {
                 // Twice the staged bytes bound their encoding.
                 if !entry.body.is_empty() && entry.body.len() + 2 * slot.state.staged_size() > FRAME_SIZE_MAX {
@@ -133,7 +134,12 @@ impl TaskThread {
             }
             if !slot.gathering.is_empty() {
                 let spare = slot.spare_effects.pop().unwrap_or_default();
-                let gathered = std::mem::replace(&mut slot.gathering, spare);
+                let mut gathered = std::mem::replace(&mut slot.gathering, spare);
+                slot.keep_unsealed(&mut gathered);
+                if gathered.is_empty() {
+                    slot.spare_effects.push(gathered);
+                    continue;
+                }
                 slot.hops_pending += usize::from(!gathered.hops.is_empty());
                 effects.push((at, gathered));
             }
@@ -302,7 +308,7 @@ impl TaskThread {
             let mut more = false;
             for slot in &mut self.slots {
                 slot.state.copy_records(Lsn(u64::MAX), doors.entropy, doors.disk);
-                if !slot.state.has_pending() && !slot.state.is_dirty() && slot.state.is_copied() {
+                if !slot.state.has_pending() && !slot.state.has_unsealed() && slot.state.is_copied() {
                     slot.state.flush_memtable();
                 }
                 more |= slot.state.background(doors.disk)?;

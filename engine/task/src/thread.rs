@@ -277,7 +277,8 @@ impl TaskThread {
     /// Whether clients' requests are taken from their rings: not while too much of anything is under way (D13).
     fn admits(&self) -> bool {
         let held = |slot: &TaskSlot| !slot.can_seal() && slot.state.staged_size() > SEAL_SIZE;
-        self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
+        let detached: usize = self.slots.iter().map(|slot| slot.state.detached_size()).sum();
+        self.pipeline.uncommitted_size() + self.staged_size() + detached < UNCOMMITTED_SIZE_MAX
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
             && !self.has_full_memtables()

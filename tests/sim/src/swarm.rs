@@ -85,6 +85,7 @@ impl Swarm {
             chunks: SegmentOptions {
                 segment_size_max: *chance.pick(&[8 << 10, 32 << 10, 1 << 20]),
                 chunk_size_max: *chance.pick(&[200, 2 << 10, 1 << 20]),
+                large_run_size: *chance.pick(&[50, 400, 64 << 10]),
             },
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),

@@ -32,7 +32,7 @@ fn settle(cluster: &mut EngineCluster, world: &Weather) {
 fn a_topology_that_keeps_up_reads_nothing_from_the_disk_while_its_depot_is_copied_to_segments() {
     let mut swarm = Swarm::draw(&mut SimEntropy::new(1), None).calm();
     (swarm.tasks, swarm.threads, swarm.noting, swarm.trim) = (1, 1, false, None);
-    swarm.chunks = SegmentOptions { segment_size_max: 32 << 10, chunk_size_max: 2 << 10 };
+    swarm.chunks = SegmentOptions { segment_size_max: 32 << 10, chunk_size_max: 2 << 10, ..SegmentOptions::default() };
     let world = Weather::new(1);
     let disk = SimDisk::new(&world, swarm.disk.clone(), Image::default());
     let mesh = SimMesh::new(&world, swarm.wire.clone(), swarm.threads);

@@ -37,38 +37,33 @@ impl TaskState {
             if expected_end > self.depots[index].start() {
                 return Err(gap(self.depots[index].start(), expected_end));
             }
-            self.check_references(depot, &chunks, disk)?;
+            let references = self.take_references(index, &chunks)?;
             segments.extend(chunks.iter().map(|(_, at)| at.segment));
             let mut left = size_max;
-            for (_, at) in chunks.iter().rev() {
+            for (end, at) in chunks.iter().rev() {
                 let Some(rest) = left.checked_sub(u64::from(at.size)) else { break };
                 left = rest;
-                self.segments.verify(depot, *at, disk)?;
+                let runs = self.segments.verify(depot, *at, disk)?;
+                if let Ok(found) = references.binary_search_by_key(end, Reference::end) {
+                    self.check_reference(&references[found], &runs)?;
+                }
             }
         }
         Ok(self.segments.count_live(segments.into_iter(), disk)?)
     }
 
-    /// Compares the records that the log refers to with their chunks; those that were trimmed since may be gone.
-    fn check_references(
-        &mut self,
-        depot: ObjectId,
-        chunks: &[(Offset, ChunkAt)],
-        disk: &mut dyn Disk,
-    ) -> Result<(), StateError> {
-        let (own, others) = std::mem::take(&mut self.unchecked).into_iter().partition(|other| other.depot == depot);
+    /// The references of a depot that the log had, in order; each has to have its chunk in the index, unless it was
+    /// trimmed since.
+    fn take_references(&mut self, index: usize, chunks: &[(Offset, ChunkAt)]) -> Result<Vec<Reference>, StateError> {
+        let (depot, start) = (self.depots[index].object, self.depots[index].start());
+        let all = std::mem::take(&mut self.unchecked);
+        let (own, others) = all.into_iter().partition::<Vec<_>, _>(|reference| reference.depot == depot);
         self.unchecked = others;
-        let own: Vec<Reference> = own;
-        let start = self.depots.iter().find(|d| d.object == depot).map(|d| d.start()).unwrap_or_default();
-        for reference in own.into_iter().filter(|reference| reference.end() > start) {
-            let at = chunks.binary_search_by_key(&reference.end(), |(end, _)| *end).ok();
-            let runs = match at {
-                Some(at) => self.segments.verify(depot, chunks[at].1, disk)?,
-                None => Vec::new(),
-            };
-            self.check_reference(&reference, &runs)?;
+        let is_there = |reference: &Reference| chunks.binary_search_by_key(&reference.end(), |(end, _)| *end).is_ok();
+        match own.iter().find(|reference| reference.end() > start && !is_there(reference)) {
+            Some(missing) => self.check_reference(missing, &[]).map(|()| own),
+            None => Ok(own),
         }
-        Ok(())
     }
 
     /// The first record of a partition appended at this time or later; its end if there is none. Blocking: only

@@ -4,8 +4,8 @@
 //! sealed as usual. When the chunk is durable the next section gets a reference (depot, first offset, count, length,
 //! checksum) and the chunk's index entries. So a reference that is durable names bytes that are durable; a chunk without
 //! one was never visible. A run is detached only when everything before it in its partition is in chunks, so that
-//! the index has no gap; the runs before it are copied at once if need be. Replay trusts a reference only after its bytes
-//! were read and compared.
+//! the index has no gap; the runs before it are copied at once if need be. After a replay every reference must have its
+//! chunk in the index, and the newest ones are read and compared.
 
 use crate::depot::Run;
 use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, depot_time_key};

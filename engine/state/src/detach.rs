@@ -44,7 +44,7 @@ impl Reference {
 
     /// The offset after its last record.
     pub(crate) fn end(&self) -> Offset {
-        Offset(self.first.0 + u64::from(self.count))
+        Offset(self.first.0.saturating_add(u64::from(self.count)))
     }
 }
 

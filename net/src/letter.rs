@@ -49,6 +49,19 @@ pub struct Root {
     pub attempt: u32,
 }
 
+/// A page that is asked for of a depot partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadRange {
+    /// The first record.
+    pub from: Offset,
+    /// The one after the last.
+    pub to: Offset,
+    /// Most records of the page.
+    pub count_max: u32,
+    /// Most bytes of the page, unless its first record alone is longer.
+    pub size_max: u32,
+}
+
 /// One letter, borrowed from a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Letter<'a> {
@@ -75,6 +88,26 @@ pub enum Letter<'a> {
         pstate: u16,
         /// The encoded path.
         path: &'a [u8],
+    },
+    /// A client reads a range of a depot partition.
+    ReadDepot {
+        /// Whose partition.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the depot in the module.
+        depot: u16,
+        /// What to read.
+        range: ReadRange,
+    },
+    /// A client asks which offsets a depot partition has.
+    AskOffsets {
+        /// Whose partition.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the depot in the module.
+        depot: u16,
     },
     /// An event goes on here.
     Continue {
@@ -125,6 +158,26 @@ pub enum Letter<'a> {
         /// The values in value form, one after the other.
         rows: &'a [u8],
     },
+    /// A page of a depot partition.
+    Records {
+        /// The client's name for the request.
+        request: u64,
+        /// Offset after the last record of the page.
+        next: Offset,
+        /// How many records.
+        count: u32,
+        /// The records in value form, one after the other.
+        records: &'a [u8],
+    },
+    /// Which offsets a depot partition has: the answer to who asks for them, and to who reads others.
+    Offsets {
+        /// The client's name for the request.
+        request: u64,
+        /// The first.
+        start: Offset,
+        /// The one after the last.
+        end: Offset,
+    },
     /// A request was refused.
     Refused {
         /// The client's name for the request.
@@ -169,6 +222,10 @@ const FAILED: u8 = 5;
 const APPENDED: u8 = 6;
 const ROWS: u8 = 7;
 const REFUSED: u8 = 8;
+const READ_DEPOT: u8 = 9;
+const ASK_OFFSETS: u8 = 10;
+const RECORDS: u8 = 11;
+const OFFSETS: u8 = 12;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -183,6 +240,39 @@ fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
         source: reader.u16()?,
         offset: Offset(reader.u64()?),
         attempt: reader.u32()?,
+    })
+}
+
+/// How every client's request begins: its kind, the task, the client's name for it, the object.
+fn put_request(out: &mut Vec<u8>, kind: u8, task: TaskId, request: u64, object: u16) {
+    out.push(kind);
+    out.extend_from_slice(&task.0.to_le_bytes());
+    out.extend_from_slice(&request.to_le_bytes());
+    out.extend_from_slice(&object.to_le_bytes());
+}
+
+fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
+    match reader.u8()? {
+        0 => Ok(AckLevel::None),
+        1 => Ok(AckLevel::AppendAck),
+        2 => Ok(AckLevel::Ack),
+        value => Err(LetterError::Unknown { what: "ack level", value }),
+    }
+}
+
+fn put_range(out: &mut Vec<u8>, range: &ReadRange) {
+    out.extend_from_slice(&range.from.0.to_le_bytes());
+    out.extend_from_slice(&range.to.0.to_le_bytes());
+    out.extend_from_slice(&range.count_max.to_le_bytes());
+    out.extend_from_slice(&range.size_max.to_le_bytes());
+}
+
+fn read_range(reader: &mut FixedReader<'_>) -> Result<ReadRange, Truncated> {
+    Ok(ReadRange {
+        from: Offset(reader.u64()?),
+        to: Offset(reader.u64()?),
+        count_max: reader.u32()?,
+        size_max: reader.u32()?,
     })
 }
 
@@ -201,18 +291,12 @@ impl<'a> Letter<'a> {
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match *self {
             Letter::Append { task, request, depot, ack, record } => {
-                out.push(APPEND);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&depot.to_le_bytes());
+                put_request(out, APPEND, task, request, depot);
                 out.push(ack as u8);
                 out.extend_from_slice(record);
             }
             Letter::Select { task, request, pstate, path } => {
-                out.push(SELECT);
-                out.extend_from_slice(&task.0.to_le_bytes());
-                out.extend_from_slice(&request.to_le_bytes());
-                out.extend_from_slice(&pstate.to_le_bytes());
+                put_request(out, SELECT, task, request, pstate);
                 out.extend_from_slice(path);
             }
             Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
@@ -247,6 +331,24 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&count.to_le_bytes());
                 out.extend_from_slice(rows);
             }
+            Letter::ReadDepot { task, request, depot, ref range } => {
+                put_request(out, READ_DEPOT, task, request, depot);
+                put_range(out, range);
+            }
+            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
+            Letter::Records { request, next, count, records } => {
+                out.push(RECORDS);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&next.0.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+                out.extend_from_slice(records);
+            }
+            Letter::Offsets { request, start, end } => {
+                out.push(OFFSETS);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&start.0.to_le_bytes());
+                out.extend_from_slice(&end.0.to_le_bytes());
+            }
             Letter::Refused { request, refusal, text } => {
                 out.push(REFUSED);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -276,12 +378,7 @@ impl<'a> Letter<'a> {
                 task: TaskId(reader.u32()?),
                 request: reader.u64()?,
                 depot: reader.u16()?,
-                ack: match reader.u8()? {
-                    0 => AckLevel::None,
-                    1 => AckLevel::AppendAck,
-                    2 => AckLevel::Ack,
-                    value => return Err(LetterError::Unknown { what: "ack level", value }),
-                },
+                ack: read_ack(reader)?,
                 record: reader.rest(),
             },
             SELECT => Letter::Select {
@@ -320,6 +417,24 @@ impl<'a> Letter<'a> {
                 },
                 text: text(reader.rest())?,
             },
+            READ_DEPOT => Letter::ReadDepot {
+                task: TaskId(reader.u32()?),
+                request: reader.u64()?,
+                depot: reader.u16()?,
+                range: read_range(reader)?,
+            },
+            ASK_OFFSETS => {
+                Letter::AskOffsets { task: TaskId(reader.u32()?), request: reader.u64()?, depot: reader.u16()? }
+            }
+            RECORDS => Letter::Records {
+                request: reader.u64()?,
+                next: Offset(reader.u64()?),
+                count: reader.u32()?,
+                records: reader.rest(),
+            },
+            OFFSETS => {
+                Letter::Offsets { request: reader.u64()?, start: Offset(reader.u64()?), end: Offset(reader.u64()?) }
+            }
             value => return Err(LetterError::Unknown { what: "kind", value }),
         })
     }
@@ -332,7 +447,12 @@ mod tests {
     #[test]
     fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
         let root = Root { task: TaskId(3), source: 1, offset: Offset(99), attempt: 2 };
+        let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
         let letters = [
+            Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+            Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
+            Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },
+            Letter::Offsets { request: 6, start: Offset(1), end: Offset(1 << 50) },
             Letter::Append { task: TaskId(1), request: 7, depot: 2, ack: AckLevel::Ack, record: b"rec" },
             Letter::Select { task: TaskId(1), request: 8, pstate: 0, path: b"path" },
             Letter::Continue {

@@ -7,9 +7,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use tantu_base::id::{Offset, TaskId};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_base::value::Encode;
+use tantu_base::value::{Decode, Encode, Reader};
 use tantu_flow::Routed;
-use tantu_net::letter::{AckLevel, Letter};
+use tantu_net::letter::{AckLevel, Letter, ReadRange};
 
 /// Longest scratch buffer a thread keeps, in bytes.
 const SCRATCH_SIZE_MAX: usize = 64 << 10;
@@ -17,6 +17,39 @@ const SCRATCH_SIZE_MAX: usize = 64 << 10;
 thread_local! {
     /// Where a record is encoded before it is known which task it goes to.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Which offsets a partition has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionOffsets {
+    /// The first one; those below were trimmed.
+    pub start: Offset,
+    /// The one that the next record gets.
+    pub end: Offset,
+}
+
+/// How long a page may get. The engine has limits of its own, so pages may be shorter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageMax {
+    /// Most records.
+    pub count: u32,
+    /// Most bytes, unless the first record alone is longer.
+    pub size: u32,
+}
+
+impl Default for PageMax {
+    fn default() -> Self {
+        Self { count: u32::MAX, size: u32::MAX }
+    }
+}
+
+/// Consecutive records of a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordPage<T> {
+    /// In the order of their offsets.
+    pub records: Vec<T>,
+    /// Where the next page starts.
+    pub next: Offset,
 }
 
 /// A depot of records `T`. Appends of one handle to one partition are stored in the order they were made.
@@ -85,6 +118,47 @@ impl<T: Encode> Depot<T> {
         Ok(Pending::new(self.connection.clone(), request, |answer| Ok(answer.offset)))
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.connection.module().def.depots[self.index].name
+    }
+
+    /// How many partitions it has.
+    pub fn partition_count(&self) -> u32 {
+        let module = self.connection.module();
+        if module.def.depots[self.index].global { 1 } else { module.task_count }
+    }
+
+    fn task_of(&self, partition: u32) -> Result<TaskId, ClientError> {
+        let count = self.partition_count();
+        if partition < count {
+            Ok(TaskId(partition))
+        } else {
+            Err(ClientError::NoPartition { index: partition, count })
+        }
+    }
+
+    /// Which offsets a partition has.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn offsets(&self, partition: u32) -> Result<PartitionOffsets, ClientError> {
+        self.offsets_async(partition)?.wait()
+    }
+
+    /// Starts to ask which offsets a partition has.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it is refused before it is sent.
+    pub fn offsets_async(&self, partition: u32) -> Result<Pending<PartitionOffsets>, ClientError> {
+        let (task, depot) = (self.task_of(partition)?, self.index as u16);
+        let request = self.connection.send(task, true, |request| Letter::AskOffsets { task, request, depot });
+        Ok(Pending::new(self.connection.clone(), request, |answer| {
+            let (start, end) = answer.offsets.unwrap_or_default();
+            Ok(PartitionOffsets { start, end })
+        }))
+    }
+
     /// Sends what was gathered, without waiting.
     pub fn flush(&self) {
         self.connection.flush();
@@ -120,5 +194,59 @@ impl<T: Encode> Depot<T> {
         let depot = self.index as u16;
         let answered = ack != AckLevel::None;
         Ok(self.connection.send(task, answered, |request| Letter::Append { task, request, depot, ack, record }))
+    }
+}
+
+impl<T: Encode + Decode> Depot<T> {
+    /// The records of a partition from `from` up to `to`, which is not among them, read page by page.
+    ///
+    /// # Errors
+    /// [`ClientError::OutOfRange`] if the partition has not all of them, and the others.
+    pub fn read(&self, partition: u32, from: Offset, to: Offset) -> Result<Vec<T>, ClientError> {
+        let mut page = self.read_page(partition, from, to, PageMax::default())?;
+        let mut records = std::mem::take(&mut page.records);
+        while page.next < to {
+            page = self.read_page(partition, page.next, to, PageMax::default())?;
+            records.append(&mut page.records);
+        }
+        Ok(records)
+    }
+
+    /// The first records of a range. The page may hold fewer than there are and than it might: go on at its `next`.
+    ///
+    /// # Errors
+    /// [`ClientError::OutOfRange`] if the partition has not all of the range, and the others.
+    pub fn read_page(
+        &self,
+        partition: u32,
+        from: Offset,
+        to: Offset,
+        max: PageMax,
+    ) -> Result<RecordPage<T>, ClientError> {
+        self.read_page_async(partition, from, to, max)?.wait()
+    }
+
+    /// Starts to read the first records of a range.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it is refused before it is sent.
+    pub fn read_page_async(
+        &self,
+        partition: u32,
+        from: Offset,
+        to: Offset,
+        max: PageMax,
+    ) -> Result<Pending<RecordPage<T>>, ClientError> {
+        let (task, depot) = (self.task_of(partition)?, self.index as u16);
+        let range = ReadRange { from, to, count_max: max.count, size_max: max.size };
+        let request = self.connection.send(task, true, |request| Letter::ReadDepot { task, request, depot, range });
+        Ok(Pending::new(self.connection.clone(), request, |answer| {
+            if let Some((start, end)) = answer.offsets {
+                return Err(ClientError::OutOfRange { start, end });
+            }
+            let mut reader = Reader::new(&answer.rows);
+            let records = (0..answer.count).map(|_| T::decode(&mut reader)).collect::<Result<_, _>>()?;
+            Ok(RecordPage { records, next: answer.offset })
+        }))
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong for a client. The variants tell "not appended" from "not known".
 
+use tantu_base::id::Offset;
 use tantu_base::value::DecodeError;
 
 /// Why a request gave no result.
@@ -43,6 +44,15 @@ pub enum ClientError {
     NotOne {
         /// To how many.
         count: usize,
+    },
+    /// The range reaches outside the partition: it begins before the first record that was not trimmed, or goes on
+    /// after the last.
+    #[error("the partition has the offsets from {start} up to {end}, and others were asked for")]
+    OutOfRange {
+        /// The first offset available.
+        start: Offset,
+        /// The one after the last.
+        end: Offset,
     },
     /// The partition index is out of range.
     #[error("there is no partition {index}: the module has {count}")]

@@ -12,7 +12,7 @@ mod pstate;
 mod requests;
 
 pub use connection::{Connection, StopText};
-pub use depot::Depot;
+pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::ClientError;
 pub use pending::{Pending, PendingAppend};
 pub use pstate::PState;

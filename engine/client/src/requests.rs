@@ -12,6 +12,8 @@ pub(crate) const UNANSWERED: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) offset: Offset,
+    /// Which offsets a depot partition has, if that is the answer.
+    pub(crate) offsets: Option<(Offset, Offset)>,
     pub(crate) count: usize,
     pub(crate) rows: Vec<u8>,
 }
@@ -141,6 +143,20 @@ impl Requests {
                     self.finish(id, Ok(()));
                 }
             }
+            Letter::Records { request: id, next, count, records } => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.offset = next;
+                    request.answer.count = count as usize;
+                    request.answer.rows.extend_from_slice(records);
+                    self.finish(id, Ok(()));
+                }
+            }
+            Letter::Offsets { request: id, start, end } => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.offsets = Some((start, end));
+                    self.finish(id, Ok(()));
+                }
+            }
             Letter::Refused { request, refusal, text } => {
                 let text = text.to_string();
                 let error = match refusal {
@@ -155,6 +171,8 @@ impl Requests {
             // Letters between task threads are never sent to clients.
             Letter::Append { .. }
             | Letter::Select { .. }
+            | Letter::ReadDepot { .. }
+            | Letter::AskOffsets { .. }
             | Letter::Continue { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}

@@ -25,7 +25,7 @@ pub use define::{DefineError, DefineErrors, define};
 pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::Emit;
 pub use module::{
-    DepotDef, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
+    DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};

@@ -9,6 +9,7 @@ use crate::var::Var;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tantu_path::{PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
@@ -22,6 +23,34 @@ pub trait Module: 'static {
     }
 }
 
+/// How a depot is declared beside its partitioner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DepotOptions {
+    /// Records a partition keeps (`depot.max.entries.per.partition`); without it, all of them. What a topology of
+    /// the module has not processed is kept in any case.
+    pub max_entries: Option<u64>,
+    /// Records it keeps beyond those, in percent of them, so that new topologies that start with the oldest are not
+    /// overtaken (`depot.excess.proportion`).
+    pub excess_percent: u32,
+    /// How often more than that is trimmed.
+    pub trim_period: Duration,
+}
+
+impl Default for DepotOptions {
+    fn default() -> Self {
+        Self { max_entries: None, excess_percent: 20, trim_period: Duration::from_secs(600) }
+    }
+}
+
+impl DepotOptions {
+    /// Records a partition has after it was trimmed; `None` if all are kept.
+    pub fn kept_count(&self) -> Option<u64> {
+        let max = self.max_entries?;
+        let excess = u128::from(max) * u128::from(self.excess_percent) / 100;
+        Some(max.saturating_add(u64::try_from(excess).unwrap_or(u64::MAX)))
+    }
+}
+
 /// A depot's declaration.
 #[derive(Clone, Debug)]
 pub struct DepotDef {
@@ -31,6 +60,8 @@ pub struct DepotDef {
     pub partitioner: DepotPartitioner,
     /// One partition, on task 0.
     pub global: bool,
+    /// See [`DepotOptions`].
+    pub options: DepotOptions,
     /// The record's Rust type, for descriptions.
     pub record_type: &'static str,
 }
@@ -56,8 +87,14 @@ pub enum StartFrom {
     /// With records appended from then on.
     #[default]
     End,
-    /// With the oldest record there is.
+    /// With the oldest record there is, of a depot that is trimmed with the oldest of its `max_entries`.
     Beginning,
+    /// So many records before the end, or with the oldest if there are fewer.
+    RecordsAgo(u64),
+    /// With the first record that was appended within this time before the topology met the partition.
+    TimeAgo(Duration),
+    /// With the first record that was appended at this time or later, in milliseconds since the Unix epoch.
+    Since(u64),
 }
 
 /// What happens with a record whose processing failed.
@@ -162,17 +199,45 @@ impl Setup {
     /// Declares a depot with a partition on every task. Its name starts with `*`.
     #[track_caller]
     pub fn declare_depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>) -> DepotRef<T> {
-        self.depot(name, partitioner, false)
+        self.depot(name, partitioner, false, DepotOptions::default())
+    }
+
+    /// Declares a depot with a partition on every task, with options.
+    #[track_caller]
+    pub fn declare_depot_with<T: Owned>(
+        &mut self,
+        name: &str,
+        partitioner: PartitionerOf<T>,
+        options: DepotOptions,
+    ) -> DepotRef<T> {
+        self.depot(name, partitioner, false, options)
     }
 
     /// Declares a depot whose one partition is on task 0.
     #[track_caller]
     pub fn declare_global_depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>) -> DepotRef<T> {
-        self.depot(name, partitioner, true)
+        self.depot(name, partitioner, true, DepotOptions::default())
+    }
+
+    /// Declares a depot whose one partition is on task 0, with options.
+    #[track_caller]
+    pub fn declare_global_depot_with<T: Owned>(
+        &mut self,
+        name: &str,
+        partitioner: PartitionerOf<T>,
+        options: DepotOptions,
+    ) -> DepotRef<T> {
+        self.depot(name, partitioner, true, options)
     }
 
     #[track_caller]
-    fn depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>, global: bool) -> DepotRef<T> {
+    fn depot<T: Owned>(
+        &mut self,
+        name: &str,
+        partitioner: PartitionerOf<T>,
+        global: bool,
+        options: DepotOptions,
+    ) -> DepotRef<T> {
         let mut defining = self.defining.borrow_mut();
         if !name.starts_with('*') || name.len() < 2 {
             defining.error(here(), format!("a depot's name starts with `*`, which `{name}` does not"));
@@ -180,9 +245,13 @@ impl Setup {
         if defining.depots.iter().any(|other| other.name == name) {
             defining.error(here(), format!("the module has a depot `{name}` already"));
         }
+        if options.max_entries == Some(0) {
+            defining
+                .error(here(), format!("the depot `{name}` is to keep no records; its `max_entries` is at least 1"));
+        }
         let record_type = std::any::type_name::<T>();
         let partitioner = partitioner.partitioner;
-        defining.depots.push(DepotDef { name: name.to_string(), partitioner, global, record_type });
+        defining.depots.push(DepotDef { name: name.to_string(), partitioner, global, options, record_type });
         DepotRef { index: defining.depots.len() - 1, of: PhantomData }
     }
 }

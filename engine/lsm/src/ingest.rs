@@ -149,6 +149,12 @@ impl Ingest {
         Ok(count)
     }
 
+    /// A slice of what follows the last pair of a table; true if there is more of it.
+    fn finish_table(&mut self, options: &TreeOptions, disk: &mut dyn Disk) -> bool {
+        let writer = self.writer.as_mut().filter(|_| self.ended);
+        writer.is_some_and(|writer| writer.finish(FILTER_KEYS_PER_SLICE, options, disk))
+    }
+
     /// No more pairs go into the table.
     fn end_table(&mut self, options: &TreeOptions, disk: &mut dyn Disk) {
         if let Some(writer) = self.writer.as_mut().filter(|writer| !self.ended && writer.has_room(options)) {
@@ -189,6 +195,7 @@ impl Tree {
         let ingest = self.ingest.as_mut().filter(|ingest| ingest.stage == Stage::Taking);
         let ingest = ingest.expect("an ingest was begun, and neither ended nor aborted");
         if self.halted.is_some() || ingest.ended {
+            ingest.finish_table(&self.options, disk);
             return Ok(0);
         }
         let Some(mut writer) = ingest.writer.take() else {
@@ -236,9 +243,7 @@ impl Tree {
     /// One step of the ingest; true if there is more to do at once.
     pub(crate) fn step_ingest(&mut self, disk: &mut dyn Disk) -> bool {
         let Some(ingest) = &mut self.ingest else { return false };
-        if let Some(writer) = ingest.writer.as_mut().filter(|_| ingest.ended)
-            && writer.finish(FILTER_KEYS_PER_SLICE, &self.options, disk)
-        {
+        if ingest.finish_table(&self.options, disk) {
             return true;
         }
         if let Some(writer) = ingest.writer.take_if(|writer| writer.is_done()) {

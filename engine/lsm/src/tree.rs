@@ -367,6 +367,10 @@ impl Tree {
             Ok(reply) => reply,
             Err(error) => {
                 self.halted = Some(error.clone());
+                if tag & TAG_KIND == TAG_MANIFEST {
+                    // Nothing of it is on the disk any more.
+                    self.install = Install::Idle;
+                }
                 return Err(error.into());
             }
         };

@@ -4,7 +4,8 @@
 //! commits. Later runs are copied to the task's segment files in large sequential writes; a copied run
 //! stays in memory only while a topology of the task may still want it and the budget allows.
 
-use crate::load::Load;
+use crate::layout::DepotMeta;
+use crate::load::Loads;
 use std::collections::VecDeque;
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset};
@@ -35,6 +36,12 @@ impl Run {
         self.first = self.end();
         self.ends.clear();
         self.bytes.clear();
+    }
+
+    /// Takes it; what is left is empty and starts after its last record.
+    pub(crate) fn take(&mut self) -> Run {
+        let next = Run::new(self.end());
+        std::mem::replace(self, next)
     }
 
     /// Adds a record.
@@ -121,6 +128,8 @@ pub enum Lookup<'a> {
     Record(&'a [u8]),
     /// In a segment: it has to be loaded first.
     OnDisk,
+    /// Below the start of the partition: it is gone.
+    Trimmed,
     /// Not committed yet.
     NotYet,
 }
@@ -130,7 +139,15 @@ pub enum Lookup<'a> {
 pub struct DepotPartition {
     /// The depot.
     pub object: ObjectId,
+    /// The first record that was not trimmed.
+    start: Offset,
+    /// Append time of the newest record, staged ones apart: times never go back in a partition.
+    last_ms: u64,
     pub(crate) staged: Run,
+    /// Everything below is sealed.
+    pub(crate) sealed_end: Offset,
+    /// Large runs that sealed sections refer to, until those are durable.
+    pub(crate) referred: VecDeque<Run>,
     pub(crate) runs: VecDeque<Run>,
     runs_size: usize,
     committed_end: Offset,
@@ -142,15 +159,20 @@ pub struct DepotPartition {
     uncopied_size: usize,
     /// Records no topology of the task has yet to start.
     wanted_from: Offset,
-    pub(crate) load: Load,
+    pub(crate) loads: Loads,
 }
 
 impl DepotPartition {
-    /// A partition whose records below `copied_end` are in segments and which has no others yet.
-    pub fn new(object: ObjectId, copied_end: Offset) -> Self {
+    /// A partition from `start` on whose records are all in segments.
+    pub fn new(object: ObjectId, meta: DepotMeta, start: Offset) -> Self {
+        let DepotMeta { copied_end, last_ms } = meta;
         Self {
             object,
+            start,
+            last_ms,
             staged: Run::new(copied_end),
+            sealed_end: copied_end,
+            referred: VecDeque::new(),
             runs: VecDeque::new(),
             runs_size: 0,
             committed_end: copied_end,
@@ -158,7 +180,7 @@ impl DepotPartition {
             written_end: copied_end,
             uncopied_size: 0,
             wanted_from: Offset(u64::MAX),
-            load: Load::Idle,
+            loads: Loads::default(),
         }
     }
 
@@ -168,6 +190,42 @@ impl DepotPartition {
         let offset = self.staged.end();
         self.staged.push(record);
         offset
+    }
+
+    /// Ends the staged run: it gets its append time, which is not before that of the run before.
+    pub(crate) fn seal(&mut self, wall_ms: u64) -> &mut Run {
+        self.last_ms = self.last_ms.max(wall_ms);
+        self.staged.time_ms = self.last_ms;
+        &mut self.staged
+    }
+
+    /// The first offset that can be read.
+    pub fn start(&self) -> Offset {
+        self.start
+    }
+
+    /// Notes that everything below was trimmed.
+    pub(crate) fn set_start(&mut self, start: Offset) {
+        self.start = self.start.max(start);
+    }
+
+    /// The first record appended at this time or later, or the end if there is none; `None` if the chunk index
+    /// has to say.
+    pub fn first_since(&self, time_ms: u64) -> Option<Offset> {
+        let first = self.runs.front().map_or(self.committed_end, |run| run.first);
+        let knows = self.runs.front().is_some_and(|run| run.time_ms < time_ms);
+        (knows || first <= self.start || self.last_ms < time_ms).then(|| self.first_in_memory_since(time_ms))
+    }
+
+    /// The first record in memory appended at this time or later, or the end if there is none.
+    pub(crate) fn first_in_memory_since(&self, time_ms: u64) -> Offset {
+        let at = self.runs.partition_point(|run| run.time_ms < time_ms);
+        self.runs.get(at).map_or(self.committed_end, |run| run.first.max(self.start))
+    }
+
+    /// The offset after the last sealed record: what is staged from there on is in no section.
+    pub fn sealed_end(&self) -> Offset {
+        self.sealed_end
     }
 
     /// The offset after the last committed record.
@@ -187,16 +245,21 @@ impl DepotPartition {
     pub fn commit(&mut self, run: Run) {
         assert_eq!(run.first, self.committed_end, "{}: offsets must be dense", self.object);
         self.committed_end = run.end();
+        self.last_ms = self.last_ms.max(run.time_ms);
         if self.staged.count() == 0 && self.staged.first < self.committed_end {
             self.staged.first = self.committed_end;
         }
         self.runs_size += run.size();
-        self.uncopied_size += run.size();
+        if run.end() > self.written_end {
+            self.uncopied_size += run.size();
+        }
         self.runs.push_back(run);
     }
 
     /// Takes over what the tree says about copied records, while the log is replayed.
-    pub fn adopt_copied(&mut self, copied_end: Offset) {
+    pub fn adopt_copied(&mut self, meta: DepotMeta) {
+        let copied_end = meta.copied_end;
+        self.last_ms = self.last_ms.max(meta.last_ms);
         self.copied_end = self.copied_end.max(copied_end);
         self.set_written(self.written_end.max(copied_end));
         if self.committed_end < copied_end {
@@ -252,7 +315,7 @@ impl DepotPartition {
 
     /// Bytes of records in memory.
     pub fn memory_size(&self) -> usize {
-        self.runs_size + self.staged.size()
+        self.runs_size + self.staged.size() + self.loads.size()
     }
 
     /// Finds a record.
@@ -261,21 +324,15 @@ impl DepotPartition {
         if offset >= self.committed_end {
             return Lookup::NotYet;
         }
+        if offset < self.start {
+            return Lookup::Trimmed;
+        }
         if self.runs.front().is_some_and(|run| run.first <= offset) {
             let index = self.runs.partition_point(|run| run.end() <= offset);
             let run = &self.runs[index];
             return Lookup::Record(run.record((offset.0 - run.first.0) as usize));
         }
-        match &self.load {
-            Load::Ready { runs } => {
-                let index = runs.partition_point(|run| run.end() <= offset);
-                match runs.get(index) {
-                    Some(run) if run.first <= offset => Lookup::Record(run.record((offset.0 - run.first.0) as usize)),
-                    _ => Lookup::OnDisk,
-                }
-            }
-            _ => Lookup::OnDisk,
-        }
+        self.loads.record(offset).map_or(Lookup::OnDisk, Lookup::Record)
     }
 }
 
@@ -289,6 +346,11 @@ mod tests {
         run
     }
 
+    fn partition(copied_end: u64) -> DepotPartition {
+        let meta = DepotMeta { copied_end: Offset(copied_end), last_ms: 0 };
+        DepotPartition::new(ObjectId(1), meta, Offset(0))
+    }
+
     fn text(lookup: Lookup<'_>) -> String {
         match lookup {
             Lookup::Record(r) => String::from_utf8(r.to_vec()).expect("text"),
@@ -298,7 +360,7 @@ mod tests {
 
     #[test]
     fn records_are_found_by_offset_across_runs() {
-        let mut depot = DepotPartition::new(ObjectId(1), Offset(10));
+        let mut depot = partition(10);
         assert_eq!(depot.stage(b"a"), Offset(10));
         assert_eq!(depot.stage(b"b"), Offset(11));
         assert_eq!(text(depot.lookup(Offset(10))), "NotYet", "staged is not committed");
@@ -313,22 +375,49 @@ mod tests {
 
     #[test]
     fn a_copied_run_is_forgotten_once_nobody_wants_it() {
-        let mut depot = DepotPartition::new(ObjectId(1), Offset(0));
+        let mut depot = partition(0);
         depot.commit(run(0, &["a"]));
         depot.commit(run(1, &["b"]));
         depot.want_from(Offset(1));
         depot.forget_old();
         assert_eq!(depot.runs.len(), 2, "nothing was copied");
-        depot.adopt_copied(Offset(2));
+        depot.adopt_copied(DepotMeta { copied_end: Offset(2), last_ms: 0 });
         assert_eq!(depot.runs.len(), 1, "the first is behind every topology");
         assert_eq!(depot.uncopied_size(), 0);
         assert_eq!(text(depot.lookup(Offset(0))), "OnDisk");
     }
 
     #[test]
+    fn append_times_never_go_back_and_a_time_leads_to_its_first_record() {
+        let mut depot = partition(0);
+        for (wall_ms, record) in [(50, "a"), (40, "b"), (60, "c"), (60, "d")] {
+            depot.stage(record.as_bytes());
+            let sealed = depot.seal(wall_ms).clone();
+            depot.staged.restart();
+            depot.commit(sealed);
+        }
+        let found = |time_ms| depot.first_since(time_ms).map(|offset| offset.0);
+        assert_eq!([0, 50, 51, 60, 61].map(found), [0, 0, 2, 2, 4].map(Some), "b got the time of a");
+    }
+
+    #[test]
+    fn a_time_from_before_the_records_in_memory_is_for_the_index_to_find() {
+        let mut depot = DepotPartition::new(ObjectId(1), DepotMeta { copied_end: Offset(5), last_ms: 30 }, Offset(1));
+        assert_eq!(depot.first_since(31), Some(Offset(5)), "nothing is as young");
+        assert_eq!(depot.first_since(30), None);
+        let mut young = run(5, &["a"]);
+        young.time_ms = 40;
+        depot.commit(young);
+        assert_eq!((depot.first_since(40), depot.first_since(41)), (None, Some(Offset(6))), "chunks may reach to 40");
+        depot.set_start(Offset(5));
+        assert_eq!(depot.first_since(0), Some(Offset(5)), "everything older is trimmed");
+        assert_eq!(text(depot.lookup(Offset(4))), "Trimmed");
+    }
+
+    #[test]
     #[should_panic(expected = "dense")]
     fn a_gap_in_the_offsets_is_a_bug() {
-        DepotPartition::new(ObjectId(1), Offset(0)).commit(run(1, &["b"]));
+        partition(0).commit(run(1, &["b"]));
     }
 
     #[test]

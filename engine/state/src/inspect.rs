@@ -4,10 +4,11 @@
 //! log, follows both as a replay would, and keeps no more of them than where the depots' chunks are.
 
 use crate::depot::Run;
-use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key};
+use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key};
 use crate::section::{Op, Section, SectionError};
 use crate::segment::{CHUNK_HEADER_SIZE, CHUNK_MAGIC, CHUNK_READ_SIZE_MAX, SegmentError, check_chunk, check_header};
 use crate::task::StateError;
+use crate::task::decode_start;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tantu_base::door::Disk;
@@ -135,7 +136,10 @@ impl SegmentFile {
         let Some((depot, at)) = claimed_chunk(head, self.seq, position) else { return Ok(None) };
         let bytes = self.pieces.get(disk, position, at.size as usize)?;
         let checked = check_chunk(&self.path, self.task, depot, at, self.incarnation, bytes);
-        Ok(checked.ok().map(|runs| (depot, at, runs)))
+        Ok(checked.ok().map(|runs| {
+            let time = |run: Option<&Run>| run.map_or(0, |run| run.time_ms);
+            (depot, ChunkAt { first_ms: time(runs.first()), last_ms: time(runs.last()), ..at }, runs)
+        }))
     }
 
     /// Closes the file. Blocking.
@@ -157,7 +161,8 @@ fn claimed_chunk(head: &[u8], segment: u64, position: u64) -> Option<(ObjectId, 
         && size >= BLOCK_ALIGN as u32
         && size.is_multiple_of(BLOCK_ALIGN as u32)
         && size as usize <= CHUNK_READ_SIZE_MAX;
-    is_possible.then_some((depot, ChunkAt { first, segment, position, size }))
+    // The header says nothing of times: they are those of its runs.
+    is_possible.then_some((depot, ChunkAt { first, segment, position, size, first_ms: 0, last_ms: 0 }))
 }
 
 /// A depot partition as the tree and the log tell of it.
@@ -168,6 +173,15 @@ struct DepotSurvey {
     /// The chunks by their ends, each with the version that says so.
     chunks: BTreeMap<Offset, (Version, ChunkAt)>,
     committed_end: Offset,
+    /// Every record below was trimmed, and the version that says so.
+    start: (Version, Offset),
+}
+
+impl DepotSurvey {
+    /// The chunks that hold records which were not trimmed.
+    fn kept(&self) -> impl Iterator<Item = (&Offset, &ChunkAt)> {
+        self.chunks.iter().filter(|(end, _)| **end > self.start.1).map(|(end, (_, at))| (end, at))
+    }
 }
 
 /// Files of one task that tell different stories.
@@ -262,7 +276,13 @@ impl TaskSurvey {
             let meta = DepotMeta::decode(value).map_err(|_| unreadable("meta"))?;
             depot.copied = depot.copied.max((version, meta.copied_end));
             depot.committed_end = depot.committed_end.max(depot.copied.1);
-        } else if let Some(end) = rest.get(1..).and_then(|end| end.first_chunk::<8>()) {
+        } else if key == depot_start_key(object) {
+            let start = decode_start(value).ok_or_else(|| unreadable("start"))?;
+            depot.start = depot.start.max((version, start));
+            depot.committed_end = depot.committed_end.max(start);
+        } else if key.len() == depot_chunk_key(object, Offset(0)).len()
+            && let Some(end) = rest.get(1..).and_then(|end| end.first_chunk::<8>())
+        {
             let end = Offset(u64::from_be_bytes(*end));
             if key != depot_chunk_key(object, end) {
                 return Err(unreadable("chunk"));
@@ -290,7 +310,15 @@ impl TaskSurvey {
         self.reached = self.reached.max(version);
         for op in section.iter() {
             match op.map_err(|error| StateError::Section { task, error })? {
-                Op::Append { depot, run } => self.append(depot, run)?,
+                Op::Append { depot, run } => {
+                    let run =
+                        Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
+                    self.append(depot, run.first, run.end())?;
+                }
+                Op::AppendAt(large) => {
+                    let end = Offset(large.first.0.saturating_add(u64::from(large.count)));
+                    self.append(large.depot, large.first, end)?;
+                }
                 Op::Put { key, value } if is_new => self.entry(key, version, Some(value))?,
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
             }
@@ -298,15 +326,14 @@ impl TaskSurvey {
         Ok(())
     }
 
-    fn append(&mut self, depot: ObjectId, run: &[u8]) -> Result<(), StateError> {
+    fn append(&mut self, depot: ObjectId, first: Offset, end: Offset) -> Result<(), StateError> {
         let task = self.task;
-        let run = Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
         let Some(depot) = self.depots.get_mut(&depot) else { return Ok(()) };
         let have = depot.committed_end;
-        if run.end() > have && run.first != have {
-            return Err(StateError::Gap { task, what: "depot", have: have.0, found: run.first.0 });
+        if end > have && first != have {
+            return Err(StateError::Gap { task, what: "depot", have: have.0, found: first.0 });
         }
-        depot.committed_end = have.max(run.end());
+        depot.committed_end = have.max(end);
         Ok(())
     }
 
@@ -319,8 +346,9 @@ impl TaskSurvey {
         }
         for (depot, survey) in &self.depots {
             let depot = *depot;
-            let mut next = Offset(0);
-            for (end, (_, at)) in &survey.chunks {
+            // What was trimmed may still be in the first chunk.
+            let mut next = survey.kept().next().map_or(survey.start.1, |(_, at)| at.first.min(survey.start.1));
+            for (end, at) in survey.kept() {
                 if at.first != next {
                     found.push(Disagreement::Chunks { task, depot, end: next, next: at.first });
                 }
@@ -337,10 +365,8 @@ impl TaskSurvey {
     pub fn chunks(&self) -> Vec<IndexedChunk> {
         let chunk =
             |(depot, end, at): (&ObjectId, &Offset, &ChunkAt)| IndexedChunk { depot: *depot, end: *end, at: *at };
-        let all = self
-            .depots
-            .iter()
-            .flat_map(|(depot, survey)| survey.chunks.iter().map(move |(end, (_, at))| chunk((depot, end, at))));
+        let all =
+            self.depots.iter().flat_map(|(depot, survey)| survey.kept().map(move |(end, at)| chunk((depot, end, at))));
         let mut all: Vec<IndexedChunk> = all.collect();
         all.sort_unstable_by_key(|chunk| (chunk.at.segment, chunk.at.position));
         all
@@ -373,7 +399,14 @@ mod tests {
     }
 
     fn chunk(survey: &mut TaskSurvey, first: u64, end: u64) {
-        let at = ChunkAt { first: Offset(first), segment: 1, position: 4096 * (1 + first), size: 4096 };
+        let at = ChunkAt {
+            first: Offset(first),
+            segment: 1,
+            position: 4096 * (1 + first),
+            size: 4096,
+            first_ms: 0,
+            last_ms: 0,
+        };
         survey.entry(&depot_chunk_key(DEPOT, Offset(end)), Version(2), Some(&at.encode())).expect("readable");
     }
 
@@ -391,7 +424,14 @@ mod tests {
         for first in 0..3 {
             let position = file.len() as u64;
             let bytes = chunk_bytes(task, 2, 99, position, DEPOT, &[run(first)]);
-            places.push(ChunkAt { first: Offset(first), segment: 2, position, size: bytes.len() as u32 });
+            places.push(ChunkAt {
+                first: Offset(first),
+                segment: 2,
+                position,
+                size: bytes.len() as u32,
+                first_ms: 0,
+                last_ms: 0,
+            });
             file.extend_from_slice(&bytes);
         }
         file[places[1].position as usize + 300] ^= 1;
@@ -425,7 +465,7 @@ mod tests {
     #[test]
     fn versions_and_offsets_of_the_log_go_on_where_the_tree_ends() {
         let mut survey = TaskSurvey::new(TaskId(1), [DEPOT], Version(5));
-        let meta = DepotMeta { copied_end: Offset(2) };
+        let meta = DepotMeta { copied_end: Offset(2), last_ms: 0 };
         survey.entry(&depot_meta_key(DEPOT), Version(5), Some(&meta.encode())).expect("readable");
         assert_eq!(log(&mut survey, 5, 1), Ok(()), "the tree has it already");
         assert_eq!(log(&mut survey, 6, 2), Ok(()));
@@ -439,7 +479,7 @@ mod tests {
         let mut survey = TaskSurvey::new(TaskId(1), [DEPOT], Version(5));
         chunk(&mut survey, 0, 2);
         chunk(&mut survey, 4, 7);
-        let meta = DepotMeta { copied_end: Offset(7) };
+        let meta = DepotMeta { copied_end: Offset(7), last_ms: 0 };
         survey.entry(&depot_meta_key(DEPOT), Version(5), Some(&meta.encode())).expect("readable");
         assert_eq!(survey.gaps().len(), 1, "{:?}", survey.gaps());
         chunk(&mut survey, 2, 4);

@@ -5,10 +5,13 @@
 //! | a PState | the entry's key in key form (empty for a PState that is one value) | value form |
 //! | a depot | `0x00` | [`DepotMeta`] |
 //! | a depot | `0x01`, the chunk's end offset (exclusive), 8 bytes big-endian | [`ChunkAt`] |
+//! | a depot | `0x02`, the chunk's last append time, its end offset, 8 bytes big-endian each | [`ChunkAt`] |
+//! | a depot | `0x03` | first offset that was not trimmed, 8 bytes little-endian |
 //! | a topology's source | empty | next offset to process, 8 bytes little-endian |
 //!
 //! A chunk is keyed by its end, so that the chunk that holds offset `o` is the first key past `o`: one
-//! seek forward.
+//! seek forward. Append times never go back in a partition, so the chunk with the first record of a time or
+//! later is one seek forward among the `0x02` keys.
 
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset};
@@ -17,6 +20,10 @@ use tantu_base::id::{ObjectId, Offset};
 const DEPOT_META: u8 = 0;
 /// First byte after the object of a depot's chunk entries.
 const DEPOT_CHUNK: u8 = 1;
+/// First byte after the object of a depot's chunk entries by time.
+const DEPOT_TIME: u8 = 2;
+/// First byte after the object of the entry that says where a depot starts.
+const DEPOT_START: u8 = 3;
 
 /// Writes the tree key of an object's entry into `out`, which is cleared first.
 #[inline]
@@ -46,17 +53,38 @@ pub fn depot_chunk_key(depot: ObjectId, end: Offset) -> Vec<u8> {
     key
 }
 
+/// Tree key by time of the chunk that ends before `end`.
+pub fn depot_time_key(depot: ObjectId, last_ms: u64, end: Offset) -> Vec<u8> {
+    let mut key = depot.0.to_be_bytes().to_vec();
+    key.push(DEPOT_TIME);
+    key.extend_from_slice(&last_ms.to_be_bytes());
+    key.extend_from_slice(&end.0.to_be_bytes());
+    key
+}
+
+/// Tree key of the entry that says where a depot starts.
+pub fn depot_start_key(depot: ObjectId) -> Vec<u8> {
+    let mut key = depot.0.to_be_bytes().to_vec();
+    key.push(DEPOT_START);
+    key
+}
+
 /// How far a depot partition was copied from the log to its segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DepotMeta {
     /// Every record below is in a chunk.
     pub copied_end: Offset,
+    /// Append time of the last of them, in milliseconds since the Unix epoch: later records never get an earlier one.
+    pub last_ms: u64,
 }
 
 impl DepotMeta {
     /// Its bytes.
-    pub fn encode(&self) -> [u8; 8] {
-        self.copied_end.0.to_le_bytes()
+    pub fn encode(&self) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..8].copy_from_slice(&self.copied_end.0.to_le_bytes());
+        out[8..].copy_from_slice(&self.last_ms.to_le_bytes());
+        out
     }
 
     /// Reads its bytes.
@@ -64,7 +92,8 @@ impl DepotMeta {
     /// # Errors
     /// [`Truncated`] if they are too short.
     pub fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
-        Ok(Self { copied_end: Offset(FixedReader::new(bytes).u64()?) })
+        let mut reader = FixedReader::new(bytes);
+        Ok(Self { copied_end: Offset(reader.u64()?), last_ms: reader.u64()? })
     }
 }
 
@@ -79,16 +108,22 @@ pub struct ChunkAt {
     pub position: u64,
     /// Bytes, padding included.
     pub size: u32,
+    /// Append time of its first record, in milliseconds since the Unix epoch.
+    pub first_ms: u64,
+    /// Append time of its last record.
+    pub last_ms: u64,
 }
 
 impl ChunkAt {
     /// Its bytes.
-    pub fn encode(&self) -> [u8; 28] {
-        let mut out = [0; 28];
+    pub fn encode(&self) -> [u8; 44] {
+        let mut out = [0; 44];
         out[..8].copy_from_slice(&self.first.0.to_le_bytes());
         out[8..16].copy_from_slice(&self.segment.to_le_bytes());
         out[16..24].copy_from_slice(&self.position.to_le_bytes());
-        out[24..].copy_from_slice(&self.size.to_le_bytes());
+        out[24..28].copy_from_slice(&self.size.to_le_bytes());
+        out[28..36].copy_from_slice(&self.first_ms.to_le_bytes());
+        out[36..].copy_from_slice(&self.last_ms.to_le_bytes());
         out
     }
 
@@ -98,7 +133,14 @@ impl ChunkAt {
     /// [`Truncated`] if they are too short.
     pub fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
         let mut reader = FixedReader::new(bytes);
-        Ok(Self { first: Offset(reader.u64()?), segment: reader.u64()?, position: reader.u64()?, size: reader.u32()? })
+        Ok(Self {
+            first: Offset(reader.u64()?),
+            segment: reader.u64()?,
+            position: reader.u64()?,
+            size: reader.u32()?,
+            first_ms: reader.u64()?,
+            last_ms: reader.u64()?,
+        })
     }
 }
 
@@ -116,11 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn the_chunk_with_the_first_record_since_a_time_is_the_first_key_from_it() {
+        let chunks = [(50, 10), (60, 300), (60, 400), (70, 500)];
+        let keys: Vec<_> = chunks.map(|(last_ms, end)| depot_time_key(ObjectId(7), last_ms, Offset(end))).into();
+        assert!(keys.is_sorted());
+        for (time_ms, found) in [(0, 0), (50, 0), (51, 1), (60, 1), (61, 3), (70, 3)] {
+            let seek = depot_time_key(ObjectId(7), time_ms, Offset(0));
+            assert_eq!(keys.iter().find(|k| **k >= seek), Some(&keys[found]), "{time_ms}");
+        }
+        assert!(keys.iter().all(|k| *k > depot_chunk_key(ObjectId(7), Offset(u64::MAX))));
+        assert!(keys.iter().all(|k| *k < depot_start_key(ObjectId(7))));
+    }
+
+    #[test]
     fn meta_and_chunk_entries_round_trip() {
-        let chunk = ChunkAt { first: Offset(5), segment: 2, position: 8192, size: 4096 };
+        let chunk = ChunkAt { first: Offset(5), segment: 2, position: 8192, size: 4096, first_ms: 70, last_ms: 71 };
         assert_eq!(ChunkAt::decode(&chunk.encode()), Ok(chunk));
-        assert!(ChunkAt::decode(&chunk.encode()[..27]).is_err());
-        let meta = DepotMeta { copied_end: Offset(77) };
+        assert!(ChunkAt::decode(&chunk.encode()[..43]).is_err());
+        let meta = DepotMeta { copied_end: Offset(77), last_ms: 5 };
         assert_eq!(DepotMeta::decode(&meta.encode()), Ok(meta));
     }
 }

@@ -5,7 +5,9 @@
 //! writes are *pending*: the owning topologies read them through an overlay, everybody else does not.
 //! No user code runs here and nothing here waits.
 
+mod chunk_index;
 pub mod depot;
+pub mod detach;
 #[cfg(test)]
 mod golden;
 pub mod inspect;
@@ -16,6 +18,7 @@ pub mod section;
 pub mod segment;
 pub mod staged;
 pub mod task;
+pub mod trim;
 pub mod view;
 
 pub use task::{TaskState, TaskStateOptions};

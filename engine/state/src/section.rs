@@ -7,13 +7,14 @@
 use crate::depot::Run;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
-use tantu_base::id::{ObjectId, TaskId, Version};
+use tantu_base::id::{ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX};
 
 const OP_PUT: u8 = 1;
 const OP_DELETE: u8 = 2;
 const OP_DELETE_RANGE: u8 = 3;
 const OP_APPEND: u8 = 4;
+const OP_APPEND_AT: u8 = 5;
 
 /// Bytes before a section's ops.
 pub const SECTION_HEADER_SIZE: usize = 4 + 8 + 4 + 4;
@@ -50,6 +51,21 @@ impl From<Truncated> for SectionError {
     }
 }
 
+/// Records at the end of a depot partition that are in a segment already: which, not where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// The depot.
+    pub depot: ObjectId,
+    /// The first record.
+    pub first: Offset,
+    /// How many.
+    pub count: u32,
+    /// Bytes of them.
+    pub size: u32,
+    /// Checksum of their lengths and bytes.
+    pub crc: u32,
+}
+
 /// One change of a task, as it stands in a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op<'a> {
@@ -79,6 +95,8 @@ pub enum Op<'a> {
         /// The encoded run.
         run: &'a [u8],
     },
+    /// Records at the end of a depot partition, by reference.
+    AppendAt(Reference),
 }
 
 /// Writes the sections of one entry.
@@ -128,6 +146,17 @@ impl EntryWriter {
         run.encode(&mut self.body);
         let len = (self.body.len() - at - 4) as u32;
         self.body[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Adds appended records by reference.
+    pub fn append_at(&mut self, reference: &Reference) {
+        let Reference { depot, first, count, size, crc } = *reference;
+        self.body.push(OP_APPEND_AT);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.body.extend_from_slice(&first.0.to_le_bytes());
+        self.body.extend_from_slice(&count.to_le_bytes());
+        self.body.extend_from_slice(&size.to_le_bytes());
+        self.body.extend_from_slice(&crc.to_le_bytes());
     }
 
     /// Ends the section that started at `start`: fills in its length and checksum.
@@ -208,6 +237,13 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
             }
             Ok(Op::Append { depot, run })
         }
+        OP_APPEND_AT => Ok(Op::AppendAt(Reference {
+            depot: ObjectId(reader.u32()?),
+            first: Offset(reader.u64()?),
+            count: reader.u32()?,
+            size: reader.u32()?,
+            crc: reader.u32()?,
+        })),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -215,8 +251,6 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tantu_base::id::Offset;
-
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
         let start = writer.begin_section(TaskId(3), Version(9));
@@ -228,6 +262,7 @@ mod tests {
         run.push(b"");
         run.time_ms = 77;
         writer.append(ObjectId(5), &run);
+        writer.append_at(&Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 });
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -251,6 +286,10 @@ mod tests {
         assert_eq!((depot, run.first, run.time_ms, run.count()), (ObjectId(5), Offset(4), 77, 2));
         assert_eq!(run.record(0), b"first");
         assert_eq!(run.record(1), b"");
+        assert_eq!(
+            ops[4],
+            Op::AppendAt(Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 })
+        );
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! ISR member: it applies the section's bytes to the tree and the depots, exactly as a replay does.
 
 use crate::depot::{DepotPartition, Run};
-use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key};
-use crate::load::Load;
-use crate::section::{EntryWriter, Op, Section, SectionError};
-use crate::segment::{CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent};
+use crate::detach::Detached;
+use crate::layout::{DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
+use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
+use crate::segment::{DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
+use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::{ObjectId, Offset, TaskId, Version};
@@ -23,13 +23,16 @@ use tantu_replog::Lsn;
 pub struct TaskStateOptions {
     /// Its tree.
     pub tree: TreeOptions,
+    /// Its depot segments.
+    pub segments: SegmentOptions,
     /// How many bytes of depot segments are read and checked when the task is opened, newest first.
     pub open_verify_size_max: u64,
 }
 
 impl Default for TaskStateOptions {
     fn default() -> Self {
-        Self { tree: TreeOptions::default(), open_verify_size_max: 64 << 20 }
+        let (tree, segments) = (TreeOptions::default(), SegmentOptions::default());
+        Self { tree, segments, open_verify_size_max: 64 << 20 }
     }
 }
 
@@ -56,6 +59,16 @@ pub enum StateError {
         /// What is wrong with it.
         error: SectionError,
     },
+    /// The log refers to records that are not what is in their chunk.
+    #[error("{task}: the log refers to records of {depot} from {first} on, and their chunk holds others")]
+    Reference {
+        /// Whose.
+        task: TaskId,
+        /// Of which depot.
+        depot: ObjectId,
+        /// The first record.
+        first: Offset,
+    },
     /// The log does not go on where the tree or the depots end.
     #[error("{task}: the {what} ends at {have}, but the log goes on at {found}: something in between is missing")]
     Gap {
@@ -80,25 +93,37 @@ pub enum StateError {
     },
 }
 
+#[derive(Debug)]
+enum SystemWrite {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    DeleteRange { from: Vec<u8>, to: Vec<u8> },
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct TaskState {
     /// The task.
     pub task: TaskId,
     pub(crate) tree: Tree,
-    segments: DepotSegments,
+    pub(crate) segments: DepotSegments,
+    chunk_size_max: usize,
+    pub(crate) large_run_size: usize,
+    pub(crate) detached: Option<Detached>,
+    /// References found while the log was replayed.
+    pub(crate) unchecked: Vec<Reference>,
     tree_owner: u32,
     segments_owner: u32,
     pub(crate) staged: Staged,
     pub(crate) layers: VecDeque<(Version, Staged)>,
     pub(crate) scratch: Vec<u8>,
     spare: Vec<Staged>,
-    /// Puts of the engine itself: topology progress, chunk index. Not part of any streaming batch.
-    system: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Writes of the engine itself: topology progress, chunk index. Not part of any streaming batch.
+    system: Vec<SystemWrite>,
+    pub(crate) trims: Vec<Trim>,
     sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
-    depots: Vec<DepotPartition>,
+    pub(crate) depots: Vec<DepotPartition>,
     /// Commits the tree has not flushed, and where they are in the log.
     unflushed: VecDeque<(Version, Lsn)>,
     /// Records no chunk holds yet, per depot, and where they are in the log.
@@ -134,25 +159,29 @@ impl TaskState {
         options: &TaskStateOptions,
     ) -> Result<Self, StateError> {
         let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, options.tree.clone())?;
-        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task)?;
+        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task, options.segments)?;
         let flushed = tree.flushed();
         let mut partitions = Vec::with_capacity(depots.len());
         for depot in depots {
-            let bytes = read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)?;
-            let meta = match bytes {
-                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| StateError::Unreadable {
-                    task,
-                    object: *depot,
-                    what: "meta",
-                })?,
+            let unreadable = |what| StateError::Unreadable { task, object: *depot, what };
+            let meta = match read_now(&mut tree, cache, disk, &depot_meta_key(*depot), flushed)? {
+                Some(bytes) => DepotMeta::decode(&bytes).map_err(|_| unreadable("meta"))?,
                 None => DepotMeta::default(),
             };
-            partitions.push(DepotPartition::new(*depot, meta.copied_end));
+            let start = match read_now(&mut tree, cache, disk, &depot_start_key(*depot), flushed)? {
+                Some(bytes) => decode_start(&bytes).ok_or_else(|| unreadable("start"))?,
+                None => Offset(0),
+            };
+            partitions.push(DepotPartition::new(*depot, meta, start));
         }
         Ok(Self {
             task,
             tree,
             segments,
+            chunk_size_max: options.segments.chunk_size_max,
+            large_run_size: options.segments.large_run_size,
+            detached: None,
+            unchecked: Vec::new(),
             tree_owner: owners.tree,
             segments_owner: owners.segments,
             staged: Staged::default(),
@@ -160,6 +189,7 @@ impl TaskState {
             scratch: Vec::new(),
             spare: Vec::new(),
             system: Vec::new(),
+            trims: Vec::new(),
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
@@ -188,70 +218,6 @@ impl TaskState {
         }
         self.sealed = section.version;
         self.apply(section, lsn)
-    }
-
-    /// Reads and checks the newest chunks of every depot. Blocking; after the replay, before the first event.
-    ///
-    /// # Errors
-    /// [`StateError`] naming the damaged segment and the place in it.
-    pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
-        for index in 0..self.depots.len() {
-            let depot = self.depots[index].object;
-            let mut chunks = self.chunks_now(disk, cache, depot)?;
-            chunks.sort_by_key(|(end, _)| std::cmp::Reverse(*end));
-            let mut left = size_max;
-            let mut expected_end = self.depots[index].copied_end;
-            for (end, at) in chunks {
-                if end != expected_end {
-                    return Err(StateError::Gap {
-                        task: self.task,
-                        what: "chunk index",
-                        have: end.0,
-                        found: expected_end.0,
-                    });
-                }
-                expected_end = at.first;
-                if left < u64::from(at.size) {
-                    break;
-                }
-                left -= u64::from(at.size);
-                self.segments.verify(depot, at, disk)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn chunks_now(
-        &mut self,
-        disk: &mut dyn Disk,
-        cache: &mut BlockCache,
-        depot: ObjectId,
-    ) -> Result<Vec<(Offset, ChunkAt)>, StateError> {
-        let mut from = depot_chunk_key(depot, Offset(0));
-        let to = depot_chunk_key(depot, Offset(u64::MAX));
-        let mut chunks = Vec::new();
-        loop {
-            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |key, value| {
-                chunks.push((key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            });
-            match scanned {
-                Ok(()) => break,
-                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
-                Err(Stop::Need(need)) => fetch_now(&mut self.tree, &need, cache, disk)?,
-            }
-            if let Some((last, _)) = chunks.last() {
-                from.clone_from(last);
-                from.push(0);
-            }
-        }
-        let task = self.task;
-        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let unreadable = || StateError::Unreadable { task, object: depot, what: "chunk" };
-            let end = key[5..].try_into().map_err(|_| unreadable())?;
-            Ok((Offset(u64::from_be_bytes(end)), ChunkAt::decode(&value).map_err(|_| unreadable())?))
-        };
-        chunks.into_iter().map(read).collect()
     }
 
     /// A value of the engine itself, by its tree key. Blocking: only while the task is opened.
@@ -311,12 +277,25 @@ impl TaskState {
 
     /// Puts a value of the engine itself; it is sealed with the next section.
     pub fn put_system(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.system.push((key, value));
+        self.system.push(SystemWrite::Put { key, value });
     }
 
-    /// Whether there is something to seal.
+    /// Deletes a range of the engine's own entries, with the next section.
+    pub(crate) fn delete_system(&mut self, from: Vec<u8>, to: Vec<u8>) {
+        self.system.push(SystemWrite::DeleteRange { from, to });
+    }
+
+    /// Whether there is something to seal now.
     pub fn is_dirty(&self) -> bool {
-        !self.system.is_empty() || !self.staged.is_empty() || self.depots.iter().any(|d| d.staged.count() > 0)
+        !self.system.is_empty()
+            || !self.staged.is_empty()
+            || self.has_reference()
+            || (0..self.depots.len()).any(|index| self.is_sealable(index))
+    }
+
+    /// Whether anything is not sealed, large runs on their way to a segment among it.
+    pub fn has_unsealed(&self) -> bool {
+        self.is_dirty() || self.detached.is_some() || self.depots.iter().any(|depot| depot.staged.count() > 0)
     }
 
     /// Bytes staged and not sealed.
@@ -336,14 +315,18 @@ impl TaskState {
             + layers
             + self.staged.size()
             + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
+            + self.detached_size()
     }
 
     /// Writes everything staged as the task's section of an entry. `wall_ms` is the append time of its records.
     pub fn seal(&mut self, wall_ms: u64, entry: &mut EntryWriter) -> Version {
         self.sealed.0 += 1;
         let start = entry.begin_section(self.task, self.sealed);
-        for (key, value) in self.system.drain(..) {
-            entry.put(&key, &value);
+        for write in self.system.drain(..) {
+            match write {
+                SystemWrite::Put { key, value } => entry.put(&key, &value),
+                SystemWrite::DeleteRange { from, to } => entry.delete_range(&from, &to),
+            }
         }
         for (key, known) in self.staged.iter() {
             match known {
@@ -352,11 +335,15 @@ impl TaskState {
                 crate::staged::Known::Nothing => {}
             }
         }
-        for depot in &mut self.depots {
-            if depot.staged.count() > 0 {
-                depot.staged.time_ms = wall_ms;
-                entry.append(depot.object, &depot.staged);
-                depot.staged.restart();
+        self.seal_detached(entry);
+        for index in 0..self.depots.len() {
+            if self.is_sealable(index) {
+                let depot = &mut self.depots[index];
+                let object = depot.object;
+                let run = depot.seal(wall_ms);
+                entry.append(object, run);
+                run.restart();
+                depot.sealed_end = depot.staged.first;
             }
         }
         entry.end_section(start);
@@ -387,7 +374,7 @@ impl TaskState {
             Ok(Op::Put { key, value }) => Some(Write::Put { key, value }),
             Ok(Op::Delete { key }) => Some(Write::Delete { key }),
             Ok(Op::DeleteRange { from, to }) => Some(Write::DeleteRange { from, to }),
-            Ok(Op::Append { .. }) | Err(_) => None,
+            Ok(Op::Append { .. } | Op::AppendAt(_)) | Err(_) => None,
         });
         self.tree.apply(section.version, writes);
         self.visible = section.version;
@@ -417,20 +404,30 @@ impl TaskState {
                     self.uncopied[index].push_back((run.end(), lsn));
                     partition.commit(run);
                 }
-                Op::Put { key, value } if key.len() == 5 => {
-                    let depots = self.depots.iter_mut().zip(&mut self.copied);
-                    let found = depots.into_iter().find(|(depot, _)| depot_meta_key(depot.object) == key);
-                    if let (Some((depot, copied)), Ok(meta)) = (found, DepotMeta::decode(value)) {
-                        depot.adopt_copied(meta.copied_end);
-                        if copied.back().is_none_or(|(version, _)| *version < section.version) {
-                            copied.push_back((section.version, meta.copied_end));
-                        }
-                    }
-                }
+                Op::AppendAt(reference) => self.take_reference(reference)?,
+                Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Takes over what an entry of the engine itself says about a depot.
+    fn adopt(&mut self, key: &[u8], value: &[u8], version: Version) {
+        let Some(index) = self.depots.iter().position(|depot| key[..4] == depot.object.0.to_be_bytes()) else { return };
+        let (depot, copied) = (&mut self.depots[index], &mut self.copied[index]);
+        if key == depot_start_key(depot.object) {
+            if let Some(start) = decode_start(value) {
+                self.adopt_start(index, start);
+            }
+        } else if key == depot_meta_key(depot.object)
+            && let Ok(meta) = DepotMeta::decode(value)
+        {
+            depot.adopt_copied(meta);
+            if copied.back().is_none_or(|(known, _)| *known < version) {
+                copied.push_back((version, meta.copied_end));
+            }
+        }
     }
 
     /// The oldest log position this task still needs; `end` if none.
@@ -460,7 +457,7 @@ impl TaskState {
 
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
-        self.segments.is_copying() || self.segments.is_loading() || self.tree.is_busy()
+        self.segments.is_busy() || self.tree.is_busy()
     }
 
     /// Bytes of memtables, and of the one that takes writes.
@@ -484,7 +481,7 @@ impl TaskState {
     pub fn is_checkpointed(&self) -> bool {
         self.tree.flushed() == self.visible
             && self.depots.iter().all(|d| d.copied_end == d.committed_end())
-            && !self.is_dirty()
+            && !self.has_unsealed()
     }
 
     /// Starts to copy records to a segment: of the partition with the most, if they fill a chunk, or of one with some
@@ -494,7 +491,7 @@ impl TaskState {
             return;
         }
         let most = self.depots.iter().enumerate().max_by_key(|(_, depot)| depot.uncopied_size());
-        let full = most.filter(|(_, depot)| depot.uncopied_size() >= CHUNK_SIZE_MAX).map(|(index, _)| index);
+        let full = most.filter(|(_, depot)| depot.uncopied_size() >= self.chunk_size_max).map(|(index, _)| index);
         let Some(index) = full.or_else(|| self.depot_in_log_before(old)) else { return };
         let depot = &mut self.depots[index];
         let written = self.segments.copy(depot.object, depot.uncopied(), entropy.next_u64(), disk);
@@ -511,52 +508,6 @@ impl TaskState {
             let queue = &self.uncopied[*index];
             queue.get(queue.partition_point(|(end, _)| *end <= written)).is_some_and(|(_, lsn)| *lsn < old)
         })
-    }
-
-    /// Goes on loading old records that somebody asked for with [`TaskState::want`].
-    ///
-    /// # Errors
-    /// [`StateError`] if the index is damaged.
-    pub fn load_records(&mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
-        for index in 0..self.depots.len() {
-            let Load::Wanted(offset) = self.depots[index].load else { continue };
-            if self.segments.is_loading() {
-                return Ok(());
-            }
-            let depot = self.depots[index].object;
-            let (from, to) = (depot_chunk_key(depot, Offset(offset.0 + 1)), depot_chunk_key(depot, Offset(u64::MAX)));
-            let mut found = None;
-            let scanned = self.tree.scan(cache, &from, &to, self.visible, &mut |_, value| {
-                found = Some(ChunkAt::decode(value));
-                ControlFlow::Break(())
-            });
-            match scanned {
-                Ok(()) => {}
-                Err(Stop::Corrupt(corruption)) => return Err(corruption.into()),
-                Err(Stop::Need(need)) => {
-                    let _reading = self.tree.fetch(&need, disk);
-                    continue;
-                }
-            }
-            let at = found.and_then(Result::ok).filter(|at| at.first <= offset);
-            let at = at.ok_or(StateError::Unreadable { task: self.task, object: depot, what: "chunk" })?;
-            if self.segments.load(depot, at, disk) {
-                self.depots[index].load = Load::Reading;
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks for the chunk that holds an old record.
-    pub fn want(&mut self, index: usize, offset: Offset) {
-        if !matches!(self.depots[index].load, Load::Reading) {
-            self.depots[index].load = Load::Wanted(offset);
-        }
-    }
-
-    /// Whether a partition waits for old records.
-    pub fn is_loading(&self) -> bool {
-        self.depots.iter().any(|depot| matches!(depot.load, Load::Wanted(_) | Load::Reading))
     }
 
     /// Asks for the blocks a read stopped for; false if all of them are there already.
@@ -591,28 +542,39 @@ impl TaskState {
         debug_assert_eq!(done.token.owner, self.segments_owner);
         match self.segments.complete(done, disk)? {
             SegmentEvent::Nothing => {}
+            SegmentEvent::Copied { depot, end, at } if self.take_detached(depot, end, at) => {}
             SegmentEvent::Copied { depot, end, at } => {
                 self.put_system(depot_chunk_key(depot, end), at.encode().to_vec());
-                self.put_system(depot_meta_key(depot), DepotMeta { copied_end: end }.encode().to_vec());
+                self.put_system(depot_time_key(depot, at.last_ms, end), at.encode().to_vec());
+                let meta = DepotMeta { copied_end: end, last_ms: at.last_ms };
+                self.put_system(depot_meta_key(depot), meta.encode().to_vec());
             }
-            SegmentEvent::Loaded { depot, runs } => {
-                let partition =
-                    self.depots.iter_mut().find(|d| d.object == depot).expect("invariant: a depot of this task asked");
-                partition.load = Load::Ready { runs };
-            }
+            SegmentEvent::Loaded { depot, runs } => self.take_loaded(depot, runs),
         }
         Ok(None)
     }
 
-    /// Closes its files. Blocking. What is not in tables or chunks stays in the log.
+    /// Closes its files, after what is on its way. Blocking. What is not in tables or chunks stays in the log.
     ///
     /// # Errors
     /// [`StateError`] of the tree.
     pub fn close(mut self, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+        let mut done = Vec::new();
+        while self.is_busy() {
+            disk.wait();
+            disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.complete(done, cache, disk)?;
+            }
+        }
         self.segments.close(disk);
         self.tree.close(cache, disk)?;
         Ok(())
     }
+}
+
+pub(crate) fn decode_start(bytes: &[u8]) -> Option<Offset> {
+    Some(Offset(u64::from_le_bytes(bytes.try_into().ok()?)))
 }
 
 fn read_now(
@@ -632,7 +594,12 @@ fn read_now(
     }
 }
 
-fn fetch_now(tree: &mut Tree, need: &Need, cache: &mut BlockCache, disk: &mut dyn Disk) -> Result<(), StateError> {
+pub(crate) fn fetch_now(
+    tree: &mut Tree,
+    need: &Need,
+    cache: &mut BlockCache,
+    disk: &mut dyn Disk,
+) -> Result<(), StateError> {
     if !tree.fetch(need, disk) {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod client_work;
+mod depot_reads;
 mod event;
 mod host;
 pub mod limit;
@@ -19,6 +20,7 @@ mod source;
 mod space;
 mod stream;
 mod thread;
+mod trimming;
 mod waiters;
 
 pub use queue::CategoryShares;

@@ -36,6 +36,8 @@ pub const MEMTABLES_SIZE_MAX: usize = 64 << 20;
 pub const MEMTABLES_SIZE_FULL: usize = 256 << 20;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
 pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
+/// Bytes of old records a core has read back before topologies that catch up read no further ahead.
+pub const LOADED_SIZE_MAX: usize = 64 << 20;
 /// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
 pub const STREAM_TIMEOUT_S: u64 = 60;
 /// Milliseconds between looks at time-outs.
@@ -50,6 +52,8 @@ pub const RETRY_DELAY_MS: u64 = 20;
 pub const SPACE_RETRY_MS: u64 = 1_000;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
+/// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
+pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
 /// Bytes of blocks a core keeps in memory.
 pub const BLOCK_CACHE_SIZE: usize = 256 << 20;
 /// Longest error text that travels, in bytes.

@@ -8,7 +8,7 @@ use crate::waiters::Waiters;
 use std::path::PathBuf;
 use tantu_base::door::{Disk, Doors};
 use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
-use tantu_flow::{Run, StartFrom};
+use tantu_flow::{Run, SourceDef, StartFrom};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
@@ -70,7 +70,7 @@ impl TaskThread {
         let epoch = Epoch(log.opened().epoch.0 + 1);
         let mut slots = Vec::with_capacity(states.len());
         for state in states {
-            slots.push(open_slot(&config, state, &mut cache, doors.disk)?);
+            slots.push(open_slot(&config, state, &mut cache, doors)?);
         }
         let seed = doors.entropy.next_u64();
         Ok(TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed))
@@ -137,7 +137,7 @@ fn open_slot(
     config: &ThreadConfig,
     mut state: TaskState,
     cache: &mut BlockCache,
-    disk: &mut dyn Disk,
+    doors: &mut Doors<'_>,
 ) -> Result<TaskSlot, StopReason> {
     let module = &*config.module;
     let mut sources = Vec::new();
@@ -147,7 +147,8 @@ fn open_slot(
         if global && state.task != TaskId(0) {
             continue;
         }
-        let from = first_offset(&mut state, *progress, def.depot, &def.start, cache, disk)?;
+        let max_entries = module.def.depots[def.depot].options.max_entries;
+        let from = first_offset(&mut state, *progress, def, max_entries, cache, doors)?;
         sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
     }
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
@@ -174,21 +175,31 @@ fn open_slot(
 fn first_offset(
     state: &mut TaskState,
     progress: ObjectId,
-    depot: usize,
-    start: &StartFrom,
+    source: &SourceDef,
+    max_entries: Option<u64>,
     cache: &mut BlockCache,
-    disk: &mut dyn Disk,
+    doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
+    let depot = source.depot;
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
-    if let Some(bytes) = state.system_now(disk, cache, &key)? {
+    if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
         let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
         let bytes: [u8; 8] = bytes.try_into().map_err(|_| unreadable)?;
-        return Ok(Offset(u64::from_le_bytes(bytes)));
+        // A topology that was taken out of the module for a while may have missed records.
+        return Ok(Offset(u64::from_le_bytes(bytes)).max(state.depots()[depot].start()));
     }
-    let from = match start {
-        StartFrom::Beginning => Offset(0),
-        StartFrom::End => state.depots()[depot].committed_end(),
+    let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
+    let from = match source.start {
+        StartFrom::Beginning => max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first)),
+        StartFrom::End => end,
+        StartFrom::RecordsAgo(count) => Offset(end.0.saturating_sub(count)).max(first),
+        StartFrom::Since(time_ms) => state.first_since_now(doors.disk, cache, depot, time_ms)?,
+        StartFrom::TimeAgo(ago) => {
+            let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+            let time_ms = doors.clock.wall_ms().saturating_sub(ago_ms);
+            state.first_since_now(doors.disk, cache, depot, time_ms)?
+        }
     };
     state.put_system(key, from.0.to_le_bytes().to_vec());
     Ok(from)

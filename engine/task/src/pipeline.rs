@@ -1,7 +1,8 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
 use crate::limit::{
-    LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE, UNCOMMITTED_SIZE_MAX,
+    LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE,
+    UNCOMMITTED_SIZE_MAX,
 };
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
@@ -14,6 +15,7 @@ use tantu_net::letter::{AckLevel, Letter};
 use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
+use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, sections};
 
 /// Token owner of the log; those of the tasks follow.
@@ -86,6 +88,7 @@ impl TaskThread {
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
         }
+        self.depot_reads.wake();
         Ok(())
     }
 
@@ -111,6 +114,7 @@ impl TaskThread {
             if !slot.can_seal() {
                 continue;
             }
+            slot.state.detach_large(wall_ms, doors.entropy, doors.disk);
             if slot.state.is_dirty() {
                 // Twice the staged bytes bound their encoding.
                 if !entry.body.is_empty() && entry.body.len() + 2 * slot.state.staged_size() > FRAME_SIZE_MAX {
@@ -132,7 +136,12 @@ impl TaskThread {
             }
             if !slot.gathering.is_empty() {
                 let spare = slot.spare_effects.pop().unwrap_or_default();
-                let gathered = std::mem::replace(&mut slot.gathering, spare);
+                let mut gathered = std::mem::replace(&mut slot.gathering, spare);
+                slot.keep_unsealed(&mut gathered);
+                if gathered.is_empty() {
+                    slot.spare_effects.push(gathered);
+                    continue;
+                }
                 slot.hops_pending += usize::from(!gathered.hops.is_empty());
                 effects.push((at, gathered));
             }
@@ -210,18 +219,28 @@ impl TaskThread {
 
     /// Slices of flushing and compacting, copies of records, loads of old ones, and giving up log that is not needed.
     pub(crate) fn background(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
-        let mut more = false;
+        let (mut more, mut idle) = (false, false);
         let retained = self.pipeline.log.retained_size();
         // What keeps the oldest segment of a long log is copied even if it fills no chunk.
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
         let old = old.unwrap_or_default();
+        let loaded: usize = self.slots.iter().map(|slot| slot.state.loaded_size()).sum();
+        let ahead_size = if loaded < LOADED_SIZE_MAX { READ_AHEAD_SIZE_MAX } else { 0 };
         for slot in &mut self.slots {
             more |= slot.state.background(doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
-                slot.state.load_records(&mut self.cache, doors.disk)?;
+                slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
                 slot.loading = slot.state.is_loading();
+                // What a reader waits for may have been trimmed instead: it looks once more.
+                idle |= !slot.loading;
             }
+            if slot.state.is_trimming() {
+                more |= slot.state.step_trims(&mut self.cache, doors.disk)?;
+            }
+        }
+        if idle {
+            self.depot_reads.wake();
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables();
@@ -294,7 +313,7 @@ impl TaskThread {
             let mut more = false;
             for slot in &mut self.slots {
                 slot.state.copy_records(Lsn(u64::MAX), doors.entropy, doors.disk);
-                if !slot.state.has_pending() && !slot.state.is_dirty() && slot.state.is_copied() {
+                if !slot.state.has_pending() && !slot.state.has_unsealed() && slot.state.is_copied() {
                     slot.state.flush_memtable();
                 }
                 more |= slot.state.background(doors.disk)?;

@@ -80,6 +80,15 @@ impl TaskSlot {
         self.batch.is_none()
     }
 
+    /// Keeps back the answers to appends that no section has yet: large runs go to a segment first.
+    pub(crate) fn keep_unsealed(&mut self, gathered: &mut Effects) {
+        let depots = self.state.depots();
+        let unsealed = |append: &AppendWait| append.offset >= depots[append.depot].sealed_end();
+        if gathered.appends.iter().any(unsealed) {
+            self.gathering.appends.extend(gathered.appends.extract_if(.., |append| unsealed(append)));
+        }
+    }
+
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
@@ -96,7 +105,7 @@ impl TaskSlot {
         self.batch.is_none()
             && self.events.is_empty()
             && self.gathering.is_empty()
-            && !self.state.is_dirty()
+            && !self.state.has_unsealed()
             && !self.state.has_pending()
             && self.sources.iter().all(drained)
     }

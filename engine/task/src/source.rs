@@ -80,6 +80,11 @@ impl Source {
         self.base
     }
 
+    /// Progress that a sealed entry has, or the next one will: a restart never goes back behind it.
+    pub(crate) fn saved(&self) -> Offset {
+        self.saved
+    }
+
     /// Whether another record may start.
     pub(crate) fn has_room(&self) -> bool {
         self.running < EXECUTING_COUNT_MAX && self.window.len() < 2 * EXECUTING_COUNT_MAX

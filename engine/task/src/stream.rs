@@ -76,10 +76,12 @@ impl TaskThread {
                 true
             }
             Lookup::OnDisk => {
-                state.want(depot, offset);
+                // It reads on in order: the chunks that follow are asked for in one go.
+                state.want(depot, offset, Offset(u64::MAX));
                 *loading = true;
                 false
             }
+            Lookup::Trimmed => unreachable!("only what every source has processed is trimmed"),
             Lookup::NotYet => false,
         }
     }

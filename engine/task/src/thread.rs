@@ -1,6 +1,7 @@
 //! The task thread: what it holds, and one step of it.
 
 use crate::client_work::Selects;
+use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
 use crate::limit::{
     BLOCK_CACHE_SIZE, CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
@@ -115,11 +116,14 @@ pub struct TaskThread {
     pub(crate) random: EventRandom,
     pub(crate) selects: Selects,
     pub(crate) space: Space,
+    pub(crate) depot_reads: DepotReads,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
     pub(crate) closing: bool,
     timeouts_at: Nanos,
+    /// By depot: when its partitions are trimmed next.
+    pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
     quiet_since: Option<Nanos>,
 }
@@ -134,6 +138,7 @@ impl TaskThread {
     ) -> Self {
         Self {
             clock: CategoryClock::new(config.shares),
+            trims_at: vec![Nanos(0); config.module.def.depots.len()],
             config,
             slots,
             pipeline,
@@ -142,6 +147,7 @@ impl TaskThread {
             random: EventRandom(seed),
             selects: Selects::default(),
             space: Space::default(),
+            depot_reads: DepotReads::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -244,6 +250,7 @@ impl TaskThread {
         match category {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
+                worked |= self.run_depot_reads();
                 for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
                     // A full disk keeps much under way for long: appends are refused then, and reads go on.
                     if !(self.space.is_full() || self.admits()) || !self.receive(category, now, doors) {
@@ -273,11 +280,13 @@ impl TaskThread {
     /// Whether clients' requests are taken from their rings: not while too much of anything is under way (D13).
     fn admits(&self) -> bool {
         let held = |slot: &TaskSlot| !slot.can_seal() && slot.state.staged_size() > SEAL_SIZE;
+        let detached: usize = self.slots.iter().map(|slot| slot.state.detached_size()).sum();
         self.staged_size() < SEAL_SIZE
-            && self.pipeline.uncommitted_size() + self.staged_size() < UNCOMMITTED_SIZE_MAX
+            && self.pipeline.uncommitted_size() + self.staged_size() + detached < UNCOMMITTED_SIZE_MAX
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
             && !self.has_full_memtables()
+            && !self.depot_reads.is_full()
             && !self.slots.iter().any(held)
     }
 
@@ -312,6 +321,10 @@ impl TaskThread {
                 self.take_append(peer, task, request, depot, ack, record);
             }
             Letter::Select { task, request, pstate, path } => self.take_select(peer, task, request, pstate, path),
+            Letter::ReadDepot { task, request, depot, range } => {
+                self.take_read_depot(peer, task, request, depot, range);
+            }
+            Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan =
@@ -325,7 +338,11 @@ impl TaskThread {
             }
             Letter::Done { root, bits } => self.report_done(root, bits),
             Letter::Failed { root, text } => self.report_failed(root, text, now),
-            Letter::Appended { .. } | Letter::Rows { .. } | Letter::Refused { .. } => {
+            Letter::Appended { .. }
+            | Letter::Rows { .. }
+            | Letter::Records { .. }
+            | Letter::Offsets { .. }
+            | Letter::Refused { .. } => {
                 tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
             }
         }
@@ -340,13 +357,16 @@ impl TaskThread {
         self.outbox.push(peer, Category::Client, &Letter::Refused { request, refusal, text: &text[..end] });
     }
 
-    /// Time-outs of roots and the checkpoint of progress that no entry carried yet; true if something was staged.
+    /// Time-outs of roots and the checkpoint of progress that no entry carried yet; true if there is something
+    /// to do now.
     fn check_timers(&mut self, doors: &mut Doors<'_>) -> bool {
         let now = doors.clock.now();
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
             self.fail_overdue(now);
+            self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
+        let trims = self.trim_depots(now);
         let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
         match (moved, self.progress_at) {
             (false, _) => self.progress_at = None,
@@ -358,7 +378,7 @@ impl TaskThread {
             }
             (true, Some(_)) => {}
         }
-        false
+        trims
     }
 
     /// Nothing to do: when to look again.
@@ -374,6 +394,10 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
+        self.next_trim().map(&mut sooner);
+        if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
+            sooner(self.timeouts_at);
+        }
         if self.outbox.size() > 0 {
             sooner(now.plus_ms(OUTBOX_RETRY_MS));
         }

@@ -5,22 +5,41 @@ use crate::swarm::Swarm;
 use tantu_base::door::Disk;
 use tantu_base::id::{Offset, TaskId};
 use tantu_lsm::BlockCache;
-use tantu_model::depot::Look;
+use tantu_model::depot::{Look, Seen};
 use tantu_state::depot::Lookup;
+use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::task::Owners;
 use tantu_state::{TaskState, TaskStateOptions};
 use tantu_weather::{SimDisk, SimEntropy};
 
-/// Reads every record of every partition of the module's depot. The cluster must have been closed in order, so that
-/// its logs hold nothing.
+/// A search for the first record since a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// Where.
+    pub partition: u32,
+    /// The first offset of the partition.
+    pub start: u64,
+    /// Since when.
+    pub time_ms: u64,
+    /// What was found.
+    pub found: u64,
+}
+
+/// Reads every record of every partition of the module's depot, and searches each for some times. The cluster must have
+/// been closed in order, so that its logs hold nothing.
 ///
 /// # Errors
 /// What cannot be read.
-pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Result<Look, String> {
+pub fn read_depot(
+    disk: &SimDisk,
+    swarm: &Swarm,
+    times: &[u64],
+    entropy: &mut SimEntropy,
+) -> Result<(Look, Vec<Search>), String> {
     let mut disk = disk.another();
     let module =
-        prepare(&mut disk, definition(swarm.noting)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
-    let mut look = Look::new();
+        prepare(&mut disk, definition(swarm)?, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
+    let (mut look, mut searches) = (Look::new(), Vec::new());
     for task in (0..swarm.tasks).map(TaskId) {
         // A cache tells trees apart by their owners, and here all have the same.
         let mut cache = BlockCache::new(1 << 20);
@@ -29,28 +48,30 @@ pub fn read_depot(disk: &SimDisk, swarm: &Swarm, entropy: &mut SimEntropy) -> Re
         let options = TaskStateOptions::default();
         let opened = TaskState::open(&mut disk, entropy, &mut cache, &dir, owners, task, &module.depots, &options);
         let mut state = opened.map_err(|error| error.to_string())?;
+        for time_ms in times.iter().copied() {
+            let found = state.first_since_now(&mut disk, &mut cache, 0, time_ms).map_err(|error| error.to_string())?;
+            let start = state.depots()[0].start().0;
+            searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
+        }
         look.insert(task.0, read_partition(&mut state, &mut cache, &mut disk)?);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
-    Ok(look)
+    Ok((look, searches))
 }
 
-fn read_partition(
-    state: &mut TaskState,
-    cache: &mut BlockCache,
-    disk: &mut SimDisk,
-) -> Result<Vec<(u64, Vec<u8>)>, String> {
-    let end = state.depots()[0].committed_end().0;
+fn read_partition(state: &mut TaskState, cache: &mut BlockCache, disk: &mut SimDisk) -> Result<Seen, String> {
+    let (start, end) = (state.depots()[0].start().0, state.depots()[0].committed_end().0);
     let mut records = Vec::new();
     let mut done = Vec::new();
-    while (records.len() as u64) < end {
-        let offset = records.len() as u64;
+    while start + (records.len() as u64) < end {
+        let offset = start + records.len() as u64;
         match state.depots()[0].lookup(Offset(offset)) {
             Lookup::Record(record) => records.push((offset, record.to_vec())),
             Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
+            Lookup::Trimmed => return Err(format!("{}: offset {offset} was trimmed", state.task)),
             Lookup::OnDisk => {
-                state.want(0, Offset(offset));
-                state.load_records(cache, disk).map_err(|error| error.to_string())?;
+                state.want(0, Offset(offset), Offset(end));
+                state.load_records(READ_AHEAD_SIZE_MAX, cache, disk).map_err(|error| error.to_string())?;
                 if state.is_busy() {
                     disk.wait();
                 }
@@ -61,5 +82,5 @@ fn read_partition(
             }
         }
     }
-    Ok(records)
+    Ok(Seen { start, records })
 }

@@ -4,16 +4,16 @@
 use crate::module::COUNTS;
 use crate::swarm::Swarm;
 use std::collections::{BTreeMap, VecDeque};
-use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
+use tantu_base::door::{Clock, LetterBatch, Nanos, Peer, Wire};
 use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Category, TaskId};
+use tantu_base::id::{Category, Offset, TaskId};
 use tantu_base::value::{Encode, Reader, partition_of};
 use tantu_model::depot::{AppendId, History};
 use tantu_model::stream::{LineId, Lines};
 use tantu_model::word::{WordCounts, words};
-use tantu_net::letter::{AckLevel, Letter, Refusal};
+use tantu_net::letter::{AckLevel, Letter, ReadRange, Refusal};
 use tantu_path::{Map, Navigate, PathTo, path};
-use tantu_weather::{SimEntropy, SimWire};
+use tantu_weather::{SimClock, SimEntropy, SimWire};
 
 /// Milliseconds after the return of space from which on no append may be refused for want of it.
 const RESUME_MS_MAX: u64 = 10_000;
@@ -29,6 +29,7 @@ enum Waiting {
         append: AppendId,
         task: TaskId,
         ack: AckLevel,
+        sent_ms: u64,
     },
     /// A read of one word; the answer may not be below the floor.
     Count {
@@ -37,6 +38,12 @@ enum Waiting {
     },
     /// A read of a partition's every word.
     All,
+    /// A read of a range of the depot, or a question for its ends; what was known of them then.
+    Range {
+        task: TaskId,
+        range: Option<ReadRange>,
+        known: (u64, u64),
+    },
 }
 
 /// What is left to do of one line.
@@ -51,6 +58,7 @@ struct Sent {
 #[derive(Debug)]
 pub struct Client {
     chance: SimEntropy,
+    clock: SimClock,
     /// What it appended, for the judge of depots. The index of an append is that of its line.
     pub history: History,
     /// What it appended, for the judge of counts.
@@ -83,15 +91,22 @@ pub struct Client {
     pub answered_count: u64,
     /// Requests refused.
     pub refused_count: u64,
+    /// Pages of records read.
+    pub range_count: u64,
+    /// Reads of ranges that are not there.
+    pub out_of_range_count: u64,
 }
 
 impl Client {
     /// A client with its lines.
-    pub fn new(swarm: &Swarm, mut chance: SimEntropy) -> Self {
+    pub fn new(swarm: &Swarm, clock: SimClock, mut chance: SimEntropy) -> Self {
         let texts = (0..swarm.line_count).map(|index| line(index, swarm, &mut chance)).collect();
+        let mut history = History::default();
+        history.keeps(swarm.trim.map(|(max_entries, _)| max_entries + max_entries / 2));
         Self {
             chance,
-            history: History::default(),
+            clock,
+            history,
             lines: Lines::default(),
             texts,
             sent: Vec::new(),
@@ -112,6 +127,8 @@ impl Client {
             findings: Vec::new(),
             answered_count: 0,
             refused_count: 0,
+            range_count: 0,
+            out_of_range_count: 0,
         }
     }
 
@@ -161,6 +178,12 @@ impl Client {
         {
             self.read_a_word(swarm);
         }
+        if self.chance.percent(swarm.range_percent)
+            && self.waiting.len() < swarm.window + READ_COUNT_MAX
+            && !self.is_done()
+        {
+            self.read_a_range(swarm);
+        }
         self.flush(wire) || worked
     }
 
@@ -202,12 +225,17 @@ impl Client {
     fn take(&mut self, letter: &Letter<'_>) {
         match *letter {
             Letter::Appended { request, offset } => match self.waiting.remove(&request) {
-                Some(Waiting::Append { append, task, ack }) => self.appended(append, task, ack, offset.0),
+                Some(Waiting::Append { append, task, ack, sent_ms }) => {
+                    self.history.timed(task.0, offset.0, sent_ms, self.clock.wall_ms());
+                    self.appended(append, task, ack, offset.0);
+                }
                 Some(other) => self.findings.push(format!("an append's answer came for {other:?}")),
                 None => self.findings.push(format!("request {request} was answered twice, or never made")),
             },
             Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
-                Some(Waiting::Append { .. }) | None => self.findings.push(format!("rows came for request {request}")),
+                Some(Waiting::Append { .. } | Waiting::Range { .. }) | None => {
+                    self.findings.push(format!("rows came for request {request}"));
+                }
                 Some(waiting) => {
                     if !more {
                         self.waiting.remove(&request);
@@ -215,6 +243,18 @@ impl Client {
                     }
                     self.take_rows(&waiting, count, rows);
                 }
+            },
+            Letter::Records { request, next, count, records } => match self.waiting.remove(&request) {
+                Some(Waiting::Range { task, range: Some(range), .. }) => {
+                    self.take_page(task, range, next.0, count, records);
+                }
+                other => self.findings.push(format!("a page came for {other:?}")),
+            },
+            Letter::Offsets { request, start, end } => match self.waiting.remove(&request) {
+                Some(Waiting::Range { task, range, known }) => {
+                    self.take_ends(task, range, known, (start.0, end.0));
+                }
+                other => self.findings.push(format!("offsets came for {other:?}")),
             },
             Letter::Refused { request, refusal, text } => {
                 self.refused_count += 1;
@@ -245,6 +285,60 @@ impl Client {
                 *self.demanded.entry(word.to_string()).or_default() += 1;
             }
         }
+    }
+
+    fn take_page(&mut self, task: TaskId, range: ReadRange, next: u64, count: u32, records: &[u8]) {
+        self.range_count += 1;
+        let ReadRange { from, to, count_max, .. } = range;
+        if next != from.0 + u64::from(count) || next > to.0 || count > count_max || (count == 0 && from < to) {
+            self.findings.push(format!("a page of {count} records up to {next} came for {range:?}"));
+            return;
+        }
+        let mut reader = Reader::new(records);
+        for offset in from.0..next {
+            let record = match reader.skip() {
+                Ok(record) => record,
+                Err(error) => {
+                    self.findings.push(format!("{task} offset {offset} is no record: {error}"));
+                    return;
+                }
+            };
+            let lie = self.history.read(task.0, offset, record);
+            self.findings.extend(lie.map(|lie| format!("a read lies: {lie}")));
+        }
+    }
+
+    fn take_ends(&mut self, task: TaskId, range: Option<ReadRange>, known: (u64, u64), said: (u64, u64)) {
+        let lie = self.history.said(task.0, said, known);
+        self.findings.extend(lie.map(|lie| format!("a partition lies: {lie}")));
+        if let Some(range) = range {
+            self.out_of_range_count += 1;
+            if said.0 <= range.from.0 && range.to.0 <= said.1 {
+                self.findings.push(format!("{task} has {said:?}, and yet {range:?} was not read"));
+            }
+        }
+    }
+
+    /// Reads some records of a partition, near its ends as it knows them; or asks for its ends.
+    fn read_a_range(&mut self, swarm: &Swarm) {
+        let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+        let known = self.history.ends(task.0);
+        let request = self.request();
+        let range = self.chance.percent(80).then(|| {
+            let from = self.chance.below(known.1 + 2);
+            let most = *self.chance.pick(&[2, 8, 64]);
+            let to = from + self.chance.below(most);
+            let to = if self.chance.percent(80) { to.min(known.1.max(from)) } else { to };
+            let (count_max, size_max) = (*self.chance.pick(&[1, 5, u32::MAX]), *self.chance.pick(&[1, 300, u32::MAX]));
+            ReadRange { from: Offset(from), to: Offset(to), count_max, size_max }
+        });
+        let mut batch = LetterBatch { bytes: Vec::new(), count: 1 };
+        match range {
+            Some(range) => Letter::ReadDepot { task, request, depot: 0, range }.encode(&mut batch.bytes),
+            None => Letter::AskOffsets { task, request, depot: 0 }.encode(&mut batch.bytes),
+        }
+        self.outbox.entry(task.0 % swarm.threads).or_default().push_back(batch);
+        self.waiting.insert(request, Waiting::Range { task, range, known });
     }
 
     fn take_rows(&mut self, waiting: &Waiting, count: u32, rows: &[u8]) {
@@ -301,7 +395,7 @@ impl Client {
             batch.count += 1;
             self.sent[append.0].lives.push(self.life);
             if ack != AckLevel::None {
-                self.waiting.insert(request, Waiting::Append { append, task, ack });
+                self.waiting.insert(request, Waiting::Append { append, task, ack, sent_ms: self.clock.wall_ms() });
             }
         }
         let any = !batches.is_empty();

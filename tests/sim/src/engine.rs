@@ -7,6 +7,7 @@ use tantu_base::door::{Doors, Nanos};
 use tantu_base::id::ThreadId;
 use tantu_flow::ModuleRuntime;
 use tantu_replog::seglog::SegLogOptions;
+use tantu_state::TaskStateOptions;
 use tantu_task::{Progress, TaskThread, ThreadConfig};
 use tantu_weather::{SimClock, SimDisk, SimEntropy, SimJobs, SimWire};
 
@@ -51,13 +52,14 @@ fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> Th
         group_size_max: swarm.group_size_max,
         ..SegLogOptions::default()
     };
-    ThreadConfig { log, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
+    let state = TaskStateOptions { segments: swarm.chunks, ..TaskStateOptions::default() };
+    ThreadConfig { log, state, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
 }
 
 impl Cluster for EngineCluster {
     fn open(machine: &Machine<'_>) -> Result<Self, String> {
         let (swarm, world) = (machine.swarm, machine.world);
-        let def = definition(swarm.noting)?;
+        let def = definition(swarm)?;
         let mut disk = machine.disk.another();
         let module = prepare(&mut disk, def, swarm.tasks, swarm.threads).map_err(|error| error.to_string())?;
         let mut cores = Vec::new();

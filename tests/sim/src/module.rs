@@ -1,9 +1,13 @@
 //! The modules of the stories: words of lines, counted on the tasks that own them.
 
+use crate::swarm::Swarm;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tantu_base::door::Disk;
-use tantu_flow::{Module, ModuleDef, ModuleRuntime, Setup, SourceOptions, StartFrom, Topologies, define, random};
+use tantu_flow::{
+    DepotOptions, Module, ModuleDef, ModuleRuntime, Setup, SourceOptions, StartFrom, Topologies, define, random,
+};
 use tantu_model::word::words;
 use tantu_path::{Map, agg};
 use tantu_state::meta::{DocumentError, ObjectKind, read_module, write_module};
@@ -59,9 +63,14 @@ pub fn dir() -> PathBuf {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn definition(noting: bool) -> Result<ModuleDef, String> {
-    let def = if noting { define::<Noting>() } else { define::<Plain>() };
-    def.map_err(|errors| errors.to_string())
+pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
+    let def = if swarm.noting { define::<Noting>() } else { define::<Plain>() };
+    let mut def = def.map_err(|errors| errors.to_string())?;
+    if let Some((max_entries, period_ms)) = swarm.trim {
+        let trim_period = Duration::from_millis(period_ms);
+        def.depots[0].options = DepotOptions { max_entries: Some(max_entries), excess_percent: 50, trim_period };
+    }
+    Ok(def)
 }
 
 /// The module as its threads know it; its durable ids are read from the disk or written there.

@@ -1,6 +1,6 @@
 //! One story from its seed to its verdict.
 
-use crate::audit::read_depot;
+use crate::audit::{Search, read_depot};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
 use crate::swarm::{Lie, Swarm};
@@ -16,12 +16,22 @@ const STEP_COUNT_MAX: u64 = 400_000;
 const STEP_NS: u64 = 500;
 /// Virtual time a record may take before it is tried again.
 const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
+/// Times that are searched for in each partition at the end.
+const SEARCH_COUNT: usize = 20;
+/// A partition was searched by time.
+pub const SEARCHED: &str = "search by time";
 /// A life was ended in order, by a close.
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
 pub const STOPPED: &str = "stopped by a failed request";
 /// Appends that a full disk refused were taken after space returned.
 pub const RESUMED: &str = "resumed after a full disk";
+/// A record was trimmed.
+pub const TRIMMED: &str = "trimmed record";
+/// A page of records was read.
+pub const RANGE_READ: &str = "range read";
+/// A read asked for records that are not there.
+pub const OUT_OF_RANGE: &str = "read out of range";
 /// The power was cut while the cluster closed.
 pub const CRASH_IN_CLOSE: &str = "crash in close";
 
@@ -110,7 +120,7 @@ pub fn run<C: Cluster>(seed: u64, lie: Option<Lie>) -> Result<Report, Failure> {
 fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Report, String> {
     let world = Weather::new(seed);
     world.clock.set_tick_ns(swarm.tick_ns);
-    let client = Client::new(swarm, chance.fork(1));
+    let client = Client::new(swarm, world.clock.clone(), chance.fork(1));
     let mut story =
         Story { seed, world, client, steps: 0, life_ns_max: 0, cut_at_step: u64::MAX, chance: chance.fork(2) };
     let mut image = Image::default();
@@ -318,8 +328,17 @@ impl Story {
         }
         let counts = self.client.all().clone();
         cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
-        let look =
-            read_depot(disk, swarm, &mut self.chance).map_err(|why| format!("its depot cannot be read: {why}"))?;
+        let times: Vec<u64> = self.client.history.times().collect();
+        let times: Vec<u64> =
+            (0..SEARCH_COUNT.min(times.len())).map(|_| *self.chance.pick(&times)).chain([0, u64::MAX]).collect();
+        let (look, searches) = read_depot(disk, swarm, &times, &mut self.chance)
+            .map_err(|why| format!("its depot cannot be read: {why}"))?;
+        for Search { partition, start, time_ms, found } in searches {
+            if let Some(lie) = self.client.history.judge_since(partition, start, time_ms, found) {
+                return Err(format!("a search by time lies: {lie}"));
+            }
+            self.world.marks.hit(SEARCHED);
+        }
         if let Some(lie) = self.client.history.judge(&look).first() {
             return Err(format!("the depot lies: {lie}"));
         }
@@ -328,7 +347,7 @@ impl Story {
         if let Some(lie) = self.client.lines.judge(&counts).first() {
             return Err(format!("the counts lie: {lie}"));
         }
-        self.world.trace.note(look.values().map(|records| records.len() as u64).sum());
+        self.world.trace.note(look.values().map(|seen| seen.records.len() as u64).sum());
         counts.iter().for_each(|(word, count)| {
             self.world.trace.note_bytes(word.as_bytes());
             self.world.trace.note(*count);
@@ -336,10 +355,15 @@ impl Story {
         self.reopen::<C>(swarm, disk, &counts)
     }
 
-    /// A record in the depot must have been counted, whether or not its append was answered.
+    /// A record in the depot must have been counted, whether or not its append was answered; and one that was trimmed
+    /// too.
     fn owe_what_is_there(&mut self, look: &tantu_model::depot::Look) {
-        let there = look.values().flatten().filter_map(|(_, record)| index_of(record));
-        let there: Vec<usize> = there.collect();
+        let there = look.values().flat_map(|seen| &seen.records).map(|(_, record)| record.as_slice());
+        let all = there.chain(self.client.history.trimmed(look));
+        let there: Vec<usize> = all.filter_map(index_of).collect();
+        self.world.marks.hit_many(TRIMMED, look.values().map(|seen| seen.start).sum());
+        self.world.marks.hit_many(RANGE_READ, self.client.range_count);
+        self.world.marks.hit_many(OUT_OF_RANGE, self.client.out_of_range_count);
         there.into_iter().for_each(|index| self.client.lines.owe(LineId(index)));
     }
 

@@ -1,6 +1,7 @@
 //! What one seed draws: layout, workload and weather. Every class of fault is on in some stories and off in others, so
 //! that a loud one does not hide a quiet one.
 
+use tantu_state::segment::SegmentOptions;
 use tantu_weather::{DiskWeather, SimEntropy, WireWeather};
 
 /// A promise of the doors that is broken on purpose, to show that the judges notice.
@@ -53,6 +54,12 @@ pub struct Swarm {
     pub stall_ppm: u32,
     /// The lie, if there is one.
     pub lie: Option<Lie>,
+    /// Bytes of a chunk of records, and of a depot segment.
+    pub chunks: SegmentOptions,
+    /// Records a partition keeps when it is trimmed, and milliseconds between trims.
+    pub trim: Option<(u64, u64)>,
+    /// Of a hundred steps of the client, those that read a range of the depot.
+    pub range_percent: u32,
 }
 
 impl Swarm {
@@ -78,6 +85,13 @@ impl Swarm {
             tick_ns: *chance.pick(&[0, 20, 300, 5_000]),
             stall_ppm: *chance.pick(&[0, 0, 2_000, 20_000]),
             lie,
+            chunks: SegmentOptions {
+                segment_size_max: *chance.pick(&[8 << 10, 32 << 10, 1 << 20]),
+                chunk_size_max: *chance.pick(&[200, 2 << 10, 1 << 20]),
+                large_run_size: *chance.pick(&[50, 400, 64 << 10]),
+            },
+            trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
+            range_percent: *chance.pick(&[0, 3, 20]),
         }
     }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "seeds are told to whoever looks")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, RESUMED, STOPPED};
+use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, OUT_OF_RANGE, RANGE_READ, RESUMED, SEARCHED, STOPPED, TRIMMED};
 use tantu_sim::{EngineCluster, Lie, Report, run};
 use tantu_weather::{Marks, mark};
 
@@ -12,7 +12,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 21] = [
+const EXPECTED: [&str; 25] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -34,6 +34,10 @@ const EXPECTED: [&str; 21] = [
     CLOSED,
     STOPPED,
     RESUMED,
+    TRIMMED,
+    RANGE_READ,
+    OUT_OF_RANGE,
+    SEARCHED,
 ];
 
 fn campaign(seeds: std::ops::Range<u64>) {

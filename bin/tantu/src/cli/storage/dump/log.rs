@@ -83,6 +83,13 @@ fn ops(section: &Section<'_>, names: &Names, out: &mut Out) {
                 }
                 Err(error) => out.damaged(format_args!("append {}: {error}", names.object(depot))),
             },
+            Ok(Op::AppendAt(large)) => {
+                let (name, count, bytes) = (names.object(large.depot), large.count, large.size);
+                out.line(format_args!(
+                    "    append {name} {}: {count} records, {bytes} bytes in a segment",
+                    large.first
+                ));
+            }
             Err(error) => out.damaged(format_args!("{error}")),
         }
     }

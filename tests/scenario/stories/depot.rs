@@ -1,0 +1,270 @@
+//! What a depot keeps, and how it is read: where topologies start, ranges, pages.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a story is a test, on the real machine")]
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tantu::prelude::*;
+
+fn launch<M: Module>(dir: &Path, tasks: u32) -> InProcessCluster {
+    let cluster = InProcessCluster::open(dir).unwrap();
+    cluster.launch::<M>(LaunchConfig { tasks, threads: 1, ..LaunchConfig::default() }).unwrap();
+    cluster
+}
+
+fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// Numbers that nobody processes.
+struct Quiet;
+
+impl Module for Quiet {
+    fn define(setup: &mut Setup, _topologies: &mut Topologies) {
+        setup.declare_global_depot::<i64>("*numbers", random());
+    }
+
+    fn name() -> String {
+        "Numbers".to_string()
+    }
+}
+
+/// A moment between the first ten numbers and the next ten.
+static BETWEEN_MS: OnceLock<u64> = OnceLock::new();
+
+/// How long that moment was ago when the topologies were declared for the first time.
+static AGO: OnceLock<Duration> = OnceLock::new();
+
+fn starts() -> [(&'static str, StartFrom); 5] {
+    let between_ms = *BETWEEN_MS.get().unwrap();
+    let ago = *AGO.get_or_init(|| Duration::from_millis(wall_ms() - between_ms));
+    [
+        ("end", StartFrom::End),
+        ("beginning", StartFrom::Beginning),
+        ("three records ago", StartFrom::RecordsAgo(3)),
+        ("since then", StartFrom::Since(between_ms)),
+        ("a while ago", StartFrom::TimeAgo(ago)),
+    ]
+}
+
+/// A topology for each way to start; each counts the numbers it meets.
+struct Counting;
+
+impl Module for Counting {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_global_depot::<i64>("*numbers", random());
+        for (name, start) in starts() {
+            let mut s = topologies.stream(name);
+            let options = PStateOptions { global: true, ..PStateOptions::default() };
+            let met = s.pstate_with::<Map<i64, i64>>(&format!("$${name}"), options);
+            s.source_with(&numbers, SourceOptions { start, ..SourceOptions::default() }, |b, number| {
+                b.compound_agg(met, agg::key(number, agg::count()));
+            });
+        }
+    }
+
+    fn name() -> String {
+        "Numbers".to_string()
+    }
+}
+
+#[test]
+fn a_topology_starts_where_its_author_said_when_it_first_meets_a_partition_and_then_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Quiet>(dir.path(), 2);
+    let numbers = cluster.depot::<i64>("Numbers", "*numbers").unwrap();
+    for number in 0..10 {
+        numbers.append(&number).unwrap();
+    }
+    // Far from both neighbours: a topology that starts "a while ago" is launched a little later than that.
+    std::thread::sleep(Duration::from_millis(200));
+    BETWEEN_MS.set(wall_ms()).unwrap();
+    std::thread::sleep(Duration::from_millis(3_000));
+    for number in 10..20 {
+        numbers.append(&number).unwrap();
+    }
+    cluster.close().unwrap();
+    for round in 0..3 {
+        let cluster = launch::<Counting>(dir.path(), 2);
+        cluster.depot::<i64>("Numbers", "*numbers").unwrap().append(&(20 + round)).unwrap();
+        cluster.close().unwrap();
+    }
+    let cluster = launch::<Counting>(dir.path(), 2);
+    for (name, _) in starts() {
+        let first = match name {
+            "end" => 20,
+            "beginning" => 0,
+            "three records ago" => 17,
+            _ => 10,
+        };
+        let met = cluster.pstate::<Map<i64, i64>>("Numbers", &format!("$${name}")).unwrap();
+        let found = met.select(path().all()).unwrap();
+        assert_eq!(found, (first..23).map(|number| (number, 1)).collect::<Vec<_>>(), "{name}");
+    }
+    cluster.close().unwrap();
+}
+
+/// Records of about a kilobyte, on the partition that the first byte names.
+struct Pages;
+
+impl Module for Pages {
+    fn define(setup: &mut Setup, _topologies: &mut Topologies) {
+        setup.declare_depot::<Vec<u8>>("*pages", custom(|record: &Vec<u8>, _count| i64::from(record[0])));
+    }
+}
+
+const RECORD_COUNT: u64 = 2_000;
+
+fn record(partition: u8, index: u64) -> Vec<u8> {
+    let mut record = vec![partition; 900 + index as usize % 200];
+    record.extend_from_slice(&index.to_le_bytes());
+    record
+}
+
+fn read_everything(cluster: &InProcessCluster) {
+    let pages = cluster.depot::<Vec<u8>>("Pages", "*pages").unwrap();
+    assert_eq!((pages.name(), pages.partition_count()), ("*pages", 2));
+    let PartitionOffsets { start, end } = pages.offsets(1).unwrap();
+    assert_eq!((start.0, end.0), (0, RECORD_COUNT));
+    assert_eq!(pages.offsets(0).unwrap().end, Offset(1));
+    let all = pages.read(1, start, end).unwrap();
+    assert!(all == (0..RECORD_COUNT).map(|index| record(1, index)).collect::<Vec<_>>());
+    assert_eq!(pages.read(1, Offset(7), Offset(7)).unwrap(), Vec::<Vec<u8>>::new());
+
+    let few = pages.read_page(1, Offset(500), end, PageMax { count: 3, ..PageMax::default() }).unwrap();
+    assert_eq!(few.records, (500..503).map(|index| record(1, index)).collect::<Vec<_>>());
+    assert_eq!(few.next, Offset(503));
+    let small = pages.read_page(1, Offset(500), end, PageMax { size: 5_000, ..PageMax::default() }).unwrap();
+    let size: usize = small.records.iter().map(Vec::len).sum();
+    assert!((2..6).contains(&small.records.len()) && size <= 5_000, "{size} bytes");
+    let tiny = pages.read_page(1, Offset(500), end, PageMax { size: 1, ..PageMax::default() }).unwrap();
+    assert_eq!((tiny.records.len(), tiny.next), (1, Offset(501)), "the first record comes in any case");
+}
+
+#[test]
+fn a_range_of_a_partition_is_read_in_pages_from_memory_and_from_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Pages>(dir.path(), 2);
+    let pages = cluster.depot::<Vec<u8>>("Pages", "*pages").unwrap();
+    pages.append(&record(0, 0)).unwrap();
+    let pending: Vec<_> =
+        (0..RECORD_COUNT).map(|index| pages.append_async(&record(1, index), AckLevel::AppendAck).unwrap()).collect();
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+    read_everything(&cluster);
+    cluster.close().unwrap();
+    let cluster = launch::<Pages>(dir.path(), 2);
+    read_everything(&cluster);
+    cluster.close().unwrap();
+}
+
+#[test]
+fn a_range_that_reaches_outside_a_partition_is_refused_with_the_offsets_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Pages>(dir.path(), 2);
+    let pages = cluster.depot::<Vec<u8>>("Pages", "*pages").unwrap();
+    for index in 0..3 {
+        pages.append(&record(1, index)).unwrap();
+    }
+    for (from, to) in [(0, 4), (3, 5), (9, 9)] {
+        let error = pages.read(1, Offset(from), Offset(to)).unwrap_err();
+        assert_eq!(error, ClientError::OutOfRange { start: Offset(0), end: Offset(3) }, "{from}..{to}");
+    }
+    assert!(matches!(pages.read(1, Offset(2), Offset(1)), Err(ClientError::Refused(_))));
+    assert!(matches!(pages.read(2, Offset(0), Offset(1)), Err(ClientError::NoPartition { index: 2, count: 2 })));
+    cluster.close().unwrap();
+}
+
+/// The declaration of a depot that keeps its newest hundred records and a fifth more.
+fn trimmed(setup: &mut Setup) -> DepotRef<i64> {
+    let options = DepotOptions { max_entries: Some(100), excess_percent: 20, trim_period: Duration::from_millis(20) };
+    setup.declare_global_depot_with::<i64>("*numbers", random(), options)
+}
+
+fn count_all(s: &mut StreamTopology, numbers: &DepotRef<i64>, name: &str) {
+    let met = s.pstate_with::<i64>(name, PStateOptions { global: true, ..PStateOptions::default() });
+    let start = StartFrom::Beginning;
+    s.source_with(numbers, SourceOptions { start, ..SourceOptions::default() }, |b, _number| {
+        b.compound_agg(met, agg::count());
+    });
+}
+
+struct Trimmed;
+
+impl Module for Trimmed {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = trimmed(setup);
+        count_all(&mut topologies.stream("early"), &numbers, "$$early");
+    }
+}
+
+/// The same with a topology more.
+struct TrimmedLater;
+
+impl Module for TrimmedLater {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = trimmed(setup);
+        count_all(&mut topologies.stream("early"), &numbers, "$$early");
+        count_all(&mut topologies.stream("late"), &numbers, "$$late");
+    }
+
+    fn name() -> String {
+        "Trimmed".to_string()
+    }
+}
+
+/// Waits until a partition starts somewhere else than at 0.
+fn start_of_trimmed(numbers: &Depot<i64>) -> Offset {
+    for _ in 0..1_000 {
+        let start = numbers.offsets(0).unwrap().start;
+        if start > Offset(0) {
+            return start;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was trimmed in ten seconds");
+}
+
+#[test]
+fn a_depot_with_a_limit_keeps_its_newest_records_and_says_where_it_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Trimmed>(dir.path(), 2);
+    let numbers = cluster.depot::<i64>("Trimmed", "*numbers").unwrap();
+    let pending: Vec<_> = (0..1_000).map(|number| numbers.append_async(&number, AckLevel::Ack).unwrap()).collect();
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+    cluster.close().unwrap();
+    for _ in 0..2 {
+        // Records leave the log for a segment at the latest when the module is closed; only then can they be trimmed.
+        let cluster = launch::<TrimmedLater>(dir.path(), 2);
+        let numbers = cluster.depot::<i64>("Trimmed", "*numbers").unwrap();
+        assert_eq!(start_of_trimmed(&numbers), Offset(880), "a hundred and a fifth of it are left");
+        let error = numbers.read(0, Offset(870), Offset(890)).unwrap_err();
+        assert_eq!(error, ClientError::OutOfRange { start: Offset(880), end: Offset(1_000) });
+        assert_eq!(numbers.read(0, Offset(880), Offset(883)).unwrap(), [880, 881, 882]);
+        cluster.close().unwrap();
+    }
+    let cluster = launch::<TrimmedLater>(dir.path(), 2);
+    let count = |name| cluster.pstate::<i64>("Trimmed", name).unwrap().select_one(path()).unwrap();
+    assert_eq!(count("$$early"), 1_000, "it processed everything before it went");
+    assert_eq!(count("$$late"), 100, "a new topology starts with the hundredth newest");
+    cluster.close().unwrap();
+}
+
+struct KeepsNothing;
+
+impl Module for KeepsNothing {
+    fn define(setup: &mut Setup, _topologies: &mut Topologies) {
+        let options = DepotOptions { max_entries: Some(0), ..DepotOptions::default() };
+        setup.declare_depot_with::<i64>("*numbers", random(), options);
+    }
+}
+
+#[test]
+fn a_depot_that_is_to_keep_no_records_is_refused_with_its_line() {
+    let text = define::<KeepsNothing>().unwrap_err().to_string();
+    assert!(text.contains("max_entries") && text.contains("depot.rs:"), "{text}");
+}

@@ -166,7 +166,7 @@ impl Tree {
         assert!(self.ingest.is_none(), "one ingest at a time");
         self.seal();
         self.applied = version;
-        self.ingest = Some(Ingest::new(version));
+        self.ingest = Some(Box::new(Ingest::new(version)));
     }
 
     /// Takes the next pairs of the ingest, whose keys ascend over all calls; returns how many it took. It stops at the budget,

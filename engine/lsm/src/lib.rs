@@ -7,6 +7,7 @@
 
 mod block;
 mod cache;
+mod compress;
 mod error;
 mod fetch;
 #[doc(hidden)]
@@ -28,7 +29,7 @@ mod writer;
 pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, OpenError, Stop};
 pub use ingest::IngestError;
-pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
+pub use option::{BLOCK_SIZE_MAX, Budget, Compression, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
 pub use prefix::PrefixRule;
 pub use scan::Visit;
 pub use tree::{Completed, Tree, Write};

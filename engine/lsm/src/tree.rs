@@ -88,7 +88,8 @@ pub struct Tree {
     manifest_seq: u64,
     flush: Option<Job>,
     merge: Option<Job>,
-    pub(crate) ingest: Option<Ingest>,
+    /// In a box: most trees never have one.
+    pub(crate) ingest: Option<Box<Ingest>>,
     install: Install,
     /// Outputs that wait for their manifest, and those whose manifest is being written.
     ready: Vec<JobOutput>,
@@ -422,7 +423,7 @@ impl Tree {
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
         let waits = |job: &Option<Job>| job.as_ref().is_some_and(Job::is_waiting);
-        let ingest_waits = self.ingest.as_ref().is_some_and(Ingest::is_waiting);
+        let ingest_waits = self.ingest.as_ref().is_some_and(|ingest| ingest.is_waiting());
         let installing = !matches!(self.install, Install::Idle);
         !self.reading.is_empty()
             || self.tidying > 0

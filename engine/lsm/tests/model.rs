@@ -6,6 +6,7 @@ mod support;
 
 use support::{Change, Model, Rig, changes, key, options};
 use tantu_base::id::Version;
+use tantu_lsm::{Compression, TreeOptions};
 use tantu_weather::{SimDisk, SimEntropy, Weather};
 
 const KEY_COUNT: u64 = 300;
@@ -38,6 +39,16 @@ fn run(seed: u64) {
     let world = Weather::new(seed);
     let verify = if chance.percent(50) { 0 } else { u64::MAX };
     let disk = SimDisk::new(&world, Default::default(), Default::default());
+    let options = |verify| match seed % 3 {
+        0 => TreeOptions {
+            compression: Compression::Lz4,
+            block_size: 16 << 10,
+            write_size: 16 << 10,
+            read_ahead_size: 16 << 10,
+            ..options(verify)
+        },
+        _ => options(verify),
+    };
     let mut rig = Rig::open(disk, &mut chance, options(verify)).map_err(|(error, _)| error).expect("a new tree");
     let (mut model, mut floor) = (Model::default(), 0);
     for _ in 0..2500 {

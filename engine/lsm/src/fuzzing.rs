@@ -58,12 +58,12 @@ pub fn block_seeds() -> Vec<Vec<u8>> {
             }
         }
         let mut out = Buf::with_capacity(0);
-        let compression = if n % 6 == 5 { Compression::Lz4 } else { Compression::None };
+        let compression = if n % 6 == 4 { Compression::Lz4 } else { Compression::None };
         builder.finish(&place(1, 1, 0), compression, &mut out);
         let end = out.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         out[..end].to_vec()
     };
-    (1..=24).map(fill).chain([fill(600 - 1)]).collect()
+    (1..=24).map(fill).chain([202, 604].map(fill)).collect()
 }
 
 /// Metas to begin with.

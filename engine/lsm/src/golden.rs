@@ -42,7 +42,7 @@ fn a_table_of_version_3_stays_as_it_is() {
     };
     let end = encode_end(&meta, identity, number, file.len() as u64);
     file.extend(&end);
-    check("table-3.bin", &file);
+    check("table.bin", &file);
     let block = Block::check(&file[..size as usize], &place(identity, number, 0)).expect("whole");
     assert_eq!(block.entry(0).value, Some(&b"red"[..]));
 }

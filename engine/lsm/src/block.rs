@@ -3,6 +3,8 @@
 //! What all keys of the block begin with is stored once. A *tag* per entry, one byte of its key's hash, is all that a point
 //! read looks at until it has found a likely entry; the offsets lead to it. Byte table in `docs/formats/table.md`.
 
+use crate::compress;
+use crate::option::Compression;
 use std::cmp::Ordering;
 use std::ops::Range;
 use tantu_base::buf::Buf;
@@ -87,6 +89,7 @@ pub(crate) struct BlockBuilder {
     prefix_len: usize,
     versions: Option<(Version, Version)>,
     encoded: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl BlockBuilder {
@@ -146,7 +149,7 @@ impl BlockBuilder {
     }
 
     /// Appends the finished block to `out` and empties the builder; returns its size.
-    pub(crate) fn finish(&mut self, place: &Place, out: &mut Buf) -> u32 {
+    pub(crate) fn finish(&mut self, place: &Place, compression: Compression, out: &mut Buf) -> u32 {
         let (base, _) = self.versions.take().expect("a block has at least one entry");
         let count = self.entries.len();
         let encoded = &mut self.encoded;
@@ -174,7 +177,16 @@ impl BlockBuilder {
         encoded[16..24].copy_from_slice(&base.0.to_le_bytes());
         encoded[24..28].copy_from_slice(&(self.prefix_len as u32).to_le_bytes());
         let start = out.len();
-        out.extend(encoded);
+        let size = match compression {
+            Compression::Lz4 if compress::pack(encoded, &mut self.packed) => {
+                out.extend(&self.packed);
+                self.packed.len().next_multiple_of(BLOCK_ALIGN)
+            }
+            Compression::Lz4 | Compression::None => {
+                out.extend(encoded);
+                size
+            }
+        };
         out.resize(start + size);
         let block = &mut out[start..];
         let crc = place.crc(&block[4..]);
@@ -200,19 +212,26 @@ pub(crate) struct Block {
 impl Block {
     /// Checks the bytes of a block at a place.
     pub(crate) fn check(bytes: &[u8], place: &Place) -> Result<Block, &'static str> {
+        let ([crc, size], _) = bytes.as_chunks::<4>().0.split_first_chunk().ok_or("a block is cut short")?;
+        let (crc, size) = (u32::from_le_bytes(*crc), u32::from_le_bytes(*size));
+        if (size & !compress::FLAG) as usize != bytes.len() || crc != place.crc(&bytes[4..]) {
+            return Err("a block has a wrong checksum");
+        }
+        Self::check_plain(if size & compress::FLAG != 0 { compress::unpack(bytes)? } else { bytes.to_vec() })
+    }
+
+    /// Checks the lengths of a block.
+    fn check_plain(bytes: Vec<u8>) -> Result<Block, &'static str> {
         const LENGTHS: &str = "a block has impossible lengths";
         let Some(header) = bytes.first_chunk::<HEADER_SIZE>() else { return Err("a block is cut short") };
         let field = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if field(4) as usize != bytes.len() || field(0) != place.crc(&bytes[4..]) {
-            return Err("a block has a wrong checksum");
-        }
         let base = Version(u64::from(field(16)) | u64::from(field(20)) << 32);
         let (count, end, prefix_len) = (field(8) as usize, field(12) as usize, field(24) as usize);
         let entries_at = count.checked_mul(SLOT_SIZE).and_then(|size| size.checked_add(HEADER_SIZE + prefix_len));
         if count == 0 || end > bytes.len() || entries_at.is_none_or(|at| at > end) {
             return Err(LENGTHS);
         }
-        let block = Block { bytes: bytes.to_vec(), count, prefix_len, base, end };
+        let block = Block { bytes, count, prefix_len, base, end };
         let mut reached = entries_at.unwrap_or_default();
         for at in 0..count {
             // Entries follow each other without gaps, so that nothing is read that was not checked.
@@ -345,7 +364,9 @@ mod tests {
             keys in prop::collection::btree_set(prop::collection::vec(0u8..4, 0..6), 1..60),
             base in 0u64..u64::MAX - 400,
             probes in prop::collection::vec(prop::collection::vec(0u8..4, 0..6), 0..20),
+            lz4 in any::<bool>(),
         ) {
+            let compression = if lz4 { Compression::Lz4 } else { Compression::None };
             let place = place(7, 3, 0);
             let mut builder = BlockBuilder::default();
             let mut entries: Vec<(Vec<u8>, Version, Option<Vec<u8>>)> = Vec::new();
@@ -360,7 +381,7 @@ mod tests {
             }
             let bound = builder.size();
             let mut out = Buf::with_capacity(0);
-            let size = builder.finish(&place, &mut out) as usize;
+            let size = builder.finish(&place, compression, &mut out) as usize;
             prop_assert!(size <= bound.next_multiple_of(BLOCK_ALIGN), "{} was bounded by {}", size, bound);
             let block = Block::check(&out, &place).expect("whole");
             prop_assert_eq!(block.count(), entries.len());
@@ -389,7 +410,7 @@ mod tests {
         assert!(builder.add(b"k", 0, Version(1), Some(&large), 4096));
         assert!(!builder.add(b"l", 0, Version(1), None, 4096));
         let mut out = Buf::with_capacity(0);
-        builder.finish(&place(1, 1, 0), &mut out);
+        builder.finish(&place(1, 1, 0), Compression::None, &mut out);
         let block = Block::check(&out, &place(1, 1, 0)).expect("whole");
         assert_eq!(block.entry(0).value, Some(&large[..]));
         assert!(builder.is_empty());

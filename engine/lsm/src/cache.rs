@@ -215,6 +215,7 @@ impl BlockCache {
 mod tests {
     use super::*;
     use crate::block::BlockBuilder;
+    use crate::option::Compression;
     use crate::table::{Filter, place};
     use tantu_base::buf::Buf;
     use tantu_base::id::Version;
@@ -230,7 +231,7 @@ mod tests {
             let mut builder = BlockBuilder::default();
             assert!(builder.add(b"k", Filter::hash(b"k"), Version(1), None, BLOCK_ALIGN));
             let mut out = Buf::with_capacity(0);
-            builder.finish(&place(1, 1, 0), &mut out);
+            builder.finish(&place(1, 1, 0), Compression::None, &mut out);
             let block = Block::check(&out, &place(1, 1, 0)).expect("whole");
             Self { block, frames: vec![Cell::new(u32::MAX); count] }
         }

@@ -1,7 +1,9 @@
 //! What the fuzz targets may call: decoders of bytes on the disk, behind their checksums.
 
 use crate::block::{Block, BlockBuilder};
+use crate::compress;
 use crate::memtable::RangeDelete;
+use crate::option::Compression;
 use crate::prefix::PrefixRule;
 use crate::table::{FORMAT_VERSION, FORMAT_VERSION_MIN, Filter, IndexEntry, TableMeta, place};
 use tantu_base::buf::Buf;
@@ -14,11 +16,12 @@ pub fn block(bytes: &[u8]) {
     let mut file = bytes.to_vec();
     file.resize(bytes.len().max(1).next_multiple_of(BLOCK_ALIGN), 0);
     let size = file.len() as u32;
-    file[4..8].copy_from_slice(&size.to_le_bytes());
+    let is_packed = file[7] & 0x80 != 0;
+    file[4..8].copy_from_slice(&(size | if is_packed { compress::FLAG } else { 0 }).to_le_bytes());
     let crc = place.crc(&file[4..]);
     file[..4].copy_from_slice(&crc.to_le_bytes());
     let Ok(block) = Block::check(&file, &place) else { return };
-    assert!(block.count() > 0 && block.size() == file.len());
+    assert!(block.count() > 0 && (is_packed || block.size() == file.len()));
     for at in 0..block.count() {
         let (entry, value_at) = block.entry_with_place(at);
         assert_eq!(entry.value, value_at.map(|place| block.bytes(place)));
@@ -55,11 +58,12 @@ pub fn block_seeds() -> Vec<Vec<u8>> {
             }
         }
         let mut out = Buf::with_capacity(0);
-        builder.finish(&place(1, 1, 0), &mut out);
+        let compression = if n % 6 == 4 { Compression::Lz4 } else { Compression::None };
+        builder.finish(&place(1, 1, 0), compression, &mut out);
         let end = out.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         out[..end].to_vec()
     };
-    (1..=24).map(fill).collect()
+    (1..=24).map(fill).chain([202, 604].map(fill)).collect()
 }
 
 /// Metas to begin with.

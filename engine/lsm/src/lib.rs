@@ -7,6 +7,7 @@
 
 mod block;
 mod cache;
+mod compress;
 mod error;
 mod fetch;
 #[doc(hidden)]
@@ -31,7 +32,7 @@ pub use cache::BlockCache;
 pub use error::{BlockId, Corruption, Fault, Need, Neighbours, OpenError, Stop};
 pub use ingest::IngestError;
 pub use multi::PointRead;
-pub use option::{BLOCK_SIZE_MAX, Budget, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
+pub use option::{BLOCK_SIZE_MAX, Budget, Compression, RUN_COUNT_MAX, TreeOptions, VALUE_SIZE_MAX};
 pub use prefix::PrefixRule;
 pub use scan::Visit;
 pub use tree::{Completed, Tree, Write};

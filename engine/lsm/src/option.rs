@@ -35,6 +35,19 @@ pub struct TreeOptions {
     /// Which beginnings of keys new tables' filters also hold. A table keeps the rule it was written with, and is only skipped
     /// by a tree that still has the same one.
     pub prefix: Option<PrefixRule>,
+    /// How blocks of new tables are written. Blocks take whole units of 4 KiB on the disk, so that it helps only those that are
+    /// several times as large.
+    pub compression: Compression,
+}
+
+/// How a block is written, if it gets smaller by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// By LZ4. A block that takes as much room then is written as it is.
+    Lz4,
 }
 
 impl Default for TreeOptions {
@@ -49,6 +62,7 @@ impl Default for TreeOptions {
             read_ahead_size: 256 << 10,
             open_verify_size_max: 64 << 20,
             prefix: None,
+            compression: Compression::None,
         }
     }
 }

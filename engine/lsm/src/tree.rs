@@ -91,6 +91,7 @@ pub struct Tree {
     pub(crate) identity: u64,
     pub(crate) next_table: u64,
     manifest_seq: u64,
+    /// In boxes: most trees have none most of the time.
     flush: Option<Box<Job>>,
     merge: Option<Box<Job>>,
     pub(crate) ingest: Option<Box<Ingest>>,

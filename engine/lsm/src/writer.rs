@@ -130,7 +130,8 @@ impl TableWriter {
             // In one piece: a write grown by doubling would be copied several times.
             self.gathered = Buf::with_capacity(options.write_size.max(self.block.size()) + BLOCK_ALIGN);
         }
-        let size = self.block.finish(&place(self.identity, self.number, offset), &mut self.gathered);
+        let size =
+            self.block.finish(&place(self.identity, self.number, offset), options.compression, &mut self.gathered);
         self.meta.index.push(IndexEntry { first_key, offset, size });
         self.size = offset + u64::from(size);
         if self.gathered.len() >= options.write_size {

@@ -42,6 +42,25 @@ fn tables(rig: &Rig) -> usize {
     rig.disk.image().files().iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "table")).count()
 }
 
+fn check(rig: &mut Rig, model: &Model, at: u64, seed: u64) {
+    let all = rig.scan(b"", b"\xff", at).expect("a scan");
+    assert!(all == model.scan(b"", b"\xff", at), "seed {seed} at {at}");
+    let mut back = rig.scan_back(b"", b"\xff", at, 1 << 20).expect("a scan");
+    back.reverse();
+    assert!(back == all, "seed {seed} at {at}, backwards");
+}
+
+/// Waits until an ingest that was given up is gone; the model never had it.
+fn forget(rig: &mut Rig, model: &mut Model, version: u64) {
+    model.keys.values_mut().for_each(|chain| {
+        chain.remove(&version);
+    });
+    while rig.tree.is_ingesting() {
+        rig.step().expect("no block is damaged");
+        rig.deliver(rig.tree.is_busy()).expect("no faults are planned");
+    }
+}
+
 /// How many ingests were installed, and given up.
 fn run(seed: u64) -> (u32, u32) {
     println!("seed {seed}");
@@ -91,14 +110,7 @@ fn run(seed: u64) -> (u32, u32) {
                 if let Some((_, before)) = &ingest
                     && rig.tree.abort_ingest()
                 {
-                    model.keys.values_mut().for_each(|chain| {
-                        // Of this version it had puts only, and nothing was read since.
-                        chain.remove(&(before + 1));
-                    });
-                    while rig.tree.is_ingesting() {
-                        rig.step().expect("no block is damaged");
-                        rig.deliver(rig.tree.is_busy()).expect("no faults are planned");
-                    }
+                    forget(&mut rig, &mut model, before + 1);
                     (ingest, aborted) = (None, aborted + 1);
                 }
             }
@@ -110,11 +122,7 @@ fn run(seed: u64) -> (u32, u32) {
                 ingest = None;
             }
             _ => {
-                let all = rig.scan(b"", b"\xff", seen).expect("a scan");
-                assert!(all == model.scan(b"", b"\xff", seen), "seed {seed} at {seen}");
-                let mut back = rig.scan_back(b"", b"\xff", seen, 1 << 20).expect("a scan");
-                back.reverse();
-                assert!(back == all, "seed {seed} at {seen}, backwards");
+                check(&mut rig, &model, seen, seed);
                 let key = key(chance.below(KEY_COUNT));
                 assert_eq!(rig.get(&key, seen).expect("a get").as_ref(), model.get(&key, seen), "seed {seed}");
             }

@@ -6,6 +6,7 @@ mod support;
 
 use support::{Change, Model, Rig, changes, key, options};
 use tantu_base::id::Version;
+use tantu_lsm::{Compression, TreeOptions};
 use tantu_weather::{SimDisk, SimEntropy, Weather};
 
 const KEY_COUNT: u64 = 300;
@@ -22,14 +23,28 @@ fn check_all(rig: &mut Rig, model: &Model, at: u64, seed: u64) {
     assert!(back == expected, "seed {seed} at {at}, backwards: a value differs");
 }
 
+/// Every third tree compresses its blocks.
+fn options_of(seed: u64, verify: u64) -> TreeOptions {
+    let plain = options(verify);
+    if !seed.is_multiple_of(3) {
+        return plain;
+    }
+    let (block_size, write_size, read_ahead_size) = (16 << 10, 16 << 10, 16 << 10);
+    TreeOptions { compression: Compression::Lz4, block_size, write_size, read_ahead_size, ..plain }
+}
+
+fn check_range(rig: &mut Rig, model: &Model, (from, to): (&[u8], &[u8]), at: u64, seed: u64) {
+    let expected = model.scan(from, to, at);
+    assert_eq!(rig.scan(from, to, at).expect("a scan"), expected, "seed {seed} at {at}");
+    let mut back = rig.scan_back(from, to, at, 1 + seed as usize % 20).expect("a scan");
+    back.reverse();
+    assert_eq!(back, expected, "seed {seed} at {at}, backwards");
+}
+
 /// The ten keys that have a prefix in common; some prefixes have none.
 fn check_prefix(rig: &mut Rig, model: &Model, tens: u64, at: u64, seed: u64) {
     let (from, to) = (format!("key {tens:03}"), format!("key {tens:03}~"));
-    let expected = model.scan(from.as_bytes(), to.as_bytes(), at);
-    assert_eq!(rig.scan(from.as_bytes(), to.as_bytes(), at).expect("a scan"), expected, "seed {seed} at {at}");
-    let mut back = rig.scan_back(from.as_bytes(), to.as_bytes(), at, 3).expect("a scan");
-    back.reverse();
-    assert_eq!(back, expected, "seed {seed} at {at}, backwards");
+    check_range(rig, model, (from.as_bytes(), to.as_bytes()), at, seed);
 }
 
 fn run(seed: u64) {
@@ -38,6 +53,7 @@ fn run(seed: u64) {
     let world = Weather::new(seed);
     let verify = if chance.percent(50) { 0 } else { u64::MAX };
     let disk = SimDisk::new(&world, Default::default(), Default::default());
+    let options = |verify| options_of(seed, verify);
     let mut rig = Rig::open(disk, &mut chance, options(verify)).map_err(|(error, _)| error).expect("a new tree");
     let (mut model, mut floor) = (Model::default(), 0);
     for _ in 0..2500 {
@@ -79,14 +95,7 @@ fn run(seed: u64) {
             95..98 => {
                 let (from, to) = (key(chance.below(KEY_COUNT)), key(chance.below(KEY_COUNT)));
                 let at = chance.within(floor..model.applied + 1);
-                assert_eq!(
-                    rig.scan(&from, &to, at).expect("a scan"),
-                    model.scan(&from, &to, at),
-                    "seed {seed} at {at}"
-                );
-                let mut back = rig.scan_back(&from, &to, at, 1 + chance.below(20) as usize).expect("a scan");
-                back.reverse();
-                assert_eq!(back, model.scan(&from, &to, at), "seed {seed} at {at}, backwards");
+                check_range(&mut rig, &model, (&from, &to), at, seed);
                 check_prefix(&mut rig, &model, chance.below(KEY_COUNT / 10 + 5), at, seed);
             }
             98 => {

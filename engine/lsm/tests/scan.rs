@@ -4,8 +4,9 @@ mod support;
 
 use std::ops::ControlFlow;
 use support::{Change, Model, Rig, key, options};
+use tantu_base::door::Entropy;
 use tantu_base::id::Version;
-use tantu_lsm::{BlockCache, PrefixRule, Stop, TreeOptions};
+use tantu_lsm::{BlockCache, Compression, PrefixRule, Stop, TreeOptions};
 use tantu_weather::{Fault, OpKind, SimDisk, SimEntropy, Weather};
 
 /// A settled tree of so many keys of about 520 bytes, seven or so to a block, in one run.
@@ -189,4 +190,33 @@ fn a_scan_within_a_prefix_reads_nothing_of_tables_without_it() {
     let (found, reads) = count(&mut rig);
     assert_eq!(found, 0);
     assert!(reads >= 10, "a filter of another rule says nothing: {reads}");
+}
+
+#[test]
+fn compressed_tables_are_smaller_and_read_the_same() {
+    let mut sizes = Vec::new();
+    for compression in [Compression::None, Compression::Lz4] {
+        let large = TreeOptions { block_size: 32 << 10, write_size: 32 << 10, read_ahead_size: 32 << 10, ..options(0) };
+        let mut chance = SimEntropy::new(1);
+        let opened = Rig::open(SimDisk::calm(1), &mut chance, TreeOptions { compression, ..large });
+        let mut rig = opened.map_err(|(error, _)| error).expect("a new tree");
+        let mut model = Model::default();
+        // Half of it is noise, which stays as it is.
+        let noise = |chance: &mut SimEntropy| (0..60).flat_map(|_| chance.next_u64().to_le_bytes()).collect();
+        let put = |n, chance: &mut SimEntropy| Change::Put(key(n), if n < 200 { noise(chance) } else { vec![7; 480] });
+        let puts: Vec<Change> = (0..400).map(|n| put(n, &mut chance)).collect();
+        rig.apply(1, &puts);
+        model.apply(1, &puts);
+        rig.tree.seal();
+        rig.settle().expect("no faults are planned");
+        let image = rig.disk.image();
+        sizes.push(blocks_of(&rig));
+        // What was compressed is read by a tree that does not compress.
+        let disk = SimDisk::new(&Weather::new(1), Default::default(), image);
+        let opened = Rig::open(disk, &mut chance, options(u64::MAX)).map_err(|(error, _)| error);
+        let mut rig = opened.expect("all blocks are whole");
+        assert!(rig.scan(b"", b"\xff", 1).expect("a scan") == model.scan(b"", b"\xff", 1));
+        assert_eq!(rig.get(&key(7), 1).expect("a get").as_ref(), model.get(&key(7), 1));
+    }
+    assert!(sizes[1] * 10 < sizes[0] * 7, "{sizes:?} blocks of 4 KiB");
 }

@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::Version;
-use tantu_lsm::{BlockCache, Budget, Fault, Need, OpenError, PointRead, PrefixRule, Stop, Tree, TreeOptions, Write};
+use tantu_lsm::{
+    BlockCache, Budget, Compression, Fault, Need, OpenError, PointRead, PrefixRule, Stop, Tree, TreeOptions, Write,
+};
 use tantu_weather::{SimDisk, SimEntropy};
 
 pub(crate) const OWNER: u32 = 7;
@@ -83,6 +85,7 @@ pub(crate) fn options(open_verify_size_max: u64) -> TreeOptions {
         read_ahead_size: 8 << 10,
         open_verify_size_max,
         prefix: Some(PrefixRule { byte_count: 7, value_count: 0 }),
+        compression: Compression::None,
     }
 }
 

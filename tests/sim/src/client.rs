@@ -21,6 +21,8 @@ const RESUME_MS_MAX: u64 = 10_000;
 const BATCH_COUNT_MAX: u64 = 8;
 /// Reads under way, at most.
 const READ_COUNT_MAX: usize = 4;
+/// Ranges read in one life, at most: they take places of the window that the lines need in the end.
+const RANGE_COUNT_MAX: u32 = 200;
 
 /// A request without an answer.
 #[derive(Clone, Debug)]
@@ -80,6 +82,7 @@ pub struct Client {
     outbox: BTreeMap<u32, VecDeque<LetterBatch>>,
     next_request: u64,
     life: u32,
+    ranges_left: u32,
     failing: bool,
     /// Lines that may have been sent by the end of this life.
     quota: usize,
@@ -121,6 +124,7 @@ impl Client {
             outbox: BTreeMap::new(),
             next_request: 1,
             life: 0,
+            ranges_left: 0,
             failing: false,
             quota: 0,
             all: WordCounts::new(),
@@ -135,6 +139,7 @@ impl Client {
     /// The cluster lives again: whatever was under way has an unknown outcome, and some of it is sent again.
     pub fn begin_life(&mut self, life: u32, swarm: &Swarm) {
         self.life = life;
+        self.ranges_left = RANGE_COUNT_MAX;
         self.failing = swarm.may_fail();
         // Each life has its share of the work, so that none crashes with nothing to lose.
         self.quota = self.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
@@ -178,7 +183,8 @@ impl Client {
         {
             self.read_a_word(swarm);
         }
-        if self.chance.percent(swarm.range_percent)
+        if self.ranges_left > 0
+            && self.chance.percent(swarm.range_percent)
             && self.waiting.len() < swarm.window + READ_COUNT_MAX
             && !self.is_done()
         {
@@ -321,6 +327,7 @@ impl Client {
 
     /// Reads some records of a partition, near its ends as it knows them; or asks for its ends.
     fn read_a_range(&mut self, swarm: &Swarm) {
+        self.ranges_left -= 1;
         let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
         let known = self.history.ends(task.0);
         let request = self.request();

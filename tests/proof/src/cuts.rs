@@ -1,0 +1,158 @@
+//! The power is cut at every request of a workload, and again while what is left is recovered.
+//!
+//! For each cut [`SAMPLE_COUNT`] different remains are recovered and judged: nothing unflushed survives, everything does,
+//! a process was killed, or any sectors. The short form cuts some of the recoveries again, each at one request; the
+//! long form cuts every recovery at every one of its requests.
+
+use crate::form::Form;
+use std::fmt;
+use tantu_weather::{CutBias, DiskWeather, Image, Marks, SimDisk, SimEntropy, Weather};
+
+/// Remains that are looked at for each cut.
+pub const SAMPLE_COUNT: u64 = 16;
+
+/// A workload, and the judge of what is left of it.
+pub trait Script {
+    /// What must be there, and what may be there, after the power was cut.
+    type Expected: Clone;
+
+    /// Works on an empty disk until the power is cut, or to the end of the script.
+    fn play(&self, seed: u64, disk: SimDisk) -> Self::Expected;
+
+    /// Recovers what a cut left, judges it, and works on. The power may be cut meanwhile: then `expected` says what must
+    /// and may be there now.
+    ///
+    /// # Panics
+    /// If it is not as expected.
+    fn recover(&self, seed: u64, disk: SimDisk, chance: &mut SimEntropy, expected: &mut Self::Expected);
+}
+
+/// Which remains.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct State {
+    seed: u64,
+    cut: u64,
+    sample: u64,
+    again: Option<u64>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.seed, self.cut, self.sample)?;
+        self.again.map_or(Ok(()), |again| write!(f, ".{again}"))
+    }
+}
+
+impl State {
+    /// The randomness of everything that happens in this state.
+    fn chance(&self) -> SimEntropy {
+        SimEntropy::new(self.seed).fork(self.cut).fork(self.sample).fork(self.again.map_or(0, |again| again + 1))
+    }
+}
+
+/// How much was done.
+#[derive(Debug, Default)]
+struct Counts {
+    seeds: u64,
+    cuts: u64,
+    states: u64,
+    double: u64,
+}
+
+/// Cuts a script everywhere.
+///
+/// # Panics
+/// At the first state that is not as expected, which is named.
+pub fn explore(form: &Form, script: &impl Script, short_seeds: u64) -> Marks {
+    let (marks, mut counts) = (Marks::default(), Counts::default());
+    if let Some(&[seed, cut, sample, ref again @ ..]) = form.state() {
+        let state = State { seed, cut, sample, again: again.first().copied() };
+        recover(form, script, state, &marks);
+        return marks;
+    }
+    for seed in form.seeds(short_seeds) {
+        let disk = SimDisk::calm(seed);
+        script.play(seed, disk.another());
+        let mut cuts: Vec<u64> = (0..=disk.submitted()).collect();
+        if form.is_long() {
+            // The time may be over before all are done: what was done should not be only the beginning.
+            SimEntropy::new(seed).shuffle(&mut cuts);
+        }
+        counts.seeds += 1;
+        for cut in cuts.into_iter().take_while(|_| !form.is_over()) {
+            counts.cuts += 1;
+            explore_cut(form, script, (seed, cut), &mut counts, &marks);
+        }
+    }
+    let Counts { seeds, cuts, states, double } = counts;
+    form.report(&[("seeds", seeds), ("cuts", cuts), ("states", states), ("of them after a second cut", double)]);
+    marks
+}
+
+fn explore_cut(form: &Form, script: &impl Script, (seed, cut): (u64, u64), counts: &mut Counts, marks: &Marks) {
+    let played = play(script, seed, cut, marks);
+    for sample in 0..SAMPLE_COUNT {
+        let once = State { seed, cut, sample, again: None };
+        counts.states += 1;
+        let requests = recover_from(form, script, once, &played, marks);
+        let again: Vec<u64> = match form.is_long() {
+            true => (0..requests).collect(),
+            // Another one with each cut.
+            false if sample % 8 == cut % 8 => vec![once.chance().below(requests)],
+            false => Vec::new(),
+        };
+        for again in again {
+            counts.states += 1;
+            counts.double += 1;
+            recover_from(form, script, State { again: Some(again), ..once }, &played, marks);
+        }
+    }
+}
+
+/// A workload after its cut.
+struct Played<E> {
+    disk: SimDisk,
+    expected: E,
+}
+
+fn play<S: Script>(script: &S, seed: u64, cut: u64, marks: &Marks) -> Played<S::Expected> {
+    let disk = SimDisk::calm(seed);
+    disk.stop_at(cut);
+    let expected = script.play(seed, disk.another());
+    marks.add(&disk.world().marks);
+    Played { disk, expected }
+}
+
+fn recover(form: &Form, script: &impl Script, state: State, marks: &Marks) {
+    recover_from(form, script, state, &play(script, state.seed, state.cut, marks), marks);
+}
+
+/// Judges one state; how many requests its last recovery made.
+fn recover_from<S: Script>(form: &Form, script: &S, state: State, played: &Played<S::Expected>, marks: &Marks) -> u64 {
+    let _place = form.at(state);
+    let mut expected = played.expected.clone();
+    let mut chance = State { again: None, ..state }.chance();
+    let world = Weather::new(state.seed ^ state.cut << 20 ^ state.sample << 40);
+    let mut image = left(&played.disk, state.sample, &mut chance);
+    if let Some(again) = state.again {
+        let disk = SimDisk::new(&world, DiskWeather::default(), image);
+        disk.stop_at(again);
+        script.recover(state.seed, disk.another(), &mut chance, &mut expected);
+        let mut chance = state.chance();
+        image = left(&disk, chance.below(SAMPLE_COUNT), &mut chance);
+    }
+    let disk = SimDisk::new(&world, DiskWeather::default(), image);
+    script.recover(state.seed, disk.another(), &mut chance, &mut expected);
+    marks.add(&world.marks);
+    disk.submitted()
+}
+
+/// What a crash leaves.
+fn left(disk: &SimDisk, sample: u64, chance: &mut SimEntropy) -> Image {
+    match sample {
+        0 => disk.crash_with(CutBias::LOSE_ALL, chance),
+        1 => disk.crash_with(CutBias::KEEP_ALL, chance),
+        2 | 3 => disk.kill(chance),
+        _ => disk.crash(chance),
+    }
+}

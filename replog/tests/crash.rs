@@ -3,10 +3,12 @@
 mod support;
 
 use support::{Rig, entry};
-use tantu_proof::cuts::{Script, explore};
+use tantu_proof::cuts::{Script, explore, notices};
 use tantu_proof::form::Form;
+use tantu_proof::sweep::{FAULTS, Planned, Workload, sweep};
 use tantu_replog::Lsn;
-use tantu_weather::{DiskWeather, SimDisk, SimEntropy, Weather, mark};
+use tantu_replog::seglog::LogState;
+use tantu_weather::{DiskWeather, OpKind, SimDisk, SimEntropy, Weather, mark};
 
 /// What must be there, and what may.
 #[derive(Clone, Default)]
@@ -117,10 +119,101 @@ impl Script for Appends {
 
 #[test]
 fn a_power_cut_at_every_request_keeps_every_durable_entry() {
-    let form = Form::from_env("cuts of the log", "-p tantu-replog --test crash");
+    let form = Form::from_env("cuts of the log", "-p tantu-replog --test crash a_power_cut");
     let marks = explore(&form, &Appends, 2);
     if form.state().is_none() {
         marks.assert_all_hit(&[mark::POWER_CUT, mark::KILL, mark::LOST_SECTOR, mark::KEPT_SECTOR, mark::TORN_SECTOR]);
         marks.assert_all_hit(&[mark::LOST_NAME, mark::LOST_REQUEST, mark::UNANSWERED_REQUEST]);
     }
+}
+
+#[test]
+fn a_disk_that_lies_about_flushes_is_noticed() {
+    assert!(notices(&Appends, &DiskWeather { lies_about_flushes: true, ..DiskWeather::default() }, 0));
+}
+
+/// A run with one fault. Whether the fault came.
+fn run_with_fault(planned: &Planned) -> bool {
+    let mut chance = SimEntropy::new(planned.seed);
+    let mut machine = SimDisk::calm(planned.seed);
+    let mut expected = Expected { lives: vec![(0, planned.seed)], ..Expected::default() };
+    if planned.in_second_life() {
+        expected = Appends.play(planned.seed, machine.another());
+        let left = machine.crash(&mut chance);
+        machine = SimDisk::new(&Weather::new(planned.seed), DiskWeather::default(), left);
+    }
+    planned.arm(&machine);
+    match Rig::open(machine.another(), &mut chance) {
+        Err((error, _)) => assert_eq!(machine.faults_outstanding(), 0, "{error}"),
+        Ok(mut rig) => {
+            expected.check(&rig);
+            expected.end = expected.durable;
+            expected.lives.push((expected.end, planned.seed + 7));
+            append_with_fault(&mut rig, &mut expected, planned);
+        }
+    }
+    let came = machine.faults_outstanding() == 0;
+    planned.disarm(&machine);
+    let left = if planned.index % 2 == 0 { machine.crash(&mut chance) } else { machine.kill(&mut chance) };
+    let healthy = SimDisk::new(&Weather::new(planned.seed), DiskWeather::default(), left);
+    Appends.recover(planned.seed, healthy, &mut chance, &mut expected);
+    came
+}
+
+/// Appends and releases. A poisoned log acknowledges nothing any more; one without room goes on when there is some.
+fn append_with_fault(rig: &mut Rig, expected: &mut Expected, planned: &Planned) {
+    for round in 0..60 {
+        append(rig, expected);
+        if rig.settle().is_err() {
+            break;
+        }
+        expected.durable = rig.log.durable().0;
+        if round % 8 == 7 {
+            expected.low = expected.durable.saturating_sub(20).max(expected.low);
+            rig.log.release(Lsn(expected.low), &mut rig.disk);
+            rig.log.idle(&mut rig.disk);
+        }
+    }
+    if rig.log.state() == LogState::Poisoned {
+        let durable = rig.log.durable();
+        planned.disarm(&rig.disk);
+        rig.log.pump(&mut rig.disk);
+        rig.log.try_again(&mut rig.disk);
+        while rig.disk.next_due().is_some() {
+            assert!(rig.deliver(true).is_err(), "it stays poisoned");
+        }
+        assert_eq!(rig.log.durable(), durable, "an acknowledgement came after a failed flush");
+        expected.durable = durable.0;
+        return;
+    }
+    if rig.log.durable() < rig.log.end() {
+        planned.disarm(&rig.disk);
+        for _ in 0..20 {
+            rig.log.try_again(&mut rig.disk);
+            if rig.settle().is_err() {
+                return;
+            }
+        }
+        assert_eq!(rig.log.durable(), rig.log.end(), "there is room again, and entries still wait");
+    }
+    expected.durable = rig.log.durable().0;
+}
+
+#[test]
+fn the_nth_request_of_every_kind_fails_and_what_was_durable_stays() {
+    let form = Form::from_env("error sweep of the log", "-p tantu-replog --test crash the_nth_request");
+    let kinds = [
+        OpKind::Open,
+        OpKind::Close,
+        OpKind::Read,
+        OpKind::Write,
+        OpKind::Sync,
+        OpKind::Allocate,
+        OpKind::Rename,
+        OpKind::Remove,
+        OpKind::MakeDir,
+        OpKind::List,
+        OpKind::SyncDir,
+    ];
+    sweep(&form, &Workload { short_seeds: 2, step: 5, kinds: &kinds, faults: &FAULTS }, run_with_fault);
 }

@@ -9,7 +9,7 @@ use super::{Entry, OpenError, Opened, VisitError};
 use crate::Lsn;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, OpenMode, call};
+use tantu_base::door::{Disk, DiskOp, DiskReply, OpenMode, call};
 use tantu_base::limit::BLOCK_ALIGN;
 
 /// Bytes of one read of a segment.
@@ -89,7 +89,7 @@ pub(crate) fn replay(
     Ok(found)
 }
 
-fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, DiskError> {
+fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, OpenError> {
     let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })?
     else {
         unreachable!("an open answers with a file")
@@ -108,6 +108,11 @@ fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, Dis
     // A process that was killed may have left groups readable but not yet flushed: what is replayed counts as durable.
     call(disk, DiskOp::Sync { file })?;
     call(disk, DiskOp::Close { file })?;
+    // What is missing may have been acknowledged: it is no torn tail.
+    if (bytes.len() as u64) < size {
+        let (path, offset) = (path.to_path_buf(), bytes.len() as u64);
+        return Err(OpenError::Corrupt { path, offset, what: "the file ends before its length" });
+    }
     Ok(bytes)
 }
 

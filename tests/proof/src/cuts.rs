@@ -6,6 +6,7 @@
 
 use crate::form::Form;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_weather::{CutBias, DiskWeather, Image, Marks, SimDisk, SimEntropy, Weather};
 
 /// Remains that are looked at for each cut.
@@ -89,8 +90,22 @@ pub fn explore(form: &Form, script: &impl Script, short_seeds: u64) -> Marks {
     marks
 }
 
+/// Whether the judge notices that a disk breaks its promises: a script that passes is worth something only if it does.
+pub fn notices(script: &impl Script, lying: &DiskWeather, seed: u64) -> bool {
+    let form = Form::silent();
+    let disk = SimDisk::new(&Weather::new(seed), lying.clone(), Image::default());
+    script.play(seed, disk.another());
+    (0..=disk.submitted()).any(|cut| {
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let played = play(script, lying.clone(), (seed, cut), &Marks::default());
+            recover_from(&form, script, State { seed, cut, sample: 0, again: None }, &played, &Marks::default());
+        }));
+        judged.is_err()
+    })
+}
+
 fn explore_cut(form: &Form, script: &impl Script, (seed, cut): (u64, u64), counts: &mut Counts, marks: &Marks) {
-    let played = play(script, seed, cut, marks);
+    let played = play(script, DiskWeather::default(), (seed, cut), marks);
     for sample in 0..SAMPLE_COUNT {
         let once = State { seed, cut, sample, again: None };
         counts.states += 1;
@@ -115,8 +130,8 @@ struct Played<E> {
     expected: E,
 }
 
-fn play<S: Script>(script: &S, seed: u64, cut: u64, marks: &Marks) -> Played<S::Expected> {
-    let disk = SimDisk::calm(seed);
+fn play<S: Script>(script: &S, weather: DiskWeather, (seed, cut): (u64, u64), marks: &Marks) -> Played<S::Expected> {
+    let disk = SimDisk::new(&Weather::new(seed), weather, Image::default());
     disk.stop_at(cut);
     let expected = script.play(seed, disk.another());
     marks.add(&disk.world().marks);
@@ -124,7 +139,8 @@ fn play<S: Script>(script: &S, seed: u64, cut: u64, marks: &Marks) -> Played<S::
 }
 
 fn recover(form: &Form, script: &impl Script, state: State, marks: &Marks) {
-    recover_from(form, script, state, &play(script, state.seed, state.cut, marks), marks);
+    let played = play(script, DiskWeather::default(), (state.seed, state.cut), marks);
+    recover_from(form, script, state, &played, marks);
 }
 
 /// Judges one state; how many requests its last recovery made.

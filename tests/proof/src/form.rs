@@ -30,6 +30,11 @@ impl Form {
         Self { name, replay, begun: Instant::now(), time: time.map(Duration::from_secs), state }
     }
 
+    /// A form that runs nothing by itself and names no state: for what is meant to fail.
+    pub fn silent() -> Self {
+        Self { name: "", replay: "", begun: Instant::now(), time: None, state: None }
+    }
+
     /// Whether the long form was asked for.
     pub fn is_long(&self) -> bool {
         self.time.is_some()
@@ -61,7 +66,9 @@ impl Form {
 
     /// Names a state, should a panic come before what this returns is dropped.
     pub fn at(&self, state: impl Display) -> Place {
-        Place { text: format!("{} at {state}\n  replay: TANTU_PROOF_STATE={state} cargo test {}", self.name, self.replay) }
+        let Self { name, replay, .. } = self;
+        let text = format!("finding: {name} at {state}\n  replay: TANTU_PROOF_STATE={state} cargo test {replay}");
+        Place { text: if name.is_empty() { String::new() } else { text } }
     }
 
     /// Says what was done.
@@ -81,8 +88,8 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("finding: {}", self.text);
+        if std::thread::panicking() && !self.text.is_empty() {
+            eprintln!("{}", self.text);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! read is one at the end of a file that is shorter than it should be.
 
 use crate::form::Form;
+use std::collections::BTreeSet;
 use std::fmt;
 use tantu_weather::{Fault, OpKind, SimDisk};
 
@@ -14,7 +15,7 @@ pub const CANCELED: i32 = 125;
 /// A fault to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Planned {
-    /// The seed of the workload.
+    /// The seed of the workload. Even ones begin with an empty disk, odd ones with what an earlier life left.
     pub seed: u64,
     /// Which requests.
     pub kind: OpKind,
@@ -34,6 +35,11 @@ impl Planned {
         } else {
             disk.fail_nth(self.kind, self.index, self.fault);
         }
+    }
+
+    /// Whether the fault comes in a second life, which begins with a recovery.
+    pub fn in_second_life(&self) -> bool {
+        self.seed % 2 == 1
     }
 
     /// Ends it: the disk is healthy again.
@@ -70,8 +76,10 @@ pub const FAULTS: [Fault; 4] = [Fault::Eio, Fault::Full, Fault::Os(CANCELED), Fa
 
 /// Whether a kind of request can end so.
 fn fits(kind: OpKind, fault: Fault) -> bool {
-    let makes_longer =
-        matches!(kind, OpKind::Open | OpKind::Write | OpKind::Sync | OpKind::Allocate | OpKind::Rename | OpKind::MakeDir);
+    let makes_longer = matches!(
+        kind,
+        OpKind::Open | OpKind::Write | OpKind::Sync | OpKind::Allocate | OpKind::Rename | OpKind::MakeDir
+    );
     match fault {
         Fault::Full => makes_longer,
         Fault::Short => kind == OpKind::Read,
@@ -79,13 +87,27 @@ fn fits(kind: OpKind, fault: Fault) -> bool {
     }
 }
 
+/// What a workload is swept with.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload<'a> {
+    /// Seeds of the short form.
+    pub short_seeds: u64,
+    /// How far the short form goes on after each request, once 16 were tried.
+    pub step: u64,
+    /// The kinds of requests it makes.
+    pub kinds: &'a [OpKind],
+    /// What happens to them.
+    pub faults: &'a [Fault],
+}
+
 /// Runs a workload with every planned fault. `run` says whether the fault came: when it did not, the sweep of its kind is
-/// done. The short form tries every `step`-th request after the first 16.
+/// done.
 ///
 /// # Panics
 /// If `run` does, after the fault was named.
-pub fn sweep(form: &Form, short_seeds: u64, step: u64, kinds: &[OpKind], mut run: impl FnMut(&Planned) -> bool) {
-    let (mut runs, mut seeds) = (0, 0);
+pub fn sweep(form: &Form, workload: &Workload<'_>, mut run: impl FnMut(&Planned) -> bool) {
+    let Workload { short_seeds, step, kinds, faults } = *workload;
+    let (mut runs, mut seeds, mut hit) = (0, 0, BTreeSet::new());
     if let Some(planned) = form.state().and_then(Planned::from_state) {
         let _place = form.at(planned);
         assert!(run(&planned), "the fault never came");
@@ -93,7 +115,7 @@ pub fn sweep(form: &Form, short_seeds: u64, step: u64, kinds: &[OpKind], mut run
     }
     for seed in form.seeds(short_seeds) {
         seeds += 1;
-        for (kind, fault) in kinds.iter().flat_map(|kind| FAULTS.map(|fault| (*kind, fault))) {
+        for (kind, fault) in kinds.iter().flat_map(|kind| faults.iter().map(|fault| (*kind, *fault))) {
             for sticky in [false, true].into_iter().filter(|_| fits(kind, fault)) {
                 let mut index = 0;
                 while !form.is_over() {
@@ -103,11 +125,12 @@ pub fn sweep(form: &Form, short_seeds: u64, step: u64, kinds: &[OpKind], mut run
                     if !run(&planned) {
                         break;
                     }
+                    hit.insert(kind);
                     index += if form.is_long() || index < 16 { 1 } else { step };
                 }
-                assert!(index > 0 || form.is_over(), "no request was a {kind:?}: leave it out");
             }
         }
     }
-    form.report(&[("seeds", seeds), ("runs", runs)]);
+    assert!(form.is_over() || hit.len() == kinds.len(), "only these were hit: {hit:?}");
+    form.report(&[("seeds", seeds), ("kinds of requests", hit.len() as u64), ("runs", runs)]);
 }

@@ -30,6 +30,13 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
+    /// Says how many there were of a file.
+    pub fn report(&self, form: &Form, path: &Path) {
+        let Self { reported, cut, unharmed } = *self;
+        let counts = [("bits reported", reported), ("cut off", cut), ("without use", unharmed)];
+        form.report_of(path.display(), &counts);
+    }
+
     fn add(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Reported => self.reported += 1,
@@ -40,18 +47,30 @@ impl Outcomes {
 }
 
 /// Flips the bits of a file, from its start on: in the short form every `step`-th one, in the long form all of them.
+/// `judge` gets the damaged files and the byte that changed.
 ///
 /// # Panics
 /// If `judge` does, after the bit was named.
-pub fn flip(form: &Form, image: &Image, path: &Path, step: u64, judge: impl Fn(Image) -> Outcome) -> Outcomes {
+pub fn flip(form: &Form, image: &Image, path: &Path, step: u64, judge: impl Fn(Image, u64) -> Outcome) -> Outcomes {
     let size = image.read(path).map_or(0, |bytes| bytes.len() as u64);
+    assert!(size > 0, "{} is no file with bytes", path.display());
     let mut outcomes = Outcomes::default();
     let step = if form.is_long() { 1 } else { step };
-    for bit in (0..size.min(SAMPLE_SIZE_MAX) * 8).step_by(step as usize).take_while(|_| !form.is_over()) {
-        let _place = form.at(format!("bit {} of byte {} of {}", bit % 8, bit / 8, path.display()));
+    let bits: Box<dyn Iterator<Item = u64>> = match form.state() {
+        Some(bit) => Box::new(bit.iter().copied()),
+        None => Box::new((0..size.min(SAMPLE_SIZE_MAX) * 8).step_by(step as usize)),
+    };
+    for bit in bits.filter(|bit| *bit < size * 8).take_while(|_| !form.is_over()) {
+        let _place = form.at(bit);
+        let _file = form.also(path.display());
         let mut bad = image.clone();
         bad.flip_bit(path, bit / 8, (bit % 8) as u8);
-        outcomes.add(judge(bad));
+        outcomes.add(judge(bad, bit / 8));
     }
     outcomes
+}
+
+/// Whether an error about a unit that starts at `offset` can be about a byte.
+pub fn names(offset: u64, byte: u64) -> bool {
+    offset <= byte && byte - offset < SAMPLE_SIZE_MAX
 }

@@ -71,12 +71,22 @@ impl Form {
         Place { text: if name.is_empty() { String::new() } else { text } }
     }
 
+    /// Says one thing more of a state, should a panic come.
+    pub fn also(&self, what: impl Display) -> Place {
+        Place { text: format!("  in {what}") }
+    }
+
     /// Says what was done.
     pub fn report(&self, counts: &[(&str, u64)]) {
+        self.report_of("all", counts);
+    }
+
+    /// Says what was done to a part.
+    pub fn report_of(&self, part: impl Display, counts: &[(&str, u64)]) {
         let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
         let form = if self.is_long() { "long" } else { "short" };
         let seconds = self.begun.elapsed().as_secs_f64();
-        println!("proof: {} ({form}): {}, {seconds:.1} s", self.name, counts.join(", "));
+        println!("proof: {} ({form}), {part}: {}, {seconds:.1} s", self.name, counts.join(", "));
     }
 }
 

@@ -92,7 +92,7 @@ fn fits(kind: OpKind, fault: Fault) -> bool {
 pub struct Workload<'a> {
     /// Seeds of the short form.
     pub short_seeds: u64,
-    /// How far the short form goes on after each request, once 16 were tried.
+    /// How far the short form goes on after each request, once 8 were tried.
     pub step: u64,
     /// The kinds of requests it makes.
     pub kinds: &'a [OpKind],
@@ -126,7 +126,7 @@ pub fn sweep(form: &Form, workload: &Workload<'_>, mut run: impl FnMut(&Planned)
                         break;
                     }
                     hit.insert(kind);
-                    index += if form.is_long() || index < 16 { 1 } else { step };
+                    index += if form.is_long() || index < 8 { 1 } else { step };
                 }
             }
         }

@@ -96,12 +96,7 @@ impl Rig {
                 assert_eq!(self.state.depot_mut(depot).stage(&record), Offset(records[depot].len() as u64));
                 records[depot].push(record);
             }
-            let mut entry = EntryWriter::default();
-            self.state.seal(1000 + expected.next_lsn, &mut entry);
-            let section = sections(&entry.body).next().expect("one section").expect("it is whole");
-            self.state.commit(&section, Lsn(expected.next_lsn))?;
-            expected.log.push_back((expected.next_lsn, entry.body.clone()));
-            expected.next_lsn += 1;
+            self.seal(expected)?;
             (expected.table, expected.records) = (table, records);
             match chance.below(6) {
                 0 | 1 => self.state.copy_records(Lsn(u64::MAX), chance, &mut self.disk),
@@ -110,10 +105,45 @@ impl Rig {
             }
             self.state.background(&mut self.disk)?;
             self.deliver(self.state.is_busy() && chance.percent(50))?;
-            let low = self.state.low_water(Lsn(expected.next_lsn));
-            expected.log.retain(|(lsn, _)| *lsn >= low.0);
+            self.release(expected);
         }
         Ok(())
+    }
+
+    /// Gets every record into a chunk and everything into tables, so that the log is not needed.
+    pub(crate) fn copy_and_flush(
+        &mut self,
+        chance: &mut SimEntropy,
+        expected: &mut Expected,
+    ) -> Result<(), StateError> {
+        while !expected.log.is_empty() {
+            self.state.copy_records(Lsn(u64::MAX), chance, &mut self.disk);
+            self.settle()?;
+            if self.state.is_dirty() {
+                self.seal(expected)?;
+            }
+            self.state.flush_memtable();
+            self.settle()?;
+            self.release(expected);
+        }
+        Ok(())
+    }
+
+    /// Seals and commits what is staged.
+    fn seal(&mut self, expected: &mut Expected) -> Result<(), StateError> {
+        let mut entry = EntryWriter::default();
+        self.state.seal(1000 + expected.next_lsn, &mut entry);
+        let section = sections(&entry.body).next().expect("one section").expect("it is whole");
+        self.state.commit(&section, Lsn(expected.next_lsn))?;
+        expected.log.push_back((expected.next_lsn, entry.body.clone()));
+        expected.next_lsn += 1;
+        Ok(())
+    }
+
+    /// Lets go of the log what is not needed.
+    fn release(&mut self, expected: &mut Expected) {
+        let low = self.state.low_water(Lsn(expected.next_lsn));
+        expected.log.retain(|(lsn, _)| *lsn >= low.0);
     }
 
     fn write(&mut self, chance: &mut SimEntropy, table: &mut Table) {

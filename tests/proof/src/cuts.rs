@@ -163,8 +163,9 @@ fn recover_from<S: Script>(form: &Form, script: &S, state: State, played: &Playe
     disk.submitted()
 }
 
-/// What a crash leaves.
-fn left(disk: &SimDisk, sample: u64, chance: &mut SimEntropy) -> Image {
+/// What a crash leaves: sample 0 has nothing unflushed, 1 all of it, 2 and 3 are a process killed, the others any
+/// sectors and names.
+pub fn left(disk: &SimDisk, sample: u64, chance: &mut SimEntropy) -> Image {
     match sample {
         0 => disk.crash_with(CutBias::LOSE_ALL, chance),
         1 => disk.crash_with(CutBias::KEEP_ALL, chance),

@@ -1,6 +1,7 @@
 //! What one seed draws: layout, workload and weather. Every class of fault is on in some stories and off in others, so
 //! that a loud one does not hide a quiet one.
 
+use crate::blow::Blow;
 use tantu_weather::{DiskWeather, SimEntropy, WireWeather};
 
 /// A promise of the doors that is broken on purpose, to show that the judges notice.
@@ -41,6 +42,8 @@ pub struct Swarm {
     pub segment_size: u64,
     /// Bytes of a group of the log.
     pub group_size_max: usize,
+    /// What happens to the disk in each life, instead of what chance draws.
+    pub blows: Vec<Blow>,
     /// The disk's faults.
     pub disk: DiskWeather,
     /// The rings' faults.
@@ -70,6 +73,7 @@ impl Swarm {
             crash_count: chance.within(1..6) as u32,
             segment_size: *chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
             group_size_max: *chance.pick(&[4 << 10, 16 << 10, 1 << 20]),
+            blows: Vec::new(),
             disk: draw_disk(chance, lie),
             wire: draw_wire(chance, lie),
             tick_ns: *chance.pick(&[0, 20, 300, 5_000]),
@@ -89,13 +93,15 @@ impl Swarm {
         };
         calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
         calm.stall_ppm = 0;
+        calm.blows.clear();
         calm
     }
 
     /// Whether requests may fail, so that a process may have to stop or cannot start.
     pub fn may_fail(&self) -> bool {
         let DiskWeather { eio_read_ppm, eio_write_ppm, eio_flush_ppm, capacity, .. } = self.disk;
-        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || capacity.is_some()
+        let planned = self.blows.iter().any(|blow| matches!(blow, Blow::Fail(_)));
+        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || capacity.is_some() || planned
     }
 }
 

@@ -188,6 +188,9 @@ impl Scan<'_> {
             if group.header.previous != chain {
                 return Err(self.corrupt(seq, at, "a group does not follow the one before it"));
             }
+            if !group.header.is_possible() {
+                return Err(self.corrupt(seq, at, "a group says of entries after it that they were flushed or released"));
+            }
             if !self.follows(seq, at, &group.header)? {
                 break;
             }
@@ -204,6 +207,9 @@ impl Scan<'_> {
     fn follows(&mut self, seq: u64, at: usize, header: &GroupHeader) -> Result<bool, OpenError> {
         let first = header.first;
         let expected = self.next.unwrap_or(self.found.low);
+        if self.next.is_some_and(|next| first < next) {
+            return Err(self.corrupt(seq, at, "a group goes back to entries before it"));
+        }
         // Between segments that were released, files may be gone in any order.
         if first == expected || first <= self.found.low {
             return Ok(true);

@@ -80,10 +80,14 @@ pub(crate) fn replay(
     let Scan { mut found, next, .. } = scan;
     found.opened.end = next.unwrap_or(found.low);
     found.opened.segment_count = found.segments.len();
+    let (first, end) = (found.opened.first, found.opened.end);
+    // What was released was flushed before.
+    if end < found.low {
+        return Err(OpenError::Missing { dir: dir.to_path_buf(), what: "entries", needed: found.low, first, end });
+    }
     if let Some(needed) = expect_first
-        && (found.opened.first > needed || found.opened.end < needed)
+        && (first > needed || end < needed)
     {
-        let (first, end) = (found.opened.first, found.opened.end);
         return Err(OpenError::Missing { dir: dir.to_path_buf(), what: "entries", needed, first, end });
     }
     Ok(found)
@@ -189,7 +193,11 @@ impl Scan<'_> {
                 return Err(self.corrupt(seq, at, "a group does not follow the one before it"));
             }
             if !group.header.is_possible() {
-                return Err(self.corrupt(seq, at, "a group says of entries after it that they were flushed or released"));
+                return Err(self.corrupt(
+                    seq,
+                    at,
+                    "a group says of entries after it that they were flushed or released",
+                ));
             }
             if !self.follows(seq, at, &group.header)? {
                 break;

@@ -215,5 +215,5 @@ fn the_nth_request_of_every_kind_fails_and_what_was_durable_stays() {
         OpKind::List,
         OpKind::SyncDir,
     ];
-    sweep(&form, &Workload { short_seeds: 2, step: 5, kinds: &kinds, faults: &FAULTS }, run_with_fault);
+    sweep(&form, &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &kinds, faults: &FAULTS }, run_with_fault);
 }

@@ -192,7 +192,7 @@ fn the_nth_request_of_every_kind_fails_and_what_was_flushed_stays() {
         OpKind::SyncDir,
     ];
     let faults = [Fault::Eio, Fault::Full, Fault::Os(CANCELED)];
-    sweep(&form, &Workload { short_seeds: 2, step: 5, kinds: &kinds, faults: &faults }, run_with_fault);
+    sweep(&form, &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &kinds, faults: &faults }, run_with_fault);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_read_that_gives_less_than_the_file_has_is_reported() {
         Form::from_env("short reads of the tree", "-p tantu-lsm --test crash -- --ignored a_read_that_gives_less");
     sweep(
         &form,
-        &Workload { short_seeds: 6, step: 1, kinds: &[OpKind::Read], faults: &[Fault::Short] },
+        &Workload { short_seeds: 6, dense: 8, step: 1, kinds: &[OpKind::Read], faults: &[Fault::Short] },
         run_with_fault,
     );
 }

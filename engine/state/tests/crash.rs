@@ -103,5 +103,5 @@ fn the_nth_request_of_every_kind_fails_and_what_was_sealed_stays() {
         OpKind::SyncDir,
     ];
     let faults = [Fault::Eio, Fault::Full, Fault::Os(CANCELED)];
-    sweep(&form, &Workload { short_seeds: 2, step: 11, kinds: &kinds, faults: &faults }, run_with_fault);
+    sweep(&form, &Workload { short_seeds: 2, dense: 6, step: 11, kinds: &kinds, faults: &faults }, run_with_fault);
 }

@@ -92,7 +92,9 @@ fn fits(kind: OpKind, fault: Fault) -> bool {
 pub struct Workload<'a> {
     /// Seeds of the short form.
     pub short_seeds: u64,
-    /// How far the short form goes on after each request, once 8 were tried.
+    /// How many requests the short form tries one by one.
+    pub dense: u64,
+    /// How far it goes on from request to request after those.
     pub step: u64,
     /// The kinds of requests it makes.
     pub kinds: &'a [OpKind],
@@ -106,7 +108,7 @@ pub struct Workload<'a> {
 /// # Panics
 /// If `run` does, after the fault was named.
 pub fn sweep(form: &Form, workload: &Workload<'_>, mut run: impl FnMut(&Planned) -> bool) {
-    let Workload { short_seeds, step, kinds, faults } = *workload;
+    let Workload { short_seeds, dense, step, kinds, faults } = *workload;
     let (mut runs, mut seeds, mut hit) = (0, 0, BTreeSet::new());
     if let Some(planned) = form.state().and_then(Planned::from_state) {
         let _place = form.at(planned);
@@ -126,7 +128,7 @@ pub fn sweep(form: &Form, workload: &Workload<'_>, mut run: impl FnMut(&Planned)
                         break;
                     }
                     hit.insert(kind);
-                    index += if form.is_long() || index < 8 { 1 } else { step };
+                    index += if form.is_long() || index < dense { 1 } else { step };
                 }
             }
         }

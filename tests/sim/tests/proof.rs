@@ -88,5 +88,5 @@ fn the_nth_request_of_every_kind_fails_and_nothing_acknowledged_is_lost() {
         }
         tell(planned.seed, blows)
     };
-    sweep(&form, &Workload { short_seeds: 2, step: 17, kinds: &kinds, faults: &faults }, run);
+    sweep(&form, &Workload { short_seeds: 2, dense: 4, step: 31, kinds: &kinds, faults: &faults }, run);
 }

@@ -154,7 +154,7 @@ fn run_with_fault(planned: &Planned) -> bool {
     }
     let came = machine.faults_outstanding() == 0;
     planned.disarm(&machine);
-    let left = if planned.index % 2 == 0 { machine.crash(&mut chance) } else { machine.kill(&mut chance) };
+    let left = if planned.index.is_multiple_of(2) { machine.crash(&mut chance) } else { machine.kill(&mut chance) };
     let healthy = SimDisk::new(&Weather::new(planned.seed), DiskWeather::default(), left);
     Appends.recover(planned.seed, healthy, &mut chance, &mut expected);
     came

@@ -82,7 +82,7 @@ fn run_with_fault(planned: &Planned) -> bool {
     let came = disk.faults_outstanding() == 0;
     assert!(came || lived.is_ok(), "{:?}", lived.err());
     planned.disarm(&disk);
-    let left = if planned.index % 2 == 0 { disk.crash(&mut chance) } else { disk.kill(&mut chance) };
+    let left = if planned.index.is_multiple_of(2) { disk.crash(&mut chance) } else { disk.kill(&mut chance) };
     let healthy = SimDisk::new(&Weather::new(planned.seed), DiskWeather::default(), left);
     Task.recover(planned.seed, healthy, &mut chance, &mut expected);
     came

@@ -39,7 +39,7 @@ impl Planned {
 
     /// Whether the fault comes in a second life, which begins with a recovery.
     pub fn in_second_life(&self) -> bool {
-        self.seed % 2 == 1
+        !self.seed.is_multiple_of(2)
     }
 
     /// Ends it: the disk is healthy again.

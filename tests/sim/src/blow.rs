@@ -45,7 +45,7 @@ impl Swarm {
         Self {
             tasks: 2,
             threads: 1,
-            noting: seed % 2 == 1,
+            noting: !seed.is_multiple_of(2),
             line_count: 12,
             word_count: 4,
             window: 3,
@@ -73,6 +73,8 @@ impl Swarm {
 pub(crate) fn left(blow: Blow, disk: &SimDisk, chance: &mut SimEntropy) -> tantu_weather::Image {
     match blow {
         Blow::Cut { sample, .. } => tantu_proof::cuts::left(disk, sample, chance),
-        Blow::Fail(planned) => tantu_proof::cuts::left(disk, if planned.index % 2 == 0 { 2 } else { 4 }, chance),
+        Blow::Fail(planned) => {
+            tantu_proof::cuts::left(disk, if planned.index.is_multiple_of(2) { 2 } else { 4 }, chance)
+        }
     }
 }

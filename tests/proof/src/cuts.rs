@@ -173,3 +173,58 @@ pub fn left(disk: &SimDisk, sample: u64, chance: &mut SimEntropy) -> Image {
         _ => disk.crash(chance),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_base::buf::Buf;
+    use tantu_base::door::{Disk, DiskOp, DiskReply, FileId, OpenMode, call};
+
+    /// Writes blocks one after the other; whether it flushes them is the question.
+    struct Blocks {
+        durable: bool,
+    }
+
+    fn open(disk: &mut dyn Disk, mode: OpenMode) -> Option<(FileId, u64)> {
+        match call(disk, DiskOp::Open { path: "f".into(), mode }) {
+            Ok(DiskReply::Opened { file, len }) => Some((file, len)),
+            _ => None,
+        }
+    }
+
+    impl Script for Blocks {
+        type Expected = u64;
+
+        fn play(&self, _seed: u64, mut disk: SimDisk) -> u64 {
+            let Some((file, _)) = open(&mut disk, OpenMode::Create) else { return 0 };
+            if call(&mut disk, DiskOp::SyncDir { path: "".into() }).is_err() {
+                return 0;
+            }
+            let write = |at: &u64| {
+                let buf = Buf::from(&[1; 4096][..]);
+                call(&mut disk, DiskOp::Write { file, offset: at * 4096, buf, durable: self.durable }).is_ok()
+            };
+            (0..5).take_while(write).count() as u64
+        }
+
+        fn recover(&self, _seed: u64, mut disk: SimDisk, _chance: &mut SimEntropy, expected: &mut u64) {
+            let len = open(&mut disk, OpenMode::Read).map_or(0, |(_, len)| len);
+            assert!(disk.crashed() || len / 4096 >= *expected, "{len} bytes, {expected} blocks were acknowledged");
+        }
+    }
+
+    #[test]
+    fn a_script_that_flushes_passes_and_one_that_does_not_is_noticed() {
+        assert!(!notices(&Blocks { durable: true }, &DiskWeather::default(), 0));
+        assert!(notices(&Blocks { durable: false }, &DiskWeather::default(), 0));
+        let marks = explore(&Form::silent(), &Blocks { durable: true }, 2);
+        assert!(marks.count(tantu_weather::mark::POWER_CUT) > 0);
+    }
+
+    #[test]
+    fn a_state_is_printed_as_it_is_asked_for() {
+        let state = State { seed: 7, cut: 31, sample: 4, again: None };
+        assert_eq!(state.to_string(), "7.31.4");
+        assert_eq!(State { again: Some(12), ..state }.to_string(), "7.31.4.12");
+    }
+}

@@ -136,3 +136,18 @@ pub fn sweep(form: &Form, workload: &Workload<'_>, mut run: impl FnMut(&Planned)
     assert!(form.is_over() || hit.len() == kinds.len(), "only these were hit: {hit:?}");
     form.report(&[("seeds", seeds), ("kinds of requests", hit.len() as u64), ("runs", runs)]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_found_again_from_what_a_finding_says() {
+        for (kind, fault) in OpKind::ALL.into_iter().flat_map(|kind| FAULTS.map(|fault| (kind, fault))) {
+            let planned = Planned { seed: 9, kind, index: 4, fault, sticky: fault == Fault::Full };
+            assert_eq!(Planned::from_state(&planned.state()), Some(planned), "{planned}");
+        }
+        assert_eq!(Planned::from_state(&[1, 2, 3]), None);
+        assert_eq!(Planned::from_state(&[0, 99, 0, 0, 0]), None);
+    }
+}

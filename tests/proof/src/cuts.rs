@@ -106,7 +106,7 @@ pub fn notices(script: &impl Script, lying: &DiskWeather, seed: u64) -> bool {
 
 fn explore_cut(form: &Form, script: &impl Script, (seed, cut): (u64, u64), counts: &mut Counts, marks: &Marks) {
     let played = play(script, DiskWeather::default(), (seed, cut), marks);
-    for sample in 0..SAMPLE_COUNT {
+    for sample in (0..SAMPLE_COUNT).take_while(|_| !form.is_over()) {
         let once = State { seed, cut, sample, again: None };
         counts.states += 1;
         let requests = recover_from(form, script, once, &played, marks);
@@ -116,7 +116,7 @@ fn explore_cut(form: &Form, script: &impl Script, (seed, cut): (u64, u64), count
             false if sample % 8 == cut % 8 => vec![once.chance().below(requests)],
             false => Vec::new(),
         };
-        for again in again {
+        for again in again.into_iter().take_while(|_| !form.is_over()) {
             counts.states += 1;
             counts.double += 1;
             recover_from(form, script, State { again: Some(again), ..once }, &played, marks);

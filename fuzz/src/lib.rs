@@ -9,6 +9,8 @@
 //! cargo test --manifest-path fuzz/Cargo.toml
 //! ```
 
+pub mod storage;
+
 use tantu_base::value::{
     KeyReader, Reader, Value, compare_encoded, encoded, encoded_key, key_to_value, validate, value_to_key,
 };
@@ -23,13 +25,13 @@ use tantu_state::section::{EntryWriter, Op, sections};
 /// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
 #[macro_export]
 macro_rules! target {
-    ($property:ident) => {
+    ($($property:ident)::+) => {
         #[cfg(fuzzing)]
-        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::$property(bytes));
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::$($property)::+(bytes));
 
         #[cfg(not(fuzzing))]
         fn main() -> std::io::Result<()> {
-            $crate::replay_arguments($crate::$property)
+            $crate::replay_arguments($crate::$($property)::+)
         }
     };
 }
@@ -57,7 +59,7 @@ pub fn dictionary(target: &str) -> String {
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its binary and its corpus.
-pub const TARGETS: [(&str, Property); 7] = [
+pub const TARGETS: [(&str, Property); 13] = [
     ("value_decode", value_decode),
     ("value_key_decode", value_key_decode),
     ("table_block", table_block),
@@ -65,6 +67,12 @@ pub const TARGETS: [(&str, Property); 7] = [
     ("entry", entry),
     ("letters", letters),
     ("path_decode", path_decode),
+    ("manifest", storage::manifest),
+    ("log", storage::log),
+    ("depot_chunk", storage::depot_chunk),
+    ("depot_index", storage::depot_index),
+    ("document", storage::document),
+    ("schema", storage::schema),
 ];
 
 /// A data block of a table, its checksum put right.
@@ -125,6 +133,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "entry" => (0..24).map(entry_seed).collect(),
         "letters" => (0..24).map(letters_seed).collect(),
         "path_decode" => (0..24).map(path_seed).collect(),
+        "manifest" => tantu_lsm::fuzzing::manifest_seeds(),
+        "log" => tantu_replog::seglog::fuzzing::seeds(),
+        "depot_chunk" => tantu_state::segment::fuzzing::chunk_seeds(),
+        "depot_index" => storage::depot_index_seeds(),
+        "document" => tantu_state::meta::fuzzing::document_seeds(),
+        "schema" => storage::schema_seeds(),
         _ => Vec::new(),
     }
 }

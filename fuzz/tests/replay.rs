@@ -73,7 +73,9 @@ fn every_input_of_the_corpus_holds() {
 fn every_input_with_any_one_byte_changed_holds() {
     for (target, property) in TARGETS {
         for (name, mut bytes) in corpus(target) {
-            for at in 0..bytes.len().min(64) {
+            // A log is opened twice for each: some places are enough.
+            let step = if target == "log" { 5 } else { 1 };
+            for at in (0..bytes.len().min(64 * step)).step_by(step) {
                 let right = bytes[at];
                 // Any byte in the short values; a flipped bit and the edges elsewhere.
                 let wrongs: Vec<u8> = match target {

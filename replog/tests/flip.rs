@@ -4,8 +4,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use support::{DIR, Replayed, Rig, check_entries};
-use tantu_replog::seglog::OpenError;
+use tantu_proof::Form;
+use tantu_proof::flips::{Outcome, flip, names};
 use tantu_replog::seglog::inspect::{Part, survey, walk};
+use tantu_replog::seglog::{OpenError, SegLogOptions};
 use tantu_weather::{DiskWeather, Image, SimDisk, SimEntropy, Weather};
 
 const SEED: u64 = 9;
@@ -33,6 +35,11 @@ fn filled(marked: bool) -> (Image, u64, u64) {
 
 /// What is reported, or how many entries were found.
 fn open(image: Image, place: &str) -> Result<u64, PathBuf> {
+    damage(image, place).map_err(|(path, _)| path)
+}
+
+/// As [`open`], with where in the file.
+fn damage(image: Image, place: &str) -> Result<u64, (PathBuf, u64)> {
     let disk = SimDisk::new(&Weather::new(1), DiskWeather::default(), image);
     match Rig::open(disk, &mut SimEntropy::new(2)) {
         Ok(rig) => {
@@ -40,7 +47,8 @@ fn open(image: Image, place: &str) -> Result<u64, PathBuf> {
             assert_eq!(first, 0, "{place}");
             Ok(end)
         }
-        Err((OpenError::Corrupt { path, .. } | OpenError::Unsupported { path, .. }, _)) => Err(path),
+        Err((OpenError::Corrupt { path, offset, .. }, _)) => Err((path, offset)),
+        Err((OpenError::Unsupported { path, .. }, _)) => Err((path, 0)),
         Err((error, _)) => panic!("{place}: {error}"),
     }
 }
@@ -137,4 +145,48 @@ fn who_looks_at_a_damaged_log_is_told_what_an_open_would_say_and_sees_the_groups
         }
     }
     assert!(behind > 20, "{behind}");
+}
+
+/// A log of one small segment with four groups, the last of which is a marker if it was closed.
+fn small(closed: bool) -> Image {
+    let mut chance = SimEntropy::new(SEED);
+    let options = SegLogOptions { segment_size: 32 << 10, ..support::options() };
+    let opened = Rig::open_with(SimDisk::calm(SEED), &mut chance, options);
+    let mut rig = opened.map_err(|(error, _)| error).expect("a new log");
+    for end in 0..3 {
+        rig.append(end, SEED);
+        rig.settle().expect("no faults are planned");
+    }
+    if closed {
+        rig.log.idle(&mut rig.disk);
+        rig.settle().expect("no faults are planned");
+    }
+    rig.disk.image()
+}
+
+#[test]
+fn every_bit_of_a_small_segment_is_reported_or_cuts_its_unacknowledged_tail() {
+    let form = Form::from_env("flips of a log", "-p tantu-replog --test flip every_bit");
+    for closed in [false, true] {
+        let image = small(closed);
+        let (path, len) = image.files().into_iter().next().expect("a segment");
+        assert!(len <= 64 << 10, "{len} bytes");
+        let bytes = image.read(&path).expect("it is listed");
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at.next_multiple_of(4096)) as u64;
+        let outcomes = flip(&form, &image, &path, 7, |bad, byte| match damage(bad, "a flipped bit") {
+            Err((named, offset)) => {
+                assert!(named == path && names(offset, byte), "byte {byte} was named {named:?}, {offset}");
+                Outcome::Reported
+            }
+            Ok(3) if byte >= used => Outcome::Unharmed,
+            Ok(found) => {
+                assert!(byte >= used - 4096 && byte < used, "byte {byte}: {found} entries, silently");
+                // Without a marker the last group holds the last entry; the marker holds none.
+                assert_eq!(found, if closed { 3 } else { 2 }, "byte {byte}");
+                Outcome::Cut
+            }
+        });
+        outcomes.report(&form, &path);
+        assert!(form.state().is_some() || form.is_long() || outcomes.reported > outcomes.cut, "{outcomes:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::block::{Block, BlockBuilder};
 use crate::compress;
+use crate::manifest::Manifest;
 use crate::memtable::RangeDelete;
 use crate::option::Compression;
 use crate::prefix::PrefixRule;
@@ -43,6 +44,31 @@ pub fn table_meta(bytes: &[u8]) {
         assert_eq!(meta.prefix, None, "version 2 has no such field");
         assert_eq!(meta.encode(), [bytes, &[0]].concat(), "version 3 adds one byte");
     }
+}
+
+/// Any bytes as a manifest whose size and checksum are right: refused, or one that is read the same once it is written.
+pub fn manifest(bytes: &[u8]) {
+    const SEQ: u64 = 9;
+    let mut file = bytes.to_vec();
+    file.resize(bytes.len().max(1).next_multiple_of(BLOCK_ALIGN), 0);
+    Manifest::put_right(SEQ, &mut file);
+    if let Ok(manifest) = Manifest::decode(SEQ, &file) {
+        assert_eq!(Manifest::decode(SEQ, &manifest.encode()).as_ref(), Ok(&manifest));
+        assert!(manifest.tables().count() * 8 <= bytes.len(), "it names more tables than it has room for");
+    }
+}
+
+/// Manifests to begin with.
+pub fn manifest_seeds() -> Vec<Vec<u8>> {
+    let fill = |n: u64| {
+        let run = |at: u64| (0..(n + at) % 4).map(|table| n * 10 + table).collect();
+        let levels = (0..n % 4).map(|level| (0..(n + level) % 3).map(run).collect()).collect();
+        let manifest = Manifest { seq: 9, identity: n << 33, flushed: Version(n * 7), next_table: n * 100, levels };
+        let file = manifest.encode();
+        let end = file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        file[..end].to_vec()
+    };
+    (0..24).map(fill).collect()
 }
 
 /// Blocks to begin with.

@@ -331,6 +331,7 @@ mod tests {
     use super::*;
     use crate::block::BlockBuilder;
     use crate::memtable::RangeDelete;
+    use crate::option::Compression;
     use crate::table::{TableMeta, encode_end, place};
     use tantu_base::buf::Buf;
     use tantu_weather::{DiskWeather, Image, SimDisk, Weather};
@@ -349,7 +350,7 @@ mod tests {
                 meta.entry_count += 1;
             }
             let offset = file.len() as u64;
-            let size = block.finish(&place(ID.identity, ID.number, offset), &mut file);
+            let size = block.finish(&place(ID.identity, ID.number, offset), Compression::None, &mut file);
             meta.index.push(IndexEntry { first_key: keys[0].to_vec(), offset, size });
         }
         meta.filter = Filter::build(&hashes);

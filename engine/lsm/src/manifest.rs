@@ -64,7 +64,14 @@ impl Manifest {
         buf
     }
 
-    fn decode(seq: u64, file: &[u8]) -> Result<Manifest, &'static str> {
+    /// Makes any bytes pass for a manifest, so that what comes after the checksum can be fuzzed.
+    pub(crate) fn put_right(seq: u64, file: &mut [u8]) {
+        file[4..12].copy_from_slice(&MAGIC.to_le_bytes());
+        let crc = place(seq).crc(&file[4..]);
+        file[..4].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    pub(crate) fn decode(seq: u64, file: &[u8]) -> Result<Manifest, &'static str> {
         let mut reader = FixedReader::new(file);
         let mut header = || Ok::<_, Truncated>((reader.u32()?, reader.u64()?, reader.u32()?, reader.u32()? as usize));
         let (crc, magic, version, len) = header().map_err(|_| "it is cut short")?;

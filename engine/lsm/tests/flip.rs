@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use support::{Change, Model, Rig, changes, key, options};
 use tantu_base::id::Version;
 use tantu_lsm::inspect::{Found, TableFile, claimed_id, scan_blocks};
-use tantu_lsm::{Fault, OpenError};
+use tantu_lsm::{Corruption, Fault, OpenError};
+use tantu_proof::Form;
+use tantu_proof::flips::{Outcome, flip, names};
 use tantu_weather::{Image, SimDisk, SimEntropy, Weather};
 
 const KEY_COUNT: u64 = 60;
@@ -33,10 +35,15 @@ fn filled() -> (Image, Model) {
 
 /// What is reported, if anything.
 fn open_and_read(image: Image, verify: u64, model: &Model, place: &str) -> Option<PathBuf> {
+    damage(image, verify, model, place).map(|corruption| corruption.path)
+}
+
+/// As [`open_and_read`], with where in the file.
+fn damage(image: Image, verify: u64, model: &Model, place: &str) -> Option<Corruption> {
     let disk = SimDisk::new(&Weather::new(1), Default::default(), image);
     let mut rig = match Rig::open(disk, &mut SimEntropy::new(1), options(verify)) {
         Ok(rig) => rig,
-        Err((OpenError::Corrupt(corruption), _)) => return Some(corruption.path),
+        Err((OpenError::Corrupt(corruption), _)) => return Some(corruption),
         Err((error, _)) => panic!("{place}: {error}"),
     };
     assert_eq!(rig.tree.flushed().0, model.applied, "{place}");
@@ -45,7 +52,7 @@ fn open_and_read(image: Image, verify: u64, model: &Model, place: &str) -> Optio
             assert!(all == model.scan(b"", b"\xff", model.applied), "{place}: a wrong value");
             None
         }
-        Err(Fault::Corrupt(corruption)) => Some(corruption.path),
+        Err(Fault::Corrupt(corruption)) => Some(corruption),
         Err(error) => panic!("{place}: {error}"),
     }
 }
@@ -66,6 +73,41 @@ fn a_flipped_bit_anywhere_is_reported_with_its_file() {
             let place = format!("bit {bit} of byte {at} of {}", path.display());
             assert_eq!(open_and_read(bad, verify, &model, &place).as_ref(), Some(&path), "{place}");
         }
+    }
+}
+
+/// A tree of one table with every kind of block in it: two of data, the index with filter and range deletions, the footer.
+fn small() -> (Image, Model) {
+    let mut chance = SimEntropy::new(8);
+    let mut rig = Rig::open(SimDisk::calm(8), &mut chance, options(0)).map_err(|(error, _)| error).expect("a new tree");
+    let mut model = Model::default();
+    let changes: Vec<Change> = (0..30).map(|at| Change::Put(key(at), vec![at as u8; 180])).collect();
+    for (version, changes) in
+        [changes, vec![Change::DeleteRange(key(3), key(9)), Change::Delete(key(20))]].iter().enumerate()
+    {
+        rig.apply(version as u64 + 1, changes);
+        model.apply(version as u64 + 1, changes);
+    }
+    rig.tree.seal();
+    rig.settle().expect("no faults are planned");
+    (rig.disk.image(), model)
+}
+
+#[test]
+fn every_bit_of_a_small_table_and_of_its_manifest_is_reported_with_its_place() {
+    let form = Form::from_env("flips of a tree", "-p tantu-lsm --test flip every_bit");
+    let (image, model) = small();
+    let files = image.files();
+    assert_eq!(files.len(), 2, "a table and a manifest: {files:?}");
+    for (path, len) in files {
+        assert!(len <= 24 << 10, "{path:?} has {len} bytes");
+        let outcomes = flip(&form, &image, &path, 1, |bad, byte| {
+            let found = damage(bad, 0, &model, "a flipped bit").expect("nobody noticed");
+            assert!(found.path == path && names(found.offset, byte), "{found} is not at byte {byte}");
+            Outcome::Reported
+        });
+        outcomes.report(&form, &path);
+        assert!(outcomes.reported > 0 || form.state().is_some());
     }
 }
 

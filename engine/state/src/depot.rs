@@ -113,6 +113,7 @@ impl Run {
             .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
             .collect();
         let bytes = reader.sized()?;
+        first.0.checked_add(count as u64).ok_or(Truncated)?;
         let in_order = ends.is_sorted() && ends.last().is_none_or(|end| *end as usize == bytes.len());
         if !in_order || !reader.is_empty() || (ends.is_empty() && !bytes.is_empty()) {
             return Err(Truncated);

@@ -12,6 +12,9 @@ use tantu_base::fixed::{FixedReader, Truncated, put_sized};
 use tantu_base::id::{ObjectId, TaskId, ThreadId, Version};
 use tantu_base::limit::BLOCK_ALIGN;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 const MAGIC: u64 = u64::from_le_bytes(*b"TNTUMETA");
 const FORMAT_VERSION: u32 = 1;
 const HEADER_SIZE: usize = 8 + 4 + 4 + 4;
@@ -166,16 +169,22 @@ pub fn read_checkpoint(
     thread: ThreadId,
 ) -> Result<Option<Checkpoint>, DocumentError> {
     let Some(body) = read(disk, path, CHECKPOINT_DOCUMENT, thread.0)? else { return Ok(None) };
-    let mut reader = FixedReader::new(&body);
-    let mut reached = Vec::new();
-    let mut decode = || {
-        while !reader.is_empty() {
-            reached.push((TaskId(reader.u32()?), Version(reader.u64()?)));
-        }
-        Ok::<_, Truncated>(())
-    };
-    decode().map_err(|_| corrupt(path, "its fields have wrong lengths"))?;
+    let reached = decode_reached(&body).map_err(|_| corrupt(path, "its fields have wrong lengths"))?;
     Ok(Some(Checkpoint { thread, reached }))
+}
+
+fn decode_reached(body: &[u8]) -> Result<Vec<(TaskId, Version)>, Truncated> {
+    let mut reader = FixedReader::new(body);
+    let mut reached = Vec::new();
+    while !reader.is_empty() {
+        reached.push((TaskId(reader.u32()?), Version(reader.u64()?)));
+    }
+    Ok(reached)
+}
+
+fn encode_reached(reached: &[(TaskId, Version)]) -> Vec<u8> {
+    let encoded = reached.iter().map(|(task, version)| (task.0.to_le_bytes(), version.0.to_le_bytes()));
+    encoded.flat_map(|(task, version)| task.into_iter().chain(version)).collect()
 }
 
 /// Writes what a thread has reached.
@@ -183,12 +192,7 @@ pub fn read_checkpoint(
 /// # Errors
 /// [`DocumentError`] naming the file.
 pub fn write_checkpoint(disk: &mut dyn Disk, path: &Path, checkpoint: &Checkpoint) -> Result<(), DocumentError> {
-    let mut body = Vec::new();
-    for (task, version) in &checkpoint.reached {
-        body.extend_from_slice(&task.0.to_le_bytes());
-        body.extend_from_slice(&version.0.to_le_bytes());
-    }
-    write(disk, path, CHECKPOINT_DOCUMENT, checkpoint.thread.0, &body)
+    write(disk, path, CHECKPOINT_DOCUMENT, checkpoint.thread.0, &encode_reached(&checkpoint.reached))
 }
 
 fn corrupt(path: &Path, what: &'static str) -> DocumentError {
@@ -254,12 +258,20 @@ fn read(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32) -> Result<O
     let reply = call(disk, DiskOp::Read { file, offset: 0, buf: Buf::zeroed(len as usize) })?;
     call(disk, DiskOp::Close { file })?;
     let DiskReply::Read { mut buf, len: got } = reply else { unreachable!("a read answers with bytes") };
-    if got as u64 != len || buf[..8] != MAGIC.to_le_bytes() {
+    if got as u64 != len {
+        return Err(corrupt(path, "it is cut short"));
+    }
+    body_of(path, document, owner, &mut buf).map(|body| Some(body.to_vec()))
+}
+
+/// The body of a document's file, whose checksum is taken out of it.
+fn body_of<'a>(path: &Path, document: u64, owner: u32, buf: &'a mut [u8]) -> Result<&'a [u8], DocumentError> {
+    if buf[..8] != MAGIC.to_le_bytes() {
         return Err(corrupt(path, "it does not start like a document"));
     }
     let crc = u32::from_le_bytes([buf[16], buf[17], buf[18], buf[19]]);
     buf[HEADER_SIZE - 4..HEADER_SIZE].fill(0);
-    if crc != place(document, owner).crc(&buf) {
+    if crc != place(document, owner).crc(buf) {
         return Err(corrupt(path, "it has a wrong checksum"));
     }
     let version = u32::from_le_bytes([buf[8], buf[9], buf[10], buf[11]]);
@@ -273,5 +285,5 @@ fn read(disk: &mut dyn Disk, path: &Path, document: u64, owner: u32) -> Result<O
     {
         return Err(corrupt(path, "it is longer than its length field says"));
     }
-    Ok(Some(body.to_vec()))
+    Ok(body)
 }

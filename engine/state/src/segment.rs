@@ -18,6 +18,9 @@ use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"TNTDEPOT");
 pub(crate) const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"TCHK");
 const FORMAT_VERSION: u32 = 1;

@@ -110,6 +110,11 @@ pub(crate) struct GroupHeader {
 }
 
 impl GroupHeader {
+    /// Whether a log can have written it: what is released was flushed, and what was flushed came before.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.low <= self.durable && self.durable <= self.first && self.first.0.checked_add(self.count.into()).is_some()
+    }
+
     /// The entry after its last.
     pub(crate) fn end(&self) -> Lsn {
         Lsn(self.first.0 + u64::from(self.count))
@@ -131,6 +136,33 @@ impl GroupHeader {
         buf[48..56].copy_from_slice(&self.epoch.0.to_le_bytes());
         let crc = id.place(offset).crc(&buf[8..]);
         buf[4..8].copy_from_slice(&crc.to_le_bytes());
+        crc
+    }
+}
+
+/// Makes any bytes pass for a header or a group, so that what comes after the checksums can be fuzzed.
+pub(crate) mod put_right {
+    use super::{BLOCK_ALIGN, GROUP_MAGIC, SEGMENT_MAGIC, SegmentId};
+
+    /// Copy 0 or 1 of a header.
+    pub(crate) fn header(id: &SegmentId, copy: usize, block: &mut [u8]) {
+        block[..8].copy_from_slice(&SEGMENT_MAGIC.to_le_bytes());
+        block[12..16].copy_from_slice(&id.group.to_le_bytes());
+        block[24..32].copy_from_slice(&id.seq.to_le_bytes());
+        let crc = id.place((copy * BLOCK_ALIGN) as u64).crc(&block[..BLOCK_ALIGN - 4]);
+        block[BLOCK_ALIGN - 4..].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// A group; one that names no group before it goes on with the chain. Returns its checksum.
+    pub(crate) fn group(id: &SegmentId, offset: u64, chain: u32, bytes: &mut [u8]) -> u32 {
+        let size = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&GROUP_MAGIC.to_le_bytes());
+        bytes[8..12].copy_from_slice(&size.to_le_bytes());
+        if bytes[28..32] == [0; 4] {
+            bytes[28..32].copy_from_slice(&chain.to_le_bytes());
+        }
+        let crc = id.place(offset).crc(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         crc
     }
 }

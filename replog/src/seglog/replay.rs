@@ -9,7 +9,7 @@ use super::{Entry, OpenError, Opened, VisitError};
 use crate::Lsn;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, OpenMode, call};
+use tantu_base::door::{Disk, DiskOp, DiskReply, OpenMode, call};
 use tantu_base::limit::BLOCK_ALIGN;
 
 /// Bytes of one read of a segment.
@@ -81,16 +81,20 @@ pub(crate) fn replay(
     let Scan { mut found, next, .. } = scan;
     found.opened.end = next.unwrap_or(found.low);
     found.opened.segment_count = found.segments.len();
+    let (first, end) = (found.opened.first, found.opened.end);
+    // What was released was flushed before.
+    if end < found.low {
+        return Err(OpenError::Missing { dir: dir.to_path_buf(), what: "entries", needed: found.low, first, end });
+    }
     if let Some(needed) = expect_first
-        && (found.opened.first > needed || found.opened.end < needed)
+        && (first > needed || end < needed)
     {
-        let (first, end) = (found.opened.first, found.opened.end);
         return Err(OpenError::Missing { dir: dir.to_path_buf(), what: "entries", needed, first, end });
     }
     Ok(found)
 }
 
-fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, DiskError> {
+fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, OpenError> {
     let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })?
     else {
         unreachable!("an open answers with a file")
@@ -109,6 +113,11 @@ fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, Dis
     // A process that was killed may have left groups readable but not yet flushed: what is replayed counts as durable.
     call(disk, DiskOp::Sync { file })?;
     call(disk, DiskOp::Close { file })?;
+    // What is missing may have been acknowledged: it is no torn tail.
+    if (bytes.len() as u64) < size {
+        let (path, offset) = (path.to_path_buf(), bytes.len() as u64);
+        return Err(OpenError::Corrupt { path, offset, what: "the file ends before its length" });
+    }
     Ok(bytes)
 }
 
@@ -184,6 +193,13 @@ impl Scan<'_> {
             if group.header.previous != chain {
                 return Err(self.corrupt(seq, at, "a group does not follow the one before it"));
             }
+            if !group.header.is_possible() {
+                return Err(self.corrupt(
+                    seq,
+                    at,
+                    "a group says of entries after it that they were flushed or released",
+                ));
+            }
             if !self.follows(seq, at, &group.header)? {
                 break;
             }
@@ -200,6 +216,9 @@ impl Scan<'_> {
     fn follows(&mut self, seq: u64, at: usize, header: &GroupHeader) -> Result<bool, OpenError> {
         let first = header.first;
         let expected = self.next.unwrap_or(self.found.low);
+        if self.next.is_some_and(|next| first < next) {
+            return Err(self.corrupt(seq, at, "a group goes back to entries before it"));
+        }
         // Between segments that were released, files may be gone in any order.
         if first == expected || first <= self.found.low {
             return Ok(true);

@@ -146,7 +146,7 @@ impl Client {
         self.outbox.clear();
         self.again.extend(self.later.drain(..));
         self.resumed = false;
-        self.space_at = if swarm.room.is_none() { Some(Nanos(0)) } else { None };
+        self.space_at = if swarm.room.is_none() && swarm.blows.is_empty() { Some(Nanos(0)) } else { None };
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Append { append, .. } = waiting
                 && self.chance.percent(swarm.resend_percent)

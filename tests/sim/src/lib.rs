@@ -11,6 +11,7 @@
 #![allow(clippy::print_stderr, reason = "the simulator prints its seeds and what it found")]
 
 pub mod audit;
+pub mod blow;
 pub mod client;
 pub mod cluster;
 pub mod engine;
@@ -18,6 +19,7 @@ pub mod module;
 pub mod story;
 pub mod swarm;
 
+pub use blow::Blow;
 pub use engine::EngineCluster;
-pub use story::{Failure, Report, run};
+pub use story::{Failure, Report, run, run_swarm};
 pub use swarm::{Lie, Swarm};

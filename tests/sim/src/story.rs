@@ -1,6 +1,7 @@
 //! One story from its seed to its verdict.
 
 use crate::audit::{Search, read_depot};
+use crate::blow::{self, Blow};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
 use crate::swarm::{Lie, Swarm};
@@ -12,6 +13,8 @@ use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, Sim
 
 /// Steps of one life; a life that takes more goes in circles.
 const STEP_COUNT_MAX: u64 = 400_000;
+/// Steps of a life with a planned blow.
+const BLOW_STEP_COUNT_MAX: u64 = 20_000;
 /// Virtual time of a step.
 const STEP_NS: u64 = 500;
 /// Virtual time a record may take before it is tried again.
@@ -71,6 +74,8 @@ pub struct Report {
     pub virtual_ns: u64,
     /// What the weather did.
     pub marks: Marks,
+    /// Whether each planned blow came.
+    pub landed: Vec<bool>,
 }
 
 /// How a life ended.
@@ -96,6 +101,7 @@ struct Story {
     life_ns_max: u64,
     /// The step at which the power goes.
     cut_at_step: u64,
+    landed: Vec<bool>,
 }
 
 /// Tells the story of a seed on a cluster.
@@ -105,8 +111,20 @@ struct Story {
 pub fn run<C: Cluster>(seed: u64, lie: Option<Lie>) -> Result<Report, Failure> {
     let mut chance = SimEntropy::new(seed);
     let swarm = Swarm::draw(&mut chance, lie);
+    tell_safely::<C>(seed, &swarm, chance)
+}
+
+/// Tells a story that was not drawn.
+///
+/// # Errors
+/// The first thing that is wrong, a panic included.
+pub fn run_swarm<C: Cluster>(seed: u64, swarm: &Swarm) -> Result<Report, Failure> {
+    tell_safely::<C>(seed, swarm, SimEntropy::new(seed))
+}
+
+fn tell_safely<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Report, Failure> {
     let fail = |what: String| Failure { seed, what, swarm: format!("{swarm:?}") };
-    let told = catch_unwind(AssertUnwindSafe(|| tell::<C>(seed, &swarm, chance)));
+    let told = catch_unwind(AssertUnwindSafe(|| tell::<C>(seed, swarm, chance)));
     match told {
         Ok(told) => told.map_err(fail),
         Err(panic) => {
@@ -121,8 +139,16 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
     let world = Weather::new(seed);
     world.clock.set_tick_ns(swarm.tick_ns);
     let client = Client::new(swarm, world.clock.clone(), chance.fork(1));
-    let mut story =
-        Story { seed, world, client, steps: 0, life_ns_max: 0, cut_at_step: u64::MAX, chance: chance.fork(2) };
+    let mut story = Story {
+        seed,
+        world,
+        client,
+        steps: 0,
+        life_ns_max: 0,
+        cut_at_step: u64::MAX,
+        landed: Vec::new(),
+        chance: chance.fork(2),
+    };
     let mut image = Image::default();
     for life in 0..swarm.crash_count {
         image = story.live_badly::<C>(life, swarm, image).map_err(|what| format!("life {life}: {what}"))?;
@@ -136,6 +162,7 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
         step_count: story.steps,
         virtual_ns: story.world.clock.time().0,
         marks: story.world.marks.clone(),
+        landed: story.landed,
     })
 }
 
@@ -144,6 +171,9 @@ impl Story {
     fn live_badly<C: Cluster>(&mut self, life: u32, swarm: &Swarm, image: Image) -> Result<Image, String> {
         let capacity = swarm.room.map(|room| image.size() + room);
         let disk = SimDisk::new(&self.world, DiskWeather { capacity, ..swarm.disk.clone() }, image);
+        if let Some(blow) = swarm.blow(life) {
+            return self.live_with_blow::<C>(life, swarm, &disk, blow);
+        }
         self.draw_cut(swarm, &disk);
         let end = self.live::<C>(life, swarm, &disk, false)?;
         self.world.trace.note(0xdead ^ u64::from(life));
@@ -165,6 +195,26 @@ impl Story {
         };
         self.world.trace.note(image.digest());
         Ok(if swarm.lie == Some(Lie::Tail) { without_tail(image) } else { image })
+    }
+
+    /// A life in which one planned thing happens to the disk.
+    fn live_with_blow<C: Cluster>(
+        &mut self,
+        life: u32,
+        swarm: &Swarm,
+        disk: &SimDisk,
+        blow: Blow,
+    ) -> Result<Image, String> {
+        blow.arm(disk);
+        // A fault that stays may keep a process waiting for ever.
+        self.cut_at_step = self.steps + BLOW_STEP_COUNT_MAX;
+        let end = self.live::<C>(life, swarm, disk, false)?;
+        let landed = blow.has_landed(disk);
+        self.landed.push(landed);
+        match end {
+            End::Stopped(why) if !landed => Err(format!("the process stopped without a failed request: {why}")),
+            _ => Ok(blow::left(blow, disk, &mut self.chance)),
+        }
     }
 
     /// Draws when the power goes: at a request of the opening, at any request, or in the middle of the work.
@@ -216,7 +266,8 @@ impl Story {
             return Ok(end);
         }
         // The work was done before the cut came: end in some other way.
-        match self.chance.below(3) {
+        let way = if swarm.blows.is_empty() { self.chance.below(3) } else { 2 };
+        match way {
             0 => Ok(End::Cut),
             1 => Ok(End::Kill),
             _ => match cluster.close() {
@@ -237,7 +288,7 @@ impl Story {
         let mut rests = vec![Rest::Busy; threads];
         let mut stalled = vec![Nanos(0); threads];
         let after_ms = self.chance.within(100..30_000);
-        let mut space_at = swarm.room.map(|_| self.world.clock.time().plus_ms(after_ms));
+        let mut space_at = swarm.gets_space_back().then(|| self.world.clock.time().plus_ms(after_ms));
         for _ in 0..STEP_COUNT_MAX {
             if disk.crashed() {
                 return Ok(End::Cut);

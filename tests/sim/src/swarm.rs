@@ -1,8 +1,9 @@
 //! What one seed draws: layout, workload and weather. Every class of fault is on in some stories and off in others, so
 //! that a loud one does not hide a quiet one.
 
+use crate::blow::Blow;
 use tantu_state::segment::SegmentOptions;
-use tantu_weather::{DiskWeather, SimEntropy, WireWeather};
+use tantu_weather::{DiskWeather, Fault, SimEntropy, WireWeather};
 
 /// A promise of the doors that is broken on purpose, to show that the judges notice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,8 @@ pub struct Swarm {
     pub segment_size: u64,
     /// Bytes of a group of the log.
     pub group_size_max: usize,
+    /// What happens to the disk in each life, instead of what chance draws.
+    pub blows: Vec<Blow>,
     /// The disk's faults.
     pub disk: DiskWeather,
     /// Bytes of space besides what is on the disk when a life begins; none if there is always enough.
@@ -79,6 +82,7 @@ impl Swarm {
             crash_count: chance.within(1..6) as u32,
             segment_size: *chance.pick(&[64 << 10, 256 << 10, 1 << 20]),
             group_size_max: *chance.pick(&[4 << 10, 16 << 10, 1 << 20]),
+            blows: Vec::new(),
             disk: draw_disk(chance, lie),
             room: if chance.percent(20) { Some(chance.within(64 << 10..3 << 20)) } else { None },
             wire: draw_wire(chance, lie),
@@ -107,13 +111,21 @@ impl Swarm {
         calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
         calm.room = None;
         calm.stall_ppm = 0;
+        calm.blows.clear();
         calm
+    }
+
+    /// Whether a life may run out of space, and is given some again.
+    pub fn gets_space_back(&self) -> bool {
+        let once = |blow: &Blow| matches!(blow, Blow::Fail(planned) if planned.fault == Fault::Full && !planned.sticky);
+        self.room.is_some() || self.blows.iter().any(once)
     }
 
     /// Whether requests may fail, so that a process may have to stop or cannot start.
     pub fn may_fail(&self) -> bool {
         let DiskWeather { eio_read_ppm, eio_write_ppm, eio_flush_ppm, .. } = self.disk;
-        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some()
+        let planned = self.blows.iter().any(|blow| matches!(blow, Blow::Fail(_)));
+        eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some() || planned
     }
 }
 

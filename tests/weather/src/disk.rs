@@ -137,10 +137,18 @@ impl SimDisk {
 
     /// Makes every request of a kind fail from here on; `None` ends it.
     pub fn fail_all(&self, kind: OpKind, fault: Option<Fault>) {
-        self.machine.borrow_mut().plan.fail_all(kind, fault);
+        match fault {
+            Some(fault) => self.fail_from(kind, 0, fault),
+            None => self.machine.borrow_mut().plan.heal(kind),
+        }
     }
 
-    /// Planned faults of single requests that have not come yet. A sweep over "fail the N-th" ends when one is left.
+    /// Makes every request of a kind fail that comes after `index` more of them.
+    pub fn fail_from(&self, kind: OpKind, index: u64, fault: Fault) {
+        self.machine.borrow_mut().plan.fail_from(kind, index, fault);
+    }
+
+    /// Planned faults that have not come yet. A sweep over "fail the N-th" ends when one is left.
     pub fn faults_outstanding(&self) -> usize {
         self.machine.borrow().plan.outstanding()
     }
@@ -422,7 +430,8 @@ impl Machine {
         let failed = match request.fault {
             Some(Fault::Eio) => Some(DiskFault::Os(EIO)),
             Some(Fault::Full) => Some(DiskFault::Full),
-            None | Some(Fault::Slow) => self.lacks_room(&request.op).then_some(DiskFault::Full),
+            Some(Fault::Os(errno)) => Some(DiskFault::Os(errno)),
+            None | Some(Fault::Slow | Fault::Short) => self.lacks_room(&request.op).then_some(DiskFault::Full),
         };
         let mut refused = None;
         let result = match failed {
@@ -463,7 +472,7 @@ impl Machine {
                 let (inode, orphan, chance) = (self.open[&file.0].inode, self.weather.page_cache, &mut self.chance);
                 self.image.file_mut(inode).write(seq, offset, &buf, orphan, || chance.percent(50));
             }
-            DiskOp::Sync { file } => {
+            DiskOp::Sync { file } if !matches!(request.fault, Some(Fault::Os(_))) => {
                 let (target, chance) = (self.image.file_mut(self.open[&file.0].inode), &mut self.chance);
                 if self.weather.page_cache {
                     target.orphan(request.upto);
@@ -487,7 +496,11 @@ impl Machine {
                 Ok(DiskReply::Done)
             }
             DiskOp::Read { file, offset, mut buf } => {
-                let len = self.image.file(self.open[&file.0].inode).live().read_at(offset, &mut buf);
+                let mut len = self.image.file(self.open[&file.0].inode).live().read_at(offset, &mut buf);
+                if request.fault == Some(Fault::Short) {
+                    self.world.marks.hit(mark::SHORT_READ);
+                    len = self.chance.below(len.max(1) as u64) as usize;
+                }
                 buf[len..].fill(UNSPECIFIED);
                 Ok(DiskReply::Read { buf, len })
             }

@@ -89,6 +89,10 @@ pub enum Fault {
     Eio,
     /// No space left.
     Full,
+    /// Refused with this `errno`, without having changed anything.
+    Os(i32),
+    /// A read gives fewer bytes than asked for, as at the end of a file that lost some. Only for reads.
+    Short,
     /// It succeeds, late.
     Slow,
 }
@@ -157,20 +161,22 @@ impl DiskWeather {
 pub(crate) struct Plan {
     seen: BTreeMap<OpKind, u64>,
     once: BTreeMap<(OpKind, u64), Fault>,
-    sticky: BTreeMap<OpKind, Fault>,
+    /// From which request of the kind on.
+    sticky: BTreeMap<OpKind, (u64, Fault)>,
 }
 
 impl Plan {
     pub(crate) fn fail_nth(&mut self, kind: OpKind, index: u64, fault: Fault) {
-        let seen = self.seen.get(&kind).copied().unwrap_or_default();
+        let seen = self.seen(kind);
         self.once.insert((kind, seen + index), fault);
     }
 
-    pub(crate) fn fail_all(&mut self, kind: OpKind, fault: Option<Fault>) {
-        match fault {
-            Some(fault) => self.sticky.insert(kind, fault),
-            None => self.sticky.remove(&kind),
-        };
+    pub(crate) fn fail_from(&mut self, kind: OpKind, index: u64, fault: Fault) {
+        self.sticky.insert(kind, (self.seen(kind) + index, fault));
+    }
+
+    pub(crate) fn heal(&mut self, kind: OpKind) {
+        self.sticky.remove(&kind);
     }
 
     /// Counts a request and says what was planned for it.
@@ -178,7 +184,8 @@ impl Plan {
         let seen = self.seen.entry(kind).or_default();
         let planned = self.once.remove(&(kind, *seen));
         *seen += 1;
-        planned.or_else(|| self.sticky.get(&kind).copied())
+        let begun = self.sticky.get(&kind).filter(|(from, _)| *from < *seen);
+        planned.or_else(|| begun.map(|(_, fault)| *fault))
     }
 
     pub(crate) fn seen(&self, kind: OpKind) -> u64 {
@@ -186,6 +193,7 @@ impl Plan {
     }
 
     pub(crate) fn outstanding(&self) -> usize {
-        self.once.len()
+        let waiting = self.sticky.iter().filter(|(kind, (from, _))| self.seen(**kind) <= *from);
+        self.once.len() + waiting.count()
     }
 }

@@ -41,6 +41,8 @@ pub const EIO_FLUSH: &str = "EIO flush";
 pub const EIO_OTHER: &str = "EIO other";
 /// There was no space left.
 pub const ENOSPC: &str = "ENOSPC";
+/// A read gave fewer bytes than there were.
+pub const SHORT_READ: &str = "short read";
 /// A request took very long.
 pub const SLOW_REQUEST: &str = "slow request";
 /// Requests finished in another order than they were started.

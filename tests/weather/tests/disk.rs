@@ -255,3 +255,32 @@ fn closing_a_file_under_its_requests_is_a_bug() {
     disk.submit(token(1), DiskOp::Sync { file });
     disk.submit(token(2), DiskOp::Close { file });
 }
+
+#[test]
+fn a_fault_from_a_certain_request_on_stays_until_it_is_healed() {
+    let (mut disk, file) = with_file(6);
+    disk.fail_from(OpKind::Write, 1, Fault::Os(125));
+    let write = |disk: &mut SimDisk| call(disk, DiskOp::Write { file, offset: 0, buf: block(1), durable: true });
+    write(&mut disk).unwrap();
+    assert_eq!(disk.faults_outstanding(), 1);
+    for _ in 0..3 {
+        assert_eq!(write(&mut disk).unwrap_err().fault, DiskFault::Os(125));
+        assert_eq!(disk.faults_outstanding(), 0);
+    }
+    disk.fail_all(OpKind::Write, None);
+    write(&mut disk).unwrap();
+}
+
+#[test]
+fn a_short_read_gives_fewer_bytes_than_there_are_once() {
+    let (mut disk, file) = with_file(7);
+    write(&mut disk, file, 0, 1, true);
+    let read = |disk: &mut SimDisk| match call(disk, DiskOp::Read { file, offset: 0, buf: Buf::zeroed(4096) }) {
+        Ok(DiskReply::Read { len, .. }) => len,
+        other => panic!("{other:?}"),
+    };
+    disk.fail_nth(OpKind::Read, 0, Fault::Short);
+    assert!(read(&mut disk) < 4096);
+    assert_eq!(read(&mut disk), 4096);
+    assert_eq!(disk.world().marks.count(mark::SHORT_READ), 1);
+}

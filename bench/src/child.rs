@@ -3,7 +3,7 @@
 use crate::error::BenchError;
 use crate::measure;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 
 /// A program's name and the Debian package that has it.
@@ -40,8 +40,10 @@ pub(crate) struct Ended {
 pub(crate) fn run(command: &mut Command) -> Result<Ended, BenchError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let doing = || BenchError::io(format!("running {name}"));
-    // What it complains about is seen as it comes.
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(doing())?;
+    // In a file: of two pipes one may fill while the other is read.
+    let mut complaints = tempfile::tempfile().map_err(doing())?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints.try_clone().map_err(doing())?);
+    let mut child = command.spawn().map_err(doing())?;
     let mut text = String::new();
     if let Some(out) = &mut child.stdout {
         out.read_to_string(&mut text).map_err(doing())?;
@@ -53,6 +55,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Ended, BenchError> {
     let used = measure::cpu_s_of(&process).and_then(|cpu_s| Ok((cpu_s, measure::written_size(&process)?)));
     let status = child.wait().map_err(doing())?;
     if !status.success() {
+        complaints.rewind().and_then(|()| complaints.read_to_string(&mut text)).map_err(doing())?;
         return Err(BenchError::Wrong(format!("{name} failed ({status}): {text}")));
     }
     let (cpu_s, written_size) = used?;
@@ -70,8 +73,8 @@ mod tests {
         let ended = run(Command::new("sh").args(["-c", script]).current_dir(dir.path())).expect("it runs");
         assert_eq!(ended.text, "200000\n");
         assert!(ended.cpu_s > 0.0, "it counted");
-        let failed = run(Command::new("sh").args(["-c", "echo no; exit 3"])).expect_err("it fails");
-        assert!(failed.to_string().contains("3") && failed.to_string().contains("no"), "{failed}");
+        let failed = run(Command::new("sh").args(["-c", "echo no; echo why >&2; exit 3"])).expect_err("it fails");
+        assert!(failed.to_string().ends_with("exit status: 3): no\nwhy\n"), "{failed}");
     }
 
     #[test]

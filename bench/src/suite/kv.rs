@@ -204,10 +204,9 @@ pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result
     if args.peers.contains(&Peer::Rocksdb) {
         rocksdb::require()?;
     }
-    #[cfg(not(feature = "peers"))]
-    for (peer, name) in [(Peer::Fjall, "fjall"), (Peer::Redb, "redb")] {
-        if args.peers.contains(&peer) {
-            return Err(BenchError::NotCompiledIn { name, feature: "peers" });
+    for peer in [Peer::Fjall, Peer::Redb] {
+        if !cfg!(feature = "peers") && args.peers.contains(&peer) {
+            return Err(BenchError::NotCompiledIn { name: name_of(peer), feature: "peers" });
         }
     }
     for _ in 0..common.run_count() {

@@ -220,7 +220,6 @@ impl Workload<'_> {
         let loaded = load::run(&self.load(), self.warm_up(), connect, &mut || prewriting.look(dir.path()))?;
         // What is copied to the depot later is written by then.
         cluster.close()?;
-        prewriting.look(dir.path())?;
         let written = measure::written_size("self")? - written;
         let payload = loaded.sent as f64 * self.record as f64;
         let mut measured = self.measured(loaded);

@@ -48,7 +48,7 @@ impl Puts {
     }
 
     fn commit(&mut self, flush: bool) -> Result<(), BenchError> {
-        let transact = || -> Result<(), redb::Error> {
+        let mut transact = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(if flush { Durability::Immediate } else { Durability::None })?;
             {
@@ -127,7 +127,7 @@ impl Engine for Redb {
 
     fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {
         let mut seen = 0;
-        let pairs = self.table()?.range(&key_of(from)..).map_err(|error| failed("redb: a scan", error))?;
+        let pairs = self.table()?.range::<&[u8; 16]>(&key_of(from)..).map_err(|error| failed("redb: a scan", error))?;
         for pair in pairs.take(count) {
             let (key, value) = pair.map_err(|error| failed("redb: a scan", error))?;
             std::hint::black_box((key.value(), value.value()));

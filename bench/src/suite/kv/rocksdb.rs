@@ -1,5 +1,6 @@
 //! RocksDB, through its own `db_bench` (Debian package `rocksdb-tools`): one process per workload, on the same files.
 
+use super::workload::{FOUND_SHARE_MAX, found_share};
 use super::{KvArgs, SUITE, Workload};
 use crate::Common;
 use crate::child::{self, Ended, Program};
@@ -145,6 +146,10 @@ fn measure_workload(
         let written = counter(&ended.text, "rocksdb.number.keys.written").unwrap_or(0.0);
         figures.push(("writes_per_s", written / seconds));
     }
+    if let Some((found, of)) = found(&ended.text) {
+        let at_most = if workload == Workload::ReadWhileWriting { 1.0 } else { FOUND_SHARE_MAX };
+        figures.push(("found", found_share(found, of, at_most)?));
+    }
     Ok((Measured { figures, latencies: Some(latencies) }, ended))
 }
 
@@ -203,6 +208,13 @@ fn bucket(line: &str) -> Option<(u64, u64)> {
     Some((us, counts.split_whitespace().next()?.parse().ok()?))
 }
 
+/// Reads `(12650 of 20000 found)`.
+fn found(text: &str) -> Option<(u64, u64)> {
+    let before = &text[..text.find(" found)")?];
+    let (found, of) = before[before.rfind('(')? + 1..].split_once(" of ")?;
+    Some((found.trim().parse().ok()?, of.trim().parse().ok()?))
+}
+
 fn counter(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with(&format!("{name} COUNT")))?;
     line.rsplit(':').next()?.trim().parse().ok()
@@ -228,6 +240,8 @@ mod tests {
         assert!(all.len() == 1000 && (4000..4010).contains(&all.value_at_quantile(0.5)));
         assert_eq!(counter(text, "rocksdb.number.keys.written"), Some(290_000_000.0));
         assert!(parse(text, "readrandom", Instant::now()).is_err());
+        assert_eq!(found("readrandom : 3.9 ops/sec; 18.0 MB/s (12650 of 20000 found)\n"), Some((12650, 20000)));
+        assert_eq!(found("nothing found)"), None);
         assert_eq!([bucket("rocksdb.x COUNT : 1"), bucket("( 1, x ] 2")], [None, None]);
     }
 }

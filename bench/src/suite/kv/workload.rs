@@ -17,6 +17,8 @@ const READ_SEED: u64 = 1;
 const SCAN_SEED: u64 = 2;
 const WRITE_SEED: u64 = 3;
 const PACE_SEED: u64 = 4;
+/// Of the keys to choose from, those that are there after a fill, and a little more.
+pub(super) const FOUND_SHARE_MAX: f64 = 0.66;
 /// How long a writer of its own thread sleeps before it puts all that is due.
 const WRITER_SLEEP: Duration = Duration::from_millis(1);
 
@@ -148,7 +150,7 @@ impl<E: Engine> Race<'_, E> {
             })?;
             finished(reads, &stretch, latencies)
         };
-        measured.push("found", found_share(found, reads, 0.66)?);
+        measured.push("found", found_share(found, reads, FOUND_SHARE_MAX)?);
         Ok(measured)
     }
 
@@ -249,8 +251,8 @@ fn finished(operations: u64, stretch: &Stretch, latencies: Latencies) -> Measure
     Measured::new(vec![("ops_per_s", operations as f64 / took.wall_s), ("cpu_s", took.cpu_s)], latencies)
 }
 
-/// A fill of random keys leaves 1 - 1/e of them.
-fn found_share(found: u64, reads: u64, at_most: f64) -> Result<f64, BenchError> {
+/// A fill of random keys leaves 1 - 1/e of them: the engines are asked for the same data.
+pub(super) fn found_share(found: u64, reads: u64, at_most: f64) -> Result<f64, BenchError> {
     let share = found as f64 / reads as f64;
     if (0.6..=at_most).contains(&share) {
         return Ok(share);

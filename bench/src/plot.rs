@@ -30,7 +30,9 @@ pub(crate) fn distribution(all: &Histogram<u64>) -> String {
     let us = |ns: f64| format!("{:.3}", ns / NS_PER_US);
     pair(&mut text, "Mean", us(all.mean()), "StdDeviation", us(all.stdev()));
     pair(&mut text, "Max", us(all.max() as f64), "Total count", all.len().to_string());
-    pair(&mut text, "Buckets", all.buckets().to_string(), "SubBuckets", all.distinct_values().to_string());
+    // Every bucket but the first has one half of its own.
+    let sub_buckets = 2 * all.distinct_values() / (usize::from(all.buckets()) + 1);
+    pair(&mut text, "Buckets", all.buckets().to_string(), "SubBuckets", sub_buckets.to_string());
     text
 }
 
@@ -87,7 +89,10 @@ mod tests {
         assert!((median[0] / 500.0 - 1.0).abs() < 0.01 && (median[3] - 2.0).abs() < 1e-9, "{median:?}");
         let last = rows.last().expect("there are rows");
         assert_eq!((last.len(), last[1], last[2]), (3, 1.0, 1001.0));
-        assert!(text.contains("Total count    =         1001]"), "{text}");
+        assert!(
+            text.contains("Total count    =         1001]") && text.contains("SubBuckets     =         2048]"),
+            "{text}"
+        );
     }
 
     #[test]

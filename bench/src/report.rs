@@ -56,8 +56,8 @@ struct Row {
 struct Ratio {
     what: String,
     ratio: f64,
-    /// What must be known to read it.
-    note: Option<&'static str>,
+    /// What must be known to read it; empty if nothing.
+    note: String,
 }
 
 /// See the module.
@@ -119,10 +119,10 @@ impl Report {
     }
 
     /// States how one engine's median compares with another's, and what must be known to read that.
-    pub(crate) fn ratio(&mut self, workload: &str, figure: &str, engine: &str, peer: &str, note: Option<&'static str>) {
+    pub(crate) fn ratio(&mut self, workload: &str, figure: &str, engine: &str, peer: &str, note: &str) {
         if let (Some(one), Some(other)) = (self.median(workload, engine, figure), self.median(workload, peer, figure)) {
             let what = format!("{workload}: {engine} / {peer}, {figure}");
-            self.ratios.push(Ratio { what, ratio: one / other, note });
+            self.ratios.push(Ratio { what, ratio: one / other, note: note.to_string() });
         }
     }
 
@@ -139,7 +139,7 @@ impl Report {
         let ratios = self.ratios.iter().map(|ratio| {
             let line = Fields::new().with("suite", suite).with("run", "ratio").with("what", ratio.what.as_str());
             let line = line.with("ratio", round(ratio.ratio));
-            if let Some(note) = ratio.note { line.with("note", note) } else { line }
+            if ratio.note.is_empty() { line } else { line.with("note", ratio.note.as_str()) }
         });
         for line in medians.chain(ratios).collect::<Vec<_>>() {
             self.line(line)?;
@@ -165,7 +165,9 @@ impl Report {
         let mut text = format!("medians\n{table}");
         for Ratio { what, ratio, note } in &self.ratios {
             let _ = write!(text, "\n{what}: {}", short(*ratio));
-            let _ = note.map(|note| write!(text, " ({note})"));
+            if !note.is_empty() {
+                let _ = write!(text, " ({note})");
+            }
         }
         text
     }
@@ -244,10 +246,10 @@ mod tests {
             report.run("s", "w", "bound", &config, vec![("per_s", other)].into()).expect("standard error takes it");
         }
         assert_eq!(report.median("w", "tantu", "per_s"), Some(3.0));
-        report.ratio("w", "per_s", "tantu", "bound", Some("as it is"));
-        report.ratio("w", "per_s", "tantu", "nobody", None);
+        report.ratio("w", "per_s", "tantu", "bound", "as it is");
+        report.ratio("w", "per_s", "tantu", "nobody", "");
         let what = "w: tantu / bound, per_s".to_string();
-        assert_eq!(report.ratios, [Ratio { what, ratio: 0.3, note: Some("as it is") }]);
+        assert_eq!(report.ratios, [Ratio { what, ratio: 0.3, note: "as it is".to_string() }]);
         assert!(report.table().ends_with("\nw: tantu / bound, per_s: 0.300 (as it is)"));
     }
 
@@ -265,7 +267,7 @@ mod tests {
             report.run("s", "w", "tantu", &config, measured).expect("standard error takes it");
         }
         report.run("s", "w", "peer", &Fields::new(), vec![("per_s", 2.0)].into()).expect("it takes that too");
-        report.ratio("w", "per_s", "tantu", "peer", None);
+        report.ratio("w", "per_s", "tantu", "peer", "");
         report.finish("s --seed 7", Some(7)).expect("it is written");
         let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("it is there");
         let result = read("result.json");

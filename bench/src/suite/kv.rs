@@ -201,9 +201,7 @@ impl KvArgs {
 
 pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result<(), BenchError> {
     args.refuse()?;
-    if args.peers.contains(&Peer::Rocksdb) {
-        rocksdb::require()?;
-    }
+    let warnings = if args.peers.contains(&Peer::Rocksdb) { rocksdb::warnings(common)? } else { String::new() };
     for peer in [Peer::Fjall, Peer::Redb] {
         if !cfg!(feature = "peers") && args.peers.contains(&peer) {
             return Err(BenchError::NotCompiledIn { name: name_of(peer), feature: "peers" });
@@ -215,7 +213,7 @@ pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result
         }
         for peer in args.peers.iter().filter(|peer| common.wants(name_of(**peer))) {
             match peer {
-                Peer::Rocksdb => rocksdb::race(args, common, report)?,
+                Peer::Rocksdb => rocksdb::race(args, common, report, &warnings)?,
                 #[cfg(feature = "peers")]
                 Peer::Fjall => workload::race::<fjall::Fjall>(args, common, report)?,
                 #[cfg(feature = "peers")]
@@ -225,7 +223,7 @@ pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result
             }
         }
     }
-    ratios(args, report);
+    ratios(args, report, &warnings);
     Ok(())
 }
 
@@ -237,14 +235,18 @@ fn name_of(peer: Peer) -> &'static str {
     }
 }
 
-fn ratios(args: &KvArgs, report: &mut Report) {
+fn ratios(args: &KvArgs, report: &mut Report, warnings: &str) {
     for workload in &args.workload {
-        for peer in args.peers.iter().map(|peer| name_of(*peer)) {
-            let behind = report
-                .median(workload.name(), peer, "writes_per_s")
-                .is_some_and(|rate| rate < 0.95 * args.write_rate as f64);
-            let note = behind.then_some("the peer did not reach the write rate");
-            report.ratio(workload.name(), "ops_per_s", "tantu", peer, note);
+        for &peer in &args.peers {
+            let mut notes = Vec::new();
+            let written = report.median(workload.name(), name_of(peer), "writes_per_s");
+            if written.is_some_and(|rate| rate < 0.95 * args.write_rate as f64) {
+                notes.push("the peer did not reach the write rate".to_string());
+            }
+            if peer == Peer::Rocksdb && !warnings.is_empty() {
+                notes.push(format!("db_bench warns: {warnings}"));
+            }
+            report.ratio(workload.name(), "ops_per_s", "tantu", name_of(peer), &notes.join("; "));
         }
     }
 }

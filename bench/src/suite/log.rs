@@ -69,11 +69,11 @@ impl Peer {
         }
     }
 
-    fn note(self) -> Option<&'static str> {
+    fn note(self) -> &'static str {
         match self {
-            Peer::Bound => None,
-            Peer::BoundCore => Some("its records are made on the core that commits them"),
-            Peer::Redis => Some(redis::NOTE),
+            Peer::Bound => "",
+            Peer::BoundCore => "its records are made on the core that commits them",
+            Peer::Redis => redis::NOTE,
         }
     }
 }

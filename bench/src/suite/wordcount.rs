@@ -58,7 +58,7 @@ pub(crate) fn run(args: &WordCountArgs, common: &Common, report: &mut Report) ->
             report.run(SUITE, &workload, "bound", &config, bound(args, common, &lines, words)?.into())?;
         }
     }
-    report.ratio(&workload, "words_per_s", "tantu", "bound", None);
+    report.ratio(&workload, "words_per_s", "tantu", "bound", "");
     Ok(())
 }
 

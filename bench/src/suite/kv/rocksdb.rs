@@ -29,16 +29,28 @@ const OPTIONS: &[&str] = &[
     "--statistics=1",
     "--stats_interval_seconds=0",
     "--open_files=-1",
-    "--seed=1",
 ];
 
-pub(super) fn require() -> Result<(), BenchError> {
-    DB_BENCH.require()
+/// What follows the seed of the fill: db_bench counts it up itself from one benchmark to the next.
+const READ_SEED: u64 = 1000;
+
+/// What db_bench itself says against its figures. An error that names the package if it is not there.
+pub(super) fn warnings(common: &Common) -> Result<String, BenchError> {
+    DB_BENCH.require()?;
+    let dir = common.fresh_dir()?;
+    let ended = db_bench(dir.path(), &["--benchmarks=fillseq".into(), "--num=1".into()])?;
+    Ok(parse_warnings(&ended.text))
+}
+
+fn parse_warnings(text: &str) -> String {
+    let warnings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("WARNING: ")).collect();
+    warnings.join("; ")
 }
 
 /// Every option, for the report.
-fn config(args: &KvArgs, common: &Common, workload: Workload) -> Fields {
+fn config(args: &KvArgs, common: &Common, workload: Workload, warnings: &str) -> Fields {
     Fields::new()
+        .with("db_bench_warns", warnings)
         .with("options", OPTIONS.join(" "))
         .with("workload_options", options_of(args, common, workload).join(" "))
         .with("wal", "written for every put, not flushed")
@@ -62,7 +74,10 @@ fn benchmark(workload: Workload) -> &'static str {
 
 fn options_of(args: &KvArgs, common: &Common, workload: Workload) -> Vec<String> {
     let name = benchmark(workload);
+    // Reads with the seed of the fill would ask for the keys that were put, one after the other.
+    let seed = if workload == Workload::Fill { args.seed } else { args.seed + READ_SEED };
     let mut options = vec![
+        format!("--seed={seed}"),
         format!("--num={}", args.keys(common)),
         format!("--value_size={}", args.value),
         format!("--cache_size={}", args.cache_size(common, workload)),
@@ -99,7 +114,7 @@ fn db_bench(dir: &Path, options: &[String]) -> Result<Ended, BenchError> {
 }
 
 /// Runs the workloads in a directory of their own.
-pub(super) fn race(args: &KvArgs, common: &Common, report: &mut Report) -> Result<(), BenchError> {
+pub(super) fn race(args: &KvArgs, common: &Common, report: &mut Report, warnings: &str) -> Result<(), BenchError> {
     let dir = common.fresh_dir()?;
     let measure_one = |workload| measure_workload(dir.path(), args, common, workload);
     let mut unsettled = None;
@@ -124,7 +139,7 @@ pub(super) fn race(args: &KvArgs, common: &Common, report: &mut Report) -> Resul
             _ => measure_one(workload)?.0,
         };
         measured.push("space_bytes", measure::space_size(dir.path())? as f64);
-        let config = args.config(common, workload, config(args, common, workload));
+        let config = args.config(common, workload, config(args, common, workload, warnings));
         report.run(SUITE, workload.name(), "rocksdb", &config, measured)?;
     }
     Ok(())
@@ -146,7 +161,10 @@ fn measure_workload(
         let written = counter(&ended.text, "rocksdb.number.keys.written").unwrap_or(0.0);
         figures.push(("writes_per_s", written / seconds));
     }
-    if let Some((found, of)) = found(&ended.text) {
+    // A seek always finds something.
+    if benchmark(workload) != "seekrandom"
+        && let Some((found, of)) = found(&ended.text)
+    {
         let at_most = if workload == Workload::ReadWhileWriting { 1.0 } else { FOUND_SHARE_MAX };
         figures.push(("found", found_share(found, of, at_most)?));
     }
@@ -241,6 +259,11 @@ mod tests {
         assert_eq!(counter(text, "rocksdb.number.keys.written"), Some(290_000_000.0));
         assert!(parse(text, "readrandom", Instant::now()).is_err());
         assert_eq!(found("readrandom : 3.9 ops/sec; 18.0 MB/s (12650 of 20000 found)\n"), Some((12650, 20000)));
+        let warned = "x\nWARNING: Assertions are enabled\nWARNING: slow\n";
+        assert_eq!(
+            (parse_warnings(warned), parse_warnings(text)),
+            ("Assertions are enabled; slow".into(), String::new())
+        );
         assert_eq!(found("nothing found)"), None);
         assert_eq!([bucket("rocksdb.x COUNT : 1"), bucket("( 1, x ] 2")], [None, None]);
     }

@@ -287,6 +287,41 @@ mod tests {
         assert!(Cli::try_parse_from(["kv", "--arrival", "fixed"]).is_err(), "an arrival without a rate");
     }
 
+    #[test]
+    fn a_small_run_has_the_figures_of_every_workload_of_every_engine_in_process() {
+        let peers = if cfg!(feature = "peers") { "--peers fjall,redb" } else { "" };
+        let args = parsed(peers);
+        let mut report = Report::new(false, None);
+        run(&args, &crate::tests::smoke(), &mut report).expect("it runs");
+        for engine in ["tantu"].into_iter().chain(args.peers.iter().map(|peer| name_of(*peer))) {
+            let figure = |workload: Workload, name| report.median(workload.name(), engine, name);
+            for workload in Workload::value_variants() {
+                assert!(figure(*workload, "ops_per_s").is_some_and(|rate| rate > 0.0), "{engine} {workload:?}");
+                assert!(figure(*workload, "space_bytes").is_some_and(|size| size > 1e6), "{engine} {workload:?}");
+            }
+            assert!(figure(Workload::Fill, "write_amplification").is_some());
+            assert!(figure(Workload::ReadWhileWriting, "writes_per_s").is_some_and(|rate| rate > 0.0));
+            let pairs = [Workload::Scan100, Workload::Scan100Unsettled].map(|it| figure(it, "pairs"));
+            assert!(pairs[0].is_some() && pairs[0] == pairs[1], "settling changes nothing that is read: {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_loop_keeps_its_pace_and_says_so() {
+        let args = parsed("--workload fillrandom,readrandom --rate 100000 --arrival poisson");
+        let common = crate::tests::smoke();
+        let mut report = Report::new(false, None);
+        run(&args, &common, &mut report).expect("it runs");
+        for workload in ["fillrandom", "readrandom"] {
+            let rate = report.median(workload, "tantu", "ops_per_s").expect("it was measured");
+            assert!(rate < 105_000.0, "{workload}: {rate}");
+        }
+        let config = args.config(&common, Workload::Read, Fields::new()).to_string();
+        assert!(config.contains(r#""loop":"open","rate":100000,"arrival":"poisson""#), "{config}");
+        let config = args.config(&common, Workload::MultiRead16, Fields::new()).to_string();
+        assert!(config.contains(r#""loop":"closed","in_flight":16"#), "{config}");
+    }
+
     #[cfg(not(feature = "peers"))]
     #[test]
     fn a_peer_that_was_not_compiled_in_is_an_error_that_names_the_feature() {

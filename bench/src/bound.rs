@@ -23,11 +23,11 @@ use tantu_net::letter::{AckLevel, Letter};
 use tantu_net::{ClientPort, Mesh, ThreadBell, ThreadPort};
 
 /// Bytes of a committer's file; it starts over at its end.
-const FILE_SIZE: usize = 64 << 20;
+pub(crate) const FILE_SIZE: usize = 64 << 20;
 /// What a write is padded to: as the engine's log.
-const ALIGN: usize = 4096;
+pub(crate) const ALIGN: usize = 4096;
 /// Bytes of a group at most.
-const GROUP_SIZE_MAX: usize = 1 << 20;
+pub(crate) const GROUP_SIZE_MAX: usize = 1 << 20;
 /// How long a sleep lasts before it looks whether it is time to stop.
 const WAIT: Duration = Duration::from_millis(50);
 /// Letters of one batch: as the engine's client gathers them.
@@ -72,7 +72,7 @@ impl Bound {
 }
 
 /// A file without holes, so that a write changes data only.
-fn prewritten(path: &Path) -> Result<OwnedFd, BenchError> {
+pub(crate) fn prewritten(path: &Path) -> Result<OwnedFd, BenchError> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
     // Some file systems have no direct I/O; the engine writes through their cache as well.
@@ -94,29 +94,29 @@ fn write(file: &OwnedFd, bytes: &[u8], at: usize, flags: ReadWriteFlags) -> Resu
 }
 
 /// Records gathered into groups, and written as such.
-pub(crate) struct GroupFile {
+struct GroupFile {
     file: OwnedFd,
     at: usize,
     group: Buf,
 }
 
 impl GroupFile {
-    pub(crate) fn new(path: &Path) -> Result<Self, BenchError> {
+    fn new(path: &Path) -> Result<Self, BenchError> {
         Ok(Self { file: prewritten(path)?, at: 0, group: Buf::with_capacity(GROUP_SIZE_MAX) })
     }
 
-    pub(crate) fn push(&mut self, record: &[u8]) {
+    fn push(&mut self, record: &[u8]) {
         self.group.extend(&(record.len() as u32).to_le_bytes());
         self.group.extend(record);
     }
 
     /// Whether the group should be written before it takes more.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.group.len() >= GROUP_SIZE_MAX / 2
     }
 
     /// Makes the group durable.
-    pub(crate) fn commit(&mut self) -> Result<(), BenchError> {
+    fn commit(&mut self) -> Result<(), BenchError> {
         self.group.pad_to(ALIGN);
         if self.at + self.group.len() > FILE_SIZE {
             self.at = 0;

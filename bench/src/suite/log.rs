@@ -6,7 +6,7 @@ mod redis;
 mod resp;
 
 use crate::Common;
-use crate::bound::{Bound, BoundProducer, GroupFile};
+use crate::bound::{Bound, BoundProducer};
 use crate::bound_core;
 use crate::error::BenchError;
 use crate::fields::Fields;
@@ -15,6 +15,7 @@ use crate::measure::{self, Latencies, Stretch};
 use crate::pace::PaceArgs;
 use crate::report::{Measured, Report};
 use depot::{Appends, DepotProducer, Prewriting};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tantu::prelude::*;
 
@@ -153,8 +154,10 @@ impl Workload<'_> {
                 report.run(SUITE, &self.name, peer.name(), &self.config(&config), measured)?;
             }
         }
+        // In an open loop the rate is given; what differs are the latencies.
+        let figures = if self.args.pace.rate.is_some() { ["p50_us", "p99_us"] } else { ["records_per_s", "p50_us"] };
         for peer in peers() {
-            for figure in ["records_per_s", "p50_us"] {
+            for figure in figures {
                 report.ratio(&self.name, figure, "tantu", peer.name(), peer.note());
             }
         }
@@ -241,13 +244,12 @@ impl Workload<'_> {
     fn bound_core(&self) -> Result<Measured, BenchError> {
         let dir = self.common.fresh_dir()?;
         let cores = self.args.threads as usize;
-        let files: Result<Vec<GroupFile>, BenchError> =
-            (0..cores).map(|core| GroupFile::new(&dir.path().join(format!("bound-core-{core}")))).collect();
-        let mut files = files?;
+        let files: Vec<PathBuf> = (0..cores).map(|core| dir.path().join(format!("bound-core-{core}"))).collect();
+        files.iter().try_for_each(|file| bound_core::prepare(file))?;
         let load = self.load();
         let loaded = std::thread::scope(|scope| {
             let load = &load;
-            let owning: Vec<_> = (files.iter_mut().enumerate())
+            let owning: Vec<_> = (files.iter().enumerate())
                 .map(|(core, file)| scope.spawn(move || bound_core::own(file, load, core, cores)))
                 .collect();
             std::thread::sleep(load.from.saturating_duration_since(Instant::now()));

@@ -3,8 +3,7 @@
 
 use crate::bound::{ALIGN, FILE_SIZE, GROUP_SIZE_MAX, prewritten};
 use crate::error::BenchError;
-use crate::load::Load;
-use crate::measure::Latencies;
+use crate::load::{self, Load, Loaded};
 use std::path::Path;
 use std::time::Instant;
 use tantu_base::buf::Buf;
@@ -73,20 +72,20 @@ impl Groups {
 }
 
 /// One owning core of so many: it makes its share of what all producers have in flight, commits it, and begins anew.
-pub(crate) fn own(path: &Path, load: &Load, core: usize, cores: usize) -> Result<(Latencies, u64), BenchError> {
+pub(crate) fn own(path: &Path, load: &Load, core: usize, cores: usize) -> Result<Loaded, BenchError> {
     // The ring belongs to the thread that makes it.
     let mut groups = Groups::open(path)?;
     let in_flight = load.clients * load.in_flight;
     // Shares differ by one at most; a core without one has nothing to do.
     let share = in_flight / cores + usize::from(core < in_flight % cores);
-    let mut latencies = Latencies::new(load.from);
+    let mut loaded = Loaded::new(load);
     let mut starts: Vec<Instant> = Vec::with_capacity(share);
     let mut pace = load.pace.pace(cores.min(in_flight), core as u64, load.began);
-    let mut sent = 0;
     loop {
         let now = Instant::now();
         if share == 0 || now >= load.to {
-            return Ok((latencies, sent));
+            let unsent = if share == 0 { 0 } else { load::unsent(&mut pace, load.to) };
+            return Ok(Loaded { unsent, ..loaded });
         }
         while starts.len() < share
             && !groups.is_full()
@@ -94,7 +93,7 @@ pub(crate) fn own(path: &Path, load: &Load, core: usize, cores: usize) -> Result
         {
             groups.push(&load.record);
             starts.push(start);
-            sent += 1;
+            loaded.sent += 1;
         }
         if starts.is_empty() {
             std::hint::spin_loop();
@@ -103,7 +102,7 @@ pub(crate) fn own(path: &Path, load: &Load, core: usize, cores: usize) -> Result
         groups.commit()?;
         let done = Instant::now();
         for start in starts.drain(..).filter(|start| *start >= load.from) {
-            latencies.record(start, done);
+            loaded.latencies.record(start, done);
         }
     }
 }
@@ -121,7 +120,7 @@ mod tests {
             prepare(&path).expect("the file is made");
             // One core after the other: each has a load of its own.
             let load = short_load(1, 3, None);
-            let (latencies, sent) = own(&path, &load, core, 4).expect("it commits");
+            let Loaded { latencies, sent, .. } = own(&path, &load, core, 4).expect("it commits");
             assert_eq!((sent > 0, !latencies.all().is_empty()), (core < 3, core < 3), "core {core}: {sent}");
             let bytes = std::fs::read(&path).expect("the file is there");
             assert_eq!(bytes[..5] == [100, 0, 0, 0, b'r'], core < 3, "the record is in the file, or none is");

@@ -1,5 +1,6 @@
-//! The raw loop of group commits with the records made on the core that commits them: no ring between threads, no
-//! other thread, and no sleep: the core asks its disk ring for the completion until it is there. What is left is the disk.
+//! The raw loop of group commits with the records made on the core that commits them: no ring between threads and no
+//! other thread. The core asks its disk ring for the completion until it is there, or sleeps until the kernel wakes it:
+//! which is faster depends on what else wants the core. What is left is the disk.
 
 use crate::bound::{ALIGN, FILE_SIZE, GROUP_SIZE_MAX, prewritten};
 use crate::error::BenchError;
@@ -15,8 +16,16 @@ pub(crate) fn prepare(path: &Path) -> Result<(), BenchError> {
     prewritten(path).map(drop)
 }
 
+/// How a core waits for its disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waiting {
+    Polls,
+    Sleeps,
+}
+
 /// Groups of records, one at a time on the disk.
 struct Groups {
+    waiting: Waiting,
     disk: KernelDisk,
     file: FileId,
     at: u64,
@@ -28,11 +37,13 @@ fn failed(error: impl std::fmt::Display) -> BenchError {
 }
 
 impl Groups {
-    fn open(path: &Path) -> Result<Self, BenchError> {
+    fn open(path: &Path, waiting: Waiting) -> Result<Self, BenchError> {
         let mut disk = KernelDisk::new(None).map_err(BenchError::io("making a disk ring"))?;
         let open = DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::ReadWrite };
         match call(&mut disk, open).map_err(failed)? {
-            DiskReply::Opened { file, .. } => Ok(Self { disk, file, at: 0, group: Buf::with_capacity(GROUP_SIZE_MAX) }),
+            DiskReply::Opened { file, .. } => {
+                Ok(Self { waiting, disk, file, at: 0, group: Buf::with_capacity(GROUP_SIZE_MAX) })
+            }
             reply => Err(failed(format!("{reply:?} for an open"))),
         }
     }
@@ -46,7 +57,7 @@ impl Groups {
         self.group.len() >= GROUP_SIZE_MAX / 2
     }
 
-    /// Makes the group durable, looking for its completion all the while.
+    /// Makes the group durable.
     fn commit(&mut self) -> Result<(), BenchError> {
         self.group.pad_to(ALIGN);
         let size = self.group.len() as u64;
@@ -58,8 +69,11 @@ impl Groups {
         self.disk.submit(Token { owner: 0, tag: 0 }, write);
         let mut done = Vec::new();
         while done.is_empty() {
+            match self.waiting {
+                Waiting::Polls => std::hint::spin_loop(),
+                Waiting::Sleeps => self.disk.wait(),
+            }
             self.disk.reap(&mut done);
-            std::hint::spin_loop();
         }
         match done.remove(0).result.map_err(failed)? {
             DiskReply::Written(buf) => self.group = buf,
@@ -72,9 +86,9 @@ impl Groups {
 }
 
 /// One owning core of so many: it makes its share of what all producers have in flight, commits it, and begins anew.
-pub(crate) fn own(path: &Path, load: &Load, core: usize, cores: usize) -> Result<Loaded, BenchError> {
+pub(crate) fn own(path: &Path, waiting: Waiting, load: &Load, core: usize, cores: usize) -> Result<Loaded, BenchError> {
     // The ring belongs to the thread that makes it.
-    let mut groups = Groups::open(path)?;
+    let mut groups = Groups::open(path, waiting)?;
     let in_flight = load.clients * load.in_flight;
     // Shares differ by one at most; a core without one has nothing to do.
     let share = in_flight / cores + usize::from(core < in_flight % cores);
@@ -115,12 +129,14 @@ mod tests {
     #[test]
     fn each_owning_core_commits_its_share_and_one_without_a_share_ends_at_once() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        for core in 0..4 {
+        for (core, waiting) in
+            [Waiting::Polls, Waiting::Sleeps, Waiting::Polls, Waiting::Sleeps].into_iter().enumerate()
+        {
             let path = dir.path().join(format!("core-{core}"));
             prepare(&path).expect("the file is made");
             // One core after the other: each has a load of its own.
             let load = short_load(1, 3, None);
-            let Loaded { latencies, sent, .. } = own(&path, &load, core, 4).expect("it commits");
+            let Loaded { latencies, sent, .. } = own(&path, waiting, &load, core, 4).expect("it commits");
             assert_eq!((sent > 0, !latencies.all().is_empty()), (core < 3, core < 3), "core {core}: {sent}");
             let bytes = std::fs::read(&path).expect("the file is there");
             assert_eq!(bytes[..5] == [100, 0, 0, 0, b'r'], core < 3, "the record is in the file, or none is");

@@ -7,7 +7,7 @@ mod resp;
 
 use crate::Common;
 use crate::bound::{Bound, BoundProducer};
-use crate::bound_core;
+use crate::bound_core::{self, Waiting};
 use crate::error::BenchError;
 use crate::fields::Fields;
 use crate::load::{self, Load, Loaded};
@@ -55,8 +55,10 @@ pub(crate) struct LogArgs {
 enum Peer {
     /// A raw loop of group commits, fed by the same producers through rings
     Bound,
-    /// The same loop with the records made on the core that commits
+    /// The same loop with the records made on the core that commits, which polls its disk
     BoundCore,
+    /// The same, and the core sleeps until its disk is done
+    BoundCoreSleep,
     /// Redis Streams: a server over loopback (Debian's redis-server)
     Redis,
 }
@@ -66,6 +68,7 @@ impl Peer {
         match self {
             Peer::Bound => "bound",
             Peer::BoundCore => "bound-core",
+            Peer::BoundCoreSleep => "bound-core-sleep",
             Peer::Redis => "redis",
         }
     }
@@ -73,7 +76,7 @@ impl Peer {
     fn note(self) -> &'static str {
         match self {
             Peer::Bound => "",
-            Peer::BoundCore => "its records are made on the core that commits them",
+            Peer::BoundCore | Peer::BoundCoreSleep => "its records are made on the core that commits them",
             Peer::Redis => redis::NOTE,
         }
     }
@@ -148,7 +151,12 @@ impl Workload<'_> {
             for peer in peers() {
                 let (config, measured) = match peer {
                     Peer::Bound => (self.bound_config("made by the producers, through rings"), self.bound()?),
-                    Peer::BoundCore => (self.bound_config("made on the core; it polls"), self.bound_core()?),
+                    Peer::BoundCore => {
+                        (self.bound_config("made on the core; it polls"), self.bound_core(Waiting::Polls)?)
+                    }
+                    Peer::BoundCoreSleep => {
+                        (self.bound_config("made on the core; it sleeps"), self.bound_core(Waiting::Sleeps)?)
+                    }
                     Peer::Redis => (redis::config(), self.redis()?),
                 };
                 report.run(SUITE, &self.name, peer.name(), &self.config(&config), measured)?;
@@ -248,7 +256,7 @@ impl Workload<'_> {
         Ok(self.measured(loaded))
     }
 
-    fn bound_core(&self) -> Result<Measured, BenchError> {
+    fn bound_core(&self, waiting: Waiting) -> Result<Measured, BenchError> {
         let dir = self.common.fresh_dir()?;
         let cores = self.args.threads as usize;
         let files: Vec<PathBuf> = (0..cores).map(|core| dir.path().join(format!("bound-core-{core}"))).collect();
@@ -257,7 +265,7 @@ impl Workload<'_> {
         let loaded = std::thread::scope(|scope| {
             let load = &load;
             let owning: Vec<_> = (files.iter().enumerate())
-                .map(|(core, file)| scope.spawn(move || bound_core::own(file, load, core, cores)))
+                .map(|(core, file)| scope.spawn(move || bound_core::own(file, waiting, load, core, cores)))
                 .collect();
             std::thread::sleep(load.from.saturating_duration_since(Instant::now()));
             let stretch = Stretch::begin();
@@ -329,10 +337,10 @@ mod tests {
     #[test]
     fn a_small_run_of_every_log_in_process_has_its_figures_in_an_open_and_in_a_closed_loop() {
         for rate in ["", "--rate 2000 --arrival fixed"] {
-            let args = parsed(&format!("--peers bound,bound-core --producers 2x4 {rate}"));
+            let args = parsed(&format!("--peers bound,bound-core,bound-core-sleep --producers 2x4 {rate}"));
             let mut report = Report::new(false, None);
             run(&args, &crate::tests::smoke(), &mut report).expect("it runs");
-            for engine in ["tantu", "bound", "bound-core"] {
+            for engine in ["tantu", "bound", "bound-core", "bound-core-sleep"] {
                 let figure = |name| report.median("append-100B-2x4", engine, name).expect("it was measured");
                 assert!(figure("records_per_s") > 0.0 && figure("p50_us") > 0.0 && figure("cpu_s") >= 0.0);
                 assert!(rate.is_empty() || figure("records_per_s") < 2500.0, "{engine} keeps the pace");

@@ -5,10 +5,9 @@
 //! computes nothing, not even a checksum: no durable log that acknowledges what it has flushed does less.
 
 use crate::error::BenchError;
-use crate::measure::Latencies;
+use crate::load::Producer;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::ReadWriteFlags;
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -24,11 +23,11 @@ use tantu_net::letter::{AckLevel, Letter};
 use tantu_net::{ClientPort, Mesh, ThreadBell, ThreadPort};
 
 /// Bytes of a committer's file; it starts over at its end.
-const FILE_SIZE: usize = 64 << 20;
+pub(crate) const FILE_SIZE: usize = 64 << 20;
 /// What a write is padded to: as the engine's log.
-const ALIGN: usize = 4096;
+pub(crate) const ALIGN: usize = 4096;
 /// Bytes of a group at most.
-const GROUP_SIZE_MAX: usize = 1 << 20;
+pub(crate) const GROUP_SIZE_MAX: usize = 1 << 20;
 /// How long a sleep lasts before it looks whether it is time to stop.
 const WAIT: Duration = Duration::from_millis(50);
 /// Letters of one batch: as the engine's client gathers them.
@@ -48,12 +47,12 @@ impl Bound {
         let stop = Arc::new(AtomicBool::new(false));
         let mut committers = Vec::new();
         for port in ports {
-            let file = prewritten(&dir.join(format!("bound-{}", port.thread().0)))?;
+            let groups = GroupFile::new(&dir.join(format!("bound-{}", port.thread().0)))?;
             let bell = Arc::new(ThreadBell::default());
             port.set_bell(bell.clone());
             let stop = Arc::clone(&stop);
             committers.push(std::thread::spawn(move || {
-                let mut committer = Committer { port, bell, file, at: 0, group: Buf::with_capacity(GROUP_SIZE_MAX) };
+                let mut committer = Committer { port, bell, groups };
                 while !stop.load(Ordering::Acquire) {
                     committer.turn()?;
                 }
@@ -73,7 +72,7 @@ impl Bound {
 }
 
 /// A file without holes, so that a write changes data only.
-fn prewritten(path: &Path) -> Result<OwnedFd, BenchError> {
+pub(crate) fn prewritten(path: &Path) -> Result<OwnedFd, BenchError> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::open(path, flags, Mode::from_raw_mode(0o600));
     // Some file systems have no direct I/O; the engine writes through their cache as well.
@@ -94,20 +93,52 @@ fn write(file: &OwnedFd, bytes: &[u8], at: usize, flags: ReadWriteFlags) -> Resu
     if wrote == bytes.len() { Ok(()) } else { Err(BenchError::Wrong("the bound's file took a part of a write".into())) }
 }
 
-struct Committer {
-    port: ThreadPort,
-    bell: Arc<ThreadBell>,
+/// Records gathered into groups, and written as such.
+struct GroupFile {
     file: OwnedFd,
     at: usize,
     group: Buf,
 }
 
+impl GroupFile {
+    fn new(path: &Path) -> Result<Self, BenchError> {
+        Ok(Self { file: prewritten(path)?, at: 0, group: Buf::with_capacity(GROUP_SIZE_MAX) })
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        self.group.extend(&(record.len() as u32).to_le_bytes());
+        self.group.extend(record);
+    }
+
+    /// Whether the group should be written before it takes more.
+    fn is_full(&self) -> bool {
+        self.group.len() >= GROUP_SIZE_MAX / 2
+    }
+
+    /// Makes the group durable.
+    fn commit(&mut self) -> Result<(), BenchError> {
+        self.group.pad_to(ALIGN);
+        if self.at + self.group.len() > FILE_SIZE {
+            self.at = 0;
+        }
+        write(&self.file, &self.group, self.at, ReadWriteFlags::DSYNC)?;
+        self.at += self.group.len();
+        self.group.clear();
+        Ok(())
+    }
+}
+
+struct Committer {
+    port: ThreadPort,
+    bell: Arc<ThreadBell>,
+    groups: GroupFile,
+}
+
 impl Committer {
     /// One group, or a sleep.
     fn turn(&mut self) -> Result<(), BenchError> {
-        self.group.clear();
         let mut answers: Vec<(Peer, LetterBatch)> = Vec::new();
-        while self.group.len() < GROUP_SIZE_MAX / 2
+        while !self.groups.is_full()
             && let Some((from, batch)) = self.port.receive(Category::Client)
         {
             answers.push((from, self.gather(from, &batch)?));
@@ -120,12 +151,7 @@ impl Committer {
             }
             return Ok(());
         }
-        self.group.pad_to(ALIGN);
-        if self.at + self.group.len() > FILE_SIZE {
-            self.at = 0;
-        }
-        write(&self.file, &self.group, self.at, ReadWriteFlags::DSYNC)?;
-        self.at += self.group.len();
+        self.groups.commit()?;
         for (to, mut answer) in answers {
             while let Err(back) = self.port.send(to, Category::Client, answer) {
                 answer = back;
@@ -145,8 +171,7 @@ impl Committer {
             let Ok(Letter::Append { request, record, .. }) = letter else {
                 return Err(BenchError::Wrong("the bound was sent something that is no append".into()));
             };
-            self.group.extend(&(record.len() as u32).to_le_bytes());
-            self.group.extend(record);
+            self.groups.push(record);
             Letter::Appended { request, offset: Offset(request) }.encode(&mut answer.bytes);
             answer.count += 1;
         }
@@ -154,71 +179,43 @@ impl Committer {
     }
 }
 
-/// One producer: sends all records, so many in flight, to each committer in turn. Latencies are those of records sent
-/// after the given moment.
+/// One producer: sends all records, so many in flight, to each committer in turn.
 pub(crate) fn produce<'r>(
     bound: &Bound,
-    records: impl Iterator<Item = &'r [u8]>,
+    mut records: impl Iterator<Item = &'r [u8]>,
     in_flight: usize,
-    mut latencies: Option<(Instant, &mut Latencies)>,
 ) -> Result<(), BenchError> {
-    let mut producer = Producer::new(bound);
-    let mut sent: VecDeque<Option<Instant>> = VecDeque::new();
-    let (mut first, mut answered) = (0u64, 0usize);
-    let mut out = 0;
-    let mut records = records.peekable();
-    while records.peek().is_some() || out > 0 {
-        let now = Instant::now();
+    let mut producer = BoundProducer::new(bound);
+    let (mut sent, mut out) = (0, 0);
+    loop {
         while out < in_flight
             && let Some(record) = records.next()
         {
-            producer.append(first + sent.len() as u64, record);
-            sent.push_back(Some(now));
+            producer.send(sent, record)?;
+            sent += 1;
             out += 1;
         }
-        producer.flush();
-        // Half of what is out, as the engine's producers do it.
-        let enough = answered + out.div_ceil(2);
-        while answered < enough {
-            producer.answers(|request| {
-                let began = sent[(request - first) as usize].take().expect("a record is answered once");
-                if let Some((from, latencies)) = &mut latencies
-                    && began >= *from
-                {
-                    latencies.record(began.elapsed());
-                }
-                answered += 1;
-                out -= 1;
-            })?;
-            while sent.front().is_some_and(Option::is_none) {
-                sent.pop_front();
-                first += 1;
-            }
+        if out == 0 {
+            return Ok(());
         }
+        // Half of what is out, as the engine's producers do it.
+        let mut answered = 0;
+        producer.answers(out.div_ceil(2), None, &mut |_| answered += 1)?;
+        out -= answered;
     }
-    Ok(())
 }
 
-struct Producer {
+/// A client of the committers.
+pub(crate) struct BoundProducer {
     port: ClientPort,
     open: Vec<LetterBatch>,
 }
 
-impl Producer {
-    fn new(bound: &Bound) -> Self {
+impl BoundProducer {
+    pub(crate) fn new(bound: &Bound) -> Self {
         let port = bound.mesh.attach();
         let open = vec![LetterBatch::default(); port.thread_count() as usize];
         Self { port, open }
-    }
-
-    fn append(&mut self, request: u64, record: &[u8]) {
-        let thread = (request % self.open.len() as u64) as usize;
-        let letter = Letter::Append { task: TaskId(0), request, depot: 0, ack: AckLevel::AppendAck, record };
-        letter.encode(&mut self.open[thread].bytes);
-        self.open[thread].count += 1;
-        if self.open[thread].count as usize == GATHER_COUNT {
-            self.flush();
-        }
     }
 
     fn flush(&mut self) {
@@ -242,27 +239,53 @@ impl Producer {
         self.port.ring_bells();
     }
 
-    /// Waits for answers, and hands each out.
-    fn answers(&mut self, mut answered: impl FnMut(u64)) -> Result<(), BenchError> {
-        loop {
-            let mut any = false;
-            while let Some((from, category, batch)) = self.port.receive_any() {
-                any = true;
-                let mut reader = FixedReader::new(&batch.bytes);
-                while let Some(letter) = Letter::decode_next(&mut reader) {
-                    if let Ok(Letter::Appended { request, .. }) = letter {
-                        answered(request);
-                    }
+    /// Takes in what has arrived, and says how many answers that were.
+    fn receive(&mut self, answered: &mut dyn FnMut(u64)) -> usize {
+        let mut count = 0;
+        while let Some((from, category, batch)) = self.port.receive_any() {
+            let mut reader = FixedReader::new(&batch.bytes);
+            while let Some(letter) = Letter::decode_next(&mut reader) {
+                if let Ok(Letter::Appended { request, .. }) = letter {
+                    answered(request);
+                    count += 1;
                 }
-                self.port.give_back(from, category, batch.bytes);
             }
-            if any {
+            self.port.give_back(from, category, batch.bytes);
+        }
+        count
+    }
+}
+
+impl Producer for BoundProducer {
+    fn send(&mut self, number: u64, record: &[u8]) -> Result<(), BenchError> {
+        let thread = (number % self.open.len() as u64) as usize;
+        let letter = Letter::Append { task: TaskId(0), request: number, depot: 0, ack: AckLevel::AppendAck, record };
+        letter.encode(&mut self.open[thread].bytes);
+        self.open[thread].count += 1;
+        if self.open[thread].count as usize == GATHER_COUNT {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn answers(
+        &mut self,
+        wanted: usize,
+        until: Option<Instant>,
+        answered: &mut dyn FnMut(u64),
+    ) -> Result<(), BenchError> {
+        self.flush();
+        let mut count = 0;
+        loop {
+            count += self.receive(answered);
+            let now = Instant::now();
+            if count >= wanted || until.is_some_and(|until| now >= until) {
                 return Ok(());
             }
             if (0..self.port.thread_count()).any(|thread| self.port.is_thread_gone(Peer(thread))) {
                 return Err(BenchError::Wrong("a committer ended".into()));
             }
-            self.port.wait(WAIT);
+            self.port.wait(until.map_or(WAIT, |until| (until - now).min(WAIT)));
         }
     }
 }
@@ -276,12 +299,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let bound = Bound::start(dir.path(), 2).expect("it starts");
         let records: Vec<Vec<u8>> = (0..5_000u32).map(|n| n.to_be_bytes().repeat(5)).collect();
-        let mut latencies = Latencies::new();
-        let began = Instant::now();
-        produce(&bound, records.iter().map(Vec::as_slice), 700, Some((began, &mut latencies)))
-            .expect("all are answered");
+        let mut producer = BoundProducer::new(&bound);
+        let mut answers = vec![0; records.len()];
+        for (number, record) in records.iter().enumerate() {
+            producer.send(number as u64, record).expect("it is sent");
+        }
+        let mut answered = |number| answers[number as usize] += 1;
+        producer.answers(records.len(), None, &mut answered).expect("all are answered");
+        producer.answers(1, Some(Instant::now()), &mut answered).expect("no more are");
+        drop(producer);
         bound.stop().expect("it stops");
-        assert_eq!(latencies.count(), 5_000);
+        assert!(answers.iter().all(|count| *count == 1));
         for (thread, first) in records.iter().take(2).enumerate() {
             let bytes = std::fs::read(dir.path().join(format!("bound-{thread}"))).expect("the file is there");
             assert_eq!(bytes.len(), FILE_SIZE);

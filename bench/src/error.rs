@@ -12,6 +12,10 @@ pub(crate) enum BenchError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{name} is not compiled in; build with `--features {feature}`")]
+    NotCompiledIn { name: &'static str, feature: &'static str },
+    #[error("{program} is not there; install Debian's package {package}: sudo apt-get install {package}")]
+    NotInstalled { program: &'static str, package: &'static str },
     #[error("{0}")]
     Wrong(String),
 }

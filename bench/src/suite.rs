@@ -1,5 +1,5 @@
 //! The suites: each a family of workloads.
 
-pub(crate) mod append;
 pub(crate) mod kv;
+pub(crate) mod log;
 pub(crate) mod wordcount;

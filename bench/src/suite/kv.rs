@@ -1,26 +1,33 @@
 //! Keys and values on one thread: the storage of the engine beside embedded stores.
 
+mod engine;
+#[cfg(feature = "peers")]
+mod fjall;
+#[cfg(feature = "peers")]
+mod redb;
 mod rocksdb;
 mod store;
+mod tantu;
+mod workload;
 
 use crate::Common;
 use crate::error::BenchError;
-use crate::measure::{Latencies, Stretch};
-use crate::report::{Figures, Report};
-use serde_json::json;
-use std::path::Path;
-use std::time::Instant;
+use crate::fields::Fields;
+use crate::pace::PaceArgs;
+use crate::report::Report;
 use store::Store;
 
 const SUITE: &str = "kv";
 /// Keys of a smoke run.
 const SMOKE_KEYS: u64 = 20_000;
+/// Reads that find their blocks on the disk, at most.
+const COLD_READ_COUNT_MAX: u64 = 200_000;
 
 /// Keys of 16 bytes on one thread; the log is written for every put, and flushed in the background
 #[derive(Debug, clap::Args)]
 pub(crate) struct KvArgs {
     /// Keys to choose from, and puts of a fill: random with repetition, so that 63 % are there in the end
-    #[arg(long, default_value_t = 2_000_000)]
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     keys: u64,
     /// Bytes of a value
     #[arg(long, default_value_t = 100)]
@@ -28,13 +35,18 @@ pub(crate) struct KvArgs {
     /// Workloads, in order; reads find what the fill before them left
     #[arg(
         long,
+        value_enum,
         value_delimiter = ',',
-        default_value = "fillrandom,readrandom,multireadrandom-16,scan100,readrandom-cold"
+        default_value = "fillrandom,readrandom,multireadrandom-16,scan100,scan100-unsettled,readrandom-cold,\
+                         readrandom-cold-32,readwhilewriting"
     )]
-    workload: Vec<String>,
-    /// Who else runs: rocksdb
-    #[arg(long, value_delimiter = ',')]
-    peers: Vec<String>,
+    workload: Vec<Workload>,
+    /// Who else runs; those in process need the feature `peers`
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Puts per second beside the reads of readwhilewriting, for every engine
+    #[arg(long, default_value_t = 90_000, value_parser = clap::value_parser!(u64).range(1..))]
+    write_rate: u64,
     /// Trees, as a core with so many tasks has; scans run in one of them
     #[arg(long, default_value_t = 1)]
     trees: u32,
@@ -43,7 +55,75 @@ pub(crate) struct KvArgs {
     cache_size: usize,
     /// Seed of the keys
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pace: PaceArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Peer {
+    /// Through db_bench, of Debian's package rocksdb-tools
+    Rocksdb,
+    /// In process
+    Fjall,
+    /// In process
+    Redb,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Workload {
+    /// Random puts into an empty store; then it settles
+    #[value(name = "fillrandom")]
+    Fill,
+    /// Gets of random keys, everything cached
+    #[value(name = "readrandom")]
+    Read,
+    /// 16 gets at a time
+    #[value(name = "multireadrandom-16")]
+    MultiRead16,
+    /// 100 pairs from a random key on
+    #[value(name = "scan100")]
+    Scan100,
+    /// The same as the fill left it, before it settled
+    #[value(name = "scan100-unsettled")]
+    Scan100Unsettled,
+    /// Gets with a cache of a sixteenth of the data
+    #[value(name = "readrandom-cold")]
+    Cold,
+    /// The same with 32 in flight
+    #[value(name = "readrandom-cold-32")]
+    Cold32,
+    /// Gets beside puts at a rate that is the same for all
+    #[value(name = "readwhilewriting")]
+    ReadWhileWriting,
+}
+
+impl Workload {
+    fn name(self) -> &'static str {
+        match self {
+            Workload::Fill => "fillrandom",
+            Workload::Read => "readrandom",
+            Workload::MultiRead16 => "multireadrandom-16",
+            Workload::Scan100 => "scan100",
+            Workload::Scan100Unsettled => "scan100-unsettled",
+            Workload::Cold => "readrandom-cold",
+            Workload::Cold32 => "readrandom-cold-32",
+            Workload::ReadWhileWriting => "readwhilewriting",
+        }
+    }
+
+    fn is_cold(self) -> bool {
+        matches!(self, Workload::Cold | Workload::Cold32)
+    }
+
+    /// Reads that are out together: they start when another ends, in an open loop too.
+    fn depth(self) -> usize {
+        match self {
+            Workload::MultiRead16 => 16,
+            Workload::Cold32 => 32,
+            _ => 1,
+        }
+    }
 }
 
 /// The key of a number, as db_bench makes it: eight bytes that sort as it does, padded with zeros.
@@ -58,218 +138,203 @@ impl KvArgs {
         if common.smoke { SMOKE_KEYS } else { self.keys }
     }
 
-    /// A sixteenth of the data.
-    fn cold_cache_size(&self, common: &Common) -> usize {
-        self.keys(common) as usize * (16 + self.value) / 16
+    /// Bytes a client wrote with so many puts.
+    fn size_of(&self, puts: f64) -> f64 {
+        puts * (16 + self.value) as f64
     }
 
-    /// Operations of a workload that only reads.
-    fn reads(&self, common: &Common, workload: &str) -> u64 {
+    /// Bytes of an engine's cache: a sixteenth of the data where a workload is cold.
+    fn cache_size(&self, common: &Common, workload: Workload) -> usize {
+        if workload.is_cold() { self.size_of(self.keys(common) as f64) as usize / 16 } else { self.cache_size }
+    }
+
+    /// Operations of a workload.
+    fn operations(&self, common: &Common, workload: Workload) -> u64 {
         let keys = self.keys(common);
         match workload {
-            "scan100" => keys / 20,
-            "readrandom-cold" | "readrandom-cold-32" => (keys / 10).min(200_000),
-            _ => keys,
+            Workload::Scan100 | Workload::Scan100Unsettled => keys / 20,
+            Workload::Cold | Workload::Cold32 => (keys / 10).min(COLD_READ_COUNT_MAX),
+            Workload::Fill | Workload::Read | Workload::MultiRead16 | Workload::ReadWhileWriting => keys,
         }
+    }
+
+    /// What a line says of how it was measured, the engine's own options at the end.
+    fn config(&self, common: &Common, workload: Workload, engine: Fields) -> Fields {
+        let warm_up = match workload {
+            Workload::Fill => "none: the store is empty",
+            Workload::Cold | Workload::Cold32 => "none: the store is just opened",
+            _ => "every key read once",
+        };
+        let config = Fields::new()
+            .with("keys", self.keys(common))
+            .with("key", 16)
+            .with("value", self.value)
+            .with("operations", self.operations(common, workload))
+            .with("cache_size", self.cache_size(common, workload))
+            .with("seed", self.seed)
+            .with("threads", 1)
+            .with("compression", "none")
+            .with("warm_up", warm_up);
+        let config = if workload.depth() == 1 {
+            config.and(self.pace.config())
+        } else {
+            config.with("loop", "closed").with("in_flight", workload.depth())
+        };
+        let beside = workload == Workload::ReadWhileWriting;
+        let config = if beside { config.with("write_rate", self.write_rate) } else { config };
+        config.with_object("engine", &engine)
+    }
+
+    /// What cannot be measured as it was asked for.
+    fn refuse(&self) -> Result<(), BenchError> {
+        if self.workload.first() != Some(&Workload::Fill) {
+            return Err(BenchError::Wrong("--workload: reads find what a fill left; begin with fillrandom".into()));
+        }
+        if self.pace.rate.is_some() && self.peers.contains(&Peer::Rocksdb) {
+            let text = "--rate: db_bench has no open loop (its latencies count from the actual start); \
+                        leave rocksdb out of --peers";
+            return Err(BenchError::Wrong(text.into()));
+        }
+        Ok(())
     }
 }
 
 pub(crate) fn run(args: &KvArgs, common: &Common, report: &mut Report) -> Result<(), BenchError> {
-    let config = json!({
-        "keys": args.keys(common), "key": 16, "value": args.value, "trees": args.trees, "cache_size": args.cache_size,
-        "seed": args.seed, "threads": 1, "compression": "none",
-        "wal": "written for every put, flushed in the background",
-        "write_amplification": "every byte written: log, its prewriting, flushes, merging of everything",
-        "multireadrandom-16": "16 single reads in flight",
-    });
-    let rocksdb_config = json!({ "keys": args.keys(common), "options": rocksdb::options() });
-    let mut races_rocksdb = common.wants("rocksdb") && args.peers.iter().any(|peer| peer == "rocksdb");
-    if races_rocksdb && !rocksdb::is_there() {
-        report.skipped(SUITE, "rocksdb", rocksdb::INSTALL)?;
-        races_rocksdb = false;
+    args.refuse()?;
+    let warnings = if args.peers.contains(&Peer::Rocksdb) { rocksdb::warnings(common)? } else { String::new() };
+    for peer in [Peer::Fjall, Peer::Redb] {
+        if !cfg!(feature = "peers") && args.peers.contains(&peer) {
+            return Err(BenchError::NotCompiledIn { name: name_of(peer), feature: "peers" });
+        }
     }
     for _ in 0..common.run_count() {
         if common.wants("tantu") {
-            let dir = common.fresh_dir()?;
-            tantu(dir.path(), args, common, |workload, figures| {
-                report.run(SUITE, workload, "tantu", &config, figures)
-            })?;
+            workload::race::<Store>(args, common, report)?;
         }
-        if races_rocksdb {
-            let dir = common.fresh_dir()?;
-            for workload in &args.workload {
-                // What only one of them has is not a race.
-                if workload == "readrandom-cold-32" {
-                    continue;
-                }
-                let figures = rocksdb::run(dir.path(), workload, args, common)?;
-                report.run(SUITE, workload, "rocksdb", &rocksdb_config, figures)?;
-                if workload == "fillrandom" {
-                    rocksdb::run(dir.path(), "settle", args, common)?;
-                }
+        for peer in args.peers.iter().filter(|peer| common.wants(name_of(**peer))) {
+            match peer {
+                Peer::Rocksdb => rocksdb::race(args, common, report, &warnings)?,
+                #[cfg(feature = "peers")]
+                Peer::Fjall => workload::race::<fjall::Fjall>(args, common, report)?,
+                #[cfg(feature = "peers")]
+                Peer::Redb => workload::race::<redb::Redb>(args, common, report)?,
+                #[cfg(not(feature = "peers"))]
+                Peer::Fjall | Peer::Redb => {}
             }
         }
     }
-    for workload in &args.workload {
-        report.ratio(workload, "ops_per_s", "tantu", "rocksdb");
-    }
+    ratios(args, report, &warnings);
     Ok(())
 }
 
-fn tantu(
-    dir: &Path,
-    args: &KvArgs,
-    common: &Common,
-    mut report: impl FnMut(&str, Figures) -> Result<(), BenchError>,
-) -> Result<(), BenchError> {
-    let mut store = Store::open(dir, args.trees, args.cache_size)?;
+fn name_of(peer: Peer) -> &'static str {
+    match peer {
+        Peer::Rocksdb => "rocksdb",
+        Peer::Fjall => "fjall",
+        Peer::Redb => "redb",
+    }
+}
+
+fn ratios(args: &KvArgs, report: &mut Report, warnings: &str) {
     for workload in &args.workload {
-        let figures = match workload.as_str() {
-            "fillrandom" => fill(&mut store, args, common)?,
-            "readrandom" => {
-                warm(&mut store, args, common)?;
-                read(&mut store, args, common, workload, 1)?
+        for &peer in &args.peers {
+            let mut notes = Vec::new();
+            let written = report.median(workload.name(), name_of(peer), "writes_per_s");
+            if written.is_some_and(|rate| rate < 0.95 * args.write_rate as f64) {
+                notes.push("the peer did not reach the write rate".to_string());
             }
-            "multireadrandom-16" => read_together(&mut store, args, common, workload, 16)?,
-            "scan100" => scan(&mut store, args, common)?,
-            "readrandom-cold" | "readrandom-cold-32" => {
-                drop(store);
-                store = Store::open(dir, args.trees, args.cold_cache_size(common))?;
-                read(&mut store, args, common, workload, if workload.ends_with("32") { 32 } else { 1 })?
+            if peer == Peer::Rocksdb && !warnings.is_empty() {
+                notes.push(format!("db_bench warns: {warnings}"));
             }
-            other => return Err(BenchError::Wrong(format!("there is no workload {other}"))),
-        };
-        report(workload, figures)?;
-    }
-    Ok(())
-}
-
-fn figures(ops: u64, stretch: &Stretch, latencies: &Latencies) -> Figures {
-    let took = stretch.end();
-    vec![
-        ("ops_per_s", ops as f64 / took.wall_s),
-        ("cpu_s", took.cpu_s),
-        ("p50_us", latencies.us(0.5)),
-        ("p99_us", latencies.us(0.99)),
-        ("p999_us", latencies.us(0.999)),
-    ]
-}
-
-/// Random puts; then everything is flushed and merged, which is timed apart.
-fn fill(store: &mut Store, args: &KvArgs, common: &Common) -> Result<Figures, BenchError> {
-    let keys = args.keys(common);
-    let mut random = fastrand::Rng::with_seed(args.seed);
-    let values: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(args.value + (1 << 16)).collect();
-    let mut latencies = Latencies::new();
-    let written = store.written_size();
-    let stretch = Stretch::begin();
-    let mut now = Instant::now();
-    for n in 0..keys {
-        let start = (n as usize * 97) % (1 << 16);
-        store.put(random.u64(..keys), &values[start..start + args.value])?;
-        let after = Instant::now();
-        latencies.record(after - now);
-        now = after;
-    }
-    let mut figures = figures(keys, &stretch, &latencies);
-    let settling = Stretch::begin();
-    store.settle()?;
-    let settled = settling.end();
-    figures.push(("settle_s", settled.wall_s));
-    figures.push(("slice_max_us", store.slice_max.as_secs_f64() * 1e6));
-    let user = keys as f64 * (16 + args.value) as f64;
-    figures.push(("write_amplification", (store.written_size() - written) as f64 / user));
-    Ok(figures)
-}
-
-/// Brings every block into the cache.
-fn warm(store: &mut Store, args: &KvArgs, common: &Common) -> Result<(), BenchError> {
-    let mut keys = 0..args.keys(common);
-    store.get_in_flight(&mut keys, 64, &mut |_, _| ())
-}
-
-fn read(
-    store: &mut Store,
-    args: &KvArgs,
-    common: &Common,
-    workload: &str,
-    depth: usize,
-) -> Result<Figures, BenchError> {
-    let (keys, reads) = (args.keys(common), args.reads(common, workload));
-    let mut random = fastrand::Rng::with_seed(args.seed + 1);
-    let mut latencies = Latencies::new();
-    let mut found = 0u64;
-    let stretch = Stretch::begin();
-    if depth == 1 {
-        let mut now = Instant::now();
-        for _ in 0..reads {
-            found += u64::from(store.get(random.u64(..keys))?);
-            let after = Instant::now();
-            latencies.record(after - now);
-            now = after;
+            if peer != Peer::Rocksdb && workload.is_cold() {
+                notes.push("the peer reads through the page cache, tantu does not".to_string());
+            }
+            // In an open loop the rate is given; what differs are the latencies.
+            let is_open = args.pace.rate.is_some() && workload.depth() == 1;
+            let figure = if is_open { "p99_us" } else { "ops_per_s" };
+            report.ratio(workload.name(), figure, "tantu", name_of(peer), &notes.join("; "));
         }
-    } else {
-        let mut wanted = std::iter::repeat_with(|| random.u64(..keys)).take(reads as usize);
-        store.get_in_flight(&mut wanted, depth, &mut |is_there, took| {
-            found += u64::from(is_there);
-            latencies.record(took);
-        })?;
     }
-    let mut figures = figures(reads, &stretch, &latencies);
-    figures.push(("found", share_found(found, reads)?));
-    Ok(figures)
 }
 
-/// Reads so many keys together at a time; the latencies are those of the groups.
-fn read_together(
-    store: &mut Store,
-    args: &KvArgs,
-    common: &Common,
-    workload: &str,
-    count: usize,
-) -> Result<Figures, BenchError> {
-    let (keys, groups) = (args.keys(common), args.reads(common, workload) / count as u64);
-    let mut random = fastrand::Rng::with_seed(args.seed + 1);
-    let mut latencies = Latencies::new();
-    let (mut found, mut wanted) = (0, vec![0; count]);
-    let stretch = Stretch::begin();
-    let mut now = Instant::now();
-    for _ in 0..groups {
-        wanted.iter_mut().for_each(|key| *key = random.u64(..keys));
-        found += store.multi_get(&wanted)?;
-        let after = Instant::now();
-        latencies.record(after - now);
-        now = after;
-    }
-    let reads = groups * count as u64;
-    let mut figures = figures(reads, &stretch, &latencies);
-    figures.push(("found", share_found(found, reads)?));
-    Ok(figures)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Parser, ValueEnum};
 
-/// As many keys must be found as a fill of random keys left.
-fn share_found(found: u64, reads: u64) -> Result<f64, BenchError> {
-    let share = found as f64 / reads as f64;
-    if (0.6..0.66).contains(&share) {
-        return Ok(share);
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: KvArgs,
     }
-    Err(BenchError::Wrong(format!("{share} of the keys were found, and 0.63 are there")))
-}
 
-fn scan(store: &mut Store, args: &KvArgs, common: &Common) -> Result<Figures, BenchError> {
-    let (keys, scans) = (args.keys(common), args.reads(common, "scan100"));
-    let mut random = fastrand::Rng::with_seed(args.seed + 2);
-    let mut latencies = Latencies::new();
-    let mut pairs = 0;
-    let stretch = Stretch::begin();
-    let mut now = Instant::now();
-    for _ in 0..scans {
-        pairs += store.scan(random.u64(..keys), 100)?;
-        let after = Instant::now();
-        latencies.record(after - now);
-        now = after;
+    fn parsed(line: &str) -> KvArgs {
+        Cli::try_parse_from(["kv"].into_iter().chain(line.split_whitespace())).expect("it is understood").args
     }
-    let mut figures = figures(scans, &stretch, &latencies);
-    figures.push(("pairs", pairs as f64 / scans as f64));
-    Ok(figures)
+
+    #[test]
+    fn every_workload_has_the_name_it_is_asked_for_by_and_runs_by_default() {
+        for workload in Workload::value_variants() {
+            let value = workload.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), workload.name());
+        }
+        assert_eq!(parsed("").workload, Workload::value_variants());
+        let some = parsed("--workload fillrandom,readwhilewriting --peers rocksdb,fjall,redb");
+        assert_eq!(some.workload, [Workload::Fill, Workload::ReadWhileWriting]);
+        assert_eq!(some.peers, Peer::value_variants());
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        let text = |line| parsed(line).refuse().expect_err("it is refused").to_string();
+        assert!(text("--workload readrandom").contains("begin with fillrandom"));
+        assert!(text("--rate 1000 --peers rocksdb").contains("db_bench has no open loop"));
+        assert!(parsed("--rate 1000 --arrival fixed").refuse().is_ok());
+        assert!(Cli::try_parse_from(["kv", "--arrival", "fixed"]).is_err(), "an arrival without a rate");
+    }
+
+    #[test]
+    fn a_small_run_has_the_figures_of_every_workload_of_every_engine_in_process() {
+        let peers = if cfg!(feature = "peers") { "--peers fjall,redb" } else { "" };
+        let args = parsed(peers);
+        let mut report = Report::new(false, None);
+        run(&args, &crate::tests::smoke(), &mut report).expect("it runs");
+        for engine in ["tantu"].into_iter().chain(args.peers.iter().map(|peer| name_of(*peer))) {
+            let figure = |workload: Workload, name| report.median(workload.name(), engine, name);
+            for workload in Workload::value_variants() {
+                assert!(figure(*workload, "ops_per_s").is_some_and(|rate| rate > 0.0), "{engine} {workload:?}");
+                assert!(figure(*workload, "space_bytes").is_some_and(|size| size > 1e6), "{engine} {workload:?}");
+            }
+            assert!(figure(Workload::Fill, "write_amplification").is_some());
+            assert!(figure(Workload::ReadWhileWriting, "writes_per_s").is_some_and(|rate| rate > 0.0));
+            let pairs = [Workload::Scan100, Workload::Scan100Unsettled].map(|it| figure(it, "pairs"));
+            assert!(pairs[0].is_some() && pairs[0] == pairs[1], "settling changes nothing that is read: {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_loop_keeps_its_pace_and_says_so() {
+        let args = parsed("--workload fillrandom,readrandom --rate 100000 --arrival poisson");
+        let common = crate::tests::smoke();
+        let mut report = Report::new(false, None);
+        run(&args, &common, &mut report).expect("it runs");
+        for workload in ["fillrandom", "readrandom"] {
+            let rate = report.median(workload, "tantu", "ops_per_s").expect("it was measured");
+            assert!(rate < 105_000.0, "{workload}: {rate}");
+        }
+        let config = args.config(&common, Workload::Read, Fields::new()).to_string();
+        assert!(config.contains(r#""loop":"open","rate":100000,"arrival":"poisson""#), "{config}");
+        let config = args.config(&common, Workload::MultiRead16, Fields::new()).to_string();
+        assert!(config.contains(r#""loop":"closed","in_flight":16"#), "{config}");
+    }
+
+    #[cfg(not(feature = "peers"))]
+    #[test]
+    fn a_peer_that_was_not_compiled_in_is_an_error_that_names_the_feature() {
+        let common = crate::tests::smoke();
+        for line in ["--peers fjall", "--peers redb"] {
+            let error = run(&parsed(line), &common, &mut Report::new(true, None)).expect_err("it is not there");
+            assert!(error.to_string().contains("--features peers"), "{error}");
+        }
+    }
 }

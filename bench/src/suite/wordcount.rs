@@ -3,10 +3,10 @@
 use crate::Common;
 use crate::bound::{self, Bound};
 use crate::error::BenchError;
+use crate::fields::Fields;
 use crate::measure::Stretch;
 use crate::report::{Figures, Report};
 use crate::text;
-use serde_json::json;
 use std::collections::VecDeque;
 use std::time::Instant;
 use tantu::demo::{COUNTS, LINES, WordCount};
@@ -33,26 +33,32 @@ pub(crate) struct WordCountArgs {
     in_flight: usize,
     /// Seed of the text
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 pub(crate) fn run(args: &WordCountArgs, common: &Common, report: &mut Report) -> Result<(), BenchError> {
     let size = if common.smoke { SMOKE_SIZE } else { args.megabytes * 1_000_000 };
     let (lines, words) = text::zipf(size, args.seed);
     let workload = format!("zipf-{}MB", size / 1_000_000);
-    let config = json!({
-        "tasks": args.tasks, "threads": args.threads, "in_flight": args.in_flight, "seed": args.seed,
-        "lines": lines.len(), "words": words, "ack": "ACK: durable and counted",
-    });
+    let config = Fields::new()
+        .with("tasks", args.tasks)
+        .with("threads", args.threads)
+        .with("in_flight", args.in_flight)
+        .with("seed", args.seed)
+        .with("lines", lines.len())
+        .with("words", words)
+        .with("loop", "closed")
+        .with("warm_up", "none: the first ack is a figure")
+        .with("ack", "ACK: durable and counted");
     for _ in 0..common.run_count() {
         if common.wants("tantu") {
-            report.run(SUITE, &workload, "tantu", &config, tantu(args, common, &lines, words)?)?;
+            report.run(SUITE, &workload, "tantu", &config, tantu(args, common, &lines, words)?.into())?;
         }
         if common.wants("bound") {
-            report.run(SUITE, &workload, "bound", &config, bound(args, common, &lines, words)?)?;
+            report.run(SUITE, &workload, "bound", &config, bound(args, common, &lines, words)?.into())?;
         }
     }
-    report.ratio(&workload, "words_per_s", "tantu", "bound");
+    report.ratio(&workload, "words_per_s", "tantu", "bound", "");
     Ok(())
 }
 
@@ -103,7 +109,7 @@ fn bound(args: &WordCountArgs, common: &Common, lines: &[String], words: u64) ->
     let bound = Bound::start(dir.path(), args.threads)?;
     let stretch = Stretch::begin();
     let records = lines.iter().map(String::as_bytes);
-    bound::produce(&bound, records, args.in_flight, None)?;
+    bound::produce(&bound, records, args.in_flight)?;
     let took = stretch.end();
     bound.stop()?;
     Ok(vec![("words_per_s", words as f64 / took.wall_s), ("elapsed_s", took.wall_s), ("cpu_s", took.cpu_s)])

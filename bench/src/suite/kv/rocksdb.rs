@@ -1,14 +1,18 @@
-//! RocksDB, through its own `db_bench` (Debian package `rocksdb-tools`).
+//! RocksDB, through its own `db_bench` (Debian package `rocksdb-tools`): one process per workload, on the same files.
 
-use super::KvArgs;
+use super::workload::{FOUND_SHARE_MAX, found_share};
+use super::{KvArgs, SUITE, Workload};
 use crate::Common;
+use crate::child::{self, Ended, Program};
 use crate::error::BenchError;
-use crate::report::Figures;
+use crate::fields::Fields;
+use crate::measure::{self, Latencies};
+use crate::report::{Figures, Measured, Report};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Instant;
 
-/// How to get it.
-pub(super) const INSTALL: &str = "sudo apt-get install rocksdb-tools";
+const DB_BENCH: Program = Program { name: "db_bench", package: "rocksdb-tools" };
 
 /// As its tuning guide advises for this load: large enough memtables, no compression, ten bits of bloom filter.
 const OPTIONS: &[&str] = &[
@@ -25,88 +29,168 @@ const OPTIONS: &[&str] = &[
     "--statistics=1",
     "--stats_interval_seconds=0",
     "--open_files=-1",
-    "--seed=1",
 ];
 
-pub(super) fn is_there() -> bool {
-    Command::new("db_bench").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+/// What follows the seed of the fill: db_bench counts it up itself from one benchmark to the next.
+const READ_SEED: u64 = 1000;
+
+/// What db_bench itself says against its figures. An error that names the package if it is not there.
+pub(super) fn warnings(common: &Common) -> Result<String, BenchError> {
+    DB_BENCH.require()?;
+    let dir = common.fresh_dir()?;
+    let ended = db_bench(dir.path(), &["--benchmarks=fillseq".into(), "--num=1".into()])?;
+    Ok(parse_warnings(&ended.text))
+}
+
+fn parse_warnings(text: &str) -> String {
+    let warnings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("WARNING: ")).collect();
+    warnings.join("; ")
 }
 
 /// Every option, for the report.
-pub(super) fn options() -> String {
-    OPTIONS.join(" ")
+fn config(args: &KvArgs, common: &Common, workload: Workload, warnings: &str) -> Fields {
+    Fields::new()
+        .with("db_bench_warns", warnings)
+        .with("options", OPTIONS.join(" "))
+        .with("workload_options", options_of(args, common, workload).join(" "))
+        .with("wal", "written for every put, not flushed")
+        .with("settled", "compact")
+        .with("cpu_s", "the whole process, its opening and warm-up included")
+        .with("write_amplification", "every byte written by the processes that filled and settled")
+        .with("latency_of_batches", "multireadrandom: one batch")
+        .with("readwhilewriting", "a thread writes, a thread reads")
 }
 
-/// The figures of a workload; what a fill leaves in the directory the reads use.
-pub(super) fn run(dir: &Path, workload: &str, args: &KvArgs, common: &Common) -> Result<Figures, BenchError> {
-    let keys = args.keys(common);
-    let mut command = Command::new("db_bench");
-    command.args(OPTIONS).arg(format!("--db={}", dir.join("rocksdb").display())).arg(format!("--num={keys}"));
-    command.arg(format!("--value_size={}", args.value));
-    let cold = workload == "readrandom-cold";
-    let cache = if cold { args.cold_cache_size(common) } else { args.cache_size };
-    command.arg(format!("--cache_size={cache}"));
-    let reads = args.reads(common, workload);
-    let name = match workload {
-        "fillrandom" => {
-            command.arg("--benchmarks=fillrandom,stats");
-            "fillrandom"
+/// The benchmark that is measured.
+fn benchmark(workload: Workload) -> &'static str {
+    match workload {
+        Workload::Fill => "fillrandom",
+        Workload::Read | Workload::Cold => "readrandom",
+        Workload::MultiRead16 | Workload::Cold32 => "multireadrandom",
+        Workload::Scan100 | Workload::Scan100Unsettled => "seekrandom",
+        Workload::ReadWhileWriting => "readwhilewriting",
+    }
+}
+
+fn options_of(args: &KvArgs, common: &Common, workload: Workload) -> Vec<String> {
+    let name = benchmark(workload);
+    // Reads with the seed of the fill would ask for the keys that were put, one after the other.
+    let seed = if workload == Workload::Fill { args.seed } else { args.seed + READ_SEED };
+    let mut options = vec![
+        format!("--seed={seed}"),
+        format!("--num={}", args.keys(common)),
+        format!("--value_size={}", args.value),
+        format!("--cache_size={}", args.cache_size(common, workload)),
+    ];
+    match workload {
+        Workload::Fill => {
+            options.push(format!("--benchmarks={name}"));
+            return options;
         }
-        "settle" => {
-            command.args(["--benchmarks=compact", "--use_existing_db=1"]);
-            "compact"
+        Workload::Cold | Workload::Cold32 => {
+            options.extend([format!("--benchmarks={name}"), "--use_direct_reads=1".into()]);
         }
-        "readrandom" | "readrandom-cold" => {
-            let first = if cold { "" } else { "readseq," };
-            command.arg(format!("--benchmarks={first}readrandom")).arg("--use_existing_db=1");
-            command.arg(format!("--reads={reads}"));
-            if cold {
-                command.arg("--use_direct_reads=1");
+        _ => options.push(format!("--benchmarks=readseq,{name}")),
+    }
+    options.extend(["--use_existing_db=1".into(), format!("--reads={}", args.operations(common, workload))]);
+    if workload.depth() > 1 {
+        options.extend([format!("--batch_size={}", workload.depth()), "--multiread_batched=1".into()]);
+    }
+    match workload {
+        Workload::Scan100 | Workload::Scan100Unsettled => options.push("--seek_nexts=100".into()),
+        Workload::ReadWhileWriting => {
+            let rate = args.size_of(args.write_rate as f64);
+            options.push(format!("--benchmark_write_rate_limit={rate}"));
+        }
+        _ => {}
+    }
+    options
+}
+
+fn db_bench(dir: &Path, options: &[String]) -> Result<Ended, BenchError> {
+    let mut command = Command::new(DB_BENCH.name);
+    command.args(OPTIONS).arg(format!("--db={}", dir.join("rocksdb").display())).args(options);
+    child::run(&mut command)
+}
+
+/// Runs the workloads in a directory of their own.
+pub(super) fn race(args: &KvArgs, common: &Common, report: &mut Report, warnings: &str) -> Result<(), BenchError> {
+    let dir = common.fresh_dir()?;
+    let measure_one = |workload| measure_workload(dir.path(), args, common, workload);
+    let mut unsettled = None;
+    for &workload in &args.workload {
+        let mut measured = match workload {
+            Workload::Fill => {
+                let (mut filled, ended) = measure_one(workload)?;
+                let mut written_size = ended.written_size;
+                if args.workload.contains(&Workload::Scan100Unsettled) {
+                    let (scanned, ended) = measure_one(Workload::Scan100Unsettled)?;
+                    // What it merged meanwhile need not be merged when it settles.
+                    written_size += ended.written_size;
+                    unsettled = Some(scanned);
+                }
+                settle(dir.path(), args, common, &mut filled, written_size)?;
+                filled
             }
-            "readrandom"
-        }
-        "multireadrandom-16" => {
-            command.args(["--benchmarks=readseq,multireadrandom", "--use_existing_db=1", "--batch_size=16"]);
-            command.args(["--multiread_batched=1"]).arg(format!("--reads={reads}"));
-            "multireadrandom"
-        }
-        "scan100" => {
-            command.args(["--benchmarks=readseq,seekrandom", "--use_existing_db=1", "--seek_nexts=100"]);
-            command.arg(format!("--reads={reads}"));
-            "seekrandom"
-        }
-        other => return Err(BenchError::Wrong(format!("db_bench is not asked for {other}"))),
-    };
-    let cpu_before = children_cpu_s()?;
-    let output = command.output().map_err(BenchError::io("running db_bench"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(BenchError::Wrong(format!("db_bench failed: {error}{text}")));
+            Workload::Scan100Unsettled => match unsettled.take() {
+                Some(measured) => measured,
+                None => continue,
+            },
+            _ => measure_one(workload)?.0,
+        };
+        measured.push("space_bytes", measure::space_size(dir.path())? as f64);
+        let config = args.config(common, workload, config(args, common, workload, warnings));
+        report.run(SUITE, workload.name(), "rocksdb", &config, measured)?;
     }
-    let mut figures = parse(&text, name)?;
-    figures.push(("process_cpu_s", children_cpu_s()? - cpu_before));
-    if workload == "fillrandom" {
-        let counter = |name: &str| counter(&text, name).unwrap_or(0.0);
-        let written = counter("rocksdb.wal.bytes")
-            + counter("rocksdb.flush.write.bytes")
-            + counter("rocksdb.compact.write.bytes");
-        figures.push(("write_amplification", written / (keys as f64 * (16 + args.value) as f64)));
-    }
-    Ok(figures)
+    Ok(())
 }
 
-/// Processor seconds of children that have ended.
-fn children_cpu_s() -> Result<f64, BenchError> {
-    let stat = std::fs::read_to_string("/proc/self/stat").map_err(BenchError::io("reading /proc/self/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    // Fields 16 and 17 of proc(5), counted from 1; two are cut off. A tick is 10 ms on every Linux of this century.
-    Ok((ticks(13) + ticks(14)) / 100.0)
+fn measure_workload(
+    dir: &Path,
+    args: &KvArgs,
+    common: &Common,
+    workload: Workload,
+) -> Result<(Measured, Ended), BenchError> {
+    let began = Instant::now();
+    let ended = db_bench(dir, &options_of(args, common, workload))?;
+    let (mut figures, latencies) = parse(&ended.text, benchmark(workload), began)?;
+    figures.insert(1, ("cpu_s", ended.cpu_s));
+    if workload == Workload::ReadWhileWriting {
+        let ops_per_s = figures[0].1;
+        let seconds = args.operations(common, workload) as f64 / ops_per_s;
+        let written = counter(&ended.text, "rocksdb.number.keys.written").unwrap_or(0.0);
+        figures.push(("writes_per_s", written / seconds));
+    }
+    // A seek always finds something.
+    if benchmark(workload) != "seekrandom"
+        && let Some((found, of)) = found(&ended.text)
+    {
+        let at_most = if workload == Workload::ReadWhileWriting { 1.0 } else { FOUND_SHARE_MAX };
+        figures.push(("found", found_share(found, of, at_most)?));
+    }
+    Ok((Measured { figures, latencies: Some(latencies) }, ended))
 }
 
-/// Reads `name : 4.5 micros/op 219000 ops/sec 45.6 seconds …` and the percentiles that follow it.
-fn parse(text: &str, name: &str) -> Result<Figures, BenchError> {
+fn settle(
+    dir: &Path,
+    args: &KvArgs,
+    common: &Common,
+    filled: &mut Measured,
+    written_size: u64,
+) -> Result<(), BenchError> {
+    let began = Instant::now();
+    let keys = args.keys(common);
+    let options = ["--benchmarks=compact".into(), "--use_existing_db=1".into(), format!("--num={keys}")];
+    let settled = db_bench(dir, &options)?;
+    let written = (written_size + settled.written_size) as f64;
+    filled.push("write_amplification", written / args.size_of(keys as f64));
+    filled.push("settle_s", began.elapsed().as_secs_f64());
+    filled.push("settle_cpu_s", settled.cpu_s);
+    Ok(())
+}
+
+/// Reads `name : 4.5 micros/op 219000 ops/sec 45.6 seconds …`, and the percentiles and buckets that follow it.
+fn parse(text: &str, name: &str, began: Instant) -> Result<(Figures, Latencies), BenchError> {
     let missing = || BenchError::Wrong(format!("db_bench did not report {name}:\n{text}"));
     let at = text.find(&format!("\n{name} ")).ok_or_else(missing)?;
     let rest = &text[at + 1..];
@@ -125,7 +209,28 @@ fn parse(text: &str, name: &str) -> Result<Figures, BenchError> {
             figures.extend(percentile(name).map(|value| (figure, value)));
         }
     }
-    Ok(figures)
+    let mut latencies = Latencies::new(began);
+    let buckets = rest.lines().skip_while(|line| !line.starts_with("Percentiles:")).skip(1);
+    // A line of dashes, then the buckets, then something else.
+    for (us, count) in buckets.skip_while(|line| line.starts_with('-')).map_while(bucket) {
+        latencies.add_ns(us * 1000, count);
+    }
+    Ok((figures, latencies))
+}
+
+/// Reads `(       3,       4 ]  1234  12.3%  45.6% ##`: the upper bound, for latencies are not to look better than they
+/// were, and the count.
+fn bucket(line: &str) -> Option<(u64, u64)> {
+    let (bounds, counts) = line.trim_start().strip_prefix(['(', '['])?.split_once(']')?;
+    let us = bounds.split_once(',')?.1.trim().parse().ok()?;
+    Some((us, counts.split_whitespace().next()?.parse().ok()?))
+}
+
+/// Reads `(12650 of 20000 found)`.
+fn found(text: &str) -> Option<(u64, u64)> {
+    let before = &text[..text.find(" found)")?];
+    let (found, of) = before[before.rfind('(')? + 1..].split_once(" of ")?;
+    Some((found.trim().parse().ok()?, of.trim().parse().ok()?))
 }
 
 fn counter(text: &str, name: &str) -> Option<f64> {
@@ -142,10 +247,24 @@ mod tests {
         let text = "\nfillrandom   :       4.512 micros/op 221612 ops/sec 9.025 seconds 2000000 operations;   24.5 MB/s\n\
             Microseconds per write:\nCount: 2000000 Average: 4.5116\n\
             Percentiles: P50: 3.71 P75: 4.80 P99: 9.61 P99.9: 51.20 P99.99: 170.00\n\
-            rocksdb.wal.bytes COUNT : 290000000\n";
-        let figures = parse(text, "fillrandom").expect("it is there");
+            ------------------------------------------------------\n\
+            [       0,       1 ]       10   1.000%   1.000% \n\
+            (       3,       4 ]      990  99.000% 100.000% ####################\n\
+            \n\
+            rocksdb.number.keys.written COUNT : 290000000\n";
+        let (figures, latencies) = parse(text, "fillrandom", Instant::now()).expect("it is there");
         assert_eq!(figures, [("ops_per_s", 221612.0), ("p50_us", 3.71), ("p99_us", 9.61), ("p999_us", 51.2)]);
-        assert_eq!(counter(text, "rocksdb.wal.bytes"), Some(290_000_000.0));
-        assert!(parse(text, "readrandom").is_err());
+        let all = latencies.all();
+        assert!(all.len() == 1000 && (4000..4010).contains(&all.value_at_quantile(0.5)));
+        assert_eq!(counter(text, "rocksdb.number.keys.written"), Some(290_000_000.0));
+        assert!(parse(text, "readrandom", Instant::now()).is_err());
+        assert_eq!(found("readrandom : 3.9 ops/sec; 18.0 MB/s (12650 of 20000 found)\n"), Some((12650, 20000)));
+        let warned = "x\nWARNING: Assertions are enabled\nWARNING: slow\n";
+        assert_eq!(
+            (parse_warnings(warned), parse_warnings(text)),
+            ("Assertions are enabled; slow".into(), String::new())
+        );
+        assert_eq!(found("nothing found)"), None);
+        assert_eq!([bucket("rocksdb.x COUNT : 1"), bucket("( 1, x ] 2")], [None, None]);
     }
 }

@@ -5,6 +5,7 @@
 //! that write their log without flushing it.
 
 use crate::error::BenchError;
+use crate::suite::kv::engine::failed;
 use crate::suite::kv::key_of;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -23,9 +24,9 @@ const PUTS_PER_SLICE: u64 = 16;
 /// Bytes of the log that may wait for their flush before puts wait.
 const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
 /// Bytes of the memtables that take puts before the largest is flushed: as a task thread does it.
-const MEMTABLES_SIZE_MAX: usize = 64 << 20;
+pub(super) const MEMTABLES_SIZE_MAX: usize = 64 << 20;
 /// Bytes of all memtables from which on a put waits for their flushes.
-const MEMORY_SIZE_MAX: usize = 256 << 20;
+pub(super) const MEMORY_SIZE_MAX: usize = 256 << 20;
 
 /// See the module.
 pub(super) struct Store {
@@ -48,10 +49,6 @@ struct Waiting {
     began: Instant,
     /// What it waits for.
     block: Option<BlockId>,
-}
-
-fn failed(what: &str, error: impl std::fmt::Display) -> BenchError {
-    BenchError::Wrong(format!("{what}: {error}"))
 }
 
 impl Store {
@@ -85,11 +82,6 @@ impl Store {
         })
     }
 
-    /// Bytes written to the disk so far.
-    pub(super) fn written_size(&self) -> u64 {
-        self.disk.stats().written_size
-    }
-
     fn tree_of(&self, key: u64) -> usize {
         // A multiplicative hash: neighbours go to different trees.
         (((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * self.trees.len() as u64) >> 32) as usize
@@ -116,7 +108,7 @@ impl Store {
     }
 
     /// One slice of background work; true if there is more to do at once.
-    fn slice(&mut self) -> Result<bool, BenchError> {
+    pub(super) fn slice(&mut self) -> Result<bool, BenchError> {
         let began = Instant::now();
         self.complete_done()?;
         let mut more = false;

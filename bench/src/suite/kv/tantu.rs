@@ -1,0 +1,80 @@
+//! Our own storage as one of the engines.
+
+use super::KvArgs;
+use super::engine::{Engine, Writer};
+use super::store::{MEMORY_SIZE_MAX, MEMTABLES_SIZE_MAX, Store};
+use crate::error::BenchError;
+use crate::fields::Fields;
+use crate::report::Figures;
+use std::path::Path;
+use std::time::Duration;
+use tantu_lsm::TreeOptions;
+use tantu_replog::seglog::SegLogOptions;
+
+impl Engine for Store {
+    const NAME: &'static str = "tantu";
+
+    fn config(args: &KvArgs) -> Fields {
+        Fields::new()
+            .with("trees", args.trees)
+            .with("memtables_size", MEMTABLES_SIZE_MAX)
+            .with("memory_size_max", MEMORY_SIZE_MAX)
+            .with("tree", format!("{:?}", TreeOptions::default()))
+            .with("log", format!("{:?}", SegLogOptions::default()))
+            .with("wal", "replog, written for every put, flushed in the background")
+            .with("reads", "direct")
+            .with("settled", "flushed and merged into one run")
+            .with("write_amplification", "every byte written: log, its prewriting, flushes, merging of everything")
+            .with("readwhilewriting", "one thread alternates")
+            .with("latency_of_batches", "multireadrandom: one batch")
+    }
+
+    fn open(dir: &Path, args: &KvArgs, cache_size: usize) -> Result<Self, BenchError> {
+        Store::open(dir, args.trees, cache_size)
+    }
+
+    fn put(&mut self, key: u64, value: &[u8]) -> Result<(), BenchError> {
+        Store::put(self, key, value)
+    }
+
+    fn get(&mut self, key: u64) -> Result<bool, BenchError> {
+        Store::get(self, key)
+    }
+
+    fn get_in_flight(
+        &mut self,
+        keys: &mut dyn Iterator<Item = u64>,
+        depth: usize,
+        answered: &mut dyn FnMut(bool, Duration),
+    ) -> Result<(), BenchError> {
+        Store::get_in_flight(self, keys, depth, answered)
+    }
+
+    fn get_together(&mut self, keys: &[u64]) -> Result<u64, BenchError> {
+        self.multi_get(keys)
+    }
+
+    fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {
+        Store::scan(self, from, count)
+    }
+
+    fn warm(&mut self, keys: u64) -> Result<(), BenchError> {
+        Store::get_in_flight(self, &mut (0..keys), 64, &mut |_, _| ())
+    }
+
+    fn settle(&mut self) -> Result<(), BenchError> {
+        Store::settle(self)
+    }
+
+    fn idle(&mut self) -> Result<(), BenchError> {
+        self.slice().map(drop)
+    }
+
+    fn writer(&mut self) -> Option<Writer> {
+        None
+    }
+
+    fn fill_figures(&self) -> Figures {
+        vec![("slice_max_us", self.slice_max.as_secs_f64() * 1e6)]
+    }
+}

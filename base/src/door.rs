@@ -8,7 +8,7 @@
 use crate::buf::Buf;
 use crate::id::Category;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names one outstanding request; its completion carries it back. `owner` routes the completion to the
 /// component that asked, `tag` is that component's own.
@@ -239,6 +239,19 @@ pub trait Disk {
     fn reap(&mut self, done: &mut Vec<DiskDone>);
     /// Blocks until something can be reaped. Only for starting and stopping, while no event runs.
     fn wait(&mut self);
+    /// How much room the file system of a path has; none if nobody knows. Never waits for the device.
+    fn room(&self, _path: &Path) -> Option<DiskRoom> {
+        None
+    }
+}
+
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskRoom {
+    /// What this process may still take.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
 }
 
 /// Owner of the tokens of [`call`].

@@ -16,7 +16,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, FileId, Nanos, OpenMode, Token};
+use tantu_base::door::{
+    Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token,
+};
 
 /// Entries of the submission ring. More requests than that wait in memory.
 const RING_ENTRY_COUNT: u32 = 256;
@@ -519,6 +521,11 @@ impl Disk for KernelDisk {
             self.collect();
             self.flush();
         }
+    }
+
+    fn room(&self, path: &Path) -> Option<DiskRoom> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        Some(DiskRoom { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
     }
 }
 

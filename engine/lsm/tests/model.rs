@@ -47,6 +47,15 @@ fn check_prefix(rig: &mut Rig, model: &Model, tens: u64, at: u64, seed: u64) {
     check_range(rig, model, (from.as_bytes(), to.as_bytes()), at, seed);
 }
 
+/// Some keys at a version that is kept.
+fn read_together(rig: &mut Rig, model: &Model, chance: &mut SimEntropy, (floor, seed): (u64, u64)) {
+    let at = chance.within(floor..model.applied + 1);
+    let keys: Vec<_> = (0..chance.below(40)).map(|_| key(chance.below(KEY_COUNT + 5))).collect();
+    let found = rig.multi_get(&keys, at).expect("a read of several");
+    let expected: Vec<_> = keys.iter().map(|key| model.get(key, at).cloned()).collect();
+    assert!(found == expected, "seed {seed} at {at}: {keys:?}");
+}
+
 fn run(seed: u64) {
     println!("seed {seed}");
     let mut chance = SimEntropy::new(seed);
@@ -77,13 +86,7 @@ fn run(seed: u64) {
                 rig.tree.retain_from(Version(floor));
             }
             84..88 => rig.prefetch(&key(chance.below(KEY_COUNT)), model.applied),
-            88..91 => {
-                let at = chance.within(floor..model.applied + 1);
-                let keys: Vec<_> = (0..chance.below(40)).map(|_| key(chance.below(KEY_COUNT + 5))).collect();
-                let found = rig.multi_get(&keys, at).expect("a read of several");
-                let expected: Vec<_> = keys.iter().map(|key| model.get(key, at).cloned()).collect();
-                assert!(found == expected, "seed {seed} at {at}: {keys:?}");
-            }
+            88..91 => read_together(&mut rig, &model, &mut chance, (floor, seed)),
             91..95 => {
                 let (key, at) = (key(chance.below(KEY_COUNT)), chance.within(floor..model.applied + 1));
                 assert_eq!(

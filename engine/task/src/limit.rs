@@ -50,6 +50,12 @@ pub const LOG_MARK_MS: u64 = 50;
 pub const RETRY_DELAY_MS: u64 = 20;
 /// Milliseconds between two tries of what a full disk refused.
 pub const SPACE_RETRY_MS: u64 = 1_000;
+/// Milliseconds between two looks at how much room there is.
+pub const ROOM_LOOK_MS: u64 = 100;
+/// Appends are refused while less than this part of the file system is free,
+pub const RESERVE_PART: u64 = 20;
+/// but more than so many bytes are never kept free.
+pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.

@@ -1,11 +1,13 @@
-//! A full disk: what did not fit waits and is tried again.
+//! A full disk: appends are refused while little room is left, and what did not fit waits and is tried again.
 //!
-//! Whoever asked for a request that was refused for want of space goes on waiting for it, so that no component has to know
-//! of full disks: nothing is begun anew, and nothing is lost. Meanwhile the thread refuses appends and serves reads. What is
-//! tried again is a whole request: the same bytes are written, and flushed, once more.
+//! A reserve is kept free for what is under way: appends are refused before the disk is full, while copies, flushes, merges
+//! and trimming go on, which may give space back. If a request is refused for want of space all the same, whoever asked for
+//! it goes on waiting: no component has to know of full disks, nothing is begun anew, and nothing is lost. What is tried again
+//! is a whole request: the same bytes are written, and flushed, once more.
 
-use crate::limit::SPACE_RETRY_MS;
-use tantu_base::door::{DiskDone, DiskError, DiskOp, Doors, Nanos, Token};
+use crate::limit::{RESERVE_PART, RESERVE_SIZE_MAX, ROOM_LOOK_MS, SPACE_RETRY_MS};
+use std::path::Path;
+use tantu_base::door::{DiskDone, DiskError, DiskOp, DiskRoom, Doors, Nanos, Token};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -15,6 +17,14 @@ pub(crate) struct Space {
     /// The last refusal, until a whole try went without one.
     refusal: Option<DiskError>,
     retry_at: Nanos,
+    /// The room there was, while it was too little.
+    low: Option<DiskRoom>,
+    look_at: Nanos,
+}
+
+/// What is kept free.
+fn reserve(room: DiskRoom) -> u64 {
+    (room.total / RESERVE_PART).min(RESERVE_SIZE_MAX)
 }
 
 impl Space {
@@ -34,45 +44,66 @@ impl Space {
         }
     }
 
-    /// Whether something was refused and not taken since.
+    /// Whether appends are refused.
     pub(crate) fn is_full(&self) -> bool {
-        self.refusal.is_some()
+        self.refusal.is_some() || self.low.is_some()
     }
 
-    /// What was refused last.
+    /// What did not fit last, if it waits still.
     pub(crate) fn refusal(&self) -> Option<&DiskError> {
         self.refusal.as_ref()
     }
 
     /// What a client is told.
     pub(crate) fn describe(&self) -> String {
-        self.refusal.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-
-    /// When to look again.
-    pub(crate) fn retry_at(&self) -> Option<Nanos> {
-        self.is_full().then_some(self.retry_at)
-    }
-
-    /// Tries again what waits, if it is time; true if it did.
-    pub(crate) fn look(&mut self, doors: &mut Doors<'_>) -> bool {
-        if !self.is_full() {
-            return false;
+        match (&self.refusal, self.low) {
+            (Some(error), _) => error.to_string(),
+            (None, Some(room)) => {
+                let [free, kept] = [room.free, reserve(room)].map(|size| size >> 20);
+                format!("no space left for appends: {free} MiB of the disk are free, and {kept} are kept")
+            }
+            (None, None) => String::new(),
         }
+    }
+
+    /// When to look again, though nothing else happens.
+    pub(crate) fn retry_at(&self) -> Option<Nanos> {
+        let refused = self.refusal.as_ref().map(|_| self.retry_at);
+        refused.into_iter().chain(self.low.map(|_| self.look_at)).min()
+    }
+
+    /// Looks how much room there is, and tries again what waits, if it is time; true if it did something.
+    pub(crate) fn look(&mut self, dir: &Path, doors: &mut Doors<'_>) -> bool {
         let now = doors.clock.now();
-        if now < self.retry_at {
+        if now >= self.look_at {
+            self.look_at = now.plus_ms(ROOM_LOOK_MS);
+            self.measure(doors.disk.room(dir));
+        }
+        if self.refusal.is_none() || now < self.retry_at {
             return false;
         }
         let first = self.retry_at == Nanos(0);
         self.retry_at = now.plus_ms(SPACE_RETRY_MS);
         if self.waiting.is_empty() {
             self.refusal = None;
-            tracing::warn!("there is space again: appends are taken");
+            tracing::warn!("what did not fit is written");
         } else if !first {
             for (token, op) in self.waiting.drain(..) {
                 doors.disk.submit(token, op);
             }
         }
         true
+    }
+
+    fn measure(&mut self, room: Option<DiskRoom>) {
+        // A quarter more than the reserve has to come back, so that it does not change with every look.
+        let wanted = |room: DiskRoom| reserve(room) + if self.low.is_some() { reserve(room) / 4 } else { 0 };
+        let low = room.filter(|room| room.free < wanted(*room));
+        match (self.low, low) {
+            (None, Some(room)) => tracing::warn!(free = room.free, "little space is left: appends are refused"),
+            (Some(_), None) => tracing::warn!("there is space again: appends are taken"),
+            _ => {}
+        }
+        self.low = low;
     }
 }

@@ -168,7 +168,7 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
-        worked |= self.space.look(doors);
+        worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);

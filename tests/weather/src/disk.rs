@@ -16,7 +16,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tantu_base::door::{Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, FileId, Nanos, OpenMode, Token};
+use tantu_base::door::{
+    Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token,
+};
 use tantu_base::limit::BLOCK_ALIGN;
 
 const EIO: i32 = 5;
@@ -252,6 +254,12 @@ impl Disk for SimDisk {
             machine.world.clock.advance_to(due);
             machine.finish_due();
         }
+    }
+
+    fn room(&self, _path: &Path) -> Option<DiskRoom> {
+        let machine = self.machine.borrow();
+        let total = machine.weather.capacity?;
+        Some(DiskRoom { free: total.saturating_sub(machine.image.size()), total })
     }
 }
 

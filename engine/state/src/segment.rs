@@ -30,7 +30,7 @@ pub const SEGMENT_SIZE_MAX: u64 = 64 << 20;
 pub const CHUNK_SIZE_MAX: usize = 1 << 20;
 pub(crate) const CHUNK_HEADER_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 4 + 8;
 /// A run of this many bytes goes to a segment before the log refers to it; smaller ones travel in the log.
-pub const LARGE_RUN_SIZE: usize = 64 << 10;
+pub const LARGE_RUN_SIZE: usize = 512 << 10;
 /// Chunks of a task that are read at a time.
 pub const READING_COUNT_MAX: usize = 8;
 /// Segments of a task that are open for reading, beyond those that are being read.

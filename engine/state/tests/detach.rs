@@ -15,7 +15,7 @@ use tantu_weather::{DiskWeather, Image, OpKind, SimDisk, SimEntropy, Weather};
 
 const DEPOT: ObjectId = ObjectId(1);
 const TASK: TaskId = TaskId(3);
-const RECORD_SIZE: usize = 1_000;
+const RECORD_SIZE: usize = 6_000;
 const RECORD_COUNT: u64 = 100;
 const _: () = assert!(RECORD_SIZE * RECORD_COUNT as usize > LARGE_RUN_SIZE);
 

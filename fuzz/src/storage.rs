@@ -90,7 +90,14 @@ fn open(disk: &mut SimDisk) -> Option<(SegLog, Entries)> {
 
 /// Index entries to begin with.
 pub(crate) fn depot_index_seeds() -> Vec<Vec<u8>> {
-    let chunk = |n: u64| ChunkAt { first: Offset(n * 17), segment: n, position: n << 12, size: (n as u32) << 12 };
+    let chunk = |n: u64| ChunkAt {
+        first: Offset(n * 17),
+        segment: n,
+        position: n << 12,
+        size: (n as u32) << 12,
+        first_ms: n * 1_000,
+        last_ms: n * 1_000 + n,
+    };
     (0..24).map(|n| chunk(n).encode()[..if n % 3 == 0 { 8 } else { 28 }].to_vec()).collect()
 }
 

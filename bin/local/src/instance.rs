@@ -13,7 +13,7 @@ use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, St
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
-use tantu_task::{StopReason, TaskThread, ThreadConfig};
+use tantu_task::{MemoryBudget, StopReason, TaskThread, ThreadConfig};
 
 /// How long closing waits for records that are being processed.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -48,10 +48,11 @@ impl Instance {
         drop(disk);
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count));
+        let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
             move |thread: ThreadId, doors: &mut Doors<'_>| {
-                let config = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
+                let config = ThreadConfig { memory, ..ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime)) };
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);

@@ -8,6 +8,7 @@ use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
+use tantu_task::MemoryBudget;
 
 /// How a module is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,11 +21,14 @@ pub struct LaunchConfig {
     pub workers: u32,
     /// Whether threads get cores of their own.
     pub pin: Pin,
+    /// Bytes of memory of each task thread, at least 256 MiB: blocks, memtables, records and what is under way. Clients are
+    /// let in only while there is room.
+    pub memory: usize,
 }
 
 impl Default for LaunchConfig {
     fn default() -> Self {
-        Self { tasks: 8, threads: 2, workers: 1, pin: Pin::Auto }
+        Self { tasks: 8, threads: 2, workers: 1, pin: Pin::Auto, memory: MemoryBudget::SIZE_DEFAULT }
     }
 }
 
@@ -42,6 +46,9 @@ impl LaunchConfig {
             format!("threads must be between 1 and the number of tasks ({tasks}), not {threads}")
         } else if workers == 0 || workers > threads {
             format!("workers must be between 1 and the number of threads ({threads}), not {workers}")
+        } else if MemoryBudget::new(self.memory).is_none() {
+            let least = MemoryBudget::SIZE_MIN;
+            format!("memory must be at least {least} bytes for each thread, not {}", self.memory)
         } else {
             return Ok(());
         };

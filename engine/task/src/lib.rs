@@ -11,6 +11,7 @@ mod depot_reads;
 mod event;
 mod host;
 pub mod limit;
+mod memory;
 mod open;
 mod outbox;
 mod pipeline;
@@ -23,5 +24,6 @@ mod thread;
 mod trimming;
 mod waiters;
 
+pub use memory::MemoryBudget;
 pub use queue::CategoryShares;
 pub use thread::{Progress, StopReason, TaskThread, ThreadConfig};

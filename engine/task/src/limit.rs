@@ -30,10 +30,6 @@ pub const OUTBOX_SIZE_MAX: usize = 64 << 20;
 pub const OUTBOX_RETRY_MS: u64 = 1;
 /// A batch of letters is handed to the wire when it is this long, in bytes.
 pub const LETTER_BATCH_SIZE: usize = 32 << 10;
-/// Bytes of the memtables that take writes, of all tasks of a core, before the largest is flushed.
-pub const MEMTABLES_SIZE_MAX: usize = 64 << 20;
-/// Admission closes while all memtables of a core hold this many bytes: their flushes have to catch up first.
-pub const MEMTABLES_SIZE_FULL: usize = 256 << 20;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
 pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
 /// Bytes of old records a core has read back before topologies that catch up read no further ahead.
@@ -50,6 +46,8 @@ pub const LOG_MARK_MS: u64 = 50;
 pub const RETRY_DELAY_MS: u64 = 20;
 /// Milliseconds between two tries of what a full disk refused.
 pub const SPACE_RETRY_MS: u64 = 1_000;
+/// Milliseconds between two counts of the memory in use.
+pub const MEMORY_LOOK_MS: u64 = 1;
 /// Milliseconds between two looks at how much room there is.
 pub const ROOM_LOOK_MS: u64 = 100;
 /// Appends are refused while less than this part of the file system is free,
@@ -60,13 +58,10 @@ pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
 pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
-/// Bytes of blocks a core keeps in memory.
-pub const BLOCK_CACHE_SIZE: usize = 256 << 20;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
-const _: () = assert!(2 * MEMTABLES_SIZE_MAX <= MEMTABLES_SIZE_FULL);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

@@ -46,7 +46,7 @@ impl TaskThread {
     /// another attempt would miss.
     pub fn open(config: ThreadConfig, doors: &mut Doors<'_>) -> Result<TaskThread, StopReason> {
         let module = &*config.module;
-        let mut cache = BlockCache::new(config.cache_size);
+        let mut cache = BlockCache::new(config.memory.cache());
         let mut states = Vec::new();
         for (at, task) in module.tasks_of(config.thread).enumerate() {
             let dir = config.dir.join("tasks").join(task.0.to_string());

@@ -1,9 +1,6 @@
 //! The commit pipeline: seal → flush → commit → effects leave; and the background work of storage.
 
-use crate::limit::{
-    LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, MEMTABLES_SIZE_FULL, MEMTABLES_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE,
-    UNCOMMITTED_SIZE_MAX,
-};
+use crate::limit::{LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE, UNCOMMITTED_SIZE_MAX};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
@@ -223,7 +220,8 @@ impl TaskThread {
         let retained = self.pipeline.log.retained_size();
         // What keeps the oldest segment of a long log is copied even if it fills no chunk.
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
-        let old = old.unwrap_or_default();
+        let pressed = self.memory_size > self.config.memory.pressure();
+        let old = if pressed { Lsn(u64::MAX) } else { old.unwrap_or_default() };
         let loaded: usize = self.slots.iter().map(|slot| slot.state.loaded_size()).sum();
         let ahead_size = if loaded < LOADED_SIZE_MAX { READ_AHEAD_SIZE_MAX } else { 0 };
         for slot in &mut self.slots {
@@ -243,14 +241,16 @@ impl TaskThread {
             self.depot_reads.wake();
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
-        self.bound_memtables();
+        self.bound_memtables(pressed);
         Ok(more)
     }
 
     /// One account for the memtables of the core: the largest is flushed, so that many small tasks cost little.
-    fn bound_memtables(&mut self) {
+    fn bound_memtables(&mut self, pressed: bool) {
         let open = |slot: &TaskSlot| slot.state.memtable_sizes().1;
-        if self.slots.iter().map(open).sum::<usize>() > MEMTABLES_SIZE_MAX
+        let size = self.slots.iter().map(open).sum::<usize>();
+        let most = self.config.memory.open_memtables();
+        if size > if pressed { most / 4 } else { most }
             && let Some(largest) = self.slots.iter_mut().max_by_key(|slot| open(slot))
         {
             largest.state.flush_memtable();
@@ -259,7 +259,7 @@ impl TaskThread {
 
     /// Whether memtables grew faster than they could be flushed.
     pub(crate) fn has_full_memtables(&self) -> bool {
-        self.slots.iter().map(|slot| slot.state.memtable_sizes().0).sum::<usize>() > MEMTABLES_SIZE_FULL
+        self.slots.iter().map(|slot| slot.state.memtable_sizes().0).sum::<usize>() > self.config.memory.memtables()
     }
 
     fn shorten_log(&mut self, flush: bool, doors: &mut Doors<'_>) {

@@ -86,13 +86,13 @@ impl TaskThread {
         }
     }
 
-    /// Runs one streaming batch of the next task that has events; false if none has.
-    pub(crate) fn run_batch(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
+    /// Runs one streaming batch of the next task that has events; false if none has. With `only_held` no new batch begins.
+    pub(crate) fn run_batch(&mut self, only_held: bool, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let count = self.slots.len();
         let runnable = |slot: &TaskSlot| match slot.hold {
             Hold::Blocks => false,
             Hold::Yielded => true,
-            Hold::Free => !slot.events.is_empty(),
+            Hold::Free => !only_held && !slot.events.is_empty(),
         };
         let Some(at) = (0..count).map(|i| (self.next_slot + i) % count).find(|at| runnable(&self.slots[*at])) else {
             return Ok(false);

@@ -4,9 +4,10 @@ use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
 use crate::limit::{
-    BLOCK_CACHE_SIZE, CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
+    CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
     PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
+use crate::memory::MemoryBudget;
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::queue::{CategoryClock, CategoryShares};
@@ -39,8 +40,8 @@ pub struct ThreadConfig {
     pub log: SegLogOptions,
     /// Every task's state.
     pub state: TaskStateOptions,
-    /// Block cache of the core, in bytes.
-    pub cache_size: usize,
+    /// Its memory.
+    pub memory: MemoryBudget,
 }
 
 impl ThreadConfig {
@@ -53,7 +54,7 @@ impl ThreadConfig {
             shares: CategoryShares::default(),
             log: SegLogOptions::default(),
             state: TaskStateOptions::default(),
-            cache_size: BLOCK_CACHE_SIZE,
+            memory: MemoryBudget::default(),
         }
     }
 }
@@ -126,6 +127,9 @@ pub struct TaskThread {
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
     quiet_since: Option<Nanos>,
+    /// Bytes in use besides the cache, when they were counted last.
+    pub(crate) memory_size: usize,
+    memory_at: Nanos,
 }
 
 impl TaskThread {
@@ -154,6 +158,8 @@ impl TaskThread {
             timeouts_at: Nanos(0),
             progress_at: None,
             quiet_since: None,
+            memory_size: 0,
+            memory_at: Nanos(0),
         }
     }
 
@@ -260,7 +266,8 @@ impl TaskThread {
                 }
                 Ok(worked)
             }
-            Category::LowLatency if self.staged_size() >= SEAL_SIZE => Ok(false),
+            // Enough is staged. A batch that began goes on all the same: its task cannot be sealed before it ends.
+            Category::LowLatency if self.staged_size() >= SEAL_SIZE => self.run_batch(true, doors),
             Category::LowLatency => {
                 let mut worked = false;
                 while self.receive(category, now, doors) {
@@ -270,7 +277,7 @@ impl TaskThread {
                     }
                 }
                 worked |= self.start_records(now);
-                worked |= self.run_batch(doors)?;
+                worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
             Category::IsrReplication | Category::FlexLatency => Ok(self.receive(category, now, doors)),
@@ -285,6 +292,7 @@ impl TaskThread {
             && self.pipeline.uncommitted_size() + self.staged_size() + detached < UNCOMMITTED_SIZE_MAX
             && self.outbox.size() < OUTBOX_SIZE_MAX
             && !self.pipeline.is_strained()
+            && self.memory_size < self.config.memory.admission()
             && !self.has_full_memtables()
             && !self.depot_reads.is_full()
             && !self.slots.iter().any(held)
@@ -292,6 +300,13 @@ impl TaskThread {
 
     pub(crate) fn staged_size(&self) -> usize {
         self.slots.iter().map(|slot| slot.state.staged_size()).sum()
+    }
+
+    /// Bytes in use besides the cache.
+    fn count_memory(&self) -> usize {
+        let of_slot = |slot: &TaskSlot| slot.state.memory_size() + slot.state.loaded_size() + slot.events.size();
+        let slots: usize = self.slots.iter().map(of_slot).sum();
+        slots + self.outbox.size() + self.pipeline.uncommitted_size()
     }
 
     fn events_size(&self) -> usize {
@@ -361,6 +376,15 @@ impl TaskThread {
     /// to do now.
     fn check_timers(&mut self, doors: &mut Doors<'_>) -> bool {
         let now = doors.clock.now();
+        let mut reopened = false;
+        if now >= self.memory_at {
+            self.memory_at = now.plus_ms(MEMORY_LOOK_MS);
+            let before = self.memory_size;
+            self.memory_size = self.count_memory();
+            let most = self.config.memory.admission();
+            // Clients that were kept out are let in at once.
+            reopened = before >= most && self.memory_size < most;
+        }
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
             self.fail_overdue(now);
@@ -378,7 +402,7 @@ impl TaskThread {
             }
             (true, Some(_)) => {}
         }
-        trims
+        trims || reopened
     }
 
     /// Nothing to do: when to look again.
@@ -394,6 +418,9 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
+        if self.memory_size >= self.config.memory.admission() {
+            sooner(self.memory_at);
+        }
         self.next_trim().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);

@@ -364,6 +364,9 @@ impl Table {
         }
         let footer_at = size - BLOCK_ALIGN as u64;
         let footer = read(disk, file, footer_at, BLOCK_ALIGN)?;
+        if footer.len() < BLOCK_ALIGN {
+            return Err(corrupt(footer_at, "the file is cut short").into());
+        }
         let crc = u32::from_le_bytes([
             footer[BLOCK_ALIGN - 4],
             footer[BLOCK_ALIGN - 3],

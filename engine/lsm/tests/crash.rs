@@ -197,8 +197,7 @@ fn the_nth_request_of_every_kind_fails_and_what_was_flushed_stays() {
 
 #[test]
 fn a_read_that_gives_less_than_the_file_has_is_reported() {
-    let form =
-        Form::from_env("short reads of the tree", "-p tantu-lsm --test crash a_read_that_gives_less");
+    let form = Form::from_env("short reads of the tree", "-p tantu-lsm --test crash a_read_that_gives_less");
     sweep(
         &form,
         &Workload { short_seeds: 6, dense: 8, step: 1, kinds: &[OpKind::Read], faults: &[Fault::Short] },

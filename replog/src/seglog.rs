@@ -88,15 +88,6 @@ pub struct Entry<'a> {
     pub body: &'a [u8],
 }
 
-/// Whether the log can take more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogState {
-    /// Yes.
-    Ready,
-    /// A write or flush failed: nothing becomes durable any more.
-    Poisoned,
-}
-
 /// What open found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Opened {
@@ -513,9 +504,9 @@ impl SegLog {
         self.gathered_size + self.flights.iter().map(|flight| flight.size).sum::<usize>()
     }
 
-    /// Whether it can take more.
-    pub fn state(&self) -> LogState {
-        if self.poisoned.is_some() { LogState::Poisoned } else { LogState::Ready }
+    /// Whether a write or flush failed: nothing becomes durable any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
     }
 
     /// Whether requests of it are outstanding on the disk.

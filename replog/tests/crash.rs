@@ -7,7 +7,6 @@ use tantu_proof::cuts::{Script, explore, notices};
 use tantu_proof::form::Form;
 use tantu_proof::sweep::{FAULTS, Planned, Workload, sweep};
 use tantu_replog::Lsn;
-use tantu_replog::seglog::LogState;
 use tantu_weather::{DiskWeather, OpKind, SimDisk, SimEntropy, Weather, mark};
 
 /// What must be there, and what may.
@@ -174,7 +173,7 @@ fn append_with_fault(rig: &mut Rig, expected: &mut Expected, planned: &Planned) 
             rig.log.idle(&mut rig.disk);
         }
     }
-    if rig.log.state() == LogState::Poisoned {
+    if rig.log.is_poisoned() {
         let durable = rig.log.durable();
         planned.disarm(&rig.disk);
         rig.log.pump(&mut rig.disk);
@@ -202,18 +201,5 @@ fn append_with_fault(rig: &mut Rig, expected: &mut Expected, planned: &Planned) 
 #[test]
 fn the_nth_request_of_every_kind_fails_and_what_was_durable_stays() {
     let form = Form::from_env("error sweep of the log", "-p tantu-replog --test crash the_nth_request");
-    let kinds = [
-        OpKind::Open,
-        OpKind::Close,
-        OpKind::Read,
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::Allocate,
-        OpKind::Rename,
-        OpKind::Remove,
-        OpKind::MakeDir,
-        OpKind::List,
-        OpKind::SyncDir,
-    ];
-    sweep(&form, &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &kinds, faults: &FAULTS }, run_with_fault);
+    sweep(&form, &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &OpKind::ALL, faults: &FAULTS }, run_with_fault);
 }

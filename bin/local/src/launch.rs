@@ -126,3 +126,16 @@ pub(crate) fn prepare(
     let runtime = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources };
     Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_with_too_little_memory_is_refused_with_what_it_needs() {
+        let with = |memory| LaunchConfig { memory, ..LaunchConfig::default() }.check("M");
+        assert!(with(256 << 20).is_ok());
+        let refusal = with((256 << 20) - 1).expect_err("it is too little").to_string();
+        assert!(refusal.contains("at least 268435456 bytes") && refusal.contains("268435455"), "{refusal}");
+    }
+}

@@ -8,7 +8,7 @@ use crate::cache::BlockCache;
 use crate::error::{BlockId, Need, Stop};
 use crate::memtable::{Revision, hidden_at};
 use crate::table::{BlockSearch, Filter, Table};
-use crate::tree::{Level, Tree};
+use crate::tree::Tree;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
@@ -73,6 +73,7 @@ impl Tree {
     ) -> Result<(), Stop> {
         let mut need = Vec::new();
         let mut probes: Vec<Probe<'_>> = Vec::with_capacity(WIDTH);
+        let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(WIDTH);
         let mut next = 0;
         while next < reads.len() {
             probes.clear();
@@ -90,15 +91,13 @@ impl Tree {
             };
             self.ask_memtables(&mut probes, at, &mut answer);
             for run in self.runs() {
-                self.ask_run(cache, run, &mut probes, at, &mut need, &mut answer)?;
+                candidates.clear();
+                self.find_candidates(run, &probes, &mut candidates);
+                self.ask_run(cache, run, &mut candidates, &mut probes, at, &mut need, &mut answer)?;
             }
             probes.iter().filter(|probe| !probe.parked).for_each(|probe| answer(probe, None));
         }
         if need.is_empty() { Ok(()) } else { Err(Stop::Need(Need::of(need))) }
-    }
-
-    fn runs(&self) -> impl Iterator<Item = &Vec<Rc<Table>>> {
-        self.scan_sources().1.into_iter().flat_map(|level: &Level| level)
     }
 
     /// Answers the reads whose keys are in memtables, and notes which deletions lie over the others.
@@ -108,9 +107,8 @@ impl Tree {
         at: Version,
         answer: &mut impl FnMut(&Probe<'_>, Option<&[u8]>),
     ) {
-        let (memtables, _) = self.scan_sources();
         probes.retain_mut(|probe| {
-            for memtable in &memtables {
+            for memtable in self.memtables() {
                 probe.hidden = probe.hidden.max(hidden_at(&memtable.ranges, probe.key, at));
                 if let Some(revision) = memtable.get(probe.key, at) {
                     answer(probe, seen(&revision, probe.hidden));
@@ -123,31 +121,32 @@ impl Tree {
         });
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call, borrowed apart")]
     fn ask_run<'a>(
         &'a self,
         cache: &'a BlockCache,
         run: &'a [Rc<Table>],
+        candidates: &mut [Candidate<'a>],
         probes: &mut Vec<Probe<'_>>,
         at: Version,
         need: &mut Vec<BlockId>,
         answer: &mut impl FnMut(&Probe<'_>, Option<&[u8]>),
     ) -> Result<(), Stop> {
-        let mut candidates = self.candidates(run, probes);
         // In lock step: the halvings of one search do not wait for those of another.
         while candidates.iter_mut().fold(false, |more, candidate| candidate.search.halve() | more) {}
-        for candidate in &mut candidates {
+        for candidate in &mut *candidates {
             candidate.block = candidate.table.block_found(&candidate.search, probes[candidate.probe].key);
         }
-        let frames: [u32; WIDTH] = side_by_side(&candidates, |candidate| candidate.table.frame(candidate.block).get());
+        let frames: [u32; WIDTH] = side_by_side(candidates, |candidate| candidate.table.frame(candidate.block).get());
         for (candidate, frame) in candidates.iter_mut().zip(frames) {
             let id = (self.owner(), candidate.table.number, candidate.block as u32);
             candidate.data = cache.get_at(id, frame).map(|block| &**block);
         }
         // Only to have the lines of the tags on their way, all at once.
-        let touched: [u8; WIDTH] = side_by_side(&candidates, |candidate| candidate.data.map_or(0, Block::touch));
+        let touched: [u8; WIDTH] = side_by_side(candidates, |candidate| candidate.data.map_or(0, Block::touch));
         std::hint::black_box(touched);
         let mut answered = [false; WIDTH];
-        for candidate in &candidates {
+        for candidate in &*candidates {
             let probe = &mut probes[candidate.probe];
             match self.finish(cache, run, candidate, probe, at) {
                 Ok(None) => {}
@@ -175,7 +174,7 @@ impl Tree {
     }
 
     /// The reads that may find their keys in a run, by its tables' filters.
-    fn candidates<'a>(&self, run: &'a [Rc<Table>], probes: &[Probe<'_>]) -> Vec<Candidate<'a>> {
+    fn find_candidates<'a>(&self, run: &'a [Rc<Table>], probes: &[Probe<'_>], candidates: &mut Vec<Candidate<'a>>) {
         let table_of = |probe: &Probe<'_>| {
             let first = run.partition_point(|table| table.meta.last_key[..] < *probe.key);
             let table = run.get(first)?;
@@ -189,7 +188,6 @@ impl Tree {
             // A table that does not hold the key may hold its older revisions behind it: that is looked at one by one.
             first.is_some_and(|first| run[first].meta.filter.may_hold(probe.hash) || spills(run, first, probe.key))
         });
-        let mut candidates = Vec::with_capacity(probes.len());
         for (at, (first, probe)) in firsts.into_iter().zip(probes).enumerate() {
             if let Some(first) = first.filter(|_| likely[at] && !probe.parked) {
                 let table = &*run[first];
@@ -203,7 +201,6 @@ impl Tree {
                 });
             }
         }
-        candidates
     }
 
     /// Looks into the block that was found, and where that is not enough into those behind it.

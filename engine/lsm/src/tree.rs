@@ -221,8 +221,12 @@ impl Tree {
         }
     }
 
-    fn memtables(&self) -> impl DoubleEndedIterator<Item = &Memtable> {
+    pub(crate) fn memtables(&self) -> impl DoubleEndedIterator<Item = &Memtable> {
         std::iter::once(&self.memtable).chain(self.frozen.iter().rev().map(|frozen| &**frozen))
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Vec<Rc<Table>>> {
+        self.levels.iter().flatten()
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Rc<Table>> {
@@ -252,7 +256,7 @@ impl Tree {
         // A deletion in an older table hides nothing newer: all of them may be asked at once.
         hidden = hidden.max(hidden_at(&self.table_ranges, key, at));
         let hash = Filter::hash(key);
-        for run in self.levels.iter().flatten() {
+        for run in self.runs() {
             // Keys of one run's tables ascend: one of them may hold the key, and those after it its older revisions.
             let first = run.partition_point(|table| table.meta.last_key[..] < *key);
             for table in &run[first..] {

@@ -6,7 +6,7 @@ use support::{Model, Rig, changes, options};
 use tantu_base::id::Version;
 use tantu_proof::cuts::{Script, explore, notices};
 use tantu_proof::form::Form;
-use tantu_proof::sweep::{CANCELED, Planned, Workload, sweep};
+use tantu_proof::sweep::{CANCELED, Planned, Workload, common_kinds, sweep};
 use tantu_weather::{DiskWeather, Fault, OpKind, SimDisk, SimEntropy, Weather, mark};
 
 const KEY_COUNT: u64 = 120;
@@ -180,19 +180,12 @@ fn fill_until_it_fails(rig: &mut Rig, expected: &mut Expected, chance: &mut SimE
 #[test]
 fn the_nth_request_of_every_kind_fails_and_what_was_flushed_stays() {
     let form = Form::from_env("error sweep of the tree", "-p tantu-lsm --test crash the_nth_request");
-    let kinds = [
-        OpKind::Open,
-        OpKind::Close,
-        OpKind::Read,
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::Remove,
-        OpKind::MakeDir,
-        OpKind::List,
-        OpKind::SyncDir,
-    ];
     let faults = [Fault::Eio, Fault::Full, Fault::Os(CANCELED)];
-    sweep(&form, &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &kinds, faults: &faults }, run_with_fault);
+    sweep(
+        &form,
+        &Workload { short_seeds: 2, dense: 8, step: 5, kinds: &common_kinds(), faults: &faults },
+        run_with_fault,
+    );
 }
 
 #[test]

@@ -6,9 +6,9 @@ mod support;
 use support::{Expected, Rig};
 use tantu_proof::cuts::{Script, explore, notices};
 use tantu_proof::form::Form;
-use tantu_proof::sweep::{CANCELED, Planned, Workload, sweep};
+use tantu_proof::sweep::{CANCELED, Planned, Workload, common_kinds, sweep};
 use tantu_state::task::StateError;
-use tantu_weather::{DiskWeather, Fault, OpKind, SimDisk, SimEntropy, Weather, mark};
+use tantu_weather::{DiskWeather, Fault, SimDisk, SimEntropy, Weather, mark};
 
 /// Appends to depots and writes PStates, copies records to segments, closes, opens, goes on in a new segment.
 struct Task;
@@ -91,17 +91,10 @@ fn run_with_fault(planned: &Planned) -> bool {
 #[test]
 fn the_nth_request_of_every_kind_fails_and_what_was_sealed_stays() {
     let form = Form::from_env("error sweep of a task", "-p tantu-state --test crash the_nth_request");
-    let kinds = [
-        OpKind::Open,
-        OpKind::Close,
-        OpKind::Read,
-        OpKind::Write,
-        OpKind::Sync,
-        OpKind::Remove,
-        OpKind::MakeDir,
-        OpKind::List,
-        OpKind::SyncDir,
-    ];
     let faults = [Fault::Eio, Fault::Full, Fault::Os(CANCELED)];
-    sweep(&form, &Workload { short_seeds: 2, dense: 6, step: 11, kinds: &kinds, faults: &faults }, run_with_fault);
+    sweep(
+        &form,
+        &Workload { short_seeds: 2, dense: 6, step: 11, kinds: &common_kinds(), faults: &faults },
+        run_with_fault,
+    );
 }

@@ -107,3 +107,27 @@ impl Space {
         self.low = low;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appends_are_taken_again_when_a_quarter_more_than_the_reserve_is_free() {
+        let mut space = Space::default();
+        let mut full_with = |free: u64, total: u64| {
+            space.measure(Some(DiskRoom { free, total }));
+            space.is_full()
+        };
+        let (small, large) = (100 << 20, 1 << 40);
+        for (total, reserve) in [(small, small / 20), (large, 1 << 30)] {
+            let found = [reserve, reserve - 1, reserve, reserve / 4 * 5 - 1, reserve / 4 * 5, reserve]
+                .map(|free| full_with(free, total));
+            assert_eq!(found, [false, true, true, true, false, false], "{total}");
+        }
+        space.measure(Some(DiskRoom { free: 3 << 20, total: small }));
+        assert_eq!(space.describe(), "no space left for appends: 3 MiB of the disk are free, and 5 are kept");
+        space.measure(None);
+        assert!(!space.is_full(), "nobody knows, and nothing was refused");
+    }
+}

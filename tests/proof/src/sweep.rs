@@ -9,6 +9,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use tantu_weather::{Fault, OpKind, SimDisk};
 
+/// The kinds of requests that everything makes; a log alone gives space ahead and renames.
+pub fn common_kinds() -> Vec<OpKind> {
+    OpKind::ALL.into_iter().filter(|kind| !matches!(kind, OpKind::Allocate | OpKind::Rename)).collect()
+}
+
 /// `ECANCELED`: a request before it in a chain failed.
 pub const CANCELED: i32 = 125;
 

@@ -29,9 +29,16 @@ pub(super) trait Engine: Sized {
     fn get_in_flight(
         &mut self,
         keys: &mut dyn Iterator<Item = u64>,
-        depth: usize,
+        _depth: usize,
         answered: &mut dyn FnMut(bool, Duration),
-    ) -> Result<(), BenchError>;
+    ) -> Result<(), BenchError> {
+        for key in keys {
+            let began = Instant::now();
+            let found = self.get(key)?;
+            answered(found, began.elapsed());
+        }
+        Ok(())
+    }
 
     /// Reads keys together, and says how many of them are there; one after the other where it can do no better.
     fn get_together(&mut self, keys: &[u64]) -> Result<u64, BenchError> {
@@ -60,21 +67,6 @@ pub(super) trait Engine: Sized {
 /// An error of a store, with what was asked of it.
 pub(super) fn failed(doing: &str, error: impl std::fmt::Display) -> BenchError {
     BenchError::Wrong(format!("{doing}: {error}"))
-}
-
-/// The reads of a store that answers each before the next.
-#[cfg(feature = "peers")]
-pub(super) fn one_at_a_time<E: Engine>(
-    engine: &mut E,
-    keys: &mut dyn Iterator<Item = u64>,
-    answered: &mut dyn FnMut(bool, Duration),
-) -> Result<(), BenchError> {
-    for key in keys {
-        let began = Instant::now();
-        let found = engine.get(key)?;
-        answered(found, began.elapsed());
-    }
-    Ok(())
 }
 
 /// How often readers beside a writer look at newer data, where they must ask for it.

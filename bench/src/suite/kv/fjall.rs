@@ -1,13 +1,12 @@
 //! fjall, in this process: an LSM with a journal and threads of its own for flushes and merging.
 
-use super::engine::{Engine, Writer, failed, one_at_a_time};
+use super::engine::{Engine, Writer, failed};
 use super::{KvArgs, key_of};
 use crate::error::BenchError;
 use crate::fields::Fields;
 use crate::report::Figures;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use std::path::Path;
-use std::time::Duration;
 
 /// See the module.
 pub(super) struct Fjall {
@@ -57,15 +56,6 @@ impl Engine for Fjall {
     fn get(&mut self, key: u64) -> Result<bool, BenchError> {
         let found = self.keyspace.get(key_of(key)).map_err(|error| failed("fjall: a get", error))?;
         Ok(std::hint::black_box(found).is_some())
-    }
-
-    fn get_in_flight(
-        &mut self,
-        keys: &mut dyn Iterator<Item = u64>,
-        _: usize,
-        answered: &mut dyn FnMut(bool, Duration),
-    ) -> Result<(), BenchError> {
-        one_at_a_time(self, keys, answered)
     }
 
     fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {

@@ -1,7 +1,7 @@
 //! redb, in this process: a copy-on-write B-tree in one file. It has no log; what it writes without flushing are
 //! transactions of many puts.
 
-use super::engine::{Engine, READS_PER_SNAPSHOT, Writer, failed, one_at_a_time};
+use super::engine::{Engine, READS_PER_SNAPSHOT, Writer, failed};
 use super::{KvArgs, key_of};
 use crate::error::BenchError;
 use crate::fields::Fields;
@@ -9,7 +9,6 @@ use crate::report::Figures;
 use redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 const TABLE: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("kv");
 /// Puts of one transaction: one each would cost it a commit each.
@@ -114,15 +113,6 @@ impl Engine for Redb {
     fn get(&mut self, key: u64) -> Result<bool, BenchError> {
         let found = self.table()?.get(&key_of(key)).map_err(|error| failed("redb: a get", error))?;
         Ok(found.inspect(|value| _ = std::hint::black_box(value.value())).is_some())
-    }
-
-    fn get_in_flight(
-        &mut self,
-        keys: &mut dyn Iterator<Item = u64>,
-        _: usize,
-        answered: &mut dyn FnMut(bool, Duration),
-    ) -> Result<(), BenchError> {
-        one_at_a_time(self, keys, answered)
     }
 
     fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {

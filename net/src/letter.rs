@@ -34,6 +34,10 @@ pub enum Refusal {
     ReadFailed = 4,
     /// The disk is full; nothing was done. Reads go on, and appends as soon as there is space again.
     StorageFull = 5,
+    /// A query failed.
+    QueryFailed = 6,
+    /// A query took too long.
+    QueryTimedOut = 7,
 }
 
 /// The record an event descends from.
@@ -41,9 +45,9 @@ pub enum Refusal {
 pub struct Root {
     /// The task of its depot partition.
     pub task: TaskId,
-    /// Which source of the module.
+    /// Which source of the module. The queries follow the sources: what a query starts with is a call.
     pub source: u16,
-    /// The record.
+    /// The record, or the number of the call.
     pub offset: Offset,
     /// Which try.
     pub attempt: u32,
@@ -89,6 +93,17 @@ pub enum Letter<'a> {
         /// The encoded path.
         path: &'a [u8],
     },
+    /// A client invokes a query.
+    Invoke {
+        /// Where the call starts.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the query in the module.
+        query: u16,
+        /// The arguments in value form, one after the other.
+        arguments: &'a [u8],
+    },
     /// A client reads a range of a depot partition.
     ReadDepot {
         /// Whose partition.
@@ -113,7 +128,7 @@ pub enum Letter<'a> {
     Continue {
         /// Where.
         task: TaskId,
-        /// Which stream topology of the module.
+        /// Which topology of the module: its streams, then its queries.
         stream: u16,
         /// Low half of the plan's fingerprint.
         fingerprint: u32,
@@ -226,6 +241,7 @@ const READ_DEPOT: u8 = 9;
 const ASK_OFFSETS: u8 = 10;
 const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
+const INVOKE: u8 = 13;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -298,6 +314,10 @@ impl<'a> Letter<'a> {
             Letter::Select { task, request, pstate, path } => {
                 put_request(out, SELECT, task, request, pstate);
                 out.extend_from_slice(path);
+            }
+            Letter::Invoke { task, request, query, arguments } => {
+                put_request(out, INVOKE, task, request, query);
+                out.extend_from_slice(arguments);
             }
             Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
                 out.push(CONTINUE);
@@ -387,6 +407,12 @@ impl<'a> Letter<'a> {
                 pstate: reader.u16()?,
                 path: reader.rest(),
             },
+            INVOKE => Letter::Invoke {
+                task: TaskId(reader.u32()?),
+                request: reader.u64()?,
+                query: reader.u16()?,
+                arguments: reader.rest(),
+            },
             CONTINUE => Letter::Continue {
                 task: TaskId(reader.u32()?),
                 stream: reader.u16()?,
@@ -413,6 +439,8 @@ impl<'a> Letter<'a> {
                     3 => Refusal::Closing,
                     4 => Refusal::ReadFailed,
                     5 => Refusal::StorageFull,
+                    6 => Refusal::QueryFailed,
+                    7 => Refusal::QueryTimedOut,
                     value => return Err(LetterError::Unknown { what: "refusal", value }),
                 },
                 text: text(reader.rest())?,

@@ -224,8 +224,15 @@ impl Block {
         out
     }
 
+    /// The var that the whole code computes.
     #[track_caller]
-    fn hop(&mut self, target: Target, label: &str, uses: Vec<u32>) {
+    pub(crate) fn result<T: Data + ?Sized>(&mut self, value: Var<T>) {
+        let uses = self.uses(value);
+        self.push(here(), Step::Result(Register::new::<T>(value.id)), "result".to_string(), uses, Vec::new());
+    }
+
+    #[track_caller]
+    pub(crate) fn hop(&mut self, target: Target, label: &str, uses: Vec<u32>) {
         self.push(here(), Step::Hop { target, position: 0 }, label.to_string(), uses, Vec::new());
     }
 
@@ -258,8 +265,7 @@ impl Block {
     #[track_caller]
     pub fn direct_partition(&mut self, task: Var<i64>) {
         let uses = self.uses(task);
-        let choose = move |frame: &Frame, _: u32| read(&task, frame);
-        self.hop(Target::Chosen(Box::new(choose)), "direct_partition", uses);
+        self.hop(Target::Direct(task.id), "direct_partition", uses);
     }
 
     /// Goes on where the function of the number of tasks and the inputs says. An index out of range fails the event.

@@ -13,6 +13,7 @@ mod depot;
 mod emit;
 mod module;
 mod plan;
+mod query;
 mod run;
 mod runtime;
 mod slot;
@@ -29,6 +30,7 @@ pub use module::{
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
+pub use query::{ArgumentValues, Arguments, QueryBlock, QueryDef, var_type};
 pub use run::{Host, Outcome, Run, RunError};
 pub use runtime::ModuleRuntime;
 pub use var::{AnyVar, Var, Vars};

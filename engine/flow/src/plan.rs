@@ -117,11 +117,16 @@ impl PlanBuilder {
 
     /// Appends the code of a source; returns where its records start.
     pub(crate) fn add_source(&mut self, recorded: Recorded) -> Position {
-        let Recorded { mut steps, registers, record } = recorded;
+        let live = vec![recorded.registers[recorded.record as usize]];
+        self.add(recorded, live)
+    }
+
+    /// Appends code that starts with these vars; returns where it starts.
+    pub(crate) fn add(&mut self, recorded: Recorded, live: Vec<Register>) -> Position {
+        let Recorded { mut steps, registers, .. } = recorded;
         let base = self.steps.len();
         let source = self.registers.len();
         let start = self.entries.len() as u32;
-        let live = vec![registers[record as usize]];
         self.entries.push(Entry { step: base, live, source });
         let alive = liveness(&steps);
         for (at, record) in steps.iter_mut().enumerate() {

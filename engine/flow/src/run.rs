@@ -28,6 +28,13 @@ pub trait Host: Store {
     fn random(&mut self) -> u64;
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
+    /// The task where the call started, in a query.
+    fn origin(&self) -> TaskId;
+    /// The query's result in value form.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be one: from another task than the origin, or a second one.
+    fn result(&mut self, value: &[u8]) -> Result<(), String>;
 }
 
 /// Why an event failed.
@@ -66,6 +73,14 @@ pub enum RunError {
         index: i64,
         /// The last task.
         last: u32,
+    },
+    /// The query has a result that cannot be one.
+    #[error("topology {topology}: {what}")]
+    Result {
+        /// Which topology.
+        topology: String,
+        /// Why.
+        what: String,
     },
     /// A path or an aggregation failed.
     #[error("{file}:{line}: topology {topology}: {what}: {error}")]
@@ -240,6 +255,11 @@ impl Run {
                 self.hop(plan, at, target, *position, host)?;
                 return Ok(Then::Back);
             }
+            Step::Result(value) => {
+                self.live.clear();
+                value.encode(&self.frame, &mut self.live);
+                host.result(&self.live).map_err(|what| RunError::Result { topology: plan.name.clone(), what })?;
+            }
             Step::End => return Ok(Then::Back),
         }
         Ok(Then::Next)
@@ -358,6 +378,7 @@ impl Run {
         let index = match target {
             Target::All => None,
             Target::Global => Some(0),
+            Target::Origin => Some(i64::from(host.origin().0)),
             Target::Shuffle => Some((host.random() % u64::from(count)) as i64),
             Target::Hash(register) => {
                 register.encode_key(&self.frame, &mut self.live);
@@ -365,6 +386,7 @@ impl Run {
                 self.live.clear();
                 Some(i64::from(index))
             }
+            Target::Direct(task) => Some(self.frame.get(*task).bits() as i64),
             Target::Chosen(choose) => Some(choose(&self.frame, count)),
         };
         for register in &plan.entries[position as usize].live {
@@ -388,6 +410,36 @@ impl Run {
             },
         }
         Ok(())
+    }
+}
+
+impl Run {
+    /// Where a call of a query with these arguments starts, if its first step says so: a partitioner whose target
+    /// depends on nothing but arguments and is one task (QRY-06).
+    ///
+    /// # Errors
+    /// [`RunError`] if the arguments are not what the plan expects.
+    pub fn leading_task(
+        &mut self,
+        plan: &Plan,
+        at: Position,
+        arguments: &[u8],
+        task_count: u32,
+    ) -> Result<Option<TaskId>, RunError> {
+        self.begin(plan, at, arguments)?;
+        let Step::Hop { target, .. } = &plan.steps[self.step].step else { return Ok(None) };
+        let index = match target {
+            Target::Global => Some(0),
+            Target::Direct(task) => u32::try_from(self.frame.get(*task).bits()).ok(),
+            Target::Hash(register) => {
+                self.live.clear();
+                register.encode_key(&self.frame, &mut self.live);
+                Some(partition_of_key(&self.live, task_count))
+            }
+            Target::All | Target::Shuffle | Target::Origin | Target::Chosen(_) => None,
+        };
+        self.reset();
+        Ok(index.filter(|index| *index < task_count).map(TaskId))
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) enum Target {
     All,
     Global,
     Shuffle,
+    /// Where the call started.
+    Origin,
+    /// The task of this id.
+    Direct(u32),
     Chosen(Choose),
 }
 
@@ -67,6 +71,8 @@ pub(crate) enum Step {
         target: Target,
         position: u32,
     },
+    /// The query's result.
+    Result(Register),
     End,
 }
 

@@ -63,6 +63,14 @@ impl Store for RunHost<'_> {
 }
 
 impl Host for RunHost<'_> {
+    fn origin(&self) -> TaskId {
+        unreachable!("only a query's block has an origin partitioner")
+    }
+
+    fn result(&mut self, _: &[u8]) -> Result<(), String> {
+        unreachable!("only a query's block has a result")
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -478,6 +478,7 @@ mod tests {
         let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
         let letters = [
             Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+            Letter::Invoke { task: TaskId(7), request: 5, query: 2, arguments: b"arguments" },
             Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
             Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },
             Letter::Offsets { request: 6, start: Offset(1), end: Offset(1 << 50) },

@@ -141,6 +141,25 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
+    /// Rows of a batch block reach its aggregators.
+    Fold {
+        /// Where.
+        task: TaskId,
+        /// Which topology of the module: its streams, then its queries.
+        topology: u16,
+        /// Low half of the plan's fingerprint.
+        fingerprint: u32,
+        /// Which aggregation of the plan.
+        fold: u16,
+        /// What the rows descend from.
+        root: Root,
+        /// The letter's own random number in its root's ack value.
+        event: u64,
+        /// Whether the rows are partial states, rather than arguments.
+        is_partial: bool,
+        /// Keys and values of each row, each with its length before it.
+        rows: &'a [u8],
+    },
     /// Events of a root are done.
     Done {
         /// The root.
@@ -242,6 +261,7 @@ const ASK_OFFSETS: u8 = 10;
 const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
+const FOLD: u8 = 14;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -328,6 +348,17 @@ impl<'a> Letter<'a> {
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.extend_from_slice(live);
+            }
+            Letter::Fold { task, topology, fingerprint, fold, ref root, event, is_partial, rows } => {
+                out.push(FOLD);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&topology.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&fold.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                out.push(u8::from(is_partial));
+                out.extend_from_slice(rows);
             }
             Letter::Done { ref root, bits } => {
                 out.push(DONE);
@@ -422,6 +453,16 @@ impl<'a> Letter<'a> {
                 event: reader.u64()?,
                 live: reader.rest(),
             },
+            FOLD => Letter::Fold {
+                task: TaskId(reader.u32()?),
+                topology: reader.u16()?,
+                fingerprint: reader.u32()?,
+                fold: reader.u16()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                is_partial: reader.u8()? != 0,
+                rows: reader.rest(),
+            },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             FAILED => Letter::Failed { root: read_root(reader)?, text: text(reader.rest())? },
             APPENDED => Letter::Appended { request: reader.u64()?, offset: Offset(reader.u64()?) },
@@ -478,6 +519,16 @@ mod tests {
         let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
         let letters = [
             Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+            Letter::Fold {
+                task: TaskId(4),
+                topology: 1,
+                fingerprint: 0x1234_5678,
+                fold: 2,
+                root,
+                event: 99,
+                is_partial: true,
+                rows: b"rows",
+            },
             Letter::Invoke { task: TaskId(7), request: 5, query: 2, arguments: b"arguments" },
             Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
             Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },

@@ -177,6 +177,7 @@ impl Requests {
             | Letter::AskOffsets { .. }
             | Letter::Invoke { .. }
             | Letter::Continue { .. }
+            | Letter::Fold { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }

@@ -11,6 +11,7 @@ mod data;
 mod define;
 mod depot;
 mod emit;
+mod fold;
 mod module;
 mod plan;
 mod query;
@@ -25,6 +26,7 @@ pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use define::{DefineError, DefineErrors, define};
 pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::Emit;
+pub use fold::FoldDef;
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,

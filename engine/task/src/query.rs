@@ -8,7 +8,8 @@
 use crate::event::Event;
 use crate::host::EventRandom;
 use crate::limit::{
-    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
+    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_FOLD_SIZE_MAX, QUERY_ROWS_SIZE,
+    QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
 };
 use crate::stream::panic_text;
 use crate::thread::TaskThread;
@@ -17,12 +18,13 @@ use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
+use tantu_base::fixed::{FixedReader, put_sized};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_flow::{Host, Outcome, Position, Run};
+use tantu_flow::{FoldDef, Host, Outcome, Plan, Position, Run};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
-use tantu_path::{Stop, Store};
+use tantu_path::{AggError, Fold, Room, Stop, Store};
 use tantu_state::view::PinnedView;
 
 /// A call that started on this thread and has no answer yet.
@@ -34,6 +36,12 @@ struct Call {
     /// Numbers of the events that are out.
     xor: u64,
     deadline: Nanos,
+    /// In value form, for the phases to come.
+    arguments: Vec<u8>,
+    /// How many aggregations have been drained.
+    phase: usize,
+    /// The aggregation that rows come to now.
+    fold: Option<Fold>,
     result: Option<Vec<u8>>,
 }
 
@@ -47,9 +55,22 @@ struct Running {
     bits: u64,
     /// What it sent.
     letters: Vec<u8>,
+    /// Rows on their way to aggregators, by task and aggregation.
+    rows: BTreeMap<(TaskId, usize), Gathered>,
+    /// What the aggregators made of the phase before, in the event that begins one.
+    drained: Option<Fold>,
     result: Option<Vec<u8>>,
     run: Run,
     at: Version,
+}
+
+/// Rows of an event for the aggregators of a task.
+#[derive(Debug)]
+enum Gathered {
+    /// Combined already.
+    Partials(Box<Fold>),
+    /// As they are, encoded.
+    Rows(Vec<u8>),
 }
 
 /// See the module.
@@ -86,9 +107,24 @@ impl Queries {
     }
 }
 
+/// Takes rows into a fold.
+fn absorb(fold: &mut Fold, is_partial: bool, rows: &[u8]) -> Result<(), AggError> {
+    let mut reader = FixedReader::new(rows);
+    while !reader.is_empty() {
+        let mut part = || reader.sized().expect("invariant: a task thread encoded it");
+        let (keys, values) = (part(), part());
+        let room = if is_partial { fold.combine(keys, values)? } else { fold.step_encoded(keys, values)? };
+        if room == Room::Full {
+            return Err(AggError::Memory { limit: QUERY_FOLD_SIZE_MAX });
+        }
+    }
+    Ok(())
+}
+
 /// What an event of a query sees of the task it stands on.
 struct QueryHost<'a> {
     view: PinnedView<'a>,
+    folds: &'a [FoldDef],
     random: &'a mut EventRandom,
     task: TaskId,
     task_count: u32,
@@ -97,7 +133,52 @@ struct QueryHost<'a> {
     root: Root,
     bits: &'a mut u64,
     letters: &'a mut Vec<u8>,
+    rows: &'a mut BTreeMap<(TaskId, usize), Gathered>,
+    drained: &'a mut Option<Fold>,
     result: &'a mut Option<Vec<u8>>,
+}
+
+impl QueryHost<'_> {
+    /// Sends what is gathered for a task and an aggregation.
+    fn send_rows(&mut self, to: TaskId, fold: usize, gathered: &mut Gathered) -> Result<(), AggError> {
+        let mut rows = Vec::new();
+        match gathered {
+            Gathered::Rows(gathered) => self.send_some(to, fold, false, gathered),
+            Gathered::Partials(partials) => {
+                partials.drain(&mut |keys, states| {
+                    put_row(&mut rows, keys, states);
+                    if rows.len() > QUERY_ROWS_SIZE {
+                        self.send_some(to, fold, true, &mut rows);
+                    }
+                    Ok(())
+                })?;
+                self.send_some(to, fold, true, &mut rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// The event ran to its end: what it gathered leaves with its letters.
+    fn end(&mut self) -> Result<(), AggError> {
+        std::mem::take(self.rows).into_iter().try_for_each(|((to, fold), mut rows)| self.send_rows(to, fold, &mut rows))
+    }
+
+    fn send_some(&mut self, task: TaskId, fold: usize, is_partial: bool, rows: &mut Vec<u8>) {
+        if rows.is_empty() {
+            return;
+        }
+        let event = self.random.next();
+        *self.bits ^= event;
+        let Self { topology, fingerprint, root, .. } = *self;
+        let fold = fold as u16;
+        Letter::Fold { task, topology, fingerprint, fold, root, event, is_partial, rows }.encode(self.letters);
+        rows.clear();
+    }
+}
+
+fn put_row(rows: &mut Vec<u8>, keys: &[u8], values: &[u8]) {
+    put_sized(rows, keys);
+    put_sized(rows, values);
 }
 
 impl Store for QueryHost<'_> {
@@ -148,6 +229,31 @@ impl Host for QueryHost<'_> {
         self.root.task
     }
 
+    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError> {
+        let def = &self.folds[fold];
+        let fresh = || match def.is_combiner() {
+            true => Gathered::Partials(Box::new(def.fold(QUERY_ROWS_SIZE))),
+            false => Gathered::Rows(Vec::new()),
+        };
+        let is_full = match self.rows.entry((to, fold)).or_insert_with(fresh) {
+            Gathered::Partials(partials) => partials.step_encoded(keys, args)? == Room::Full,
+            Gathered::Rows(rows) => {
+                put_row(rows, keys, args);
+                rows.len() > QUERY_ROWS_SIZE
+            }
+        };
+        if is_full && let Some(mut gathered) = self.rows.remove(&(to, fold)) {
+            self.send_rows(to, fold, &mut gathered)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, _: usize, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError> {
+        let mut fold =
+            self.drained.take().expect("invariant: the event that begins a phase has what the last one made");
+        fold.finish(visit)
+    }
+
     fn result(&mut self, value: &[u8]) -> Result<(), String> {
         if self.task != self.root.task {
             return Err(format!("the result is reached on {}, but the call started on {}", self.task, self.root.task));
@@ -192,7 +298,18 @@ impl TaskThread {
         self.queries.next += 1;
         let id = self.random.next();
         let deadline = now.plus_ms(QUERY_TIMEOUT_MS);
-        self.queries.calls.insert((task, number), Call { peer, request, query, xor: id, deadline, result: None });
+        let call = Call {
+            peer,
+            request,
+            query,
+            xor: id,
+            deadline,
+            arguments: if def.plan.folds().is_empty() { Vec::new() } else { arguments.to_vec() },
+            phase: 0,
+            fold: None,
+            result: None,
+        };
+        self.queries.calls.insert((task, number), call);
         let root = Root { task, source, offset: number, attempt: 0 };
         self.slots[slot].calls.push(topology, def.at, root, id, arguments);
     }
@@ -210,6 +327,17 @@ impl TaskThread {
         if call.xor != 0 {
             return;
         }
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, _) = module.query(usize::from(call.query)).expect("invariant: it was invoked");
+        if let Some(fold) = def.plan.folds().get(call.phase) {
+            // The last row has arrived: what the aggregators made goes on.
+            let id = self.random.next();
+            call.xor = id;
+            call.phase += 1;
+            let slot = self.slot_of(root.task).expect("invariant: the call started here");
+            self.slots[slot].calls.push(topology, fold.at(), root, id, &call.arguments);
+            return;
+        }
         let call = self.queries.calls.remove(&(root.task, root.offset)).expect("invariant: just seen");
         match call.result {
             Some(rows) => {
@@ -217,10 +345,21 @@ impl TaskThread {
                 self.outbox.push(call.peer, Category::Client, &letter);
             }
             None => {
-                let name = &self.config.module.def.queries[usize::from(call.query)].name;
-                let text = format!("the query {name} ended without a result: no row reached it");
+                let text = format!("the query {} ended without a result: no row reached it", def.name);
                 self.refuse(call.peer, call.request, Refusal::QueryFailed, &text);
             }
+        }
+    }
+
+    /// Rows reach the aggregators of a call of this thread.
+    pub(crate) fn take_rows(&mut self, root: Root, fold: u16, event: u64, is_partial: bool, rows: &[u8], now: Nanos) {
+        let module = Arc::clone(&self.config.module);
+        let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return };
+        let def = &module.def.queries[usize::from(call.query)].plan.folds()[usize::from(fold)];
+        let fold = call.fold.get_or_insert_with(|| def.fold(QUERY_FOLD_SIZE_MAX));
+        match absorb(fold, is_partial, rows) {
+            Ok(()) => self.report_done(root, event),
+            Err(error) => self.report_failed(root, &error.to_string(), now),
         }
     }
 
@@ -280,9 +419,26 @@ impl TaskThread {
             }
             let version = slot.state.visible();
             slot.state.pin(version);
-            let (letters, result) = (Vec::new(), None);
-            return Some(Running { slot: at, topology, root, bits, letters, result, run, at: version });
+            return Some(Running {
+                slot: at,
+                topology,
+                root,
+                bits,
+                letters: Vec::new(),
+                rows: BTreeMap::new(),
+                drained: self.drained(plan, &root, event.at),
+                result: None,
+                run,
+                at: version,
+            });
         }
+    }
+
+    /// What the aggregators made, if the event begins the phase after them.
+    fn drained(&mut self, plan: &Plan, root: &Root, at: Position) -> Option<Fold> {
+        let def = plan.folds().iter().find(|fold| fold.at() == at)?;
+        let call = self.queries.calls.get_mut(&(root.task, root.offset));
+        Some(call.and_then(|call| call.fold.take()).unwrap_or_else(|| def.fold(QUERY_FOLD_SIZE_MAX)))
     }
 
     fn run_query_event(&mut self, mut running: Running, doors: &mut Doors<'_>) {
@@ -292,7 +448,7 @@ impl TaskThread {
         loop {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
-            let Running { ref mut run, ref mut bits, ref mut letters, ref mut result, .. } = running;
+            let Running { run, bits, letters, rows, drained, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
                 cache: &mut self.cache,
@@ -302,6 +458,7 @@ impl TaskThread {
             };
             let mut host = QueryHost {
                 view,
+                folds: plan.folds(),
                 random: &mut self.random,
                 task: slot.task,
                 task_count: module.task_count,
@@ -310,13 +467,15 @@ impl TaskThread {
                 root: running.root,
                 bits,
                 letters,
+                rows,
+                drained,
                 result,
             };
             let mut fuel = FUEL_PER_CHECK;
             // Only user code may panic without ending the worker: it is caught here, at its edge.
             let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
             let failure = match outcome {
-                Ok(Outcome::Done) => None,
+                Ok(Outcome::Done) => host.end().err().map(|error| error.to_string()),
                 Ok(Outcome::Need) => {
                     let need = need.expect("invariant: a view that stops for blocks names them");
                     if slot.state.fetch(&need, doors.disk) {

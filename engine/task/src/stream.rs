@@ -214,9 +214,9 @@ impl TaskThread {
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let letter = letter.expect("invariant: the thread encoded it itself");
             let task = match letter {
-                Letter::Continue { task, .. } => task,
+                Letter::Continue { task, .. } | Letter::Fold { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
-                _ => unreachable!("only continuations and reports are effects"),
+                _ => unreachable!("only continuations, rows and reports are effects"),
             };
             let thread = self.config.module.thread_of(task);
             if thread == self.config.thread {

@@ -366,6 +366,12 @@ impl TaskThread {
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }
+            Letter::Fold { topology, fingerprint, fold, root, event, is_partial, rows, .. } => {
+                match self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32) {
+                    Some(plan) if plan == fingerprint => self.take_rows(root, fold, event, is_partial, rows, now),
+                    _ => self.report_failed(root, "rows were sent by another version of the module", now),
+                }
+            }
             Letter::Done { root, bits } => self.report_done(root, bits),
             Letter::Failed { root, text } => self.report_failed(root, text, now),
             Letter::Appended { .. }

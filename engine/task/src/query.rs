@@ -321,6 +321,7 @@ impl TaskThread {
 
     /// Events of a call of this thread are done.
     pub(crate) fn call_done(&mut self, root: Root, bits: u64) {
+        let Some(slot) = self.slot_of(root.task) else { return };
         // A call that is not there any more failed or took too long.
         let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return };
         call.xor ^= bits;
@@ -334,7 +335,6 @@ impl TaskThread {
             let id = self.random.next();
             call.xor = id;
             call.phase += 1;
-            let slot = self.slot_of(root.task).expect("invariant: the call started here");
             self.slots[slot].calls.push(topology, fold.at(), root, id, &call.arguments);
             return;
         }
@@ -448,13 +448,14 @@ impl TaskThread {
         loop {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
+            let (at, topology, root) = (running.at, running.topology, running.root);
             let Running { run, bits, letters, rows, drained, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
                 cache: &mut self.cache,
                 need: &mut need,
                 objects: &module.pstates,
-                at: running.at,
+                at,
             };
             let mut host = QueryHost {
                 view,
@@ -463,8 +464,8 @@ impl TaskThread {
                 task: slot.task,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
-                topology: running.topology,
-                root: running.root,
+                topology,
+                root,
                 bits,
                 letters,
                 rows,

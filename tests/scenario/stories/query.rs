@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story is a test")]
 
+use std::collections::BTreeSet;
 use tantu::prelude::*;
 
 type Friends = Map<String, Map<String, i64>>;
@@ -41,6 +42,30 @@ impl Module for Social {
             let task = q.current_task_id();
             q.origin_partition();
             task
+        });
+        // Rows of every task, aggregated where the call started.
+        topologies.query("totals", |q, (least,): (Var<i64>,)| {
+            q.all_partition();
+            let all = q.local_select(friends, path().map_vals().all());
+            let (friend, weight) = (q.each(all, |all| all.0.clone()), q.each(all, |all| all.1));
+            q.filter((weight, least), |(weight, least)| weight >= least);
+            q.origin_partition();
+            let count = q.agg::<i64>(agg::count());
+            let sum = q.agg::<i64>(agg::sum(weight));
+            let names = q.agg::<Set<String>>(agg::set(friend));
+            let average = q.agg::<Option<f64>>(agg::average::<i64, _>(weight));
+            q.each((count, sum, names, average, least), |(count, sum, names, average, least)| {
+                (count, sum, names.clone(), *average, least)
+            })
+        });
+        topologies.query("best-known", |q, ()| {
+            q.all_partition();
+            let all = q.local_select(friends, path().map_vals().all());
+            let (friend, weight) = (q.each(all, |all| all.0.clone()), q.each(all, |all| all.1));
+            q.origin_partition();
+            let (friend, weight) = q.group_by(friend, |g| g.agg::<i64>(agg::sum(weight)));
+            q.filter(weight, |weight| weight >= 6);
+            q.each((friend, weight), |(friend, weight)| format!("{friend} {weight}"))
         });
         topologies.query("divide", |q, (a, b): (Var<i64>, Var<i64>)| {
             q.global_partition();
@@ -96,6 +121,37 @@ fn a_call_needs_exactly_one_row_and_says_so() {
     let tasks = cluster.query::<(), i64>("Social", "tasks").unwrap();
     let error = tasks.invoke(&()).unwrap_err();
     assert!(matches!(&error, ClientError::QueryFailed(text) if text.contains("more than once")), "{error}");
+    cluster.close().unwrap();
+}
+
+type Totals = (i64, i64, BTreeSet<String>, Option<f64>, i64);
+
+#[test]
+fn rows_of_every_task_are_aggregated_where_the_call_started() {
+    for tasks in [1, 8] {
+        let cluster = launched(tasks);
+        let totals = cluster.query::<(i64,), Totals>("Social", "totals").unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| text(name)).collect::<BTreeSet<String>>();
+        let all = (3, 13, names(&["bob", "cid", "dan"]), Some(13.0 / 3.0), 0);
+        assert_eq!(totals.invoke(&(0,)).unwrap(), all, "ann knows bob, bob knows cid and dan");
+        assert_eq!(totals.invoke(&(5,)).unwrap(), (2, 12, names(&["bob", "cid"]), Some(6.0), 5));
+        let none = (0, 0, names(&[]), None, 100);
+        assert_eq!(totals.invoke(&(100,)).unwrap(), none, "no rows, and yet one result");
+        cluster.close().unwrap();
+    }
+}
+
+#[test]
+fn groups_go_on_one_by_one_with_their_keys() {
+    let cluster = launched(8);
+    let best = cluster.query::<(), String>("Social", "best-known").unwrap();
+    assert_eq!(best.invoke(&()).unwrap(), "bob 7");
+    let edges = cluster.depot::<(String, String, i64)>("Social", "*edges").unwrap();
+    edges.append(&(text("eve"), text("cid"), 4)).unwrap();
+    let error = best.invoke(&()).unwrap_err();
+    assert!(matches!(&error, ClientError::QueryFailed(text) if text.contains("more than once")), "{error}");
+    edges.append(&(text("zoe"), text("bob"), -7)).unwrap();
+    assert_eq!(best.invoke(&()).unwrap(), "cid 9", "cid is known to bob and to eve, who are elsewhere");
     cluster.close().unwrap();
 }
 
@@ -158,6 +214,23 @@ impl Module for Astray {
             q.hash_partition(user);
             q.constant(1)
         });
+        topologies.query("leaves-again", |q, (user,): (Var<str>,)| {
+            q.origin_partition();
+            let count = q.agg::<i64>(agg::count());
+            q.hash_partition(user);
+            count
+        });
+        topologies.query("counts-nowhere", |q, ()| {
+            q.origin_partition();
+            let one = q.constant(1i64);
+            q.agg::<i64>(agg::sum(one))
+        });
+        topologies.query("forgets", |q, (user,): (Var<str>,)| {
+            let length = q.each(user, |user| user.len() as i64);
+            q.origin_partition();
+            q.agg::<i64>(agg::count());
+            length
+        });
         topologies.query("writes", |q, (user,): (Var<str>,)| {
             q.local_transform(balances, path().key(user).term_val(1));
             q.origin_partition();
@@ -176,6 +249,11 @@ fn a_query_that_does_not_come_home_or_writes_is_refused_with_its_line() {
     for mistake in ["`no-way-home` goes on elsewhere", "`away-again` goes on elsewhere", "which alone may write it"] {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
+    for mistake in
+        ["`leaves-again` goes on elsewhere after", "need a partitioner directly before", "missing needed var"]
+    {
+        assert!(text.contains(mistake), "{mistake}: {text}");
+    }
     assert!(text.contains("a topology `s` already"), "{text}");
-    assert_eq!(text.matches("query.rs:").count(), 4, "{text}");
+    assert_eq!(text.matches("query.rs:").count(), 7, "{text}");
 }

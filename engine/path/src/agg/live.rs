@@ -286,10 +286,10 @@ impl Live {
         }
     }
 
-    /// Bytes it takes, roughly.
+    /// Bytes it takes, roughly, without what it keeps in reserve.
     pub(super) fn size(&self) -> usize {
         match self {
-            Live::List { bytes, .. } => bytes.capacity(),
+            Live::List { bytes, .. } => bytes.len(),
             Live::Set { size, .. } | Live::Map { size, .. } => *size,
         }
     }

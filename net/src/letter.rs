@@ -296,6 +296,23 @@ fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
     }
 }
 
+fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
+    Ok(match reader.u8()? {
+        1 => Refusal::Invalid,
+        2 => Refusal::ProcessingFailed,
+        3 => Refusal::Closing,
+        4 => Refusal::ReadFailed,
+        5 => Refusal::StorageFull,
+        6 => Refusal::QueryFailed,
+        7 => Refusal::QueryTimedOut,
+        value => return Err(LetterError::Unknown { what: "refusal", value }),
+    })
+}
+
+fn read_text<'a>(reader: &mut FixedReader<'a>) -> Result<&'a str, LetterError> {
+    std::str::from_utf8(reader.rest()).map_err(|_| LetterError::Text)
+}
+
 fn put_range(out: &mut Vec<u8>, range: &ReadRange) {
     out.extend_from_slice(&range.from.0.to_le_bytes());
     out.extend_from_slice(&range.to.0.to_le_bytes());
@@ -325,6 +342,26 @@ impl<'a> Letter<'a> {
 
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
+        match self {
+            Letter::Continue { .. } | Letter::Fold { .. } | Letter::Done { .. } | Letter::Failed { .. } => {
+                self.encode_event(out)
+            }
+            Letter::Appended { .. }
+            | Letter::Rows { .. }
+            | Letter::Records { .. }
+            | Letter::Offsets { .. }
+            | Letter::Refused { .. } => self.encode_answer(out),
+            Letter::Append { .. }
+            | Letter::Select { .. }
+            | Letter::Invoke { .. }
+            | Letter::ReadDepot { .. }
+            | Letter::AskOffsets { .. } => self.encode_request(out),
+        }
+    }
+
+    /// What clients ask.
+    #[inline]
+    fn encode_request(&self, out: &mut Vec<u8>) {
         match *self {
             Letter::Append { task, request, depot, ack, record } => {
                 put_request(out, APPEND, task, request, depot);
@@ -339,6 +376,19 @@ impl<'a> Letter<'a> {
                 put_request(out, INVOKE, task, request, query);
                 out.extend_from_slice(arguments);
             }
+            Letter::ReadDepot { task, request, depot, ref range } => {
+                put_request(out, READ_DEPOT, task, request, depot);
+                put_range(out, range);
+            }
+            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
+            _ => unreachable!("a request"),
+        }
+    }
+
+    /// What task threads send each other.
+    #[inline]
+    fn encode_event(&self, out: &mut Vec<u8>) {
+        match *self {
             Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
                 out.push(CONTINUE);
                 out.extend_from_slice(&task.0.to_le_bytes());
@@ -370,6 +420,14 @@ impl<'a> Letter<'a> {
                 put_root(out, root);
                 out.extend_from_slice(text.as_bytes());
             }
+            _ => unreachable!("an event"),
+        }
+    }
+
+    /// What clients are told.
+    #[inline]
+    fn encode_answer(&self, out: &mut Vec<u8>) {
+        match *self {
             Letter::Appended { request, offset } => {
                 out.push(APPENDED);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -382,11 +440,6 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&count.to_le_bytes());
                 out.extend_from_slice(rows);
             }
-            Letter::ReadDepot { task, request, depot, ref range } => {
-                put_request(out, READ_DEPOT, task, request, depot);
-                put_range(out, range);
-            }
-            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
             Letter::Records { request, next, count, records } => {
                 out.push(RECORDS);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -406,6 +459,7 @@ impl<'a> Letter<'a> {
                 out.push(refusal as u8);
                 out.extend_from_slice(text.as_bytes());
             }
+            _ => unreachable!("an answer"),
         }
     }
 
@@ -423,27 +477,26 @@ impl<'a> Letter<'a> {
 
     fn decode(frame: &'a [u8]) -> Result<Letter<'a>, LetterError> {
         let reader = &mut FixedReader::new(frame);
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| LetterError::Text);
-        Ok(match reader.u8()? {
-            APPEND => Letter::Append {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                depot: reader.u16()?,
-                ack: read_ack(reader)?,
-                record: reader.rest(),
-            },
-            SELECT => Letter::Select {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                pstate: reader.u16()?,
-                path: reader.rest(),
-            },
-            INVOKE => Letter::Invoke {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                query: reader.u16()?,
-                arguments: reader.rest(),
-            },
+        match reader.u8()? {
+            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
+            kind @ (CONTINUE | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind => Self::decode_answer(kind, reader),
+        }
+    }
+
+    fn decode_request(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        let (task, request, object) = (TaskId(reader.u32()?), reader.u64()?, reader.u16()?);
+        Ok(match kind {
+            APPEND => Letter::Append { task, request, depot: object, ack: read_ack(reader)?, record: reader.rest() },
+            SELECT => Letter::Select { task, request, pstate: object, path: reader.rest() },
+            INVOKE => Letter::Invoke { task, request, query: object, arguments: reader.rest() },
+            READ_DEPOT => Letter::ReadDepot { task, request, depot: object, range: read_range(reader)? },
+            _ => Letter::AskOffsets { task, request, depot: object },
+        })
+    }
+
+    fn decode_event(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        Ok(match kind {
             CONTINUE => Letter::Continue {
                 task: TaskId(reader.u32()?),
                 stream: reader.u16()?,
@@ -464,7 +517,12 @@ impl<'a> Letter<'a> {
                 rows: reader.rest(),
             },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
-            FAILED => Letter::Failed { root: read_root(reader)?, text: text(reader.rest())? },
+            _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
+        })
+    }
+
+    fn decode_answer(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        Ok(match kind {
             APPENDED => Letter::Appended { request: reader.u64()?, offset: Offset(reader.u64()?) },
             ROWS => Letter::Rows {
                 request: reader.u64()?,
@@ -472,29 +530,6 @@ impl<'a> Letter<'a> {
                 count: reader.u32()?,
                 rows: reader.rest(),
             },
-            REFUSED => Letter::Refused {
-                request: reader.u64()?,
-                refusal: match reader.u8()? {
-                    1 => Refusal::Invalid,
-                    2 => Refusal::ProcessingFailed,
-                    3 => Refusal::Closing,
-                    4 => Refusal::ReadFailed,
-                    5 => Refusal::StorageFull,
-                    6 => Refusal::QueryFailed,
-                    7 => Refusal::QueryTimedOut,
-                    value => return Err(LetterError::Unknown { what: "refusal", value }),
-                },
-                text: text(reader.rest())?,
-            },
-            READ_DEPOT => Letter::ReadDepot {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                depot: reader.u16()?,
-                range: read_range(reader)?,
-            },
-            ASK_OFFSETS => {
-                Letter::AskOffsets { task: TaskId(reader.u32()?), request: reader.u64()?, depot: reader.u16()? }
-            }
             RECORDS => Letter::Records {
                 request: reader.u64()?,
                 next: Offset(reader.u64()?),
@@ -503,6 +538,9 @@ impl<'a> Letter<'a> {
             },
             OFFSETS => {
                 Letter::Offsets { request: reader.u64()?, start: Offset(reader.u64()?), end: Offset(reader.u64()?) }
+            }
+            REFUSED => {
+                Letter::Refused { request: reader.u64()?, refusal: read_refusal(reader)?, text: read_text(reader)? }
             }
             value => return Err(LetterError::Unknown { what: "kind", value }),
         })

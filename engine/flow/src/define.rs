@@ -1,8 +1,8 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
-use crate::block::Recorded;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
-use crate::plan::PlanBuilder;
+use crate::plan::{PlanBuilder, Surroundings};
+use crate::scope::Recorded;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
@@ -65,7 +65,10 @@ pub(crate) struct Defining {
     pub(crate) depots: Vec<DepotDef>,
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
+    /// Local accesses are not checked to be on the key's task.
+    pub(crate) unchecked: bool,
     errors: Vec<DefineError>,
+    one_task: Vec<DefineError>,
     sources: u32,
 }
 
@@ -74,6 +77,11 @@ pub(crate) type DefiningHandle = Rc<RefCell<Defining>>;
 impl Defining {
     pub(crate) fn error(&mut self, place: Place, what: String) {
         self.errors.push(DefineError { file: place.file(), line: place.line(), what });
+    }
+
+    /// A mistake unless the module has one task only.
+    pub(crate) fn needs_one_task(&mut self, place: Place, what: String) {
+        self.one_task.push(DefineError { file: place.file(), line: place.line(), what });
     }
 
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
@@ -87,7 +95,10 @@ impl Defining {
     }
 
     pub(crate) fn add_source(&mut self, stream: usize, depot: usize, options: SourceOptions, recorded: Recorded) {
-        let at = self.streams[stream].plan.add_source(recorded);
+        let starts_on_zero = self.depots[depot].global;
+        let around = Surroundings { pstates: &self.pstates, starts_on_zero, unchecked: self.unchecked };
+        let (at, mistakes) = self.streams[stream].plan.add_source(recorded, around);
+        mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
         let SourceOptions { start, retry } = options;
         self.streams[stream].sources.push(SourceDef { depot, start, retry, at });
     }
@@ -103,18 +114,25 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
     let mut topologies = Topologies { defining: Rc::clone(&defining) };
     M::define(&mut setup, &mut topologies);
     drop((setup, topologies));
-    let Defining { depots, pstates, streams, errors, .. } = defining.take();
-    if !errors.is_empty() {
-        return Err(DefineErrors { module: M::name(), errors });
+    defining.take().finish(M::name())
+}
+
+impl Defining {
+    /// The whole, if nothing is wrong with it.
+    pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
+        let Defining { depots, pstates, streams, errors, one_task, .. } = self;
+        if !errors.is_empty() {
+            return Err(DefineErrors { module: name, errors });
+        }
+        let schemas: Vec<_> = pstates.iter().map(|pstate| (pstate.name.clone(), pstate.schema.clone())).collect();
+        let streams = streams
+            .into_iter()
+            .map(|record| StreamDef {
+                name: record.name,
+                sources: record.sources,
+                plan: Arc::new(record.plan.build(&name, schemas.clone())),
+            })
+            .collect();
+        Ok(ModuleDef { name, depots, pstates, streams, one_task })
     }
-    let schemas: Vec<_> = pstates.iter().map(|pstate| (pstate.name.clone(), pstate.schema.clone())).collect();
-    let streams = streams
-        .into_iter()
-        .map(|record| StreamDef {
-            name: record.name,
-            sources: record.sources,
-            plan: Arc::new(record.plan.build(schemas.clone())),
-        })
-        .collect();
-    Ok(ModuleDef { name: M::name(), depots, pstates, streams })
 }

@@ -3,6 +3,7 @@
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
+use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
     PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
@@ -118,6 +119,7 @@ pub struct TaskThread {
     pub(crate) selects: Selects,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
+    pub(crate) jobs: EventJobs,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -152,6 +154,7 @@ impl TaskThread {
             selects: Selects::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
+            jobs: EventJobs::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -174,6 +177,7 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
+        worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
         // Answers do not wait for the turns that follow.
@@ -197,7 +201,10 @@ impl TaskThread {
 
     /// Whether every committed record was processed and everything is durable.
     pub fn is_quiet(&self) -> bool {
-        self.pipeline.is_empty() && self.outbox.size() == 0 && self.slots.iter().all(TaskSlot::is_quiet)
+        self.pipeline.is_empty()
+            && self.outbox.size() == 0
+            && self.jobs.is_empty()
+            && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
     /// Its tasks' committed depot ends, for audits: task, depot, end offset.
@@ -306,7 +313,7 @@ impl TaskThread {
     fn count_memory(&self) -> usize {
         let of_slot = |slot: &TaskSlot| slot.state.memory_size() + slot.state.loaded_size() + slot.events.size();
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size()
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size()
     }
 
     fn events_size(&self) -> usize {

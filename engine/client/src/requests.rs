@@ -165,6 +165,8 @@ impl Requests {
                     Refusal::Closing => ClientError::Closing,
                     Refusal::ReadFailed => ClientError::ReadFailed(text),
                     Refusal::StorageFull => ClientError::StorageFull(text),
+                    Refusal::QueryFailed => ClientError::QueryFailed(text),
+                    Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
                 };
                 self.finish(request, Err(error));
             }
@@ -173,7 +175,9 @@ impl Requests {
             | Letter::Select { .. }
             | Letter::ReadDepot { .. }
             | Letter::AskOffsets { .. }
+            | Letter::Invoke { .. }
             | Letter::Continue { .. }
+            | Letter::Fold { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }

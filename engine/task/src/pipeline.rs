@@ -84,6 +84,7 @@ impl TaskThread {
         }
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
+            self.queries.wake(at, &blocks);
         }
         self.depot_reads.wake();
         Ok(())

@@ -31,11 +31,18 @@ pub(crate) struct RangeDelete {
     pub(crate) version: Version,
 }
 
+impl RangeDelete {
+    #[inline]
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        self.from[..] <= *key && *key < self.to[..]
+    }
+}
+
 /// The newest version at which a range deletion that a reader at `at` sees hides `key`.
 #[inline]
 pub(crate) fn hidden_at(ranges: &[RangeDelete], key: &[u8], at: Version) -> Option<Version> {
-    let covers = |range: &&RangeDelete| range.version <= at && range.from[..] <= *key && *key < range.to[..];
-    ranges.iter().filter(covers).map(|range| range.version).max()
+    let hides = |range: &&RangeDelete| range.version <= at && range.covers(key);
+    ranges.iter().filter(hides).map(|range| range.version).max()
 }
 
 /// A value of a key at a version; `None` is a deletion.

@@ -140,7 +140,7 @@ impl Tree {
         let frames: [u32; WIDTH] = side_by_side(candidates, |candidate| candidate.table.frame(candidate.block).get());
         for (candidate, frame) in candidates.iter_mut().zip(frames) {
             let id = (self.owner(), candidate.table.number, candidate.block as u32);
-            candidate.data = cache.get_at(id, frame).map(|block| &**block);
+            candidate.data = cache.get_at(id, frame);
         }
         // Only to have the lines of the tags on their way, all at once.
         let touched: [u8; WIDTH] = side_by_side(candidates, |candidate| candidate.data.map_or(0, Block::touch));

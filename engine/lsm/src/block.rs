@@ -11,12 +11,17 @@ use tantu_base::buf::Buf;
 use tantu_base::checksum::Place;
 use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
+use tantu_base::prefetch::prefetch_lines;
 
 const HEADER_SIZE: usize = 28;
 /// Where in the header the version is from which those of the entries are counted.
 const BASE: Range<usize> = 16..24;
 /// A tag and an offset.
 const SLOT_SIZE: usize = 1 + 2;
+/// Lines at the beginning of a block of small entries that hold its header, its tags and most of its offsets.
+const HEAD_LINE_COUNT: usize = 3;
+/// Lines that an entry is likely to have.
+const ENTRY_LINE_COUNT: usize = 2;
 /// Bytes of a length or a version's distance at most: seven bits each.
 const VARINT_SIZE_MAX: usize = 10;
 
@@ -297,10 +302,18 @@ impl Block {
         Some((Entry { suffix, version, value: (value_len > 0).then_some(value) }, end))
     }
 
-    /// Reads a byte of what a point read begins with.
+    /// Has what a reader begins with fetched.
     #[inline]
-    pub(crate) fn touch(&self) -> u8 {
-        self.bytes[self.slots_at()]
+    pub(crate) fn prefetch(&self) {
+        prefetch_lines(&self.bytes, HEAD_LINE_COUNT);
+    }
+
+    /// Has the entry fetched that is the first to have this hash, or seems to.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        if let Some(at) = self.tags().iter().position(|tag| *tag == self::tag(hash)) {
+            prefetch_lines(&self.bytes[self.offset(at)..], ENTRY_LINE_COUNT);
+        }
     }
 
     /// An entry by its place.

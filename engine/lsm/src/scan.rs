@@ -129,6 +129,11 @@ impl<'a> RunSource<'a> {
     fn enter(&mut self, table: usize, block_at: usize, block: &'a Block) {
         (self.table, self.block_at, self.block) = (table, block_at, block);
         self.following = self.following();
+        if let Some((table, block_at)) = self.following
+            && let Some(next) = self.scan.tree.look(self.scan.cache, &self.tables[table], block_at)
+        {
+            next.prefetch();
+        }
         self.may_repeat = block.may_repeat_keys();
         self.next = block.place_of(0);
         let prefix = block.prefix();

@@ -5,7 +5,7 @@
 
 use super::ordered::{self, Direction, Ordered};
 use super::{Scan, Visit};
-use crate::block::Block;
+use crate::block::{Block, Entry};
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Stop};
 use crate::fetch::Heading;
@@ -64,6 +64,8 @@ struct RunSource<'a> {
     block_at: usize,
     block: &'a Block,
     entry: usize,
+    /// Whether a key may be met again in this block.
+    may_repeat: bool,
     /// The key it stands at, and what the reader sees of it.
     key: Vec<u8>,
     revision: Revision<'a>,
@@ -87,7 +89,8 @@ impl<'a> RunSource<'a> {
         let block = tree.look(cache, &tables[table], block_at).ok_or(missing)?;
         let entry = block.seek(to, Version(u64::MAX));
         let (key, revision) = (Vec::new(), Revision { version: Version(0), value: None });
-        Ok(Some(Self { scan: *scan, tables, passed: 1, table, block_at, block, entry, key, revision }))
+        let may_repeat = block.may_repeat_keys();
+        Ok(Some(Self { scan: *scan, tables, passed: 1, table, block_at, block, entry, may_repeat, key, revision }))
     }
 
     /// Comes to the block of the entry before; false before the first.
@@ -106,21 +109,25 @@ impl<'a> RunSource<'a> {
             };
             self.passed += 1;
             (self.table, self.block_at, self.block, self.entry) = (table, block_at, block, block.count());
+            self.may_repeat = block.may_repeat_keys();
         }
         Ok(true)
     }
 
-    /// Gathers the key before; false before the first of the scan.
+    /// Moves to the key before of which the reader sees a revision; false before the first of the scan.
     fn advance(&mut self) -> Result<bool, Stop> {
-        // A key of which the reader sees nothing is passed by.
         while self.find_block()? {
+            self.entry -= 1;
+            let oldest = self.block.entry(self.entry);
             self.key.clear();
             self.key.extend_from_slice(self.block.prefix());
-            self.key.extend_from_slice(self.block.entry(self.entry - 1).suffix);
+            self.key.extend_from_slice(oldest.suffix);
             if self.key[..] < *self.scan.from {
                 return Ok(false);
             }
-            if let Some(revision) = self.gather()? {
+            let seen = self.visible(&oldest);
+            let newer = if self.may_repeat || self.entry == 0 { self.gather()? } else { None };
+            if let Some(revision) = newer.or(seen) {
                 self.revision = revision;
                 return Ok(true);
             }
@@ -128,7 +135,12 @@ impl<'a> RunSource<'a> {
         Ok(false)
     }
 
-    /// Goes back over the revisions of its key, to the newest that the reader sees.
+    fn visible(&self, entry: &Entry<'a>) -> Option<Revision<'a>> {
+        let revision = Revision { version: entry.version, value: entry.value };
+        (entry.version <= self.scan.at).then_some(revision)
+    }
+
+    /// Goes back over the newer revisions of its key, to the newest that the reader sees.
     fn gather(&mut self) -> Result<Option<Revision<'a>>, Stop> {
         let mut seen = None;
         while (self.entry > 0 || self.goes_on_before()) && self.find_block()? {
@@ -138,9 +150,7 @@ impl<'a> RunSource<'a> {
                 if rest != Some(entry.suffix) {
                     return Ok(seen);
                 }
-                if entry.version <= self.scan.at {
-                    seen = Some(Revision { version: entry.version, value: entry.value });
-                }
+                seen = self.visible(&entry).or(seen);
                 self.entry = before;
             }
         }

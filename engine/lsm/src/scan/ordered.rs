@@ -60,7 +60,7 @@ impl<'a, S: Source<'a>> Ordered<S> {
             let source = &self.sources[first.source];
             let (key, Revision { version, value }) = (source.key(), source.revision());
             let hides = |range: &&RangeDelete| range.version >= version && range.covers(key);
-            if let Some(value) = value.filter(|_| !ranges.iter().any(|range| hides(range)))
+            if let Some(value) = value.filter(|_| !ranges.iter().any(hides))
                 && visit(key, value).is_break()
             {
                 return Ok(());
@@ -83,11 +83,12 @@ impl<'a, S: Source<'a>> Ordered<S> {
     #[inline]
     fn advance(&mut self, place: usize) -> Result<(), Stop> {
         let source = self.order[place].source;
-        if self.sources[source].advance()? {
+        if !self.sources[source].advance()? {
+            self.order.remove(place);
+        } else if self.order.len() > 1 {
+            // The rank of one that is alone is not asked for.
             self.order[place].rank = self.rank(source);
             self.sink(place);
-        } else {
-            self.order.remove(place);
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ fn released_segments_are_recycled_or_removed() {
 }
 
 #[test]
-fn segments_given_up_at_once_become_the_next_ones_and_no_new_ones_are_written() {
+fn most_segments_given_up_at_once_become_the_next_ones() {
     let mut chance = SimEntropy::new(3);
     let options = SegLogOptions { spare_count_max: 6, ..support::options() };
     let opened = Rig::open_with(SimDisk::calm(3), &mut chance, options);
@@ -93,9 +93,10 @@ fn segments_given_up_at_once_become_the_next_ones_and_no_new_ones_are_written() 
         // About four segments at a time.
         rig.log.release(Lsn(lsn - 2), &mut rig.disk);
     }
-    // Once the longest log there was has been made, nothing is.
+    // A release is carried out by the next one, when a flushed group states it: some nine segments are held at most, beside
+    // the current one and the next. Those are made once.
     let (made, recycled) = (rig.disk.count(OpKind::Allocate), rig.disk.count(OpKind::Rename));
-    assert!(made <= 10 && recycled > 2 * made, "{made} segments were made, {recycled} recycled");
+    assert!(made <= 12 && recycled > 3 * made, "{made} segments were made, {recycled} recycled");
 }
 
 #[test]

@@ -165,6 +165,8 @@ pub struct SegLog {
     old: VecDeque<OldSegment>,
     current: Current,
     next: Next,
+    /// Numbers of released segments that wait to be used again.
+    spares: VecDeque<u64>,
     /// Full segments with group writes under way: they are closed after those.
     leaving: Vec<FileId>,
     seq_max: u64,
@@ -184,6 +186,8 @@ pub struct SegLog {
     poisoned: Option<DiskError>,
     spare_bufs: Vec<Buf>,
     removals: usize,
+    /// Bytes of zeros written.
+    prewritten: u64,
 }
 
 impl SegLog {
@@ -238,6 +242,7 @@ impl SegLog {
                 zeroing: None,
             },
             next: Next::Idle,
+            spares: VecDeque::new(),
             leaving: Vec::new(),
             seq_max: seq,
             options,
@@ -255,6 +260,7 @@ impl SegLog {
             poisoned: None,
             spare_bufs: Vec::new(),
             removals: 0,
+            prewritten: prewrite.saturating_sub(GROUPS_AT),
         })
     }
 
@@ -359,6 +365,7 @@ impl SegLog {
         let to = (from + self.options.zeros_size()).min(file_size);
         self.current.zeroing = Some(from..to);
         let buf = Buf::zeroed((to - from) as usize);
+        self.prewritten += to - from;
         disk.submit(self.token(TAG_AHEAD), DiskOp::Write { file, offset: from, buf, durable: false });
     }
 
@@ -482,7 +489,7 @@ impl SegLog {
         let (low, seq) = self.low_durable;
         while self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq) {
             let segment = self.old.pop_front().expect("invariant: just seen");
-            if !self.next.recycle(&segment, &self.options) {
+            if !self.recycle(&segment) {
                 self.removals += 1;
                 disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: segment_path(&self.dir, segment.seq) });
             }
@@ -502,6 +509,11 @@ impl SegLog {
     /// Bytes of entries not yet durable.
     pub fn pending_size(&self) -> usize {
         self.gathered_size + self.flights.iter().map(|flight| flight.size).sum::<usize>()
+    }
+
+    /// Bytes of zeros written to fresh segments, so that groups overwrite blocks that exist.
+    pub fn prewritten_size(&self) -> u64 {
+        self.prewritten
     }
 
     /// Whether a write or flush failed: nothing becomes durable any more.

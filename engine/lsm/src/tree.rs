@@ -389,7 +389,7 @@ impl Tree {
             }
             TAG_JOB_INGEST => {
                 let ingest = self.ingest.as_mut().expect("invariant: an ingest runs");
-                ingest.complete(tag, &reply, &self.options, disk);
+                ingest.complete(tag, reply, &self.options, disk);
             }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),

@@ -61,7 +61,7 @@ pub struct SegLogOptions {
 impl SegLogOptions {
     /// Bytes of one write of zeros.
     fn zeros_size(&self) -> u64 {
-        (self.segment_size / 64).next_multiple_of(BLOCK_ALIGN as u64)
+        (self.segment_size / 128).next_multiple_of(BLOCK_ALIGN as u64)
     }
 }
 
@@ -185,6 +185,7 @@ pub struct SegLog {
     closing: bool,
     poisoned: Option<DiskError>,
     spare_bufs: Vec<Buf>,
+    spare_zeros: Option<Buf>,
     removals: usize,
     /// Bytes of zeros written.
     prewritten: u64,
@@ -259,6 +260,7 @@ impl SegLog {
             closing: false,
             poisoned: None,
             spare_bufs: Vec::new(),
+            spare_zeros: None,
             removals: 0,
             prewritten: prewrite.saturating_sub(GROUPS_AT),
         })
@@ -364,8 +366,7 @@ impl SegLog {
         }
         let to = (from + self.options.zeros_size()).min(file_size);
         self.current.zeroing = Some(from..to);
-        let buf = Buf::zeroed((to - from) as usize);
-        self.prewritten += to - from;
+        let buf = self.zeros(to - from);
         disk.submit(self.token(TAG_AHEAD), DiskOp::Write { file, offset: from, buf, durable: false });
     }
 
@@ -433,8 +434,12 @@ impl SegLog {
         } else if tag == TAG_AHEAD {
             let zeros = self.current.zeroing.take().expect("invariant: zeros were being written");
             self.current.unwritten = zeros.end;
-            if let Err(error) = done.result {
-                self.poisoned.get_or_insert(error);
+            match done.result {
+                Ok(DiskReply::Written(buf)) => self.spare_zeros = Some(buf),
+                Ok(_) => {}
+                Err(error) => {
+                    self.poisoned.get_or_insert(error);
+                }
             }
         } else if tag == TAG_CLOSE || tag == TAG_REMOVE {
             // Nothing depends on these: a file that stays is found and dropped at the next open.

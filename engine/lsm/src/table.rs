@@ -18,9 +18,9 @@ use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub(crate) /// Blocks that begin within so many bytes are read together when a table is verified.
+/// Blocks that begin within so many bytes are read together when a table is verified.
 const VERIFY_READ_SIZE: u64 = 256 << 10;
-const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
+pub(crate) const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"TNTTABLE");
 /// The version this build writes, and the oldest it reads.
 pub(crate) const FORMAT_VERSION: u32 = 3;
 pub(crate) const FORMAT_VERSION_MIN: u32 = 2;
@@ -86,7 +86,10 @@ impl Filter {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&((self.0.len() * 32) as u32).to_le_bytes());
-        self.0.iter().flatten().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        let start = out.len();
+        out.resize(start + self.0.len() * 32, 0);
+        let places = out[start..].as_chunks_mut::<4>().0;
+        places.iter_mut().zip(self.0.iter().flatten()).for_each(|(place, word)| *place = word.to_le_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Truncated> {
@@ -196,7 +199,9 @@ pub(crate) struct TableMeta {
 
 impl TableMeta {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        // In one piece: what grows by doubling is copied several times, all in one slice.
+        let keys: usize = self.index.iter().map(|entry| 8 + 4 + 4 + entry.first_key.len()).sum();
+        let mut out = Vec::with_capacity(64 + self.last_key.len() + self.filter.0.len() * 32 + keys);
         out.extend_from_slice(&self.entry_count.to_le_bytes());
         put_sized(&mut out, &self.last_key);
         self.filter.encode(&mut out);
@@ -257,7 +262,8 @@ pub(crate) fn table_path(dir: &Path, number: u64) -> PathBuf {
 /// The end of a table file: meta and footer, to be written at `offset`.
 pub(crate) fn encode_end(meta: &TableMeta, identity: u64, number: u64, offset: u64) -> Buf {
     let body = meta.encode();
-    let mut buf = Buf::from(&body[..]);
+    let mut buf = Buf::with_capacity(body.len() + 2 * BLOCK_ALIGN);
+    buf.extend(&body);
     buf.pad_to(BLOCK_ALIGN);
     let meta_size = buf.len();
     let meta_crc = place(identity, number, offset).crc(&buf);

@@ -4,8 +4,8 @@
 //! its header. A released segment of the same size has its blocks already: it is renamed and gets a new header.
 //! Until the header and the name are flushed no group goes there, so a file without a valid header was never used.
 
-use super::format::{GROUPS_AT, SegmentId};
 use super::SegLog;
+use super::format::{GROUPS_AT, SegmentId};
 use super::replay::{OldSegment, segment_path};
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, FileId, OpenMode};
@@ -101,15 +101,21 @@ impl SegLog {
                 self.next = Next::Filling { seq, file, at: GROUPS_AT };
                 disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
             }
-            (Next::Filling { seq, file, at }, TAG_ALLOCATE | TAG_ZEROS, DiskReply::Done | DiskReply::Written(_)) => {
+            (
+                Next::Filling { seq, file, at },
+                TAG_ALLOCATE | TAG_ZEROS,
+                reply @ (DiskReply::Done | DiskReply::Written(_)),
+            ) => {
+                if let DiskReply::Written(buf) = reply {
+                    self.spare_zeros = Some(buf);
+                }
                 if at >= self.options.segment_size {
                     self.head(seq, file, disk);
                     return;
                 }
                 let len = self.options.zeros_size().min(self.options.segment_size - at);
                 self.next = Next::Filling { seq, file, at: at + len };
-                let buf = Buf::zeroed(len as usize);
-                self.prewritten += len;
+                let buf = self.zeros(len);
                 // The last write flushes the length and the blocks with it.
                 let durable = at + len >= self.options.segment_size;
                 disk.submit(self.token(TAG_ZEROS), DiskOp::Write { file, offset: at, buf, durable });
@@ -120,6 +126,18 @@ impl SegLog {
             }
             (Next::Naming { seq, file }, TAG_DIR, DiskReply::Done) => self.next = Next::Ready { seq, file },
             (next, tag, reply) => unreachable!("{next:?} cannot take {reply:?} of request {tag}"),
+        }
+    }
+
+    /// So many bytes of zeros, in the buffer of those before: a new one costs the kernel a fault per page.
+    pub(crate) fn zeros(&mut self, len: u64) -> Buf {
+        self.prewritten += len;
+        match self.spare_zeros.take() {
+            Some(mut buf) => {
+                buf.resize(len as usize);
+                buf
+            }
+            None => Buf::zeroed(len as usize),
         }
     }
 

@@ -105,7 +105,8 @@ impl Reading {
         else {
             unreachable!("an open answers with a file")
         };
-        let asked = (size as usize).next_multiple_of(BLOCK_ALIGN);
+        // There is no request for nothing.
+        let asked = (size as usize).max(1).next_multiple_of(BLOCK_ALIGN);
         let buf = match spare {
             Some(mut buf) => {
                 buf.resize(asked);

@@ -21,7 +21,7 @@ use tantu_replog::seglog::{Entry, LogIdentity, SegLog, SegLogOptions};
 /// Owner of the log's requests; those of the trees follow.
 const LOG_OWNER: u32 = 0;
 /// Puts between two slices of background work.
-const PUTS_PER_SLICE: u64 = 16;
+const PUTS_PER_SLICE: u64 = 8;
 /// Bytes of the log that may wait for their flush before puts wait.
 const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
 /// A slice that takes longer is counted.
@@ -79,6 +79,11 @@ struct Waiting {
     block: Option<BlockId>,
 }
 
+/// One group is written at a time, so that the puts of meanwhile make the next one: nobody waits for its flush.
+pub(super) fn log_options() -> SegLogOptions {
+    SegLogOptions { flushes_in_flight_max: 1, ..SegLogOptions::default() }
+}
+
 /// The tree that has a key. A multiplicative hash: neighbours go to different trees.
 fn tree_of(key: u64, tree_count: usize) -> usize {
     (((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * tree_count as u64) >> 32) as usize
@@ -111,7 +116,7 @@ impl Store {
             Ok(())
         };
         let identity = LogIdentity { group: 0 };
-        let options = SegLogOptions::default();
+        let options = log_options();
         let began = Instant::now();
         let mut log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
             .map_err(|error| failed("opening the log", error))?;
@@ -208,7 +213,7 @@ impl Store {
         }
         for tree in &mut self.trees {
             tree.retain_from(floor);
-            let budget = Budget { entry_count: 64, size: 64 << 10 };
+            let budget = Budget { entry_count: 32, size: 32 << 10 };
             more |= tree.step(&mut self.disk, budget).map_err(|error| failed("merging", error))?;
         }
         let flushed = self.trees.iter().filter(|tree| tree.flushed() < tree.applied()).map(|tree| tree.flushed().0);
@@ -240,12 +245,10 @@ impl Store {
         Ok(any)
     }
 
-    /// Waits for something to complete.
+    /// Waits for something of what is outstanding to complete.
     fn wait(&mut self) -> Result<(), BenchError> {
-        if !self.complete_done()? {
-            self.disk.wait();
-            self.complete_done()?;
-        }
+        self.disk.wait();
+        self.complete_done()?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::KvArgs;
 use super::engine::{Engine, Puts, Writer};
-use super::store::{MEMORY_SIZE_MAX, MEMTABLES_SIZE_MAX, Store};
+use super::store::{MEMORY_SIZE_MAX, MEMTABLES_SIZE_MAX, Store, log_options};
 use crate::error::BenchError;
 use crate::fields::Fields;
 use crate::measure::Stretch;
@@ -10,7 +10,6 @@ use crate::report::Figures;
 use std::path::Path;
 use std::time::Duration;
 use tantu_lsm::TreeOptions;
-use tantu_replog::seglog::SegLogOptions;
 
 impl Engine for Store {
     const NAME: &'static str = "tantu";
@@ -21,11 +20,14 @@ impl Engine for Store {
             .with("memtables_size", MEMTABLES_SIZE_MAX)
             .with("memory_size_max", MEMORY_SIZE_MAX)
             .with("tree", format!("{:?}", TreeOptions::default()))
-            .with("log", format!("{:?}", SegLogOptions::default()))
+            .with("log", format!("{:?}", log_options()))
             .with("wal", "replog, written for every put, flushed in the background")
             .with("reads", "direct")
             .with("settled", "flushed and merged into one run")
-            .with("write_amplification", "every byte written: log, flushes, merging of everything; zeros before the log are `prewritten`")
+            .with(
+                "write_amplification",
+                "every byte written: log, flushes, merging of everything; zeros before the log are `prewritten`",
+            )
             .with("readwhilewriting", "one thread alternates")
             .with("latency_of_batches", "multireadrandom: one batch")
     }

@@ -82,7 +82,7 @@ fn segments_that_are_released_together_are_all_used_again() {
     let mut chance = SimEntropy::new(2);
     let mut rig = open(SimDisk::calm(2), &mut chance);
     let (mut lsn, mut prewritten) = (0, Vec::new());
-    for _ in 0..8 {
+    for _ in 0..24 {
         // As when a memtable is flushed that a few segments were kept for; the next group says so.
         while rig.log.retained_size() < 2 * options().segment_size {
             rig.append(lsn, 2);
@@ -96,8 +96,9 @@ fn segments_that_are_released_together_are_all_used_again() {
         rig.log.release(Lsn(lsn - 1), &mut rig.disk);
         prewritten.push(rig.log.prewritten_size());
     }
-    assert!(prewritten[1] > 0, "the first segments are new: {prewritten:?}");
-    assert_eq!(prewritten[2], prewritten[7], "and then no block is written before its time: {prewritten:?}");
+    // Those that are in use at the same time are new once; two more are filled in every round.
+    let at_once = options().spare_count_max as u64 + 3;
+    assert!(prewritten[23] <= at_once * options().segment_size, "{prewritten:?}");
 }
 
 #[test]

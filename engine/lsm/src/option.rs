@@ -94,8 +94,8 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// About 200 µs.
+    /// About 200 µs, half a millisecond where memory is slow: a flush and a merge take one each.
     fn default() -> Self {
-        Self { entry_count: 1024, size: 128 << 10 }
+        Self { entry_count: 256, size: 64 << 10 }
     }
 }

@@ -96,9 +96,9 @@ fn segments_that_are_released_together_are_all_used_again() {
         rig.log.release(Lsn(lsn - 1), &mut rig.disk);
         prewritten.push(rig.log.prewritten_size());
     }
-    // Those that are in use at the same time are new once; two more are filled in every round.
-    let at_once = options().spare_count_max as u64 + 3;
-    assert!(prewritten[23] <= at_once * options().segment_size, "{prewritten:?}");
+    // Two are filled in every round. One is new now and then, because it is asked for before others are released.
+    let filled = 24 * 2 * options().segment_size;
+    assert!(prewritten[23] < filled / 4, "{prewritten:?}");
 }
 
 #[test]

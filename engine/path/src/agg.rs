@@ -9,6 +9,7 @@
 
 mod aggregator;
 mod capture;
+mod compound;
 mod custom;
 mod fold;
 mod group;
@@ -22,6 +23,7 @@ mod typed_leaf;
 
 pub use aggregator::Aggregator;
 pub use capture::Captured;
+pub use compound::CompoundFold;
 pub use custom::{Arguments, Custom};
 pub use fold::{Fold, Room};
 pub use leaf::Leaf;

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use tantu_base::value::{Encode, Reader, Value, encoded, encoded_key};
-use tantu_path::agg::{self, AggOut, Custom, LeafArgs, Room};
-use tantu_path::{AggError, Aggregator, Arg, Args, Fold, Func, Leaf, List, NoArgs, Schema};
+use tantu_path::agg::{self, AggOut, CompoundFold, Custom, LeafArgs, Room};
+use tantu_path::{AggError, AggShape, Aggregator, Arg, Args, Fold, Func, Leaf, List, NoArgs, Schema};
 
 /// A row: a group, a small number, a text.
 type Row = (u8, i64, String);
@@ -280,6 +280,75 @@ proptest! {
     }
 }
 
+/// Slots 0 to 2 hold a row's group, number and text.
+struct Slots<'a>(&'a Row);
+
+impl Args for Slots<'_> {
+    fn value(&self, slot: u32, out: &mut Vec<u8>) {
+        match slot {
+            0 => i64::from(self.0.0).encode(out),
+            1 => self.0.1.encode(out),
+            _ => self.0.2.encode(out),
+        }
+    }
+
+    fn key(&self, slot: u32, out: &mut Vec<u8>) {
+        match slot {
+            0 => i64::from(self.0.0).encode_key(out),
+            1 => self.0.1.encode_key(out),
+            _ => self.0.2.encode_key(out),
+        }
+    }
+}
+
+/// group → text → (count, {number}), and under -1 the sum of all numbers by text.
+fn compound() -> (AggShape, Schema) {
+    let pair = || AggShape::List(vec![AggShape::count(), AggShape::leaf(Aggregator::Set, vec![Arg::Slot(1)])]);
+    let shape = AggShape::Map(vec![
+        (Arg::Slot(0), AggShape::key(Arg::Slot(2), pair())),
+        (Arg::Const(Value::I64(-1)), AggShape::key(Arg::Slot(2), AggShape::sum(Arg::Slot(1)))),
+    ]);
+    (shape, Schema::map(Schema::I64, Schema::map(Schema::Str, Schema::Any)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_compound_shape_over_rows_is_the_value_that_plain_maps_give_in_one_phase_and_in_two(
+        rows in rows(),
+        split in prop::collection::vec(0..3usize, 1..20),
+    ) {
+        let (shape, schema) = compound();
+        let mut groups: BTreeMap<i64, BTreeMap<&str, (i64, BTreeSet<i64>)>> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        for (group, n, text) in &rows {
+            let (count, numbers) = groups.entry(i64::from(*group)).or_default().entry(text).or_default();
+            *count += 1;
+            numbers.insert(*n);
+            *sums.entry(text).or_default() += n;
+        }
+        let mut expected: Vec<(Value, Value)> = groups.iter().map(|(key, of)| (Value::I64(*key), value(of))).collect();
+        if !sums.is_empty() {
+            expected.push((Value::I64(-1), value(&sums)));
+        }
+        let expected = Value::map(expected);
+        let mut one = CompoundFold::new(&shape, &schema);
+        let mut tasks: Vec<CompoundFold> = (0..3).map(|_| CompoundFold::new(&shape, &schema)).collect();
+        for (at, row) in rows.iter().enumerate() {
+            one.step(&Slots(row)).expect("steps");
+            tasks[split[at % split.len()]].step(&Slots(row)).expect("steps");
+        }
+        prop_assert_eq!(one.finish().expect("finishes"), expected.clone());
+        let mut all = CompoundFold::new(&shape, &schema);
+        for task in &mut tasks {
+            task.drain(&mut |at, key, partial| all.combine(at, key, partial).map(drop)).expect("drains");
+            prop_assert_eq!(task.size(), 0);
+        }
+        prop_assert_eq!(all.finish().expect("finishes"), expected);
+    }
+}
+
 #[test]
 fn without_a_row_each_result_is_what_its_aggregator_starts_from() {
     let cases = [
@@ -309,22 +378,13 @@ fn without_a_row_each_result_is_what_its_aggregator_starts_from() {
 
 #[test]
 fn several_aggregators_share_a_group_and_read_their_own_arguments() {
-    struct Slots<'a>(&'a Row);
-    impl Args for Slots<'_> {
-        fn value(&self, slot: u32, out: &mut Vec<u8>) {
-            if slot == 0 { self.0.1.encode(out) } else { self.0.2.encode(out) }
-        }
-        fn key(&self, slot: u32, out: &mut Vec<u8>) {
-            if slot == 0 { self.0.1.encode_key(out) } else { self.0.2.encode_key(out) }
-        }
-    }
     let mut fold = Fold::by_group(vec![
         (leaf(Aggregator::Count), Schema::I64),
-        (Leaf::new(Aggregator::Sum, vec![Arg::Slot(0)]), Schema::I64),
-        (Leaf::new(Aggregator::Map, vec![Arg::Slot(1), Arg::Slot(0)]), Schema::Any),
+        (Leaf::new(Aggregator::Sum, vec![Arg::Slot(1)]), Schema::I64),
+        (Leaf::new(Aggregator::Map, vec![Arg::Slot(2), Arg::Slot(1)]), Schema::Any),
     ]);
     for (n, text) in [(1, "x"), (2, "y"), (3, "x"), (1, "x")] {
-        fold.step(&[Arg::Slot(1), Arg::Const(Value::Bool(true))], &Slots(&(0, n, text.to_owned()))).unwrap();
+        fold.step(&[Arg::Slot(2), Arg::Const(Value::Bool(true))], &Slots(&(0, n, text.to_owned()))).unwrap();
     }
     assert_eq!((fold.len(), fold.steps()), (2, 4));
     fold.seal();
@@ -454,4 +514,38 @@ fn average_by_group_from_typed_builders() {
     let mut fold = mean.fold_by_group();
     fold.step(&[Arg::Const(Value::from("x"))], &NoArgs).unwrap();
     assert_eq!(finished(&mut fold), [(encoded_key("x"), Value::F64(3.0))]);
+}
+
+#[test]
+fn init_step_and_combine_of_an_aggregator_can_be_called() {
+    let (mut state, mut next) = (Vec::new(), Vec::new());
+    Aggregator::Set.init(&Schema::Any, &mut state);
+    for n in [3i64, 1, 3] {
+        Aggregator::Set.step(&Schema::Any, Some(&state), &encoded(&n), &mut next).unwrap();
+        std::mem::swap(&mut state, &mut next);
+    }
+    Aggregator::Set.combine(&Schema::Any, Some(&state), &encoded(&BTreeSet::from([2i64])), &mut next).unwrap();
+    assert_eq!(Value::decode(&next).unwrap(), value(&BTreeSet::from([1i64, 2, 3])));
+    let error = Aggregator::Sum.step(&Schema::Any, None, &[], &mut next).unwrap_err();
+    assert_eq!(error, AggError::Arguments { aggregator: "sum", wanted: 1, found: 0 });
+    let error = Aggregator::Average.combine(&Schema::Any, None, &encoded(&1i64), &mut next).unwrap_err();
+    assert_eq!(error.to_string(), "average is no combiner: it needs every row in one place");
+}
+
+#[test]
+fn two_keys_of_a_compound_shape_that_are_equal_share_their_place() {
+    let sums = |second: AggShape| {
+        AggShape::Map(vec![(Arg::Slot(2), AggShape::sum(Arg::Slot(1))), (Value::from("all").into(), second)])
+    };
+    let schema = Schema::map(Schema::Str, Schema::I64);
+    let mut fold = CompoundFold::new(&sums(AggShape::sum(Arg::Slot(1))), &schema);
+    for (n, text) in [(1, "a"), (2, "all"), (4, "a")] {
+        fold.step(&Slots(&(0, n, text.to_owned()))).unwrap();
+    }
+    assert_eq!(fold.finish().unwrap(), Value::map([("a".into(), Value::I64(5)), ("all".into(), Value::I64(9))]));
+    let last = Custom::accumulator(&0i64, |_: i64, (n,): (i64,)| n);
+    let last = AggShape::leaf(Aggregator::Custom(last), vec![Arg::Slot(1)]);
+    let mut fold = CompoundFold::new(&sums(last), &schema);
+    fold.step(&Slots(&(0, 1, "all".to_owned()))).unwrap();
+    assert!(fold.finish().unwrap_err().to_string().contains("is no combiner"));
 }

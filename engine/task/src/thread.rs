@@ -269,12 +269,14 @@ impl TaskThread {
                 let mut worked = self.run_selects(doors)?;
                 worked |= self.run_depot_reads();
                 worked |= self.run_queries(doors);
-                for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
-                    // A full disk keeps much under way for long: appends are refused then, and reads go on.
-                    if !(self.space.is_full() || self.admits()) || !self.receive(category, now, doors) {
-                        break;
+                // A full disk keeps much under way for long: appends are refused then, and reads go on.
+                if self.space.is_full() || self.admits() {
+                    for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
+                        if !self.takes_more() || !self.receive(category, now, doors) {
+                            break;
+                        }
+                        worked = true;
                     }
-                    worked = true;
                 }
                 Ok(worked)
             }
@@ -309,6 +311,15 @@ impl TaskThread {
             && !self.depot_reads.is_full()
             && !self.queries.is_full()
             && !self.slots.iter().any(held)
+    }
+
+    /// Whether one more batch may be taken in a turn that began with [`TaskThread::admits`]: what a batch adds to.
+    fn takes_more(&self) -> bool {
+        self.space.is_full()
+            || (self.staged_size() < SEAL_SIZE
+                && self.outbox.size() < OUTBOX_SIZE_MAX
+                && !self.depot_reads.is_full()
+                && !self.queries.is_full())
     }
 
     pub(crate) fn staged_size(&self) -> usize {

@@ -153,7 +153,9 @@ impl Fold {
         for key in keys {
             put_key_form(key, args, &mut self.key);
         }
-        let group = self.groups.at(&self.key);
+        let key = std::mem::take(&mut self.key);
+        let group = self.group(&key);
+        self.key = key;
         for at in 0..self.parts.len() {
             self.parts[at].leaf.read_args(args, &mut self.arg);
             let arg = std::mem::take(&mut self.arg);
@@ -167,7 +169,7 @@ impl Fold {
     /// Takes in one row as bytes: the key of its group, and the arguments of all aggregators in value form, one after
     /// the other.
     pub fn step_encoded(&mut self, key: &[u8], args: &[u8]) -> Result<Room, AggError> {
-        let group = self.groups.at(key);
+        let group = self.group(key);
         let mut reader = Reader::new(args);
         for at in 0..self.parts.len() {
             let aggregator = self.parts[at].leaf.aggregator();
@@ -182,7 +184,7 @@ impl Fold {
 
     /// Takes in the partial states of a group of another fold of the same combiners, as [`Fold::drain`] gives them.
     pub fn combine(&mut self, key: &[u8], partials: &[u8]) -> Result<Room, AggError> {
-        let group = self.groups.at(key);
+        let group = self.group(key);
         let mut reader = Reader::new(partials);
         for at in 0..self.parts.len() {
             let aggregator = self.parts[at].leaf.aggregator();
@@ -194,12 +196,18 @@ impl Fold {
     }
 
     #[inline]
+    fn group(&mut self, key: &[u8]) -> usize {
+        // A fold over all rows has one group: nothing to look up.
+        if !self.is_grouped && self.groups.len() == 1 { 0 } else { self.groups.at(key) }
+    }
+
+    #[inline]
     fn take(&mut self, group: usize, at: usize, arg: &[u8], is_partial: bool) -> Result<(), AggError> {
         let Part { leaf, wide, .. } = &self.parts[at];
         let aggregator = leaf.aggregator();
         let (groups, out) = (&mut self.groups, &mut self.out);
         out.clear();
-        if *aggregator == Aggregator::Void {
+        if matches!(aggregator, Aggregator::Void) {
             return Err(aggregator.misplaced("can only stand in a compound shape"));
         }
         if aggregator.form() == Form::Plain {

@@ -309,12 +309,16 @@ impl Block {
     /// Aggregates into this task's partition; missing keys are created.
     #[track_caller]
     pub fn compound_agg<S: PStateSchema>(&mut self, pstate: PState<S>, shape: AggOn<S>) {
-        let name = self.pstate_name(pstate.index, true);
-        let shape: AggShape = shape.into_untyped();
+        self.aggregate_untyped(pstate.index, shape.into_untyped());
+    }
+
+    #[track_caller]
+    pub(crate) fn aggregate_untyped(&mut self, pstate: usize, shape: AggShape) {
+        let name = self.pstate_name(pstate, true);
         let mut uses = Vec::new();
         shape.each_slot(&mut |slot| uses.push(slot));
         self.check(uses.iter().map(|id| (self.source, *id)));
-        self.push(Step::Aggregate { pstate: pstate.index, shape }, format!("compound_agg {name}"), uses, Vec::new());
+        self.push(Step::Aggregate { pstate, shape }, format!("compound_agg {name}"), uses, Vec::new());
     }
 
     #[track_caller]

@@ -135,6 +135,7 @@ impl Arena {
     }
 
     /// Bytes of memory it holds.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.size).sum()
     }

@@ -48,7 +48,9 @@ fn a_future_is_waited_for_and_its_value_used_on_the_same_task() {
     let depot = cluster.depot::<(String, i64)>("Lookups", "*in").unwrap();
     let pending: Vec<_> =
         (0..200i64).map(|n| depot.append_async(&(format!("name {}", n % 20), n), AckLevel::Ack).unwrap()).collect();
-    pending.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    for append in pending {
+        append.wait().unwrap();
+    }
     let found = cluster.pstate::<Map<String, i64>>("Lookups", "$$found").unwrap();
     for name in 0..20i64 {
         let expected: i64 = (0..10).map(|round| (name + 20 * round) * 10).sum();

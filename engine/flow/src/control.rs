@@ -244,7 +244,7 @@ impl<'b, T: Vars> Cases<'b, T> {
     #[track_caller]
     fn otherwise_fail(mut self, what: String) -> T {
         self.block.fail((), move |()| what.clone());
-        let never = self.block.never();
+        let never: T = self.block.never();
         if let Some(ways) = &mut self.ways {
             ways.end(self.block, never);
         }

@@ -102,12 +102,12 @@ impl Alignment<'_> {
             }
             return facts;
         }
-        if let Some((pstate, keys)) = access(&record.step) {
-            if let Some(def) = self.checked(pstate) {
-                facts.extend(keys.iter().filter_map(|key| self.fact(pstate, def, key)));
-                if def.global {
-                    facts.insert(Fact::Zero);
-                }
+        if let Some((pstate, keys)) = access(&record.step)
+            && let Some(def) = self.checked(pstate)
+        {
+            facts.extend(keys.iter().filter_map(|key| self.fact(pstate, def, key)));
+            if def.global {
+                facts.insert(Fact::Zero);
             }
         }
         if let Step::Hop { target, one_partition, .. } = &record.step {

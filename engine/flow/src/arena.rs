@@ -134,6 +134,12 @@ impl Arena {
         Mark { chunk: self.chunk as u32, drops: self.doomed.len() as u32, used: self.used }
     }
 
+    /// Bytes of memory it holds.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.size).sum()
+    }
+
     /// Bytes of chunks in use behind the mark, none while the one of the mark is enough.
     pub(crate) fn grown_since(&self, mark: Mark) -> usize {
         let first = mark.chunk as usize + 1;

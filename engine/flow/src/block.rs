@@ -316,12 +316,39 @@ impl Block {
     /// Aggregates into this task's partition; missing keys are created.
     #[track_caller]
     pub fn compound_agg<S: PStateSchema>(&mut self, pstate: PState<S>, shape: AggOn<S>) {
-        let name = self.pstate_name(pstate.index, true);
-        let shape: AggShape = shape.into_untyped();
+        self.aggregate_untyped(pstate.index, "compound_agg", shape.into_untyped());
+    }
+
+    /// Aggregates into this task's partition as a whole. A count or a sum needs a value to start from, other
+    /// aggregators do not.
+    ///
+    /// ```
+    /// use tantu_flow::{Module, Setup, Topologies, define, random};
+    /// use tantu_path::agg;
+    ///
+    /// struct Highest;
+    /// impl Module for Highest {
+    ///     fn define(setup: &mut Setup, topologies: &mut Topologies) {
+    ///         let bids = setup.declare_depot::<i64>("*bids", random());
+    ///         let mut topology = topologies.stream("highest");
+    ///         let highest = topology.pstate::<i64>("$$highest");
+    ///         topology.source(&bids, |b, bid| b.agg(highest, agg::max(bid)));
+    ///     }
+    /// }
+    /// assert!(define::<Highest>().is_ok());
+    /// ```
+    #[track_caller]
+    pub fn agg<S: PStateSchema>(&mut self, pstate: PState<S>, aggregator: AggOn<S>) {
+        self.aggregate_untyped(pstate.index, "agg", aggregator.into_untyped().into_value());
+    }
+
+    #[track_caller]
+    pub(crate) fn aggregate_untyped(&mut self, pstate: usize, what: &str, shape: AggShape) {
+        let name = self.pstate_name(pstate, true);
         let mut uses = Vec::new();
         shape.each_slot(&mut |slot| uses.push(slot));
         self.check(uses.iter().map(|id| (self.source, *id)));
-        self.push(Step::Aggregate { pstate: pstate.index, shape }, format!("compound_agg {name}"), uses, Vec::new());
+        self.push(Step::Aggregate { pstate, shape }, format!("{what} {name}"), uses, Vec::new());
     }
 
     #[track_caller]

@@ -242,11 +242,13 @@ impl<'b, T: Vars> Cases<'b, T> {
     }
 
     #[track_caller]
-    fn otherwise_fail(self, what: String) -> T {
-        self.otherwise(|b| {
-            b.fail((), move |()| what.clone());
-            b.never()
-        })
+    fn otherwise_fail(mut self, what: String) -> T {
+        self.block.fail((), move |()| what.clone());
+        let never: T = self.block.never();
+        if let Some(ways) = &mut self.ways {
+            ways.end(self.block, never);
+        }
+        self.meet()
     }
 }
 

@@ -22,6 +22,7 @@ mod key_partitioner;
 mod live;
 mod looped;
 mod module;
+mod named;
 mod ops;
 mod partition;
 mod plan;
@@ -51,6 +52,7 @@ pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
+pub use named::{Named, NamedLoop};
 pub use ops::{Expanded, ModuleInfo};
 pub use partition::Partitioned;
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};

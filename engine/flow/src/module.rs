@@ -323,6 +323,12 @@ impl StreamTopology {
         self.declare(name, options, KeyPartitioner::default())
     }
 
+    /// Declares a PState of a schema that is known only at run time, for the untyped layer, which goes by its name.
+    #[track_caller]
+    pub fn pstate_untyped(&mut self, name: &str, schema: Schema, options: PStateOptions) {
+        self.declare_schema(name, schema, options, KeyPartitioner::default());
+    }
+
     /// Declares a PState whose keys a function of the key and the number of partitions spreads, on clients and in topologies.
     #[track_caller]
     pub fn pstate_partitioned<S>(
@@ -339,6 +345,11 @@ impl StreamTopology {
 
     #[track_caller]
     fn declare<S: PStateSchema>(&mut self, name: &str, options: PStateOptions, by: KeyPartitioner) -> PState<S> {
+        PState { index: self.declare_schema(name, S::schema(), options, by), of: PhantomData }
+    }
+
+    #[track_caller]
+    fn declare_schema(&mut self, name: &str, schema: Schema, options: PStateOptions, by: KeyPartitioner) -> usize {
         let mut defining = self.defining.borrow_mut();
         if !name.starts_with("$$") || name.len() < 3 {
             defining.error(here(), format!("a PState's name starts with `$$`, which `{name}` does not"));
@@ -349,14 +360,14 @@ impl StreamTopology {
         let PStateOptions { global, private, unchecked } = options;
         defining.pstates.push(PStateDef {
             name: name.to_string(),
-            schema: S::schema(),
+            schema,
             global,
             private,
             owner: self.index,
             key_partitioner: by,
             unchecked,
         });
-        PState { index: defining.pstates.len() - 1, of: PhantomData }
+        defining.pstates.len() - 1
     }
 
     /// Declares what happens with each record of a depot.

@@ -98,6 +98,7 @@ pub struct Run {
     pub(crate) source: usize,
     /// A loop that has made the arena grow by more than this moves what it still needs together, in bytes.
     crowded: usize,
+    crowded_min: usize,
 }
 
 /// The least [`Run::crowded`], in bytes.
@@ -151,14 +152,21 @@ impl Run {
             step: 0,
             source: 0,
             crowded: CROWDED_SIZE_MIN,
+            crowded_min: CROWDED_SIZE_MIN,
         }
+    }
+
+    /// A run whose loops move what they need together as soon as they have made this many bytes, for tests.
+    #[doc(hidden)]
+    pub fn crowded_from(size: usize) -> Run {
+        Run { crowded: size, crowded_min: size, ..Run::new() }
     }
 
     /// Forgets the event.
     pub fn reset(&mut self) {
         self.cursors.clear();
         self.arena.clear();
-        self.crowded = CROWDED_SIZE_MIN;
+        self.crowded = self.crowded_min;
     }
 
     /// Starts an event. `live` holds the encoded live variables of the position; for a source, the record.
@@ -316,7 +324,7 @@ impl Run {
         self.live.clear();
         needed.iter().for_each(|register| register.encode(&self.frame, &mut self.live));
         self.arena.reset(mark);
-        self.crowded = CROWDED_SIZE_MIN.max(2 * self.live.len());
+        self.crowded = self.crowded_min.max(2 * self.live.len());
         Register::decode_all(needed, &self.live, &mut self.frame, &mut self.arena)
             .map_err(|source| RunError::Live { topology: plan.name.clone(), source })
     }
@@ -506,4 +514,113 @@ where
             None => false,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::define::define;
+    use crate::depot::random;
+    use crate::module::{Module, Setup, Topologies};
+    use tantu_base::value::encoded;
+    use tantu_path::{Stop, VisitEntry};
+
+    struct Alone;
+
+    impl Store for Alone {
+        fn get(&mut self, _: ObjectId, _: &[u8], _: &mut Vec<u8>) -> Result<bool, Stop> {
+            Ok(false)
+        }
+        fn put(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+        fn delete(&mut self, _: ObjectId, _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+        fn scan(
+            &mut self,
+            _: ObjectId,
+            _: std::ops::Bound<&[u8]>,
+            _: std::ops::Bound<&[u8]>,
+            _: VisitEntry<'_>,
+        ) -> Result<(), Stop> {
+            Ok(())
+        }
+    }
+
+    impl Host for Alone {
+        fn task(&self) -> TaskId {
+            TaskId(0)
+        }
+        fn task_count(&self) -> u32 {
+            1
+        }
+        fn random(&mut self) -> u64 {
+            4
+        }
+        fn shuffle(&mut self) -> TaskId {
+            TaskId(0)
+        }
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+        fn is_overtime(&self) -> bool {
+            false
+        }
+        fn start_job(&mut self, _: Position, _: &[u8], _: Job) {
+            panic!("no jobs here");
+        }
+        fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {}
+    }
+
+    /// Counts down with a text that each round makes anew.
+    struct Countdown;
+
+    impl Module for Countdown {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let depot = setup.declare_depot::<i64>("*in", random());
+            topologies.stream("s").source(&depot, |b, n| {
+                let text = b.each(n, |n| "x".repeat(10_000 + n as usize % 7));
+                let one = b.explode(n, |_| [1i64]);
+                b.repeat((n, text), |b, rounds, (left, text)| {
+                    b.filter((left, text), |(left, text)| left != 0 && text.len() >= 10_000);
+                    let (left, text) =
+                        b.expand((left, text, one), |(left, text, one)| (left - one, format!("{}x", &text[1..])));
+                    b.continue_loop(rounds, (left, text));
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn a_loop_of_many_rounds_takes_no_more_memory_than_one_of_few() {
+        let module = define::<Countdown>().unwrap();
+        let stream = &module.streams[0];
+        let mut run = Run::new();
+        run.begin(&stream.plan, stream.sources[0].at, &encoded(&20_000i64)).unwrap();
+        let mut most = 0;
+        loop {
+            let mut fuel = 1_000;
+            let outcome = run.resume(&stream.plan, &mut Alone, &mut fuel);
+            most = most.max(run.arena.size());
+            match outcome {
+                Outcome::Yield => {}
+                Outcome::Done => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(most < 8 << 20, "200 MB of texts were made, {most} bytes held");
+    }
+
+    #[test]
+    fn a_loop_without_an_end_gives_way_when_its_fuel_is_used_up() {
+        let module = define::<Countdown>().unwrap();
+        let stream = &module.streams[0];
+        let mut run = Run::new();
+        run.begin(&stream.plan, stream.sources[0].at, &encoded(&-1i64)).unwrap();
+        for _ in 0..100 {
+            let mut fuel = 50;
+            assert_eq!(run.resume(&stream.plan, &mut Alone, &mut fuel), Outcome::Yield);
+        }
+    }
 }

@@ -143,10 +143,15 @@ impl Block {
     /// it is one of the branches.
     #[track_caller]
     pub fn unify<T: Vars, const N: usize>(&mut self, branches: [Anchor<T>; N]) -> T {
+        self.unify_all(&branches)
+    }
+
+    #[track_caller]
+    pub(crate) fn unify_all<T: Vars>(&mut self, branches: &[Anchor<T>]) -> T {
         self.add(Step::End, "end", Vec::new(), Vec::new());
         let into = self.bind_all::<T>("unify");
         let mut ways = Ways::part(self, into);
-        for anchor in &branches {
+        for anchor in branches {
             self.attach(anchor);
             ways.end(self, anchor.values);
         }

@@ -18,6 +18,11 @@ use tantu_path::{Map, Navigate, path};
 type Text = Var<str>;
 type Held = PState<Map<i64, i64>>;
 
+/// Long texts fill the arena, so that loops move what they need together.
+fn text(number: i64) -> String {
+    format!("{number:03000}")
+}
+
 fn number(text: &str) -> i64 {
     text.parse().expect("vars are numbers")
 }
@@ -77,7 +82,7 @@ impl Recorder {
             Op::Each { kind, a, b: second } => {
                 let out = b.each((of(a), of(second)), move |(a, b)| {
                     calls.fetch_add(1, Ordering::Relaxed);
-                    dataflow::each(kind, number(a), number(b)).to_string()
+                    text(dataflow::each(kind, number(a), number(b)))
                 });
                 vars.push(out);
             }
@@ -86,7 +91,7 @@ impl Recorder {
             Op::Emits { a, most } => {
                 let out = b.explode(of(a), move |a| {
                     calls.fetch_add(1, Ordering::Relaxed);
-                    dataflow::emitted(number(a), most).into_iter().map(|n| n.to_string()).collect::<Vec<_>>()
+                    dataflow::emitted(number(a), most).into_iter().map(text).collect::<Vec<_>>()
                 });
                 vars.push(out);
             }
@@ -96,8 +101,8 @@ impl Recorder {
                     calls.fetch_add(1, Ordering::Relaxed);
                     for value in dataflow::emitted(number(a), most) {
                         match value % 2 {
-                            0 => out.owned(value.to_string()),
-                            _ => out.owned_on(stream, value.to_string()),
+                            0 => out.owned(text(value)),
+                            _ => out.owned_on(stream, text(value)),
                         }
                     }
                 });
@@ -142,7 +147,7 @@ impl Recorder {
                     b.if_true(leaves, |b| b.emit_loop(looped, emit));
                     let more = b.each(counter, move |counter| number(counter) < rounds);
                     b.if_true(more, |b| {
-                        let counter = b.each(counter, |counter| (number(counter) + 1).to_string());
+                        let counter = b.each(counter, |counter| text(number(counter) + 1));
                         b.continue_loop(looped, (counter, next));
                     });
                 });
@@ -174,8 +179,8 @@ impl Recorder {
             Op::Get { key } => {
                 let key = b.each(of(key), |key| number(key) % KEY_COUNT);
                 let held = b.local_select(self.held, path().key(key).null_to_val(0));
-                let text = b.each(held, |held| held.to_string());
-                vars.push(text);
+                let held = b.each(held, text);
+                vars.push(held);
             }
             other => unreachable!("{other:?} is recorded elsewhere"),
         }
@@ -220,6 +225,7 @@ struct Trouble {
     park_every: u32,
     late_every: u32,
     fuel: u32,
+    crowded_from: Option<usize>,
 }
 
 fn engine(program: &[Op], records: &[i64], trouble: Trouble) -> Result<Outcome, RunError> {
@@ -227,6 +233,7 @@ fn engine(program: &[Op], records: &[i64], trouble: Trouble) -> Result<Outcome, 
     PROGRAM.with(|slot| *slot.borrow_mut() = (program.to_vec(), Arc::clone(&calls), Arc::clone(&ends)));
     let (plan, at) = plan_of::<Random>();
     let mut world = World::new(4);
+    world.crowded_from = trouble.crowded_from;
     (world.park_every, world.late_every) = (trouble.park_every, trouble.late_every);
     for record in records {
         world.queue.push_back((0, at, encoded(&record.to_string())));
@@ -250,6 +257,7 @@ proptest! {
         park_every in prop_oneof![Just(0u32), 2..5u32],
         late_every in prop_oneof![Just(0u32), 1..4u32],
         fuel in prop_oneof![Just(u32::MAX), 1..6u32],
+        crowded_from in prop_oneof![Just(None), Just(Some(0))],
     ) {
         let mut looks = 0;
         let late = || {
@@ -258,7 +266,7 @@ proptest! {
         };
         let expected = dataflow::run(&program, &records, 4, late);
         prop_assume!(expected != Err(Stopped::TooLong));
-        let found = engine(&program, &records, Trouble { park_every, late_every, fuel });
+        let found = engine(&program, &records, Trouble { park_every, late_every, fuel, crowded_from });
         match (expected, found) {
             (Ok(expected), Ok(found)) => prop_assert_eq!(expected, found),
             (Err(Stopped::Failed), Err(RunError::Refused { .. })) => {}

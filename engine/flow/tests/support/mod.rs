@@ -10,22 +10,24 @@ use tantu_flow::{Host, Module, Outcome, Plan, Position, Run, RunError, Shuffle, 
 use tantu_path::{Stop, Store, VisitEntry};
 
 /// An event that waits: the task, where it starts, its live variables.
-pub type Event = (u32, Position, Vec<u8>);
+pub(crate) type Event = (u32, Position, Vec<u8>);
 
-pub struct World {
-    pub tasks: u32,
-    pub queue: VecDeque<Event>,
+pub(crate) struct World {
+    pub(crate) tasks: u32,
+    pub(crate) queue: VecDeque<Event>,
     /// By task, object, key.
-    pub state: BTreeMap<(u32, u32, Vec<u8>), Vec<u8>>,
+    pub(crate) state: BTreeMap<(u32, u32, Vec<u8>), Vec<u8>>,
     /// What was sent, in order, with its live variables.
-    pub hops: Vec<Event>,
-    pub jobs: Vec<(u32, Position, Vec<u8>, Job)>,
+    pub(crate) hops: Vec<Event>,
+    pub(crate) jobs: Vec<(u32, Position, Vec<u8>, Job)>,
     /// Every so many reads one parks; 0 for never.
-    pub park_every: u32,
-    pub parks: u32,
+    pub(crate) park_every: u32,
+    pub(crate) parks: u32,
     reads: u32,
+    /// See [`Run::crowded_from`].
+    pub(crate) crowded_from: Option<usize>,
     /// Every so many looks at the clock say it is late; 0 for never.
-    pub late_every: u32,
+    pub(crate) late_every: u32,
     looks: std::cell::Cell<u32>,
     shuffles: BTreeMap<u32, Shuffle>,
     random: u64,
@@ -33,7 +35,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(tasks: u32) -> World {
+    pub(crate) fn new(tasks: u32) -> World {
         World {
             tasks,
             queue: VecDeque::new(),
@@ -43,6 +45,7 @@ impl World {
             park_every: 0,
             parks: 0,
             reads: 0,
+            crowded_from: None,
             late_every: 0,
             looks: std::cell::Cell::new(0),
             shuffles: BTreeMap::new(),
@@ -52,8 +55,8 @@ impl World {
     }
 
     /// Runs all events, each in turns of `fuel` steps.
-    pub fn run(&mut self, plan: &Plan, fuel: u32) -> Result<(), RunError> {
-        let mut run = Run::new();
+    pub(crate) fn run(&mut self, plan: &Plan, fuel: u32) -> Result<(), RunError> {
+        let mut run = self.crowded_from.map_or_else(Run::new, Run::crowded_from);
         while let Some((task, at, live)) = self.queue.pop_front() {
             self.task = task;
             run.begin(plan, at, &live)?;
@@ -71,7 +74,7 @@ impl World {
 }
 
 /// The plan of the first topology of a module, and where the records of its first source start.
-pub fn plan_of<M: Module>() -> (std::sync::Arc<Plan>, Position) {
+pub(crate) fn plan_of<M: Module>() -> (std::sync::Arc<Plan>, Position) {
     let module = define::<M>().unwrap_or_else(|errors| panic!("{errors}"));
     (module.streams[0].plan.clone(), module.streams[0].sources[0].at)
 }

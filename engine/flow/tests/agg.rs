@@ -47,6 +47,22 @@ impl Host for Task {
         0
     }
 
+    fn shuffle(&mut self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn is_overtime(&self) -> bool {
+        false
+    }
+
+    fn start_job(&mut self, _: Position, _: &[u8], _: tantu_base::door::Job) {
+        unreachable!("nothing is awaited")
+    }
+
     fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {
         unreachable!("no partitioner")
     }

@@ -57,7 +57,8 @@ pub fn manifest(bytes: &[u8]) {
     Manifest::put_right(SEQ, &mut file);
     if let Ok(manifest) = Manifest::decode(SEQ, &file) {
         assert_eq!(Manifest::decode(SEQ, &manifest.encode()).as_ref(), Ok(&manifest));
-        assert!(manifest.tables().count() * 8 <= bytes.len(), "it names more tables than it has room for");
+        // The last block's padding may be read as tables without a name of their own.
+        assert!(manifest.tables().count() * 8 <= file.len(), "it names more tables than it has room for");
     }
 }
 

@@ -51,7 +51,7 @@ pub struct SegLogOptions {
     pub group_size_max: usize,
     /// Group writes that may be out at the same time.
     pub flushes_in_flight_max: usize,
-    /// Released segments kept for recycling.
+    /// Released segments kept for recycling: about as many as are given up at once, so that no new ones are written.
     pub spare_count_max: usize,
     /// The first entry the caller still needs. Open fails with [`OpenError::Missing`] if the log begins after
     /// it or ends before it; entries before it are checked but not visited.
@@ -71,7 +71,7 @@ impl Default for SegLogOptions {
             segment_size: 64 << 20,
             group_size_max: 1 << 20,
             flushes_in_flight_max: 4,
-            spare_count_max: 3,
+            spare_count_max: 5,
             expect_first: None,
         }
     }
@@ -163,6 +163,8 @@ pub struct SegLog {
     opened: Opened,
     base: Vec<u8>,
     old: VecDeque<OldSegment>,
+    /// Released segments that the next ones are made of.
+    spares: VecDeque<u64>,
     current: Current,
     next: Next,
     /// Full segments with group writes under way: they are closed after those.
@@ -228,6 +230,7 @@ impl SegLog {
             opened: found.opened.clone(),
             base,
             old: found.segments.into(),
+            spares: VecDeque::new(),
             current: Current {
                 file,
                 id: segment,
@@ -482,7 +485,7 @@ impl SegLog {
         let (low, seq) = self.low_durable;
         while self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq) {
             let segment = self.old.pop_front().expect("invariant: just seen");
-            if !self.next.recycle(&segment, &self.options) {
+            if !self.recycle(&segment) {
                 self.removals += 1;
                 disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: segment_path(&self.dir, segment.seq) });
             }

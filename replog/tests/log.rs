@@ -78,6 +78,28 @@ fn released_segments_are_recycled_or_removed() {
 }
 
 #[test]
+fn most_segments_given_up_at_once_become_the_next_ones() {
+    let mut chance = SimEntropy::new(3);
+    let options = SegLogOptions { spare_count_max: 6, ..support::options() };
+    let opened = Rig::open_with(SimDisk::calm(3), &mut chance, options);
+    let mut rig = opened.unwrap_or_else(|(error, _)| panic!("{error}"));
+    let mut lsn = 0;
+    for _ in 0..12 {
+        for _ in 0..30 {
+            rig.append(lsn, 3);
+            rig.settle().expect("no faults are planned");
+            lsn += 1;
+        }
+        // About four segments at a time.
+        rig.log.release(Lsn(lsn - 2), &mut rig.disk);
+    }
+    // A release is carried out by the next one, when a flushed group states it: some nine segments are held at most, beside
+    // the current one and the next. Those are made once.
+    let (made, recycled) = (rig.disk.count(OpKind::Allocate), rig.disk.count(OpKind::Rename));
+    assert!(made <= 12 && recycled > 3 * made, "{made} segments were made, {recycled} recycled");
+}
+
+#[test]
 fn a_released_segment_stays_until_a_later_one_says_that_it_was_released() {
     let mut damaged = 0;
     for seed in 0..60 {

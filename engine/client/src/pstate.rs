@@ -115,6 +115,7 @@ impl<S: PStateSchema> PState<S> {
         let request =
             self.connection.send(task, true, |request| Letter::Select { task, request, pstate, path: &bytes });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
+            let answer = answer.into_more();
             let mut reader = Reader::new(&answer.rows);
             (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
         }))

@@ -4,6 +4,7 @@ use crate::arena::Arena;
 use crate::data::{Data, Register, Returned};
 use crate::define::{DefiningHandle, Place, here};
 use crate::emit::Emit;
+use crate::fold::FoldDef;
 use crate::module::PState;
 use crate::slot::{Frame, Slot};
 use crate::step::{Step, StepRecord, Target, Unfold};
@@ -18,20 +19,21 @@ pub(crate) struct Recorded {
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) registers: Vec<Register>,
     pub(crate) record: u32,
+    pub(crate) folds: Vec<FoldDef>,
 }
 
 /// A place in the code of a source to which steps are added.
 pub struct Block {
-    defining: DefiningHandle,
+    pub(crate) defining: DefiningHandle,
     stream: usize,
-    source: u32,
-    code: Rc<std::cell::RefCell<Recorded>>,
-    visible: Vec<u32>,
+    pub(crate) source: u32,
+    pub(crate) code: Rc<std::cell::RefCell<Recorded>>,
+    pub(crate) visible: Vec<u32>,
 }
 
 impl Block {
     pub(crate) fn source(defining: DefiningHandle, stream: usize, source: u32) -> Block {
-        let code = Recorded { steps: Vec::new(), registers: Vec::new(), record: 0 };
+        let code = Recorded { steps: Vec::new(), registers: Vec::new(), record: 0, folds: Vec::new() };
         Block { defining, stream, source, code: Rc::new(std::cell::RefCell::new(code)), visible: Vec::new() }
     }
 
@@ -45,7 +47,7 @@ impl Block {
         Rc::into_inner(self.code).expect("invariant: inner blocks are gone").into_inner()
     }
 
-    fn fresh<T: Data + ?Sized>(&mut self) -> Var<T> {
+    pub(crate) fn fresh<T: Data + ?Sized>(&mut self) -> Var<T> {
         let mut code = self.code.borrow_mut();
         let id = code.registers.len() as u32;
         code.registers.push(Register::new::<T>(id));
@@ -53,7 +55,7 @@ impl Block {
         Var::new(self.source, id)
     }
 
-    fn push(&mut self, place: Place, step: Step, label: String, uses: Vec<u32>, defs: Vec<u32>) -> usize {
+    pub(crate) fn push(&mut self, place: Place, step: Step, label: String, uses: Vec<u32>, defs: Vec<u32>) -> usize {
         let mut code = self.code.borrow_mut();
         code.steps.push(StepRecord { step, label, uses, defs, place });
         code.steps.len() - 1
@@ -61,7 +63,7 @@ impl Block {
 
     /// The ids of vars that are used, each checked to be visible here.
     #[track_caller]
-    fn uses<V: Vars>(&self, vars: V) -> Vec<u32> {
+    pub(crate) fn uses<V: Vars>(&self, vars: V) -> Vec<u32> {
         let mut ids = Vec::new();
         vars.list(&mut |var: AnyVar| ids.push((var.source, var.register.var)));
         self.check(ids.iter().copied());
@@ -69,7 +71,7 @@ impl Block {
     }
 
     #[track_caller]
-    fn check(&self, vars: impl Iterator<Item = (u32, u32)>) {
+    pub(crate) fn check(&self, vars: impl Iterator<Item = (u32, u32)>) {
         for (source, id) in vars {
             let what = if source != self.source {
                 "a var of another source is used here"
@@ -224,8 +226,15 @@ impl Block {
         out
     }
 
+    /// The var that the whole code computes.
     #[track_caller]
-    fn hop(&mut self, target: Target, label: &str, uses: Vec<u32>) {
+    pub(crate) fn result<T: Data + ?Sized>(&mut self, value: Var<T>) {
+        let uses = self.uses(value);
+        self.push(here(), Step::Result(Register::new::<T>(value.id)), "result".to_string(), uses, Vec::new());
+    }
+
+    #[track_caller]
+    pub(crate) fn hop(&mut self, target: Target, label: &str, uses: Vec<u32>) {
         self.push(here(), Step::Hop { target, position: 0 }, label.to_string(), uses, Vec::new());
     }
 
@@ -258,8 +267,7 @@ impl Block {
     #[track_caller]
     pub fn direct_partition(&mut self, task: Var<i64>) {
         let uses = self.uses(task);
-        let choose = move |frame: &Frame, _: u32| read(&task, frame);
-        self.hop(Target::Chosen(Box::new(choose)), "direct_partition", uses);
+        self.hop(Target::Direct(task.id), "direct_partition", uses);
     }
 
     /// Goes on where the function of the number of tasks and the inputs says. An index out of range fails the event.

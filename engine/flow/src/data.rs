@@ -115,6 +115,23 @@ impl Register {
         Ok(slot)
     }
 
+    /// Reads a row of values, as slots of vars of these types. What they point to is in the arena.
+    pub(crate) fn decode_row(
+        registers: &[Register],
+        bytes: &[u8],
+        column: &mut Vec<Slot>,
+        arena: &mut Arena,
+    ) -> Result<(), DecodeError> {
+        // SAFETY: just made from bytes; the caller keeps the arena as it is while the slots are in use.
+        let pinned = unsafe { arena.copy(bytes).as_bytes() };
+        let mut reader = Reader::new(pinned);
+        for register in registers {
+            // SAFETY: the reader stands on pinned memory.
+            column.push(unsafe { (register.codec.decode)(&mut reader, arena)? });
+        }
+        reader.finish()
+    }
+
     /// Reads the registers one after the other from bytes, which are copied into the arena first, so that text and byte
     /// strings are read where they lie there.
     pub(crate) fn decode_all(

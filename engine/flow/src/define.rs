@@ -1,8 +1,10 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
 use crate::block::Recorded;
+use crate::data::Register;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::PlanBuilder;
+use crate::query::QueryDef;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
@@ -59,12 +61,20 @@ pub(crate) struct StreamRecord {
     pub(crate) plan: PlanBuilder,
 }
 
+pub(crate) struct QueryRecord {
+    name: String,
+    inputs: Vec<Register>,
+    output: &'static str,
+    code: Recorded,
+}
+
 /// What has been declared so far.
 #[derive(Default)]
 pub(crate) struct Defining {
     pub(crate) depots: Vec<DepotDef>,
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
+    pub(crate) queries: Vec<QueryRecord>,
     errors: Vec<DefineError>,
     sources: u32,
 }
@@ -74,6 +84,22 @@ pub(crate) type DefiningHandle = Rc<RefCell<Defining>>;
 impl Defining {
     pub(crate) fn error(&mut self, place: Place, what: String) {
         self.errors.push(DefineError { file: place.file(), line: place.line(), what });
+    }
+
+    /// Topologies of all kinds share one space of names.
+    pub(crate) fn check_topology_name(&mut self, name: &str, place: Place) {
+        if name.is_empty() {
+            self.error(place, "a topology needs a name".to_string());
+        }
+        let mut names =
+            self.streams.iter().map(|stream| &stream.name).chain(self.queries.iter().map(|query| &query.name));
+        if names.any(|other| other == name) {
+            self.error(place, format!("the module has a topology `{name}` already"));
+        }
+    }
+
+    pub(crate) fn add_query(&mut self, name: &str, code: Recorded, inputs: Vec<Register>, output: &'static str) {
+        self.queries.push(QueryRecord { name: name.to_string(), inputs, output, code });
     }
 
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
@@ -103,7 +129,7 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
     let mut topologies = Topologies { defining: Rc::clone(&defining) };
     M::define(&mut setup, &mut topologies);
     drop((setup, topologies));
-    let Defining { depots, pstates, streams, errors, .. } = defining.take();
+    let Defining { depots, pstates, streams, queries, errors, .. } = defining.take();
     if !errors.is_empty() {
         return Err(DefineErrors { module: M::name(), errors });
     }
@@ -116,5 +142,14 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
             plan: Arc::new(record.plan.build(schemas.clone())),
         })
         .collect();
-    Ok(ModuleDef { name: M::name(), depots, pstates, streams })
+    let queries = queries
+        .into_iter()
+        .map(|QueryRecord { name, inputs, output, code }| {
+            let types = inputs.iter().map(Register::type_name).collect();
+            let mut plan = PlanBuilder::new(&name);
+            let at = plan.add(code, inputs);
+            QueryDef { name, plan: Arc::new(plan.build(schemas.clone())), at, inputs: types, output }
+        })
+        .collect();
+    Ok(ModuleDef { name: M::name(), depots, pstates, streams, queries })
 }

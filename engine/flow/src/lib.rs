@@ -11,8 +11,10 @@ mod data;
 mod define;
 mod depot;
 mod emit;
+mod fold;
 mod module;
 mod plan;
+mod query;
 mod run;
 mod runtime;
 mod slot;
@@ -24,11 +26,13 @@ pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use define::{DefineError, DefineErrors, define};
 pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::Emit;
+pub use fold::FoldDef;
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
+pub use query::{ArgumentValues, Arguments, QueryBlock, QueryDef, var_type};
 pub use run::{Host, Outcome, Run, RunError};
 pub use runtime::ModuleRuntime;
 pub use var::{AnyVar, Var, Vars};

@@ -5,6 +5,7 @@ use crate::data::{Owned, Returned};
 use crate::define::{Defining, DefiningHandle, here};
 use crate::depot::{DepotPartitioner, PartitionerOf};
 use crate::plan::{Plan, Position};
+use crate::query::QueryDef;
 use crate::var::Var;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -153,6 +154,8 @@ pub struct ModuleDef {
     pub pstates: Vec<PStateDef>,
     /// Its stream topologies.
     pub streams: Vec<StreamDef>,
+    /// Its query topologies.
+    pub queries: Vec<QueryDef>,
 }
 
 /// A declared depot of records `T`.
@@ -266,12 +269,7 @@ impl Topologies {
     #[track_caller]
     pub fn stream(&mut self, name: &str) -> StreamTopology {
         let mut defining = self.defining.borrow_mut();
-        if name.is_empty() {
-            defining.error(here(), "a topology needs a name".to_string());
-        }
-        if defining.streams.iter().any(|other| other.name == name) {
-            defining.error(here(), format!("the module has a topology `{name}` already"));
-        }
+        defining.check_topology_name(name, here());
         let index = defining.add_stream(name);
         StreamTopology { defining: Rc::clone(&self.defining), index }
     }

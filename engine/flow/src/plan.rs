@@ -5,6 +5,7 @@
 
 use crate::block::Recorded;
 use crate::data::Register;
+use crate::fold::FoldDef;
 use crate::step::{Step, StepRecord, Target};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,6 +31,8 @@ pub struct Plan {
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
     pub(crate) schemas: Vec<(String, Schema)>,
+    /// The aggregations of a batch block, in the order of its phases.
+    pub(crate) folds: Vec<FoldDef>,
     pub(crate) frame_size: usize,
     fingerprint: u64,
 }
@@ -79,6 +82,11 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The aggregations of a batch block, in the order of its phases.
+    pub fn folds(&self) -> &[FoldDef] {
+        &self.folds
+    }
+
     /// The plan in words.
     pub fn describe(&self) -> PlanInfo {
         let step = |record: &StepRecord| StepInfo {
@@ -108,21 +116,34 @@ pub(crate) struct PlanBuilder {
     steps: Vec<StepRecord>,
     entries: Vec<Entry>,
     registers: Vec<Vec<Register>>,
+    folds: Vec<FoldDef>,
 }
 
 impl PlanBuilder {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_string(), steps: Vec::new(), entries: Vec::new(), registers: Vec::new() }
+        Self {
+            name: name.to_string(),
+            steps: Vec::new(),
+            entries: Vec::new(),
+            registers: Vec::new(),
+            folds: Vec::new(),
+        }
     }
 
     /// Appends the code of a source; returns where its records start.
     pub(crate) fn add_source(&mut self, recorded: Recorded) -> Position {
-        let Recorded { mut steps, registers, record } = recorded;
+        let live = vec![recorded.registers[recorded.record as usize]];
+        self.add(recorded, live)
+    }
+
+    /// Appends code that starts with these vars; returns where it starts.
+    pub(crate) fn add(&mut self, recorded: Recorded, live: Vec<Register>) -> Position {
+        let Recorded { mut steps, registers, mut folds, .. } = recorded;
         let base = self.steps.len();
         let source = self.registers.len();
         let start = self.entries.len() as u32;
-        let live = vec![registers[record as usize]];
-        self.entries.push(Entry { step: base, live, source });
+        let first_fold = self.folds.len();
+        self.entries.push(Entry { step: base, live: live.clone(), source });
         let alive = liveness(&steps);
         for (at, record) in steps.iter_mut().enumerate() {
             match &mut record.step {
@@ -132,18 +153,25 @@ impl PlanBuilder {
                     self.entries.push(Entry { step: base + at + 1, live, source });
                 }
                 Step::If { otherwise, .. } => *otherwise += base,
+                Step::Fold { fold, .. } => *fold += first_fold,
+                Step::Drain { fold } => {
+                    folds[*fold].at = Position(self.entries.len() as u32);
+                    *fold += first_fold;
+                    self.entries.push(Entry { step: base + at, live: live.clone(), source });
+                }
                 _ => {}
             }
         }
         self.steps.append(&mut steps);
+        self.folds.append(&mut folds);
         self.registers.push(registers);
         Position(start)
     }
 
     pub(crate) fn build(self, schemas: Vec<(String, Schema)>) -> Plan {
-        let Self { name, steps, entries, registers } = self;
+        let Self { name, steps, entries, registers, folds } = self;
         let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
-        let mut plan = Plan { name, steps, entries, registers, schemas, frame_size, fingerprint: 0 };
+        let mut plan = Plan { name, steps, entries, registers, schemas, folds, frame_size, fingerprint: 0 };
         plan.fingerprint = fingerprint(&plan);
         plan
     }

@@ -16,7 +16,7 @@ use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
+use tantu_path::{AggError, Arg, Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -28,6 +28,23 @@ pub trait Host: Store {
     fn random(&mut self) -> u64;
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
+    /// The task where the call started, in a query.
+    fn origin(&self) -> TaskId;
+    /// A row reaches the aggregators of a fold on a task: the value forms of its keys, and of all arguments.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError>;
+    /// Visits what a fold became on this task: keys and results of each group.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    fn drain(&mut self, fold: usize, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError>;
+    /// The query's result in value form.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be one: from another task than the origin, or a second one.
+    fn result(&mut self, value: &[u8]) -> Result<(), String>;
 }
 
 /// Why an event failed.
@@ -66,6 +83,26 @@ pub enum RunError {
         index: i64,
         /// The last task.
         last: u32,
+    },
+    /// An aggregator of a batch block failed.
+    #[error("{file}:{line}: topology {topology}: {error}")]
+    Agg {
+        /// Which topology.
+        topology: String,
+        /// The author's file.
+        file: &'static str,
+        /// The line in it.
+        line: u32,
+        /// Why.
+        error: Box<AggError>,
+    },
+    /// The query has a result that cannot be one.
+    #[error("topology {topology}: {what}")]
+    Result {
+        /// Which topology.
+        topology: String,
+        /// Why.
+        what: String,
     },
     /// A path or an aggregation failed.
     #[error("{file}:{line}: topology {topology}: {what}: {error}")]
@@ -240,6 +277,19 @@ impl Run {
                 self.hop(plan, at, target, *position, host)?;
                 return Ok(Then::Back);
             }
+            Step::Fold { target, fold } => {
+                self.fold(plan, at, target, *fold, host)?;
+                return Ok(Then::Back);
+            }
+            Step::Drain { fold } => {
+                self.drain(plan, at, *fold, host)?;
+                return Ok(Then::Back);
+            }
+            Step::Result(value) => {
+                self.live.clear();
+                value.encode(&self.frame, &mut self.live);
+                host.result(&self.live).map_err(|what| RunError::Result { topology: plan.name.clone(), what })?;
+            }
             Step::End => return Ok(Then::Back),
         }
         Ok(Then::Next)
@@ -270,6 +320,21 @@ impl Run {
                     if *next < *end {
                         self.frame.set(*out, self.column[*next]);
                         *next += 1;
+                        self.step = *step + 1;
+                        return true;
+                    }
+                    let start = *start;
+                    self.column.truncate(start);
+                }
+                Cursor::Rows { step, fold, start, next, end, mark } => {
+                    self.arena.reset(*mark);
+                    self.column.truncate(*end);
+                    if *next < *end {
+                        let outs = &plan.folds[*fold].outs;
+                        for (out, slot) in outs.iter().zip(&self.column[*next..]) {
+                            self.frame.set(out.var, *slot);
+                        }
+                        *next += outs.len();
                         self.step = *step + 1;
                         return true;
                     }
@@ -345,6 +410,42 @@ impl Run {
         }
     }
 
+    /// The task a partitioner chooses, or none for all.
+    fn target(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        target: &Target,
+        host: &mut dyn Host,
+    ) -> Result<Option<TaskId>, RunError> {
+        let count = host.task_count();
+        self.live.clear();
+        let index = match target {
+            Target::All => return Ok(None),
+            Target::Global => 0,
+            Target::Origin => i64::from(host.origin().0),
+            Target::Shuffle => (host.random() % u64::from(count)) as i64,
+            Target::Hash(register) => {
+                register.encode_key(&self.frame, &mut self.live);
+                i64::from(partition_of_key(&self.live, count))
+            }
+            Target::Direct(task) => self.frame.get(*task).bits() as i64,
+            Target::Chosen(choose) => choose(&self.frame, count),
+        };
+        let record = &plan.steps[at];
+        match u32::try_from(index).ok().filter(|index| *index < count) {
+            Some(task) => Ok(Some(TaskId(task))),
+            None => Err(RunError::OutOfRange {
+                topology: plan.name.clone(),
+                partitioner: record.label.clone(),
+                file: record.place.file(),
+                line: record.place.line(),
+                index,
+                last: count - 1,
+            }),
+        }
+    }
+
     fn hop(
         &mut self,
         plan: &Plan,
@@ -353,41 +454,112 @@ impl Run {
         position: u32,
         host: &mut dyn Host,
     ) -> Result<(), RunError> {
-        let count = host.task_count();
+        let to = self.target(plan, at, target, host)?;
         self.live.clear();
-        let index = match target {
-            Target::All => None,
-            Target::Global => Some(0),
-            Target::Shuffle => Some((host.random() % u64::from(count)) as i64),
-            Target::Hash(register) => {
-                register.encode_key(&self.frame, &mut self.live);
-                let index = partition_of_key(&self.live, count);
-                self.live.clear();
-                Some(i64::from(index))
-            }
-            Target::Chosen(choose) => Some(choose(&self.frame, count)),
-        };
         for register in &plan.entries[position as usize].live {
             register.encode(&self.frame, &mut self.live);
         }
-        match index {
-            None => (0..count).for_each(|task| host.hop(TaskId(task), Position(position), &self.live)),
-            Some(index) => match u32::try_from(index).ok().filter(|index| *index < count) {
-                Some(task) => host.hop(TaskId(task), Position(position), &self.live),
-                None => {
-                    let record = &plan.steps[at];
-                    return Err(RunError::OutOfRange {
-                        topology: plan.name.clone(),
-                        partitioner: record.label.clone(),
-                        file: record.place.file(),
-                        line: record.place.line(),
-                        index,
-                        last: count - 1,
-                    });
-                }
-            },
+        match to {
+            None => (0..host.task_count()).for_each(|task| host.hop(TaskId(task), Position(position), &self.live)),
+            Some(task) => host.hop(task, Position(position), &self.live),
         }
         Ok(())
+    }
+
+    /// A row ends at aggregators.
+    fn fold(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        target: &Target,
+        fold: usize,
+        host: &mut dyn Host,
+    ) -> Result<(), RunError> {
+        let to = self.target(plan, at, target, host)?;
+        let def = &plan.folds[fold];
+        self.live.clear();
+        def.keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
+        let keys = self.live.len();
+        let registers = &plan.registers[self.source];
+        for arg in def.args() {
+            match arg {
+                Arg::Const(value) => value.encode(&mut self.live),
+                Arg::Slot(slot) => registers[*slot as usize].encode(&self.frame, &mut self.live),
+            }
+        }
+        let (keys, args) = self.live.split_at(keys);
+        let folded = match to {
+            None => (0..host.task_count()).try_for_each(|task| host.fold(TaskId(task), fold, keys, args)),
+            Some(task) => host.fold(task, fold, keys, args),
+        };
+        folded.map_err(|error| agg_error(plan, at, error))
+    }
+
+    /// What aggregators made goes on, a row per group.
+    fn drain(&mut self, plan: &Plan, at: usize, fold: usize, host: &mut dyn Host) -> Result<(), RunError> {
+        let outs = &plan.folds[fold].outs;
+        let start = self.column.len();
+        let (arena, column, row) = (&mut self.arena, &mut self.column, &mut self.live);
+        let mut misfit: Option<DecodeError> = None;
+        let drained = host.drain(fold, &mut |keys, results| {
+            row.clear();
+            row.extend_from_slice(keys);
+            row.extend_from_slice(results);
+            match Register::decode_row(outs, row, column, arena) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    misfit = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        drained.map_err(|error| agg_error(plan, at, error))?;
+        if let Some(source) = misfit {
+            return Err(RunError::Live { topology: plan.name.clone(), source });
+        }
+        let (end, mark) = (self.column.len(), self.arena.mark());
+        self.cursors.push(Cursor::Rows { step: at, fold, start, next: start, end, mark });
+        Ok(())
+    }
+}
+
+fn agg_error(plan: &Plan, at: usize, error: AggError) -> RunError {
+    let record = &plan.steps[at];
+    RunError::Agg {
+        topology: plan.name.clone(),
+        file: record.place.file(),
+        line: record.place.line(),
+        error: Box::new(error),
+    }
+}
+
+impl Run {
+    /// Where a call of a query with these arguments starts, if its first step says so: a partitioner whose target
+    /// depends on nothing but arguments and is one task (QRY-06).
+    ///
+    /// # Errors
+    /// [`RunError`] if the arguments are not what the plan expects.
+    pub fn leading_task(
+        &mut self,
+        plan: &Plan,
+        at: Position,
+        arguments: &[u8],
+        task_count: u32,
+    ) -> Result<Option<TaskId>, RunError> {
+        self.begin(plan, at, arguments)?;
+        let Step::Hop { target, .. } = &plan.steps[self.step].step else { return Ok(None) };
+        let index = match target {
+            Target::Global => Some(0),
+            Target::Direct(task) => u32::try_from(self.frame.get(*task).bits()).ok(),
+            Target::Hash(register) => {
+                self.live.clear();
+                register.encode_key(&self.frame, &mut self.live);
+                Some(partition_of_key(&self.live, task_count))
+            }
+            Target::All | Target::Shuffle | Target::Origin | Target::Chosen(_) => None,
+        };
+        self.reset();
+        Ok(index.filter(|index| *index < task_count).map(TaskId))
     }
 }
 

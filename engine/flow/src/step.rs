@@ -31,6 +31,10 @@ pub(crate) enum Target {
     All,
     Global,
     Shuffle,
+    /// Where the call started.
+    Origin,
+    /// The task of this id.
+    Direct(u32),
     Chosen(Choose),
 }
 
@@ -67,6 +71,17 @@ pub(crate) enum Step {
         target: Target,
         position: u32,
     },
+    /// The row ends at the aggregators of a fold on another task.
+    Fold {
+        target: Target,
+        fold: usize,
+    },
+    /// Emits what a fold became: each group once.
+    Drain {
+        fold: usize,
+    },
+    /// The query's result.
+    Result(Register),
     End,
 }
 
@@ -85,4 +100,6 @@ pub(crate) enum Cursor {
     Unfold { step: usize, state: NonNull<u8>, mark: Mark },
     /// Values were collected: `column[next..end]`.
     Column { step: usize, out: u32, start: usize, next: usize, end: usize, mark: Mark },
+    /// Rows of several values were collected: `column[next..end]`.
+    Rows { step: usize, fold: usize, start: usize, next: usize, end: usize, mark: Mark },
 }

@@ -172,8 +172,9 @@ impl BlockSearch<'_> {
     }
 }
 
+/// The first eight bytes, as a number that sorts as they do; zeros stand for those that are missing.
 #[inline]
-fn head(bytes: &[u8]) -> u64 {
+pub(crate) fn head(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(head) => u64::from_be_bytes(*head),
         None => bytes.iter().enumerate().fold(0, |head, (n, byte)| head | u64::from(*byte) << (56 - 8 * n)),

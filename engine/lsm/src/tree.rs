@@ -287,7 +287,7 @@ impl Tree {
     ) -> Result<Option<Revision<'c>>, Stop> {
         let mut block = table.block_of(key);
         loop {
-            let data: &'c Rc<Block> = self.block(cache, table, block)?;
+            let data: &'c Block = self.block(cache, table, block)?;
             if let Some(entry) = data.find(key, hash, at) {
                 return Ok(Some(Revision { version: entry.version, value: entry.value }));
             }
@@ -300,7 +300,7 @@ impl Tree {
     }
 
     #[inline]
-    pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Rc<Block>, Stop> {
+    pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Block, Stop> {
         let id = BlockId { table: table.number, block: block as u32 };
         let found = cache.get((self.owner, id.table, id.block), table.frame(block));
         found.ok_or_else(|| Stop::Need(Need::of(vec![id])))
@@ -308,13 +308,13 @@ impl Tree {
 
     /// A block for a scan, which goes on to others.
     #[inline]
-    pub(crate) fn pass<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+    pub(crate) fn pass<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Block> {
         cache.pass((self.owner, table.number, block as u32), table.frame(block))
     }
 
     /// A block, if the cache has it; it still waits for its reader.
     #[inline]
-    pub(crate) fn look<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+    pub(crate) fn look<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Block> {
         cache.look((self.owner, table.number, block as u32), table.frame(block))
     }
 
@@ -328,10 +328,6 @@ impl Tree {
         hash.is_some_and(|hash| table.lacks_prefix(self.options.prefix, hash))
     }
 
-    pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
-        (self.memtables().collect(), self.levels.iter().collect())
-    }
-
     pub(crate) fn table_ranges(&self) -> &[RangeDelete] {
         &self.table_ranges
     }
@@ -340,8 +336,10 @@ impl Tree {
         self.owner
     }
 
-    pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
-        self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges).cloned().collect()
+    /// The range deletions over some of `[from, to)` that a reader at `at` sees.
+    pub(crate) fn range_deletes(&self, from: &[u8], to: &[u8], at: Version) -> Vec<&RangeDelete> {
+        let all = self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges);
+        all.filter(|range| range.version <= at && range.from[..] < *to && *from < range.to[..]).collect()
     }
 
     /// Takes a completion of one of its own tokens.

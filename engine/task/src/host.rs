@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{Host, Position};
 use tantu_net::letter::Letter;
-use tantu_path::{Stop, Store};
+use tantu_path::{AggError, Stop, Store};
 use tantu_state::view::OwnView;
 
 /// Random numbers of events and of the `random` partitioners: splitmix64 from a seed the Entropy door gave.
@@ -63,6 +63,22 @@ impl Store for RunHost<'_> {
 }
 
 impl Host for RunHost<'_> {
+    fn origin(&self) -> TaskId {
+        unreachable!("only a query's block has an origin partitioner")
+    }
+
+    fn fold(&mut self, _: TaskId, _: usize, _: &[u8], _: &[u8]) -> Result<(), AggError> {
+        unreachable!("only a batch block has aggregators of rows")
+    }
+
+    fn drain(&mut self, _: usize, _: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError> {
+        unreachable!("only a batch block has aggregators of rows")
+    }
+
+    fn result(&mut self, _: &[u8]) -> Result<(), String> {
+        unreachable!("only a query's block has a result")
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -15,6 +15,7 @@ mod memory;
 mod open;
 mod outbox;
 mod pipeline;
+mod query;
 mod queue;
 mod slot;
 mod source;

@@ -58,6 +58,17 @@ pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
 pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
+/// Milliseconds after which a query that has no result fails (`topology.query.timeout.millis`).
+pub const QUERY_TIMEOUT_MS: u64 = 30_000;
+/// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
+/// are as many.
+pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
+/// Most bytes that the aggregators of a call of a query hold.
+pub const QUERY_FOLD_SIZE_MAX: usize = 64 << 20;
+/// Bytes of rows after which an event of a query sends those it gathered.
+pub const QUERY_ROWS_SIZE: usize = 256 << 10;
+/// Events of queries a turn runs.
+pub const QUERY_EVENTS_PER_TURN: usize = 256;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 

@@ -156,6 +156,7 @@ fn open_slot(
         task: state.task,
         state,
         events: Default::default(),
+        calls: Default::default(),
         sources,
         waiters,
         run: Run::new(),

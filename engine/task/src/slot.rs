@@ -59,6 +59,8 @@ pub(crate) struct TaskSlot {
     pub(crate) task: TaskId,
     pub(crate) state: TaskState,
     pub(crate) events: EventQueue,
+    /// Events of queries.
+    pub(crate) calls: EventQueue,
     pub(crate) sources: Vec<Source>,
     pub(crate) waiters: Vec<Waiters>,
     pub(crate) run: Run,
@@ -104,6 +106,7 @@ impl TaskSlot {
             |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
         self.batch.is_none()
             && self.events.is_empty()
+            && self.calls.is_empty()
             && self.gathering.is_empty()
             && !self.state.has_unsealed()
             && !self.state.has_pending()

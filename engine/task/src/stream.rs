@@ -214,9 +214,9 @@ impl TaskThread {
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let letter = letter.expect("invariant: the thread encoded it itself");
             let task = match letter {
-                Letter::Continue { task, .. } => task,
+                Letter::Continue { task, .. } | Letter::Fold { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
-                _ => unreachable!("only continuations and reports are effects"),
+                _ => unreachable!("only continuations, rows and reports are effects"),
             };
             let thread = self.config.module.thread_of(task);
             if thread == self.config.thread {
@@ -229,6 +229,9 @@ impl TaskThread {
 
     /// Events of a root of this thread are done.
     pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+        if self.is_call(&root) {
+            return self.call_done(root, bits);
+        }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
         let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
@@ -243,6 +246,9 @@ impl TaskThread {
 
     /// An event of a root of this thread failed.
     pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
+        if self.is_call(&root) {
+            return self.call_failed(root, text);
+        }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
         let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
@@ -265,6 +271,7 @@ impl TaskThread {
 
     /// Fails the records whose event trees took too long.
     pub(crate) fn fail_overdue(&mut self, now: Nanos) {
+        self.fail_overdue_calls(now);
         for at in 0..self.slots.len() {
             for index in 0..self.slots[at].sources.len() {
                 let task = self.slots[at].task;
@@ -276,7 +283,7 @@ impl TaskThread {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -64,6 +64,32 @@ pub(super) trait Engine: Sized {
     fn fill_figures(&self) -> Figures;
 }
 
+/// Bytes of a value that are copied out of a scan, at most.
+const TAKEN_SIZE_MAX: usize = 256;
+
+/// What a scan does with its pairs, the same for every engine and as db_bench does it: the value is copied, and the bytes of
+/// both are counted.
+pub(super) struct Taken {
+    value: [u8; TAKEN_SIZE_MAX],
+    size: usize,
+    pub(super) count: usize,
+}
+
+impl Taken {
+    pub(super) fn new() -> Self {
+        Self { value: [0; TAKEN_SIZE_MAX], size: 0, count: 0 }
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, key: &[u8], value: &[u8]) {
+        let copied = &value[..value.len().min(TAKEN_SIZE_MAX)];
+        self.value[..copied.len()].copy_from_slice(copied);
+        self.size += std::hint::black_box(key).len() + value.len();
+        self.count += 1;
+        std::hint::black_box(&self.value);
+    }
+}
+
 /// An error of a store, with what was asked of it.
 pub(super) fn failed(doing: &str, error: impl std::fmt::Display) -> BenchError {
     BenchError::Wrong(format!("{doing}: {error}"))

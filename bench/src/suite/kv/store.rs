@@ -5,7 +5,7 @@
 //! that write their log without flushing it.
 
 use crate::error::BenchError;
-use crate::suite::kv::engine::failed;
+use crate::suite::kv::engine::{Taken, failed};
 use crate::suite::kv::key_of;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -290,14 +290,13 @@ impl Store {
         let at = self.tree_of(from);
         let from = key_of(from);
         loop {
-            let mut seen = 0;
+            let mut taken = Taken::new();
             let mut visit = |key: &[u8], value: &[u8]| {
-                std::hint::black_box((key, value));
-                seen += 1;
-                if seen == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                taken.take(key, value);
+                if taken.count == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             match self.trees[at].scan(&self.cache, &from, &[0xff; 17], Version(self.version), &mut visit) {
-                Ok(()) => return Ok(seen),
+                Ok(()) => return Ok(taken.count),
                 Err(stop) => {
                     if self.fetch(at, stop)? {
                         self.wait()?;

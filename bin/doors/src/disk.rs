@@ -516,12 +516,13 @@ impl Disk for KernelDisk {
     }
 
     fn wait(&mut self) {
-        self.flush();
+        self.collect();
         while self.finished.is_empty() {
             assert!(self.in_flight > 0, "waiting for a disk that has nothing to do would never end");
+            // What waits is submitted by the same system call that sleeps.
+            self.push_waiting();
             self.enter(1);
             self.collect();
-            self.flush();
         }
     }
 

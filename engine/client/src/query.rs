@@ -82,6 +82,7 @@ impl<A: ArgumentValues, R: Owned> Query<A, R> {
         let (query, arguments) = (self.index as u16, &bytes[..]);
         let request = self.connection.send(task, true, |request| Letter::Invoke { task, request, query, arguments });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
+            let answer = answer.into_more();
             let mut reader = Reader::new(&answer.rows);
             Ok(R::decode(&mut reader)?)
         }))

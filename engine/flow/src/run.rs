@@ -16,7 +16,9 @@ use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{AggError, Arg, Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
+use tantu_path::{
+    AggError, Arg, Args, EvalError, Scratch, Store, VisitEntry, aggregate, select_store, transform_store,
+};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -39,7 +41,7 @@ pub trait Host: Store {
     ///
     /// # Errors
     /// What an aggregator answers.
-    fn drain(&mut self, fold: usize, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError>;
+    fn drain(&mut self, fold: usize, visit: VisitEntry<'_>) -> Result<(), AggError>;
     /// The query's result in value form.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub enum Completed {
 }
 
 /// Chunks of a flushed memtable that one slice frees, a quarter MiB each at most.
-const SHED_CHUNK_COUNT: usize = 4;
+const SHED_CHUNK_COUNT: usize = 1;
 
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
@@ -85,6 +85,8 @@ pub struct Tree {
     pub(crate) frozen: VecDeque<Rc<Memtable>>,
     /// Memtables that were flushed, and whose memory is given back in slices.
     shedding: VecDeque<Memtable>,
+    /// Replaced tables, whose indexes are given back in slices.
+    replaced: Vec<Rc<Table>>,
     levels: Vec<Level>,
     /// The range deletions of all tables, so that a read does not look for them table by table.
     table_ranges: Vec<RangeDelete>,
@@ -163,6 +165,7 @@ impl Tree {
             memtable: Memtable::default(),
             frozen: VecDeque::new(),
             shedding: VecDeque::new(),
+            replaced: Vec::new(),
             levels,
             table_ranges,
             identity: manifest.identity,
@@ -387,7 +390,7 @@ impl Tree {
             }
             TAG_JOB_INGEST => {
                 let ingest = self.ingest.as_mut().expect("invariant: an ingest runs");
-                ingest.complete(tag, &reply, &self.options, disk);
+                ingest.complete(tag, reply, &self.options, disk);
             }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),
@@ -481,14 +484,15 @@ impl Tree {
         Ok(more)
     }
 
-    /// Gives back some memory of memtables that were flushed; true if there is more.
+    /// Gives back some memory of memtables that were flushed and tables that were replaced; true if there is more.
     fn shed(&mut self) -> bool {
         if let Some(memtable) = self.shedding.front_mut()
             && !memtable.shed(SHED_CHUNK_COUNT)
         {
             self.shedding.pop_front();
         }
-        !self.shedding.is_empty()
+        drop(self.replaced.pop());
+        !self.shedding.is_empty() || !self.replaced.is_empty()
     }
 
     /// Whether a manifest may be written now: one at a time.
@@ -577,6 +581,7 @@ impl Tree {
                 self.retired.push(Rc::clone(table));
             } else {
                 self.discard(table, disk);
+                self.replaced.push(Rc::clone(table));
             }
         }
         if let Some(flushed) = output.flushed {

@@ -311,7 +311,10 @@ impl TaskThread {
     /// Whether one more batch may be taken in a turn that began with [`TaskThread::admits`]: what a batch adds to.
     fn takes_more(&self) -> bool {
         self.space.is_full()
-            || (self.staged_size() < SEAL_SIZE && self.outbox.size() < OUTBOX_SIZE_MAX && !self.depot_reads.is_full())
+            || (self.staged_size() < SEAL_SIZE
+                && self.outbox.size() < OUTBOX_SIZE_MAX
+                && !self.depot_reads.is_full()
+                && !self.queries.is_full())
     }
 
     pub(crate) fn staged_size(&self) -> usize {

@@ -46,15 +46,14 @@ impl Next {
 }
 
 impl SegLog {
-    /// Keeps a released segment for later use; false if it is of no use or enough are kept. A log gives up several at
-    /// once, long before it needs the next.
+    /// Keeps a released segment for later use; false if it is of no use or there are enough.
     pub(crate) fn recycle(&mut self, segment: &OldSegment) -> bool {
         let fits = segment.file_size == self.options.segment_size;
-        let kept = fits && self.spares.len() < self.options.spare_count_max;
-        if kept {
+        let keeps = fits && self.spares.len() < self.options.spare_count_max;
+        if keeps {
             self.spares.push_back(segment.seq);
         }
-        kept
+        keeps
     }
 
     /// Starts to make the next segment, if nothing was started yet.
@@ -64,16 +63,13 @@ impl SegLog {
         }
         self.seq_max += 1;
         let path = segment_path(&self.dir, self.seq_max);
-        match self.spares.pop_front() {
-            Some(old_seq) => {
-                self.next = Next::Renaming { seq: self.seq_max };
-                let from = segment_path(&self.dir, old_seq);
-                disk.submit(self.token(TAG_RENAME), DiskOp::Rename { from, to: path });
-            }
-            None => {
-                self.next = Next::Opening { seq: self.seq_max, written: false };
-                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
-            }
+        if let Some(old_seq) = self.spares.pop_front() {
+            self.next = Next::Renaming { seq: self.seq_max };
+            let from = segment_path(&self.dir, old_seq);
+            disk.submit(self.token(TAG_RENAME), DiskOp::Rename { from, to: path });
+        } else {
+            self.next = Next::Opening { seq: self.seq_max, written: false };
+            disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
         }
     }
 
@@ -110,16 +106,16 @@ impl SegLog {
                 TAG_ALLOCATE | TAG_ZEROS,
                 reply @ (DiskReply::Done | DiskReply::Written(_)),
             ) => {
+                if let DiskReply::Written(buf) = reply {
+                    self.spare_zeros = Some(buf);
+                }
                 if at >= self.options.segment_size {
                     self.head(seq, file, disk);
                     return;
                 }
                 let len = self.options.zeros_size().min(self.options.segment_size - at);
                 self.next = Next::Filling { seq, file, at: at + len };
-                let buf = match reply {
-                    DiskReply::Written(zeros) if zeros.len() == len as usize => zeros,
-                    _ => Buf::zeroed(len as usize),
-                };
+                let buf = self.zeros(len);
                 // The last write flushes the length and the blocks with it.
                 let durable = at + len >= self.options.segment_size;
                 disk.submit(self.token(TAG_ZEROS), DiskOp::Write { file, offset: at, buf, durable });
@@ -130,6 +126,18 @@ impl SegLog {
             }
             (Next::Naming { seq, file }, TAG_DIR, DiskReply::Done) => self.next = Next::Ready { seq, file },
             (next, tag, reply) => unreachable!("{next:?} cannot take {reply:?} of request {tag}"),
+        }
+    }
+
+    /// So many bytes of zeros, in the buffer of those before: a new one costs the kernel a fault per page.
+    pub(crate) fn zeros(&mut self, len: u64) -> Buf {
+        self.prewritten += len;
+        match self.spare_zeros.take() {
+            Some(mut buf) => {
+                buf.resize(len as usize);
+                buf
+            }
+            None => Buf::zeroed(len as usize),
         }
     }
 

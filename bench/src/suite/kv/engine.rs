@@ -60,8 +60,18 @@ pub(super) trait Engine: Sized {
     /// A writer for a thread of its own; without one the reading thread writes in between.
     fn writer(&mut self) -> Option<Writer>;
 
+    /// Bytes of zeros it wrote to files before what was put; they are counted apart.
+    fn prewritten_size(&self) -> u64;
+
     /// Figures of a fill that only it has.
     fn fill_figures(&self) -> Figures;
+
+    /// Figures of its opening that only it has.
+    fn open_figures(&self) -> Figures;
+
+    /// Figures of an opening after so many puts of which only the log is on the disk, where it can be had without
+    /// flushing.
+    fn recover(dir: &Path, args: &KvArgs, puts: u64) -> Result<Option<Figures>, BenchError>;
 }
 
 /// Bytes of a value that are copied out of a scan, at most.

@@ -88,8 +88,20 @@ impl Engine for Fjall {
         Some(Box::new(move |key, value| put(&keyspace, key, value)))
     }
 
+    fn prewritten_size(&self) -> u64 {
+        0
+    }
+
     fn fill_figures(&self) -> Figures {
         Figures::new()
+    }
+
+    fn open_figures(&self) -> Figures {
+        Vec::new()
+    }
+
+    fn recover(_: &Path, _: &KvArgs, _: u64) -> Result<Option<Figures>, BenchError> {
+        Ok(None)
     }
 }
 

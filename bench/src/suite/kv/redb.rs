@@ -146,7 +146,19 @@ impl Engine for Redb {
         Some(Box::new(move |key, value| puts.put(key, value)))
     }
 
+    fn prewritten_size(&self) -> u64 {
+        0
+    }
+
     fn fill_figures(&self) -> Figures {
         Figures::new()
+    }
+
+    fn open_figures(&self) -> Figures {
+        Vec::new()
+    }
+
+    fn recover(_: &Path, _: &KvArgs, _: u64) -> Result<Option<Figures>, BenchError> {
+        Ok(None)
     }
 }

@@ -77,8 +77,9 @@ pub struct Codec {
 }
 
 /// A var as the plan sees it: its slot and its type.
+#[doc(hidden)]
 #[derive(Clone, Copy)]
-pub(crate) struct Register {
+pub struct Register {
     pub(crate) var: u32,
     codec: Codec,
 }
@@ -86,6 +87,11 @@ pub(crate) struct Register {
 impl Register {
     pub(crate) fn new<T: Data + ?Sized>(var: u32) -> Register {
         Register { var, codec: T::CODEC }
+    }
+
+    /// The same type for another var.
+    pub(crate) fn renumbered(self, var: u32) -> Register {
+        Register { var, ..self }
     }
 
     pub(crate) fn type_name(&self) -> &'static str {

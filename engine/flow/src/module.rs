@@ -2,8 +2,10 @@
 
 use crate::block::Block;
 use crate::data::{Owned, Returned};
+use crate::define::{DefineError, DefineErrors};
 use crate::define::{Defining, DefiningHandle, here};
 use crate::depot::{DepotPartitioner, PartitionerOf};
+use crate::key_partitioner::KeyPartitioner;
 use crate::plan::{Plan, Position};
 use crate::query::QueryDef;
 use crate::var::Var;
@@ -11,7 +13,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tantu_path::{PStateSchema, Schema};
+use tantu_path::{MapLocation, PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
 pub trait Module: 'static {
@@ -80,6 +82,10 @@ pub struct PStateDef {
     pub private: bool,
     /// The topology that may write it.
     pub owner: usize,
+    /// Which key lives in which partition.
+    pub key_partitioner: KeyPartitioner,
+    /// See [`PStateOptions`].
+    pub unchecked: bool,
 }
 
 /// Where a topology starts in a partition it meets for the first time. Later its own progress counts.
@@ -156,6 +162,21 @@ pub struct ModuleDef {
     pub streams: Vec<StreamDef>,
     /// Its query topologies.
     pub queries: Vec<QueryDef>,
+    /// What is wrong with it unless it has one task only.
+    pub one_task: Vec<DefineError>,
+}
+
+impl ModuleDef {
+    /// Whether it may run with so many tasks.
+    ///
+    /// # Errors
+    /// What it does that only a module of one task may do, each with the author's file and line.
+    pub fn check_task_count(&self, task_count: u32) -> Result<(), DefineErrors> {
+        if task_count == 1 || self.one_task.is_empty() {
+            return Ok(());
+        }
+        Err(DefineErrors { module: self.name.clone(), errors: self.one_task.clone() })
+    }
 }
 
 /// A declared depot of records `T`.
@@ -191,6 +212,9 @@ pub struct PStateOptions {
     pub global: bool,
     /// Clients may not read it.
     pub private: bool,
+    /// Accesses to it are not checked to be on the task where their key lives. For PStates that hold, on each task, what
+    /// was computed there.
+    pub unchecked: bool,
 }
 
 /// Declares depots.
@@ -231,6 +255,11 @@ impl Setup {
         options: DepotOptions,
     ) -> DepotRef<T> {
         self.depot(name, partitioner, true, options)
+    }
+
+    /// Local accesses of the topologies declared from now on are not checked to be on the task where their key lives.
+    pub fn do_not_check_tasks(&mut self) {
+        self.defining.borrow_mut().unchecked = true;
     }
 
     #[track_caller]
@@ -277,8 +306,8 @@ impl Topologies {
 
 /// Declares the PStates and sources of a stream topology.
 pub struct StreamTopology {
-    defining: DefiningHandle,
-    index: usize,
+    pub(crate) defining: DefiningHandle,
+    pub(crate) index: usize,
 }
 
 impl StreamTopology {
@@ -291,6 +320,36 @@ impl StreamTopology {
     /// Declares a PState with options.
     #[track_caller]
     pub fn pstate_with<S: PStateSchema>(&mut self, name: &str, options: PStateOptions) -> PState<S> {
+        self.declare(name, options, KeyPartitioner::default())
+    }
+
+    /// Declares a PState of a schema that is known only at run time, for the untyped layer, which goes by its name.
+    #[track_caller]
+    pub fn pstate_untyped(&mut self, name: &str, schema: Schema, options: PStateOptions) {
+        self.declare_schema(name, schema, options, KeyPartitioner::default());
+    }
+
+    /// Declares a PState whose keys a function of the key and the number of partitions spreads, on clients and in topologies.
+    #[track_caller]
+    pub fn pstate_partitioned<S>(
+        &mut self,
+        name: &str,
+        options: PStateOptions,
+        choose: impl Fn(&<S::Key as PStateSchema>::Value, u32) -> i64 + Send + Sync + 'static,
+    ) -> PState<S>
+    where
+        S: MapLocation,
+    {
+        self.declare(name, options, KeyPartitioner::custom(choose))
+    }
+
+    #[track_caller]
+    fn declare<S: PStateSchema>(&mut self, name: &str, options: PStateOptions, by: KeyPartitioner) -> PState<S> {
+        PState { index: self.declare_schema(name, S::schema(), options, by), of: PhantomData }
+    }
+
+    #[track_caller]
+    fn declare_schema(&mut self, name: &str, schema: Schema, options: PStateOptions, by: KeyPartitioner) -> usize {
         let mut defining = self.defining.borrow_mut();
         if !name.starts_with("$$") || name.len() < 3 {
             defining.error(here(), format!("a PState's name starts with `$$`, which `{name}` does not"));
@@ -298,15 +357,17 @@ impl StreamTopology {
         if defining.pstates.iter().any(|other| other.name == name) {
             defining.error(here(), format!("the module has a PState `{name}` already"));
         }
-        let PStateOptions { global, private } = options;
+        let PStateOptions { global, private, unchecked } = options;
         defining.pstates.push(PStateDef {
             name: name.to_string(),
-            schema: S::schema(),
+            schema,
             global,
             private,
             owner: self.index,
+            key_partitioner: by,
+            unchecked,
         });
-        PState { index: defining.pstates.len() - 1, of: PhantomData }
+        defining.pstates.len() - 1
     }
 
     /// Declares what happens with each record of a depot.

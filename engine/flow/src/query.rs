@@ -9,8 +9,10 @@ use crate::define::{Defining, Place, here};
 use crate::fold::FoldDef;
 use crate::module::Topologies;
 use crate::plan::{Plan, Position};
+use crate::scope::Scope;
 use crate::step::{Step, StepRecord, Target};
 use crate::var::{AnyVar, Var, Vars};
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +41,8 @@ pub struct QueryDef {
 /// where the call started, and knows the results, the keys of groups and the query's arguments.
 pub struct QueryBlock {
     block: Block,
-    /// How many of the vars are the arguments.
-    argument_count: usize,
+    /// The vars that hold the arguments.
+    arguments: BTreeSet<u32>,
     phase: Phase,
 }
 
@@ -50,8 +52,8 @@ enum Phase {
     Pre,
     /// The last thing recorded is an aggregator.
     Agg {
-        /// The vars its arguments may be.
-        visible: Vec<u32>,
+        /// What is bound where the rows end.
+        before: Scope,
         /// How many steps there were when it was recorded.
         step_count: usize,
     },
@@ -91,11 +93,11 @@ impl QueryBlock {
     /// Aggregates the rows of each group, that is, those with equal keys; the code below runs once per group and
     /// knows its keys and results.
     #[track_caller]
-    pub fn group_by<K: GroupKeys, T>(&mut self, keys: K, aggregators: impl FnOnce(&mut Group<'_>) -> T) -> (K, T) {
+    pub fn group_by<K: Vars, T>(&mut self, keys: K, aggregators: impl FnOnce(&mut Group<'_>) -> T) -> (K, T) {
         let mut registers = Vec::new();
         keys.list(&mut |var: AnyVar| registers.push((var.source, var.register)));
         self.begin_fold(&registers, true);
-        let known = keys.renew(&mut self.block);
+        let known: K = self.block.bind_all("a key of groups");
         let mut outs = Vec::new();
         known.list(&mut |var: AnyVar| outs.push(var.register));
         self.define_outs(&outs);
@@ -106,37 +108,42 @@ impl QueryBlock {
     /// Turns the partitioner before the first aggregator into the row's way to the aggregators.
     #[track_caller]
     fn begin_fold(&mut self, keys: &[(u32, Register)], is_grouped: bool) {
-        let place = here();
-        let step_count = self.block.code.borrow().steps.len();
+        let step_count = self.block.at();
         if let Phase::Agg { step_count: then, .. } = self.phase {
-            if is_grouped || then != step_count || self.block.code.borrow().folds[0].is_grouped {
+            if is_grouped || then != step_count || self.block.code.folds[0].is_grouped {
                 let what = "aggregators of one block follow each other directly, either all in one group or in none";
-                self.block.defining.borrow_mut().error(place, what.to_string());
+                self.block.mistake(what.to_string());
             }
             return;
         }
         self.block.check(keys.iter().map(|(source, register)| (*source, register.var)));
-        let last = self.block.code.borrow_mut().steps.pop();
+        // A way that comes from elsewhere would miss the partitioner.
+        let mut joined = false;
+        self.block
+            .code
+            .steps
+            .iter_mut()
+            .for_each(|record| record.step.each_target(&mut |to| joined |= *to == step_count));
+        let last = self.block.code.steps.pop();
         let (target, mut uses) = match last {
-            Some(StepRecord { step: Step::Hop { target, .. }, uses, .. }) => (target, uses),
+            Some(StepRecord { step: Step::Hop { target, .. }, uses, .. }) if !joined => (target, uses),
             other => {
-                self.block.code.borrow_mut().steps.extend(other);
+                self.block.code.steps.extend(other);
                 let what = "aggregators need a partitioner directly before them, which says where they run";
-                self.block.defining.borrow_mut().error(place, what.to_string());
+                self.block.mistake(what.to_string());
                 (Target::Origin, Vec::new())
             }
         };
         let keys: Vec<Register> = keys.iter().map(|(_, register)| *register).collect();
         uses.extend(keys.iter().map(|register| register.var));
         let def = FoldDef { keys, is_grouped, leaves: Vec::new(), outs: Vec::new(), at: Position(0) };
-        self.block.code.borrow_mut().folds.push(def);
+        self.block.code.folds.push(def);
         let label = if is_grouped { "group_by" } else { "agg" };
-        self.block.push(place, Step::Fold { target, fold: 0 }, label.to_string(), uses, Vec::new());
-        self.block.push(place, Step::End, "end of the rows".to_string(), Vec::new(), Vec::new());
-        self.block.push(place, Step::Drain { fold: 0 }, "results".to_string(), Vec::new(), Vec::new());
-        let visible = self.block.visible.clone();
-        self.block.visible.truncate(self.argument_count);
-        self.phase = Phase::Agg { visible, step_count: self.block.code.borrow().steps.len() };
+        self.block.push(Step::Fold { target, fold: 0 }, label, uses, Vec::new());
+        self.block.add(Step::Drain { fold: 0 }, "results", Vec::new(), Vec::new());
+        let arguments = self.arguments.clone();
+        let before = std::mem::replace(&mut self.block.scope, Scope { visible: arguments, ..Scope::default() });
+        self.phase = Phase::Agg { before, step_count: self.block.at() };
     }
 
     #[track_caller]
@@ -151,17 +158,14 @@ impl QueryBlock {
                 uses.push(*slot);
             }
         }
-        // The arguments are vars of pre-agg, which are out of sight by now.
-        if let Phase::Agg { visible, .. } = &mut self.phase {
-            std::mem::swap(visible, &mut self.block.visible);
-        }
+        let Phase::Agg { before, .. } = &mut self.phase else { unreachable!("begin_fold comes first") };
+        // The arguments are vars of pre-agg, which is out of sight by now.
+        std::mem::swap(before, &mut self.block.scope);
         self.block.check(uses.iter().map(|id| (self.block.source, *id)));
-        if let Phase::Agg { visible, .. } = &mut self.phase {
-            std::mem::swap(visible, &mut self.block.visible);
-        }
-        let out = self.block.fresh::<<S::Value as Returned>::Data>();
+        std::mem::swap(before, &mut self.block.scope);
+        let out = self.block.bind::<<S::Value as Returned>::Data>(leaf.name());
         self.define_outs(&[Register::new::<<S::Value as Returned>::Data>(out.id)]);
-        let mut code = self.block.code.borrow_mut();
+        let code = &mut self.block.code;
         code.folds[0].leaves.push((leaf, S::schema()));
         let step = code.steps.iter_mut().find(|record| matches!(record.step, Step::Fold { .. }));
         step.expect("invariant: recorded by begin_fold").uses.extend(uses);
@@ -169,7 +173,7 @@ impl QueryBlock {
     }
 
     fn define_outs(&mut self, outs: &[Register]) {
-        let mut code = self.block.code.borrow_mut();
+        let code = &mut self.block.code;
         code.folds[0].outs.extend_from_slice(outs);
         let step = code.steps.last_mut().expect("invariant: recorded by begin_fold");
         step.defs.extend(outs.iter().map(|register| register.var));
@@ -192,62 +196,18 @@ impl Group<'_> {
     }
 }
 
-/// One var or a tuple of vars by which rows are grouped.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the keys of groups",
-    note = "use a var or a tuple of vars"
-)]
-pub trait GroupKeys: Vars {
-    /// New vars of the same types.
-    #[doc(hidden)]
-    fn renew(self, block: &mut Block) -> Self;
-}
-
-impl<T: Data + ?Sized> GroupKeys for Var<T> {
-    fn renew(self, block: &mut Block) -> Self {
-        block.fresh::<T>()
-    }
-}
-
-macro_rules! keys {
-    ($($name:ident)+) => {
-        impl<$($name: Data + ?Sized),+> GroupKeys for ($(Var<$name>,)+) {
-            fn renew(self, block: &mut Block) -> Self {
-                ($(block.fresh::<$name>(),)+)
-            }
-        }
-    };
-}
-
-keys! { A }
-keys! { A B }
-keys! { A B C }
-keys! { A B C D }
-keys! { A B C D E }
-keys! { A B C D E F }
-
 /// The arguments of a query as vars: `()`, or a tuple of vars such as `(Var<str>, Var<i64>)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the arguments of a query",
     note = "annotate the closure: `|q, (user, from): (Var<str>, Var<i64>)| …`, with `(user,): (Var<str>,)` for one argument"
 )]
-pub trait Arguments: Vars {
-    /// New vars of these types.
-    #[doc(hidden)]
-    fn fresh(block: &mut Block) -> Self;
-}
+pub trait Arguments: Vars {}
 
-impl Arguments for () {
-    fn fresh(_: &mut Block) -> Self {}
-}
+impl Arguments for () {}
 
 macro_rules! arguments {
     ($($name:ident)+) => {
-        impl<$($name: Data + ?Sized),+> Arguments for ($(Var<$name>,)+) {
-            fn fresh(block: &mut Block) -> Self {
-                ($(block.source_var::<$name>(),)+)
-            }
-        }
+        impl<$($name: Data + ?Sized),+> Arguments for ($(Var<$name>,)+) {}
     };
 }
 
@@ -322,11 +282,11 @@ impl Topologies {
             defining.new_source()
         };
         let block = Block::source(Rc::clone(&self.defining), NO_OWNER, source);
-        let mut block = QueryBlock { block, argument_count: 0, phase: Phase::Pre };
-        let arguments = I::fresh(&mut block);
+        let mut block = QueryBlock { block, arguments: BTreeSet::new(), phase: Phase::Pre };
+        let arguments: I = block.bind_all("an argument");
         let mut inputs = Vec::new();
         arguments.list(&mut |var: AnyVar| inputs.push(var.register));
-        block.argument_count = inputs.len();
+        block.arguments = inputs.iter().map(|register| register.var).collect();
         let output = body(&mut block, arguments);
         block.block.result(output);
         let recorded = block.block.finish();

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{Value, encoded};
 use tantu_flow::{Host, Module, ModuleDef, Outcome, Position, Run, Setup, Topologies, define, random};
-use tantu_path::{AggError, Map, Set, Stop, Store, VisitEntry, agg};
+use tantu_path::{Map, Set, Stop, Store, VisitEntry, agg};
 
 /// One task in memory.
 #[derive(Default)]
@@ -47,24 +47,24 @@ impl Host for Task {
         0
     }
 
+    fn shuffle(&mut self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn is_overtime(&self) -> bool {
+        false
+    }
+
+    fn start_job(&mut self, _: Position, _: &[u8], _: tantu_base::door::Job) {
+        unreachable!("nothing is awaited")
+    }
+
     fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {
         unreachable!("no partitioner")
-    }
-
-    fn origin(&self) -> TaskId {
-        unreachable!("no query")
-    }
-
-    fn fold(&mut self, _: TaskId, _: usize, _: &[u8], _: &[u8]) -> Result<(), AggError> {
-        unreachable!("no query")
-    }
-
-    fn drain(&mut self, _: usize, _: VisitEntry<'_>) -> Result<(), AggError> {
-        unreachable!("no query")
-    }
-
-    fn result(&mut self, _: &[u8]) -> Result<(), String> {
-        unreachable!("no query")
     }
 }
 

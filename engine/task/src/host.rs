@@ -1,11 +1,14 @@
 //! What a run sees of the task it stands on.
 
 use crate::batch::Batch;
+use crate::jobs::Starting;
+use crate::limit::TURN_NS_MAX;
 use std::ops::{Bound, ControlFlow};
+use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, Position};
+use tantu_flow::{Host, Position, Shuffle};
 use tantu_net::letter::Letter;
-use tantu_path::{AggError, Stop, Store};
+use tantu_path::{Stop, Store};
 use tantu_state::view::OwnView;
 
 /// Random numbers of events and of the `random` partitioners: splitmix64 from a seed the Entropy door gave.
@@ -24,11 +27,14 @@ impl EventRandom {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct RunHost<'a> {
     pub(crate) view: OwnView<'a>,
     pub(crate) batch: &'a mut Batch,
     pub(crate) random: &'a mut EventRandom,
+    pub(crate) shuffle: &'a mut Shuffle,
+    pub(crate) clock: &'a dyn Clock,
+    /// When the turn began.
+    pub(crate) start: Nanos,
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
@@ -63,22 +69,6 @@ impl Store for RunHost<'_> {
 }
 
 impl Host for RunHost<'_> {
-    fn origin(&self) -> TaskId {
-        unreachable!("only a query's block has an origin partitioner")
-    }
-
-    fn fold(&mut self, _: TaskId, _: usize, _: &[u8], _: &[u8]) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators of rows")
-    }
-
-    fn drain(&mut self, _: usize, _: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators of rows")
-    }
-
-    fn result(&mut self, _: &[u8]) -> Result<(), String> {
-        unreachable!("only a query's block has a result")
-    }
-
     fn task(&self) -> TaskId {
         self.task
     }
@@ -89,6 +79,27 @@ impl Host for RunHost<'_> {
 
     fn random(&mut self) -> u64 {
         self.random.next()
+    }
+
+    fn shuffle(&mut self) -> TaskId {
+        let random = &mut *self.random;
+        self.shuffle.next(self.task_count, || random.next())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn is_overtime(&self) -> bool {
+        self.clock.now().since(self.start) > TURN_NS_MAX
+    }
+
+    fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        let stream = self.batch.stream;
+        self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
     }
 
     #[inline]

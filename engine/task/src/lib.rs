@@ -10,6 +10,7 @@ mod client_work;
 mod depot_reads;
 mod event;
 mod host;
+mod jobs;
 pub mod limit;
 mod memory;
 mod open;

@@ -164,6 +164,7 @@ fn open_slot(
         hold: Hold::Free,
         gathering: Effects::default(),
         spare_effects: Vec::new(),
+        shuffle: tantu_flow::Shuffle::default(),
         hops_pending: 0,
         loading: false,
     };

@@ -189,6 +189,7 @@ impl TaskThread {
                 self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
             }
             self.release(&effects.hops, now);
+            self.jobs.start(effects.jobs.drain(..), doors);
             self.release(&effects.reports, now);
             for append in &effects.appends {
                 self.answer_append(at, append);

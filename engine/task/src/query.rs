@@ -7,6 +7,7 @@
 
 use crate::event::Event;
 use crate::host::EventRandom;
+use crate::jobs::Starting;
 use crate::limit::{
     FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_FOLD_SIZE_MAX, QUERY_ROWS_SIZE,
     QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
@@ -17,11 +18,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tantu_base::door::{Doors, Nanos, Peer};
+use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::fixed::{FixedReader, put_sized};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_flow::{FoldDef, Host, Outcome, Plan, Position, Run};
+use tantu_flow::{FoldDef, Host, Outcome, Plan, Position, Run, Shuffle};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
 use tantu_path::{AggError, Fold, Room, Stop, Store};
@@ -55,6 +56,8 @@ struct Running {
     bits: u64,
     /// What it sent.
     letters: Vec<u8>,
+    /// What it started.
+    jobs: Vec<Starting>,
     /// Rows on their way to aggregators, by task and aggregation.
     rows: BTreeMap<(TaskId, usize), Gathered>,
     /// What the aggregators made of the phase before, in the event that begins one.
@@ -126,6 +129,9 @@ struct QueryHost<'a> {
     view: PinnedView<'a>,
     folds: &'a [FoldDef],
     random: &'a mut EventRandom,
+    shuffle: &'a mut Shuffle,
+    clock: &'a dyn Clock,
+    start: Nanos,
     task: TaskId,
     task_count: u32,
     fingerprint: u32,
@@ -133,6 +139,7 @@ struct QueryHost<'a> {
     root: Root,
     bits: &'a mut u64,
     letters: &'a mut Vec<u8>,
+    jobs: &'a mut Vec<Starting>,
     rows: &'a mut BTreeMap<(TaskId, usize), Gathered>,
     drained: &'a mut Option<Fold>,
     result: &'a mut Option<Vec<u8>>,
@@ -216,6 +223,26 @@ impl Host for QueryHost<'_> {
 
     fn random(&mut self) -> u64 {
         self.random.next()
+    }
+
+    fn shuffle(&mut self) -> TaskId {
+        let random = &mut *self.random;
+        self.shuffle.next(self.task_count, || random.next())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn is_overtime(&self) -> bool {
+        self.clock.now().since(self.start) > TURN_NS_MAX
+    }
+
+    fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let Self { task, topology: stream, root, .. } = *self;
+        self.jobs.push(Starting { task, stream, at, root, event, live: live.to_vec(), job });
     }
 
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
@@ -425,6 +452,7 @@ impl TaskThread {
                 root,
                 bits,
                 letters: Vec::new(),
+                jobs: Vec::new(),
                 rows: BTreeMap::new(),
                 drained: self.drained(plan, &root, event.at),
                 result: None,
@@ -449,7 +477,7 @@ impl TaskThread {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
             let (at, topology, root) = (running.at, running.topology, running.root);
-            let Running { run, bits, letters, rows, drained, result, .. } = &mut running;
+            let Running { run, bits, letters, jobs, rows, drained, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
                 cache: &mut self.cache,
@@ -461,6 +489,9 @@ impl TaskThread {
                 view,
                 folds: plan.folds(),
                 random: &mut self.random,
+                shuffle: &mut slot.shuffle,
+                clock: doors.clock,
+                start,
                 task: slot.task,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
@@ -468,6 +499,7 @@ impl TaskThread {
                 root,
                 bits,
                 letters,
+                jobs,
                 rows,
                 drained,
                 result,
@@ -496,14 +528,15 @@ impl TaskThread {
                 Ok(Outcome::Failed(error)) => Some(error.to_string()),
                 Err(panic) => Some(format!("user code panicked: {}", panic_text(&*panic))),
             };
-            self.end_query_event(running, failure, doors.clock.now());
+            self.end_query_event(running, failure, doors);
             return;
         }
     }
 
     /// What an ended event sent leaves, then its report.
-    fn end_query_event(&mut self, running: Running, failure: Option<String>, now: Nanos) {
-        let Running { slot, root, bits, letters, result, mut run, at, .. } = running;
+    fn end_query_event(&mut self, running: Running, failure: Option<String>, doors: &mut Doors<'_>) {
+        let now = doors.clock.now();
+        let Running { slot, root, bits, letters, jobs, result, mut run, at, .. } = running;
         self.slots[slot].state.unpin(at);
         run.reset();
         self.queries.spare.push(run);
@@ -512,6 +545,7 @@ impl TaskThread {
             Some(text) => self.send_report(&Letter::Failed { root, text: &text }, now),
             None => {
                 self.release(&letters, now);
+                self.jobs.start(jobs, doors);
                 self.send_report(&Letter::Done { root, bits }, now);
             }
         }

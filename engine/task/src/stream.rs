@@ -36,6 +36,9 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
+        if self.jobs.is_full() {
+            return false;
+        }
         for at in 0..self.slots.len() {
             for source in 0..self.slots[at].sources.len() {
                 while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
@@ -109,7 +112,7 @@ impl TaskThread {
         self.slots[at].hold = Hold::Free;
         match self.run_events(at, &mut batch, doors) {
             Turn::Held => self.slots[at].batch = Some(batch),
-            Turn::Succeeded => self.end_batch(at, &batch, doors),
+            Turn::Succeeded => self.end_batch(at, &mut batch, doors),
             Turn::Failed(text) => {
                 tracing::debug!(task = self.slots[at].task.0, text, "a streaming batch failed");
                 self.slots[at].state.rollback_batch();
@@ -149,6 +152,9 @@ impl TaskThread {
                 view,
                 batch: &mut *batch,
                 random: &mut self.random,
+                shuffle: &mut slot.shuffle,
+                clock: doors.clock,
+                start,
                 task: slot.task,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
@@ -188,7 +194,7 @@ impl TaskThread {
     }
 
     /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
-    fn end_batch(&mut self, at: usize, batch: &Batch, doors: &mut Doors<'_>) {
+    fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
         let mut reports = Vec::new();
         batch.report(&mut reports);
@@ -197,8 +203,10 @@ impl TaskThread {
         if batch.touched {
             slot.gathering.hops.extend_from_slice(&batch.hops);
             slot.gathering.reports.extend_from_slice(&reports);
+            slot.gathering.jobs.append(&mut batch.jobs);
             return;
         }
+        self.jobs.start(batch.jobs.drain(..), doors);
         let now = doors.clock.now();
         if held_hops {
             slot.gathering.hops.extend_from_slice(&batch.hops);

@@ -3,6 +3,7 @@
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
+use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
     PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
@@ -120,6 +121,7 @@ pub struct TaskThread {
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
     pub(crate) queries: Queries,
+    pub(crate) jobs: EventJobs,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -155,6 +157,7 @@ impl TaskThread {
             space: Space::default(),
             depot_reads: DepotReads::default(),
             queries: Queries::default(),
+            jobs: EventJobs::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -177,6 +180,7 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
+        worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
         // Answers do not wait for the turns that follow.
@@ -203,6 +207,7 @@ impl TaskThread {
         self.pipeline.is_empty()
             && self.outbox.size() == 0
             && self.queries.is_quiet()
+            && self.jobs.is_empty()
             && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
@@ -327,7 +332,7 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size()
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size()
     }
 
     fn events_size(&self) -> usize {

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::encoded;
 use tantu_flow::{Host, Module, ModuleDef, Outcome, Position, Run, Setup, Topologies, define, random};
-use tantu_path::{AggError, Map, Stop, Store, VisitEntry, agg};
+use tantu_path::{Map, Stop, Store, VisitEntry, agg};
 
 /// Counts words.
 pub(super) struct Counts;
@@ -121,36 +121,7 @@ impl Store for NoStore {
     }
 }
 
-/// A task of its own: it sends nothing and answers no query.
-pub(super) struct Alone<S>(pub(super) S);
-
-impl<S: Store> Store for Alone<S> {
-    #[inline]
-    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        self.0.get(object, key, out)
-    }
-
-    #[inline]
-    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        self.0.put(object, key, value)
-    }
-
-    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        self.0.delete(object, key)
-    }
-
-    fn scan(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: VisitEntry<'_>,
-    ) -> Result<(), Stop> {
-        self.0.scan(object, from, to, visit)
-    }
-}
-
-impl<S: Store> Host for Alone<S> {
+impl Host for NoStore {
     fn task(&self) -> TaskId {
         TaskId(0)
     }
@@ -163,21 +134,21 @@ impl<S: Store> Host for Alone<S> {
         0
     }
 
-    fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {}
-
-    fn origin(&self) -> TaskId {
+    fn shuffle(&mut self) -> TaskId {
         TaskId(0)
     }
 
-    fn fold(&mut self, _: TaskId, _: usize, _: &[u8], _: &[u8]) -> Result<(), AggError> {
-        Ok(())
+    fn wall_ms(&self) -> u64 {
+        0
     }
 
-    fn drain(&mut self, _: usize, _: VisitEntry<'_>) -> Result<(), AggError> {
-        Ok(())
+    fn is_overtime(&self) -> bool {
+        false
     }
 
-    fn result(&mut self, _: &[u8]) -> Result<(), String> {
-        Ok(())
+    fn start_job(&mut self, _: Position, _: &[u8], _: tantu_base::door::Job) {
+        unreachable!("nothing is awaited")
     }
+
+    fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {}
 }

@@ -1,6 +1,6 @@
 //! What one operation costs: the difference between events with many and with one, and an event by itself.
 
-use super::module::{Alone, ManyOps, NoStore, OP_COUNT, OneOp, Records, Source, add};
+use super::module::{ManyOps, NoStore, OP_COUNT, OneOp, Records, Source, add};
 use super::{FlowArgs, timed};
 use crate::Common;
 use crate::error::BenchError;
@@ -13,7 +13,7 @@ fn records(args: &FlowArgs, common: &Common) -> Records {
 }
 
 fn all(source: &mut Source, records: &Records) -> Result<(), BenchError> {
-    records.iter().try_for_each(|record| source.event(record, &mut Alone(NoStore)))
+    records.iter().try_for_each(|record| source.event(record, &mut NoStore))
 }
 
 fn by_hand(records: &Records, ops: u64) -> Result<(), BenchError> {

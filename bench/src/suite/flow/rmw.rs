@@ -2,18 +2,21 @@
 //!
 //! Writes are staged, sealed and committed as on a task thread, a batch at a time; the log is left out.
 
-use super::module::{Alone, Counts, Records, Source};
+use super::module::{Counts, Records, Source};
 use super::{FlowArgs, timed, word_of};
 use crate::Common;
 use crate::error::BenchError;
 use crate::report::Figures;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tantu_base::door::Disk;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_doors::{KernelDisk, KernelEntropy};
+use tantu_flow::{Host, Position};
 use tantu_lsm::{BlockCache, Need};
+use tantu_path::{Stop, Store, VisitEntry};
 use tantu_replog::Lsn;
 use tantu_state::section::{EntryWriter, sections};
 use tantu_state::task::Owners;
@@ -42,6 +45,67 @@ struct Task {
     sealing: Duration,
 }
 
+/// The storage as a run sees it.
+struct TaskHost<'a> {
+    view: OwnView<'a>,
+}
+
+impl Store for TaskHost<'_> {
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        self.view.get(object, key, out)
+    }
+
+    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+        self.view.put(object, key, value)
+    }
+
+    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
+        self.view.delete(object, key)
+    }
+
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        self.view.scan(object, from, to, visit)
+    }
+}
+
+impl Host for TaskHost<'_> {
+    fn task(&self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn task_count(&self) -> u32 {
+        1
+    }
+
+    fn random(&mut self) -> u64 {
+        0
+    }
+
+    fn shuffle(&mut self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn is_overtime(&self) -> bool {
+        false
+    }
+
+    fn start_job(&mut self, _: Position, _: &[u8], _: tantu_base::door::Job) {
+        unreachable!("nothing is awaited")
+    }
+
+    fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {}
+}
+
 impl Task {
     fn open(dir: &Path) -> Result<Task, BenchError> {
         let mut disk = KernelDisk::new(None).map_err(BenchError::io("making a disk ring"))?;
@@ -57,7 +121,7 @@ impl Task {
         let mut need: Option<Need> = None;
         self.state.begin_batch();
         let view = OwnView { state: &mut self.state, cache: &mut self.cache, need: &mut need, objects: &OBJECTS };
-        let mut host = Alone(view);
+        let mut host = TaskHost { view };
         for record in records {
             source.event(record, &mut host)?;
         }

@@ -23,9 +23,9 @@ mod typed_leaf;
 
 pub use aggregator::Aggregator;
 pub use capture::Captured;
-pub use compound::CompoundFold;
+pub use compound::{CompoundFold, TakePartialsAt};
 pub use custom::{Arguments, Custom};
-pub use fold::{Fold, Room};
+pub use fold::{Fold, Room, TakePartials};
 pub use leaf::Leaf;
 pub use shape::AggShape;
 pub use top::{Limit, TopMonotonic};

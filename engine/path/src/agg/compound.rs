@@ -35,6 +35,12 @@ pub struct CompoundFold {
     parts: Vec<Part>,
 }
 
+/// Where a partial state goes: of which aggregator, the keys on the way to it, the state.
+pub type TakePartialsAt<'v> = &'v mut dyn FnMut(usize, &[u8], &[u8]) -> Result<(), AggError>;
+
+/// A visitor of aggregators: the schema of its place, the keys on the way there, and which way it is.
+type VisitLeaf<'v> = &'v mut dyn FnMut(&Leaf, &Schema, &[Arg], &[usize]);
+
 /// One aggregator, the keys on the way to it, and at each branch of the shape which way.
 #[derive(Debug)]
 struct Part {
@@ -74,10 +80,7 @@ impl CompoundFold {
     }
 
     /// Gives out partial states and forgets them: of which aggregator of the shape, the keys on the way to it, the state.
-    pub fn drain(
-        &mut self,
-        visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> Result<(), AggError>,
-    ) -> Result<(), AggError> {
+    pub fn drain(&mut self, visit: TakePartialsAt<'_>) -> Result<(), AggError> {
         for (at, part) in self.parts.iter_mut().enumerate() {
             part.fold.drain(&mut |key, partial| visit(at, key, partial))?;
         }
@@ -149,13 +152,7 @@ fn place_name(mut shape: &AggShape, way: &[usize], key: &[u8]) -> (Vec<u8>, Vec<
 }
 
 /// Visits the aggregators with the schemas of their places.
-fn visit_leaves(
-    shape: &AggShape,
-    schema: &Schema,
-    keys: &mut Vec<Arg>,
-    way: &mut Vec<usize>,
-    visit: &mut dyn FnMut(&Leaf, &Schema, &[Arg], &[usize]),
-) {
+fn visit_leaves(shape: &AggShape, schema: &Schema, keys: &mut Vec<Arg>, way: &mut Vec<usize>, visit: VisitLeaf<'_>) {
     match shape {
         AggShape::Leaf(leaf) => visit(leaf, schema, keys, way),
         AggShape::Map(arms) => {
@@ -163,7 +160,8 @@ fn visit_leaves(
                 keys.push(key.clone());
                 way.push(at);
                 visit_leaves(shape, below(schema, at), keys, way, visit);
-                (keys.pop(), way.pop());
+                keys.pop();
+                way.pop();
             }
         }
         AggShape::List(parts) => {

@@ -8,12 +8,15 @@ use super::number::{Mean, Number};
 use crate::arg::{Arg, Args};
 use crate::error::AggError;
 use crate::schema::Schema;
+use crate::store::VisitEntry;
 use crate::walk::put_key_form;
-use std::ops::ControlFlow;
 use tantu_base::value::{Reader, validate};
 
 /// Bytes a fold holds at most if nobody says.
 const SIZE_MAX: usize = 256 << 20;
+
+/// Where a group's partial states go: its key, and the value forms one after the other.
+pub type TakePartials<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<(), AggError>;
 
 /// Whether a fold can take more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -234,7 +237,7 @@ impl Fold {
     ///
     /// # Errors
     /// What `visit` answers, and if an aggregator is no combiner.
-    pub fn drain(&mut self, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), AggError>) -> Result<(), AggError> {
+    pub fn drain(&mut self, visit: TakePartials<'_>) -> Result<(), AggError> {
         let mut partials = Vec::new();
         self.seal();
         for index in 0..self.groups.len() {
@@ -247,7 +250,7 @@ impl Fold {
     }
 
     /// Gives out every group with its results, in the order of the keys, until the visitor breaks.
-    pub fn finish(&mut self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError> {
+    pub fn finish(&mut self, visit: VisitEntry<'_>) -> Result<(), AggError> {
         let mut results = Vec::new();
         for index in 0..self.seal() {
             results.clear();

@@ -232,7 +232,7 @@ impl Live {
         is_partial: bool,
         buffer: &mut Vec<u8>,
     ) -> Result<(), AggError> {
-        if *aggregator != Aggregator::SetRemove {
+        if !matches!(aggregator, Aggregator::SetRemove) {
             return if is_partial {
                 self.combine(aggregator, schema, args)
             } else {

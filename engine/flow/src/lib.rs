@@ -32,6 +32,7 @@ mod runtime;
 mod scope;
 mod shuffle;
 mod slot;
+mod squeeze;
 mod step;
 mod test_block;
 mod var;

@@ -8,6 +8,7 @@ use crate::fold::FoldDef;
 use crate::live::{Liveness, prune_forks};
 use crate::module::PStateDef;
 use crate::scope::Recorded;
+use crate::squeeze::squeeze;
 use crate::step::{Step, StepRecord, Target};
 use std::fmt;
 use tantu_base::value::partition_hash;
@@ -166,6 +167,7 @@ impl PlanBuilder {
     ) -> (Position, Vec<Mistake>) {
         let Recorded { mut steps, registers, bindings, mut folds, .. } = recorded;
         prune_forks(&mut steps);
+        squeeze(&mut steps);
         let liveness = Liveness::of(&mut steps);
         let Surroundings { pstates, starts_on_zero, unchecked } = around;
         let alignment = Alignment { registers: &registers, bindings: &bindings, pstates, starts_on_zero, unchecked };

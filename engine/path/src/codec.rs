@@ -133,6 +133,9 @@ fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
     if let Some(func) = &nav.func {
         return Err(PathEncodeError::Closure { navigator, closure: func.name() });
     }
+    if let Some(custom) = &nav.custom {
+        return Err(PathEncodeError::Closure { navigator, closure: custom.name() });
+    }
     let arg = |arg: &Arg| match arg {
         Arg::Slot(slot) => Err(PathEncodeError::Slot { navigator, slot: *slot }),
         // The argument must be readable where it will stand, below at most this many lists.
@@ -179,5 +182,5 @@ fn nav_from(value: Value, depth_left: usize, count_left: &mut usize) -> Result<N
     let below =
         if paths.is_empty() { depth_left } else { depth_left.checked_sub(1).ok_or(PathDecodeError::TooLarge)? };
     let paths = paths.into_iter().map(|path| path_from(path, below, count_left)).collect::<Result<_, _>>()?;
-    Ok(Nav { rule, args: args.into_iter().map(Arg::Const).collect(), paths, func: None })
+    Ok(Nav { rule, args: args.into_iter().map(Arg::Const).collect(), paths, func: None, custom: None })
 }

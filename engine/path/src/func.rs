@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use tantu_base::value::{Decode, DecodeError, Encode, Value, decoded};
+use tantu_base::value::{Decode, DecodeError, Encode, Value, decoded, put_list_header};
 
 type Call = dyn Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> + Send + Sync;
 
@@ -83,6 +83,36 @@ impl Func {
         })
     }
 
+    /// The answers of two functions as a list of two; the second function gets the first answer as an argument.
+    pub(crate) fn both(first: Func, second: Func) -> Func {
+        Func::new(first.name, move |at, _, out| {
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            first.call(at, &[], &mut one)?;
+            let extra = [one];
+            second.call(at, &extra, &mut other)?;
+            put_list_header(out, 2);
+            for answer in [&extra[0], &other] {
+                // A function that answers void made no bound; null is none either.
+                if answer.is_empty() { Value::Null.encode(out) } else { out.extend_from_slice(answer) }
+            }
+            Ok(())
+        })
+    }
+
+    /// A function of several values in turn, as a tuple: the navigated value and the extra arguments, or what was
+    /// collected and then the navigated value.
+    pub fn all<X, R, F>(f: F) -> Func
+    where
+        X: ReadAll,
+        R: Encode,
+        F: Fn(X) -> R + Send + Sync + 'static,
+    {
+        Func::new(std::any::type_name::<F>(), move |at, extra, out| {
+            f(X::read_all(at, extra)?).encode(out);
+            Ok(())
+        })
+    }
+
     /// What messages call it.
     pub fn name(&self) -> &'static str {
         self.name
@@ -106,3 +136,30 @@ impl PartialEq for Func {
         Arc::ptr_eq(&self.call, &other.call)
     }
 }
+
+/// Values a closure gets one after the other, as a tuple.
+pub trait ReadAll: Sized {
+    /// Reads the value the closure is called on, and those after it. One that is missing does not decode.
+    fn read_all(at: &[u8], extra: &[Vec<u8>]) -> Result<Self, DecodeError>;
+}
+
+macro_rules! read_all {
+    ($($part:ident $index:literal),*) => {
+        impl<First: Decode, $($part: Decode),*> ReadAll for (First, $($part,)*) {
+            fn read_all(at: &[u8], extra: &[Vec<u8>]) -> Result<Self, DecodeError> {
+                let form = |index: usize| extra.get(index).map_or(&[] as &[u8], Vec::as_slice);
+                let _ = &form;
+                Ok((decoded::<First>(at)?, $(decoded::<$part>(form($index))?,)*))
+            }
+        }
+    };
+}
+
+read_all!();
+read_all!(A 0);
+read_all!(A 0, B 1);
+read_all!(A 0, B 1, C 2);
+read_all!(A 0, B 1, C 2, D 3);
+read_all!(A 0, B 1, C 2, D 3, E 4);
+read_all!(A 0, B 1, C 2, D 3, E 4, G 5);
+read_all!(A 0, B 1, C 2, D 3, E 4, G 5, H 6);

@@ -35,12 +35,13 @@ pub use agg::{AggOn, AggShape, Leaf, aggregate};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use error::{AggError, EvalError, PathError};
-pub use func::Func;
+pub use func::{Func, ReadAll};
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;
 pub use marker::{
     AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
 };
+pub use nav::custom::{Custom, CustomNav};
 pub use page::{Page, PageLimit, select_page};
 pub use partition::{select_store, transform_store};
 pub use path::{Nav, Path};
@@ -49,4 +50,4 @@ pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
 pub use store::{Stop, Store, VisitEntry};
 pub use typed::{Navigate, PathArg, PathTo, TransformTo, path};
-pub use walk::{select, select_each, transform};
+pub use walk::{Rebuilt, Visited, select, select_each, transform};

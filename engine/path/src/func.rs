@@ -99,16 +99,34 @@ impl Func {
         })
     }
 
-    /// A function of several values in turn, as a tuple: the navigated value and the extra arguments, or what was
-    /// collected and then the navigated value.
-    pub fn all<X, R, F>(f: F) -> Func
+    /// A function of the navigated value and of the extra arguments, which come as a tuple.
+    pub fn extra<A, X, R, F>(f: F) -> Func
     where
-        X: ReadAll,
+        A: Decode,
+        X: ReadExtra,
         R: Encode,
-        F: Fn(X) -> R + Send + Sync + 'static,
+        F: Fn(A, X) -> R + Send + Sync + 'static,
     {
         Func::new(std::any::type_name::<F>(), move |at, extra, out| {
-            f(X::read_all(at, extra)?).encode(out);
+            f(decoded::<A>(at)?, X::read_extra(extra)?).encode(out);
+            Ok(())
+        })
+    }
+
+    /// A function of what was collected, which comes as a tuple, and of the navigated value: for the end of a path
+    /// that collects.
+    pub fn collected<C, A, R, F>(f: F) -> Func
+    where
+        C: ReadExtra,
+        A: Decode,
+        R: Encode,
+        F: Fn(C, A) -> R + Send + Sync + 'static,
+    {
+        Func::new(std::any::type_name::<F>(), move |first, others, out| {
+            let forms: Vec<&[u8]> = [first].into_iter().chain(others.iter().map(Vec::as_slice)).collect();
+            let (last, collected) = forms.split_last().expect("invariant: there is the first");
+            let collected: Vec<Vec<u8>> = collected.iter().map(|form| form.to_vec()).collect();
+            f(C::read_extra(&collected)?, decoded::<A>(last)?).encode(out);
             Ok(())
         })
     }
@@ -137,29 +155,27 @@ impl PartialEq for Func {
     }
 }
 
-/// Values a closure gets one after the other, as a tuple.
-pub trait ReadAll: Sized {
-    /// Reads the value the closure is called on, and those after it. One that is missing does not decode.
-    fn read_all(at: &[u8], extra: &[Vec<u8>]) -> Result<Self, DecodeError>;
+/// The extra arguments of a closure as a tuple of up to seven.
+pub trait ReadExtra: Sized {
+    /// Reads them. One that is missing does not decode.
+    fn read_extra(extra: &[Vec<u8>]) -> Result<Self, DecodeError>;
 }
 
-macro_rules! read_all {
-    ($($part:ident $index:literal),*) => {
-        impl<First: Decode, $($part: Decode),*> ReadAll for (First, $($part,)*) {
-            fn read_all(at: &[u8], extra: &[Vec<u8>]) -> Result<Self, DecodeError> {
+macro_rules! read_extra {
+    ($($part:ident $index:literal),+) => {
+        impl<$($part: Decode),+> ReadExtra for ($($part,)+) {
+            fn read_extra(extra: &[Vec<u8>]) -> Result<Self, DecodeError> {
                 let form = |index: usize| extra.get(index).map_or(&[] as &[u8], Vec::as_slice);
-                let _ = &form;
-                Ok((decoded::<First>(at)?, $(decoded::<$part>(form($index))?,)*))
+                Ok(($(decoded::<$part>(form($index))?,)+))
             }
         }
     };
 }
 
-read_all!();
-read_all!(A 0);
-read_all!(A 0, B 1);
-read_all!(A 0, B 1, C 2);
-read_all!(A 0, B 1, C 2, D 3);
-read_all!(A 0, B 1, C 2, D 3, E 4);
-read_all!(A 0, B 1, C 2, D 3, E 4, G 5);
-read_all!(A 0, B 1, C 2, D 3, E 4, G 5, H 6);
+read_extra!(A 0);
+read_extra!(A 0, B 1);
+read_extra!(A 0, B 1, C 2);
+read_extra!(A 0, B 1, C 2, D 3);
+read_extra!(A 0, B 1, C 2, D 3, E 4);
+read_extra!(A 0, B 1, C 2, D 3, E 4, G 5);
+read_extra!(A 0, B 1, C 2, D 3, E 4, G 5, H 6);

@@ -237,7 +237,12 @@ impl Path {
 
     /// Continues if the closure's answer is neither null nor false (PTH-21).
     pub fn filter_pred(self, test: Func) -> Path {
-        self.push(&nav::filter::PRED, vec![], vec![], Some(test))
+        self.filter_pred_extra(test, vec![])
+    }
+
+    /// [`Path::filter_pred`] with more arguments for the closure (PTH-21).
+    pub fn filter_pred_extra(self, test: Func, extra: Vec<Arg>) -> Path {
+        self.push(&nav::filter::PRED, extra, vec![], Some(test))
     }
 
     /// Continues if the path selects something from here (PTH-23).
@@ -295,7 +300,12 @@ impl Path {
 
     /// The sub-list between bounds that closures make of the list; the second also gets the first bound (PTH-13).
     pub fn sublist_by(self, from: Func, to: Func) -> Path {
-        self.push(&nav::list::SUBLIST_BY, vec![], vec![], Some(Func::both(from, to)))
+        self.sublist_between(Func::both(from, to))
+    }
+
+    /// The sub-list between the bounds `[from, to]` that a closure makes of the list (PTH-13).
+    pub fn sublist_between(self, bounds: Func) -> Path {
+        self.push(&nav::list::SUBLIST_BY, vec![], vec![], Some(bounds))
     }
 
     /// Sets the one value of the path aside (PTH-35).

@@ -6,6 +6,7 @@
 
 pub mod depot;
 pub mod partitioner;
+pub mod path;
 pub mod pstate;
 pub mod stream;
 pub mod word;

@@ -9,5 +9,5 @@ pub use tantu_flow::{
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{
-    Custom, CustomNav, List, Map, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
+    Custom, CustomNav, List, Map, Named, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
 };

@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use tantu_path::Functions;
 
 /// Where the author's call is.
 pub(crate) type Place = &'static Location<'static>;
@@ -65,6 +66,7 @@ pub(crate) struct Defining {
     pub(crate) depots: Vec<DepotDef>,
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
+    pub(crate) functions: Functions,
     errors: Vec<DefineError>,
     sources: u32,
 }
@@ -103,7 +105,7 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
     let mut topologies = Topologies { defining: Rc::clone(&defining) };
     M::define(&mut setup, &mut topologies);
     drop((setup, topologies));
-    let Defining { depots, pstates, streams, errors, .. } = defining.take();
+    let Defining { depots, pstates, streams, functions, errors, .. } = defining.take();
     if !errors.is_empty() {
         return Err(DefineErrors { module: M::name(), errors });
     }
@@ -116,5 +118,5 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
             plan: Arc::new(record.plan.build(schemas.clone())),
         })
         .collect();
-    Ok(ModuleDef { name: M::name(), depots, pstates, streams })
+    Ok(ModuleDef { name: M::name(), depots, pstates, streams, functions })
 }

@@ -3,7 +3,10 @@
 //! A closure is kept as a function on value forms: the typed wrappers decode its arguments and encode its
 //! answer. A stored value can so go to the closure and back without a value tree between.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use tantu_base::value::{Decode, DecodeError, Encode, Value, decoded, put_list_header};
 
@@ -14,6 +17,8 @@ type Call = dyn Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> +
 #[derive(Clone)]
 pub struct Func {
     name: &'static str,
+    /// Whether a module may know it by its name.
+    named: bool,
     call: Arc<Call>,
 }
 
@@ -23,7 +28,13 @@ impl Func {
     where
         F: Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> + Send + Sync + 'static,
     {
-        Func { name, call: Arc::new(call) }
+        Func { name, named: false, call: Arc::new(call) }
+    }
+
+    /// The same function under a name of its own, by which a path that is sent can name it: whoever reads the path
+    /// must know a function of that name ([`Functions`]).
+    pub fn named(name: &'static str, func: Func) -> Func {
+        Func { name, named: true, call: func.call }
     }
 
     /// A function of the navigated value alone.
@@ -136,6 +147,10 @@ impl Func {
         self.name
     }
 
+    pub(crate) fn is_named(&self) -> bool {
+        self.named
+    }
+
     /// Calls it.
     pub(crate) fn call(&self, at: &[u8], extra: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         (self.call)(at, extra, out)
@@ -152,6 +167,77 @@ impl fmt::Debug for Func {
 impl PartialEq for Func {
     fn eq(&self, other: &Func) -> bool {
         Arc::ptr_eq(&self.call, &other.call)
+    }
+}
+
+/// A function with a name, and with types: what a client's path may call, if the module declares it.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tantu_path::{Functions, Map, Named, Navigate, Path, path};
+///
+/// let is_even = Named::new("is_even", |n: i64| n % 2 == 0);
+/// let evens = path::<Map<String, i64>>().map_vals().filter_named(&is_even);
+///
+/// let mut bytes = Vec::new();
+/// evens.path().encode(&mut bytes)?;
+/// let mut known = Functions::default();
+/// assert!(Path::decode_with(&bytes, &known).is_err());
+/// assert!(known.declare(is_even.func().clone()));
+/// assert_eq!(&Path::decode_with(&bytes, &known)?, evens.path());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Named<A, R> {
+    func: Func,
+    types: PhantomData<fn(A) -> R>,
+}
+
+impl<A: Decode, R: Encode> Named<A, R> {
+    /// A function of the navigated value.
+    pub fn new(name: &'static str, f: impl Fn(A) -> R + Send + Sync + 'static) -> Named<A, R> {
+        Named { func: Func::named(name, Func::unary(f)), types: PhantomData }
+    }
+}
+
+impl<A, R> Named<A, R> {
+    /// The untyped function.
+    pub fn func(&self) -> &Func {
+        &self.func
+    }
+}
+
+impl<A, R> Clone for Named<A, R> {
+    fn clone(&self) -> Self {
+        Named { func: self.func.clone(), types: PhantomData }
+    }
+}
+
+impl<A, R> fmt::Debug for Named<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Named({})", self.func.name)
+    }
+}
+
+/// The functions that paths which come from outside may name.
+#[derive(Clone, Default, Debug)]
+pub struct Functions {
+    by_name: BTreeMap<&'static str, Func>,
+}
+
+impl Functions {
+    /// Adds a function under its name; `false` if there is one of that name already.
+    pub fn declare(&mut self, func: Func) -> bool {
+        match self.by_name.entry(func.name) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(Func { named: true, ..func });
+                true
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Func> {
+        self.by_name.get(name)
     }
 }
 

@@ -38,7 +38,7 @@ pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use collecting::{Collecting, Collects, SetAside};
 pub use error::{AggError, EvalError, PathError};
-pub use func::{Func, ReadExtra};
+pub use func::{Func, Functions, Named, ReadExtra};
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;
 pub use marker::{
@@ -53,5 +53,7 @@ pub use schema::{FieldSchema, Schema, SchemaError, Step};
 pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
 pub use store::{Stop, Store, VisitEntry};
-pub use typed::{Condition, ExtraArgs, KeyPath, PathArg, PathTo, TransformTo, path, select_value, transform_value};
+pub use typed::{
+    Arm, ChangeArm, Condition, ExtraArgs, KeyPath, PathArg, PathTo, TransformTo, path, select_value, transform_value,
+};
 pub use walk::{Rebuilt, Visited, select, select_each, transform};

@@ -1,12 +1,12 @@
 //! The typed navigators: each checks with rustc what its untyped twin of the same name in [`Path`] does.
 
 use crate::collecting::Collects;
-use crate::func::{Func, ReadExtra};
+use crate::func::{Func, Named, ReadExtra};
 use crate::marker::SetLocation;
 use crate::marker::{AllLocation, List, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set};
 use crate::nav::custom::Custom;
 use crate::path::Path;
-use crate::typed::{Condition, ExtraArgs, KeyOf, KeyPath, NullableVal, PathArg, PathTo, TransformTo};
+use crate::typed::{Arm, ChangeArm, Condition, ExtraArgs, KeyOf, KeyPath, NullableVal, PathArg, PathTo, TransformTo};
 use tantu_base::value::{Decode, Encode};
 
 /// A map of the same shape, present.
@@ -509,6 +509,11 @@ pub trait Navigate: Sized {
         self.navigate(|path| path.filter_pred_extra(Func::extra(test), extra.into_args()))
     }
 
+    /// Continues if a function says so that has a name, so that a client can send the path (PTH-21).
+    fn filter_named(self, test: &Named<<Self::At as PStateSchema>::Value, bool>) -> PathTo<Self::Root, Self::At> {
+        self.navigate(|path| path.filter_pred(test.func().clone()))
+    }
+
     /// Continues if the path selects something from here (PTH-23).
     fn filter_selected<T>(self, selected: PathTo<Self::At, T>) -> PathTo<Self::Root, Self::At> {
         self.navigate(|path| path.filter_selected(selected.into_untyped()))
@@ -537,6 +542,14 @@ pub trait Navigate: Sized {
         F: Fn(<Self::At as PStateSchema>::Value, X) -> R + Send + Sync + 'static,
     {
         self.navigate(|path| path.view(Func::extra(view), extra.into_args()))
+    }
+
+    /// Continues at the answer of a function that has a name, so that a client can send the path (PTH-24).
+    fn view_named<R>(self, view: &Named<<Self::At as PStateSchema>::Value, R>) -> PathTo<Self::Root, R>
+    where
+        R: PStateSchema + Encode,
+    {
+        self.navigate(|path| path.view(view.func().clone(), vec![]))
     }
 
     /// Continues at what a transform path makes of the value; writes nothing (PTH-25).
@@ -635,10 +648,7 @@ pub trait Navigate: Sized {
     }
 
     /// Along the path of the first condition that selects something (PTH-30).
-    fn cond_path<T, const N: usize>(
-        self,
-        arms: [(Condition<Self::At>, PathTo<Self::At, T>); N],
-    ) -> PathTo<Self::Root, T> {
+    fn cond_path<T, const N: usize>(self, arms: [Arm<Self::At, T>; N]) -> PathTo<Self::Root, T> {
         self.navigate(|path| path.cond_path(arms.map(|(cond, then)| (cond.into_untyped(), then.into_untyped()))))
     }
 
@@ -654,10 +664,7 @@ pub trait Navigate: Sized {
     }
 
     /// The change of the first condition that selects something (PTH-30).
-    fn cond_change<const N: usize>(
-        self,
-        arms: [(Condition<Self::At>, TransformTo<Self::At>); N],
-    ) -> TransformTo<Self::Root> {
+    fn cond_change<const N: usize>(self, arms: [ChangeArm<Self::At>; N]) -> TransformTo<Self::Root> {
         self.change(|path| path.cond_path(arms.map(|(cond, then)| (cond.into_untyped(), then.into_untyped()))))
     }
 

@@ -254,6 +254,11 @@ impl<S> Condition<S> {
     }
 }
 
+/// A condition and the path to go along if it holds.
+pub type Arm<S, T> = (Condition<S>, PathTo<S, T>);
+/// A condition and the change to make if it holds.
+pub type ChangeArm<S> = (Condition<S>, TransformTo<S>);
+
 impl<S, T> From<PathTo<S, T>> for Condition<S> {
     fn from(path: PathTo<S, T>) -> Condition<S> {
         Condition { path: path.path, types: PhantomData }

@@ -9,10 +9,11 @@ mod tape;
 use engine::{OBJECT, Partition};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use tantu_base::value::Value;
-use tantu_model::path::{Data, Fault, Path, transform as model_transform};
+use tantu_model::path::{Compare, Data, Fault, Path, Step, transform as model_transform};
 use tantu_path::{EvalError, NoArgs, Scratch, select, select_store, transform, transform_store};
 use tape::{Shape, Tape};
 
@@ -131,4 +132,49 @@ fn a_transform_makes_what_the_model_makes_of_values_and_of_partitions() {
     assert!(changed_count.get() > cases / 4, "too few changes: {changed_count:?} of {cases}");
     assert!(fault_count.get() < cases / 3, "too many faults: {fault_count:?} of {cases}");
     assert!(misfit_count.get() > cases / 100, "hardly anything that does not fit: {misfit_count:?} of {cases}");
+}
+
+/// A navigator that does almost what it should: its name, and what it is mistaken for.
+fn almost(step: &Step) -> Option<(&'static str, Step)> {
+    Some(match step {
+        Step::Must(key) => ("must", Step::Key(key.clone())),
+        Step::First => ("first", Step::Last),
+        Step::AfterElem => ("after_elem", Step::BeforeElem),
+        Step::End => ("end", Step::Beginning),
+        Step::Filter(Compare::Less, other) => ("less", Step::Filter(Compare::LessOrEqual, other.clone())),
+        Step::Submap(keys) => ("submap", Step::Submap(keys.iter().skip(1).cloned().collect())),
+        Step::NullTo(default) => ("null_to_val", Step::VoidTo(default.clone())),
+        Step::Multi(paths) => ("multi_path", Step::Multi(paths.iter().rev().cloned().collect())),
+        Step::FilteredList(path) => ("filtered_list", Step::ContinuousSubseqs(path.clone())),
+        Step::CollectOne(path) => ("collect_one", Step::Collect(path.clone())),
+        Step::MapRange(range) if range.from.is_some() => {
+            let mut other = range.clone();
+            other.from = range.from.clone().map(|(from, included)| (from, !included));
+            ("sorted_map_range", Step::MapRange(other))
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn a_navigator_that_does_almost_what_it_should_is_caught() {
+    let caught: RefCell<BTreeMap<&str, u32>> = RefCell::default();
+    run(|tape| {
+        let shape = tape.top();
+        let data = tape.present(&shape);
+        let steps = tape.change(&shape, 2);
+        let wanted = model_transform(&steps, data.clone());
+        for (index, step) in steps.iter().enumerate() {
+            let Some((name, other)) = almost(step) else { continue };
+            let mut lie = steps.clone();
+            lie[index] = other;
+            let made = transform(&engine::path(&lie), engine::value(&data), &NoArgs).map(|made| engine::data(&made));
+            let differs = agree(&wanted, &made, &String::new).is_err();
+            *caught.borrow_mut().entry(name).or_default() += u32::from(differs);
+        }
+        Ok(())
+    });
+    let caught = caught.into_inner();
+    assert_eq!(caught.len(), 11, "{caught:?}");
+    assert!(caught.values().all(|times| *times > 0), "{caught:?}");
 }

@@ -41,7 +41,7 @@ impl Module for Sensors {
                     .map_vals()
                     .collected(),
             );
-            let rise = b.each(span, |(first, last)| last - first[0]);
+            let rise = b.each(span, |span: &(Vec<i64>, i64)| span.1 - span.0[0]);
             b.local_transform(rises, path().key(sensor).term_val(rise));
         });
     }

@@ -34,7 +34,7 @@ impl Module for Sensors {
             // The value of this minute beside that of the first.
             let span = b.local_select(
                 values,
-                path()
+                path::<Readings>()
                     .key(sensor)
                     .collect_one(path().sorted_map_range_from_start(1).subselect(path().map_vals()))
                     .sorted_map_range_with(minute, true, minute, true)

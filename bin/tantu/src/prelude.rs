@@ -11,4 +11,6 @@ pub use tantu_flow::{
     TestBlock, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
-pub use tantu_path::{List, Map, Navigate, Set, agg, path};
+pub use tantu_path::{
+    Custom, CustomNav, List, Map, Named, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
+};

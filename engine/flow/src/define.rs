@@ -10,6 +10,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use tantu_path::Functions;
 
 /// Where the author's call is.
 pub(crate) type Place = &'static Location<'static>;
@@ -78,6 +79,8 @@ pub(crate) struct Defining {
     pub(crate) queries: Vec<QueryRecord>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
+    /// The functions that clients' paths may name.
+    pub(crate) functions: Functions,
     errors: Vec<DefineError>,
     one_task: Vec<DefineError>,
     sources: u32,
@@ -150,7 +153,7 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
 impl Defining {
     /// The whole, if nothing is wrong with it.
     pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
-        let Defining { depots, pstates, streams, queries, errors, one_task, .. } = self;
+        let Defining { depots, pstates, streams, queries, functions, errors, one_task, .. } = self;
         if !errors.is_empty() {
             return Err(DefineErrors { module: name, errors });
         }
@@ -173,6 +176,6 @@ impl Defining {
                 plan: Arc::new(record.plan.build(&name, schemas.clone())),
             })
             .collect();
-        Ok(ModuleDef { name, depots, pstates, streams, queries, one_task })
+        Ok(ModuleDef { name, depots, pstates, streams, queries, functions, one_task })
     }
 }

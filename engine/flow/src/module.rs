@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tantu_path::{MapLocation, PStateSchema, Schema};
+use tantu_path::{Functions, MapLocation, Named, PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
 pub trait Module: 'static {
@@ -160,6 +160,8 @@ pub struct ModuleDef {
     pub pstates: Vec<PStateDef>,
     /// Its stream topologies.
     pub streams: Vec<StreamDef>,
+    /// The functions that clients' paths may name.
+    pub functions: Functions,
     /// Its query topologies.
     pub queries: Vec<QueryDef>,
     /// What is wrong with it unless it has one task only.
@@ -223,6 +225,16 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Declares a function that clients' paths may name. No two have the same name.
+    #[track_caller]
+    pub fn declare_function<A, R>(&mut self, function: &Named<A, R>) {
+        let mut defining = self.defining.borrow_mut();
+        if !defining.functions.declare(function.func().clone()) {
+            let name = function.func().name();
+            defining.error(here(), format!("a function named `{name}` is already declared"));
+        }
+    }
+
     /// Declares a depot with a partition on every task. Its name starts with `*`.
     #[track_caller]
     pub fn declare_depot<T: Owned>(&mut self, name: &str, partitioner: PartitionerOf<T>) -> DepotRef<T> {

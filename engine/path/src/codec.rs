@@ -3,9 +3,11 @@
 //! A path is one value form: `[version, path]`; a path is a list of navigators, a navigator is
 //! `[code u64, [argument…], [path…]]` with its codes in the rules under `nav/`. Canonical: the value codec
 //! has one encoding for each value and a navigator one list. Slots and closures mean something only inside the
-//! process that made them and are refused, on the way out and so by construction on the way in.
+//! process that made them and are refused, on the way out and so by construction on the way in. A function with a
+//! name travels as that name, a fourth part of its navigator; the reader must know it.
 
 use crate::arg::Arg;
+use crate::func::Functions;
 use crate::limit::{ARGUMENT_DEPTH_MAX, PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX};
 use crate::nav;
 use crate::path::{Nav, Path};
@@ -17,7 +19,10 @@ const VERSION: u64 = 1;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PathEncodeError {
     /// It holds a closure.
-    #[error("{navigator}({closure}) holds a closure, which cannot leave its process")]
+    #[error(
+        "{navigator}({closure}) holds a closure, which cannot leave its process; name the function and declare it in \
+         the module"
+    )]
     Closure {
         /// Which navigator.
         navigator: &'static str,
@@ -67,6 +72,14 @@ pub enum PathDecodeError {
     /// A navigator this release does not know, or that cannot be sent.
     #[error("navigator {0} is unknown")]
     Navigator(u64),
+    /// A function that nobody declared here.
+    #[error("{navigator}: the module has no function named {name:?}")]
+    Function {
+        /// Which navigator.
+        navigator: &'static str,
+        /// The name it asks for.
+        name: String,
+    },
     /// A navigator with the wrong number of arguments or sub-paths.
     #[error("{0} with a wrong number of arguments or paths")]
     Arity(&'static str),
@@ -93,8 +106,13 @@ impl Path {
         Ok(())
     }
 
-    /// Reads what [`Path::encode`] wrote, and nothing else.
+    /// Reads what [`Path::encode`] wrote, and nothing else; no function is known.
     pub fn decode(bytes: &[u8]) -> Result<Path, PathDecodeError> {
+        Path::decode_with(bytes, &Functions::default())
+    }
+
+    /// [`Path::decode`] where paths may name these functions.
+    pub fn decode_with(bytes: &[u8], functions: &Functions) -> Result<Path, PathDecodeError> {
         if bytes.len() > PATH_SIZE_MAX {
             return Err(PathDecodeError::TooLong { size: bytes.len() });
         }
@@ -104,7 +122,7 @@ impl Path {
         let mut parts = parts.into_iter();
         match (parts.next(), parts.next(), parts.next()) {
             (Some(Value::U64(VERSION)), Some(path), None) => {
-                path_from(path, PATH_DEPTH_MAX, &mut { PATH_NAV_COUNT_MAX })
+                Reading { functions, count_left: PATH_NAV_COUNT_MAX }.path(path, PATH_DEPTH_MAX)
             }
             (Some(Value::U64(version)), ..) if version != VERSION => Err(PathDecodeError::Version(version)),
             _ => Err(PathDecodeError::Shape("the top is not a version and a path")),
@@ -130,8 +148,11 @@ fn path_value(path: &Path) -> Result<Value, PathEncodeError> {
 
 fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
     let navigator = nav.rule.name;
-    if let Some(func) = &nav.func {
+    if let Some(func) = nav.func.as_ref().filter(|func| !func.is_named()) {
         return Err(PathEncodeError::Closure { navigator, closure: func.name() });
+    }
+    if let Some(custom) = &nav.custom {
+        return Err(PathEncodeError::Closure { navigator, closure: custom.name() });
     }
     let arg = |arg: &Arg| match arg {
         Arg::Slot(slot) => Err(PathEncodeError::Slot { navigator, slot: *slot }),
@@ -139,11 +160,13 @@ fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
         Arg::Const(value) if depth_of(value) > ARGUMENT_DEPTH_MAX => Err(PathEncodeError::TooDeep { navigator }),
         Arg::Const(value) => Ok(value.clone()),
     };
-    Ok(Value::List(vec![
+    let mut parts = vec![
         Value::U64(nav.rule.code),
         Value::List(nav.args.iter().map(arg).collect::<Result<_, _>>()?),
         Value::List(nav.paths.iter().map(path_value).collect::<Result<_, _>>()?),
-    ]))
+    ];
+    parts.extend(nav.func.iter().map(|func| Value::Str(func.name().to_owned())));
+    Ok(Value::List(parts))
 }
 
 fn depth_of(value: &Value) -> usize {
@@ -156,28 +179,47 @@ fn depth_of(value: &Value) -> usize {
     }
 }
 
-fn path_from(value: Value, depth_left: usize, count_left: &mut usize) -> Result<Path, PathDecodeError> {
-    let Value::List(navs) = value else { return Err(PathDecodeError::Shape("a path is not a list")) };
-    *count_left = count_left.checked_sub(navs.len()).ok_or(PathDecodeError::TooLarge)?;
-    let navs = navs.into_iter().map(|nav| nav_from(nav, depth_left, count_left));
-    Ok(Path { navs: navs.collect::<Result<_, _>>()? })
+/// A path being read.
+struct Reading<'f> {
+    functions: &'f Functions,
+    count_left: usize,
 }
 
-fn nav_from(value: Value, depth_left: usize, count_left: &mut usize) -> Result<Nav, PathDecodeError> {
-    let Value::List(parts) = value else { return Err(PathDecodeError::Shape("a navigator is not a list")) };
-    let Ok([Value::U64(code), Value::List(args), Value::List(paths)]) = <[Value; 3]>::try_from(parts) else {
-        return Err(PathDecodeError::Shape("a navigator is not a code, arguments and paths"));
-    };
-    let rule = nav::rule(code).filter(|rule| !rule.func).ok_or(PathDecodeError::Navigator(code))?;
-    let fits = |count: usize, (min, max): (usize, usize)| (min..=max).contains(&count);
-    if !fits(args.len(), rule.args) || !fits(paths.len(), rule.paths) {
-        return Err(PathDecodeError::Arity(rule.name));
+impl Reading<'_> {
+    fn path(&mut self, value: Value, depth_left: usize) -> Result<Path, PathDecodeError> {
+        let Value::List(navs) = value else { return Err(PathDecodeError::Shape("a path is not a list")) };
+        self.count_left = self.count_left.checked_sub(navs.len()).ok_or(PathDecodeError::TooLarge)?;
+        let navs = navs.into_iter().map(|nav| self.nav(nav, depth_left));
+        Ok(Path { navs: navs.collect::<Result<_, _>>()? })
     }
-    if args.iter().any(|arg| depth_of(arg) > ARGUMENT_DEPTH_MAX) {
-        return Err(PathDecodeError::TooLarge);
+
+    fn nav(&mut self, value: Value, depth_left: usize) -> Result<Nav, PathDecodeError> {
+        let Value::List(mut parts) = value else { return Err(PathDecodeError::Shape("a navigator is not a list")) };
+        let name = if parts.len() == 4 { parts.pop() } else { None };
+        let Ok([Value::U64(code), Value::List(args), Value::List(paths)]) = <[Value; 3]>::try_from(parts) else {
+            return Err(PathDecodeError::Shape("a navigator is not a code, arguments and paths"));
+        };
+        let rule = nav::rule(code).ok_or(PathDecodeError::Navigator(code))?;
+        let func = match name {
+            // A navigator with a closure exists, but can only be sent with the name of a function.
+            None if rule.func => return Err(PathDecodeError::Navigator(code)),
+            None => None,
+            Some(Value::Str(name)) if rule.func && rule.code != nav::custom::CUSTOM_NAV.code => {
+                let unknown = || PathDecodeError::Function { navigator: rule.name, name: name.clone() };
+                Some(self.functions.get(&name).cloned().ok_or_else(unknown)?)
+            }
+            Some(_) => return Err(PathDecodeError::Shape("a navigator has a fourth part that is no function's name")),
+        };
+        let fits = |count: usize, (min, max): (usize, usize)| (min..=max).contains(&count);
+        if !fits(args.len(), rule.args) || !fits(paths.len(), rule.paths) {
+            return Err(PathDecodeError::Arity(rule.name));
+        }
+        if args.iter().any(|arg| depth_of(arg) > ARGUMENT_DEPTH_MAX) {
+            return Err(PathDecodeError::TooLarge);
+        }
+        let below =
+            if paths.is_empty() { depth_left } else { depth_left.checked_sub(1).ok_or(PathDecodeError::TooLarge)? };
+        let paths = paths.into_iter().map(|path| self.path(path, below)).collect::<Result<_, _>>()?;
+        Ok(Nav { rule, args: args.into_iter().map(Arg::Const).collect(), paths, func, custom: None })
     }
-    let below =
-        if paths.is_empty() { depth_left } else { depth_left.checked_sub(1).ok_or(PathDecodeError::TooLarge)? };
-    let paths = paths.into_iter().map(|path| path_from(path, below, count_left)).collect::<Result<_, _>>()?;
-    Ok(Nav { rule, args: args.into_iter().map(Arg::Const).collect(), paths, func: None })
 }

@@ -50,6 +50,22 @@ pub enum PathError {
         /// What came.
         found: String,
     },
+    /// `collect_one` on a path that does not lead to exactly one value (PTH-35).
+    #[error("{navigator} needs a path to exactly one value; there are {count}")]
+    NotOne {
+        /// Which navigator.
+        navigator: &'static str,
+        /// How many values there are.
+        count: usize,
+    },
+    /// A navigator of the module's author failed.
+    #[error("{navigator}: {what}")]
+    Custom {
+        /// What its author calls it.
+        navigator: &'static str,
+        /// What it says.
+        what: String,
+    },
     /// A transform path whose last navigator is not a term navigator (PTH-41).
     #[error("a transform path must end in term_val, term or term_void")]
     NoTerminal,

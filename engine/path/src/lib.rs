@@ -12,12 +12,14 @@
 pub mod agg;
 mod arg;
 mod codec;
+mod collecting;
 mod error;
 mod func;
 mod gather;
 mod limit;
 mod marker;
 mod nav;
+mod navigate;
 mod page;
 mod partition;
 mod path;
@@ -34,13 +36,16 @@ mod walk;
 pub use agg::{AggOn, AggOut, AggShape, Aggregator, Captured, Fold, Leaf, Room, aggregate, aggregate_capturing};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
+pub use collecting::{Collecting, Collects, SetAside};
 pub use error::{AggError, EvalError, PathError};
-pub use func::Func;
+pub use func::{Func, Functions, Named, ReadExtra};
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;
 pub use marker::{
     AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
 };
+pub use nav::custom::{Custom, CustomNav};
+pub use navigate::Navigate;
 pub use page::{Page, PageLimit, select_page};
 pub use partition::{select_store, transform_store};
 pub use path::{Nav, Path};
@@ -48,5 +53,7 @@ pub use schema::{FieldSchema, Schema, SchemaError, Step};
 pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
 pub use store::{Stop, Store, VisitEntry};
-pub use typed::{Navigate, PathArg, PathTo, TransformTo, path};
-pub use walk::{select, select_each, transform};
+pub use typed::{
+    Arm, ChangeArm, Condition, ExtraArgs, KeyPath, PathArg, PathTo, TransformTo, path, select_value, transform_value,
+};
+pub use walk::{Rebuilt, Visited, select, select_each, transform};

@@ -12,9 +12,12 @@ use crate::walk::{Cx, Next, Rebuilt, Swap, Visited};
 use tantu_base::value::Value;
 
 pub(crate) mod branch;
+pub(crate) mod collect;
+pub(crate) mod custom;
 pub(crate) mod each;
 pub(crate) mod entries;
 pub(crate) mod filter;
+pub(crate) mod index;
 pub(crate) mod list;
 pub(crate) mod map;
 pub(crate) mod range;
@@ -62,8 +65,10 @@ pub(crate) enum Reach {
     Span,
     /// Whatever follows decides.
     Rest,
-    /// Whatever its sub-paths, and what follows them, decide.
+    /// Whatever its sub-paths, and what follows those it continues along, decide.
     Branches,
+    /// Whatever its sub-paths decide, and whatever follows the navigator.
+    Aside,
 }
 
 /// The parts most rules share.
@@ -99,6 +104,10 @@ pub(crate) static RULES: &[&Rule] = &[
     &list::END,
     &list::SUBLIST,
     &list::FILTERED_LIST,
+    &list::SUBLIST_BY,
+    &index::INDEX_NAV,
+    &index::INDEXED_VALS,
+    &index::CONTINUOUS_SUBSEQS,
     &set::SET_ELEM,
     &set::VOID_SET_ELEM,
     &set::SUBSET,
@@ -131,9 +140,19 @@ pub(crate) static RULES: &[&Rule] = &[
     &branch::IF_PATH,
     &branch::COND_PATH,
     &branch::MULTI_PATH,
+    &branch::WITH_PAGE_SIZE,
     &term::TERM_VAL,
     &term::TERM_FUNC,
     &term::TERM_VOID,
+    &collect::COLLECT_ONE,
+    &collect::COLLECT,
+    &collect::PUT_COLLECTED,
+    &collect::VAL,
+    &collect::DISPENSE_COLLECTED,
+    &collect::IS_COLLECTED,
+    &collect::WITH_FRESH_COLLECTED,
+    &collect::COLLECTED,
+    &custom::CUSTOM_NAV,
 ];
 
 /// The rule with this code.

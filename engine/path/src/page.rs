@@ -43,6 +43,7 @@ pub struct Page {
 
 /// The part of a select's answer that comes after the entry named by an earlier page's [`Page::next`].
 ///
+/// A path that starts with `with_page_size` says itself how many entries a page may read, if they are fewer.
 /// A path over all entries of a top-level map, or an unlimited range of them, is cut between entries; any
 /// other comes as one page. At a missing block, what was read before it is handed out if it fills half a page.
 #[expect(clippy::too_many_arguments, reason = "the evaluation's seven, and where to go on and how far")]
@@ -58,6 +59,8 @@ pub fn select_page<S: Store + ?Sized>(
 ) -> Result<Page, EvalError> {
     let of = Of(object);
     path.check_select().map_err(|source| of.path(source))?;
+    let (path, entry_count) = path.unpaged();
+    let path = &*path;
     let way = match schema {
         Schema::Map(..) => Way::of(&path.navs, args).map_err(|source| of.path(source))?,
         _ => Way::Image,
@@ -70,7 +73,7 @@ pub fn select_page<S: Store + ?Sized>(
         _ => from,
     };
     let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
-    stretch.count_max = limit.entry_count.max(1);
+    stretch.count_max = entry_count.unwrap_or(limit.entry_count).min(limit.entry_count).max(1);
     stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX);
     scratch.rows.clear();
     let read = scratch.rows.read(store, object, stretch)?;

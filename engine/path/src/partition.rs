@@ -77,6 +77,8 @@ pub fn select_store<S: Store + ?Sized>(
 ) -> Result<(), EvalError> {
     let of = Of(object);
     path.check_select().map_err(|source| of.path(source))?;
+    let (path, _) = path.unpaged();
+    let path = &*path;
     let Schema::Map(..) = schema else {
         let found = store.get(object, &[], &mut scratch.value)?;
         let value = found.then_some(&scratch.value[..]);

@@ -6,7 +6,9 @@
 use crate::arg::{Arg, Args};
 use crate::error::PathError;
 use crate::func::Func;
+use crate::nav::custom::Custom;
 use crate::nav::{self, Rule};
+use std::borrow::Cow;
 use std::fmt;
 use tantu_base::value::Value;
 
@@ -17,6 +19,7 @@ pub struct Nav {
     pub(crate) args: Vec<Arg>,
     pub(crate) paths: Vec<Path>,
     pub(crate) func: Option<Func>,
+    pub(crate) custom: Option<Custom>,
 }
 
 impl Nav {
@@ -27,7 +30,9 @@ impl Nav {
 
 impl PartialEq for Nav {
     fn eq(&self, other: &Nav) -> bool {
-        self.is(other.rule) && self.args == other.args && self.paths == other.paths && self.func == other.func
+        self.is(other.rule)
+            && (&self.args, &self.paths, &self.func, &self.custom)
+                == (&other.args, &other.paths, &other.func, &other.custom)
     }
 }
 
@@ -53,7 +58,7 @@ impl Path {
     }
 
     pub(crate) fn push(mut self, rule: &'static Rule, args: Vec<Arg>, paths: Vec<Path>, func: Option<Func>) -> Path {
-        self.navs.push(Nav { rule, args, paths, func });
+        self.navs.push(Nav { rule, args, paths, func, custom: None });
         self
     }
 
@@ -112,6 +117,18 @@ impl Path {
         null_to_val(default) => nav::view::NULL_TO_VAL;
         /// Reads void as this value, in transforms (PTH-27).
         void_to_val(default) => nav::view::VOID_TO_VAL;
+        /// The index itself, if there is an element; replacing it moves the element (PTH-34).
+        index_nav(index) => nav::index::INDEX_NAV;
+        /// Every `[index, element]` pair (PTH-34).
+        indexed_vals() => nav::index::INDEXED_VALS;
+        /// Sets a value aside (PTH-35).
+        put_collected(value) => nav::collect::PUT_COLLECTED;
+        /// Sets the value it stands on aside (PTH-35).
+        val() => nav::collect::VAL;
+        /// Forgets what was set aside (PTH-36).
+        dispense_collected() => nav::collect::DISPENSE_COLLECTED;
+        /// The list of what was set aside and the value, as one value (PTH-35).
+        collected() => nav::collect::COLLECTED;
         /// Where it is (PTH-28).
         stay() => nav::branch::STAY;
         /// Nowhere (PTH-28).
@@ -133,6 +150,16 @@ impl Path {
     /// [`Path::key`] for several keys, each inside the value of the one before (PTH-01).
     pub fn keys(self, keys: impl IntoIterator<Item = Arg>) -> Path {
         keys.into_iter().fold(self, Path::key)
+    }
+
+    /// [`Path::must`] for several keys, each inside the value of the one before (PTH-02).
+    pub fn must_keys(self, keys: impl IntoIterator<Item = Arg>) -> Path {
+        keys.into_iter().fold(self, Path::must)
+    }
+
+    /// [`Path::nth`] for several indexes, each inside the element of the one before (PTH-03).
+    pub fn nth_path(self, indexes: impl IntoIterator<Item = Arg>) -> Path {
+        indexes.into_iter().fold(self, Path::nth)
     }
 
     /// Reads null as an empty list (PTH-26).
@@ -210,7 +237,12 @@ impl Path {
 
     /// Continues if the closure's answer is neither null nor false (PTH-21).
     pub fn filter_pred(self, test: Func) -> Path {
-        self.push(&nav::filter::PRED, vec![], vec![], Some(test))
+        self.filter_pred_extra(test, vec![])
+    }
+
+    /// [`Path::filter_pred`] with more arguments for the closure (PTH-21).
+    pub fn filter_pred_extra(self, test: Func, extra: Vec<Arg>) -> Path {
+        self.push(&nav::filter::PRED, extra, vec![], Some(test))
     }
 
     /// Continues if the path selects something from here (PTH-23).
@@ -261,6 +293,68 @@ impl Path {
         self.push(&nav::list::FILTERED_LIST, vec![], vec![path], None)
     }
 
+    /// Each longest run of neighbours from which the path selects something, as a list of its own (PTH-34).
+    pub fn continuous_subseqs(self, path: Path) -> Path {
+        self.push(&nav::index::CONTINUOUS_SUBSEQS, vec![], vec![path], None)
+    }
+
+    /// The sub-list between bounds that closures make of the list; the second also gets the first bound (PTH-13).
+    pub fn sublist_by(self, from: Func, to: Func) -> Path {
+        self.sublist_between(Func::both(from, to))
+    }
+
+    /// The sub-list between the bounds `[from, to]` that a closure makes of the list (PTH-13).
+    pub fn sublist_between(self, bounds: Func) -> Path {
+        self.push(&nav::list::SUBLIST_BY, vec![], vec![], Some(bounds))
+    }
+
+    /// Sets the one value of the path aside (PTH-35).
+    pub fn collect_one(self, path: Path) -> Path {
+        self.push(&nav::collect::COLLECT_ONE, vec![], vec![path], None)
+    }
+
+    /// Sets the list of everything the path selects aside (PTH-35).
+    pub fn collect(self, path: Path) -> Path {
+        self.push(&nav::collect::COLLECT, vec![], vec![path], None)
+    }
+
+    /// Continues if the closure says so of the list of what was set aside (PTH-36).
+    pub fn is_collected(self, test: Func) -> Path {
+        self.push(&nav::collect::IS_COLLECTED, vec![], vec![], Some(test))
+    }
+
+    /// Along the path with nothing set aside; after it, with what there was before (PTH-36).
+    pub fn with_fresh_collected(self, path: Path) -> Path {
+        self.push(&nav::collect::WITH_FRESH_COLLECTED, vec![], vec![path], None)
+    }
+
+    /// Along the path; a select that comes in pages reads so many entries at a time (PTH-37).
+    pub fn with_page_size(self, entry_count: u64, path: Path) -> Path {
+        self.push(&nav::branch::WITH_PAGE_SIZE, vec![Arg::Const(Value::U64(entry_count))], vec![path], None)
+    }
+
+    /// Along the path, then where it is (PTH-33).
+    pub fn continue_then_stay(self, path: Path) -> Path {
+        self.multi_path([path, Path::new()])
+    }
+
+    /// Where it is, then along the path (PTH-33).
+    pub fn stay_then_continue(self, path: Path) -> Path {
+        self.multi_path([Path::new(), path])
+    }
+
+    /// A navigator of the author's own (PTH-43).
+    pub fn custom_nav(self, custom: Custom) -> Path {
+        self.custom_nav_with(custom, vec![])
+    }
+
+    /// A navigator of the author's own that is built from arguments (PTH-43).
+    pub fn custom_nav_with(self, custom: Custom, args: Vec<Arg>) -> Path {
+        let mut path = self.push(&nav::custom::CUSTOM_NAV, args, vec![], None);
+        path.navs.last_mut().expect("invariant: just pushed").custom = Some(custom);
+        path
+    }
+
     /// Replaces by the closure's answer (PTH-39).
     pub fn term(self, func: Func, extra: Vec<Arg>) -> Path {
         self.push(&nav::term::TERM_FUNC, extra, vec![], Some(func))
@@ -280,7 +374,23 @@ impl Path {
     /// The key the path starts with, if it starts with `key` or `must`: what a key partitioner needs (PTH-47).
     pub fn leading_key(&self) -> Option<&Arg> {
         let first = self.navs.first()?;
+        if first.is(&nav::branch::WITH_PAGE_SIZE) {
+            return first.paths[0].leading_key();
+        }
         (first.is(&nav::map::KEY) || first.is(&nav::map::MUST)).then(|| &first.args[0])
+    }
+
+    /// The path without a `with_page_size` at its start, and that page size.
+    pub(crate) fn unpaged(&self) -> (Cow<'_, Path>, Option<usize>) {
+        match self.navs.split_first() {
+            Some((paged, rest)) if paged.is(&nav::branch::WITH_PAGE_SIZE) => {
+                let mut path = paged.paths[0].clone();
+                path.navs.extend_from_slice(rest);
+                let Arg::Const(size) = &paged.args[0] else { return (Cow::Owned(path), None) };
+                (Cow::Owned(path), size.as_u64().and_then(|size| usize::try_from(size).ok()))
+            }
+            _ => (Cow::Borrowed(self), None),
+        }
     }
 
     /// Whether the path, as a transform path, ends in a term navigator wherever it ends (PTH-41).
@@ -357,13 +467,15 @@ impl Path {
             args: nav.args.iter().map(&mut *change).collect(),
             paths: nav.paths.iter().map(|path| path.map_args(change)).collect(),
             func: nav.func.clone(),
+            custom: nav.custom.clone(),
         });
         Path { navs: navs.collect() }
     }
 
-    /// Whether any navigator holds a user closure.
+    /// Whether any navigator holds a user closure, or is the user's own.
     pub fn has_closure(&self) -> bool {
-        self.navs.iter().any(|nav| nav.func.is_some() || nav.paths.iter().any(Path::has_closure))
+        let held = |nav: &Nav| nav.func.is_some() || nav.custom.is_some();
+        self.navs.iter().any(|nav| held(nav) || nav.paths.iter().any(Path::has_closure))
     }
 }
 
@@ -409,7 +521,7 @@ impl fmt::Display for Nav {
             Arg::Const(value) => crate::show::brief(value),
             Arg::Slot(slot) => format!("slot {slot}"),
         });
-        let func = self.func.iter().map(|func| func.name().to_owned());
+        let func = self.func.iter().map(Func::name).chain(self.custom.iter().map(Custom::name)).map(str::to_owned);
         let parts: Vec<String> = func.chain(args).chain(self.paths.iter().map(Path::to_string)).collect();
         if parts.is_empty() { Ok(()) } else { write!(f, "({})", parts.join(", ")) }
     }

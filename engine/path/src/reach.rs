@@ -130,10 +130,13 @@ fn collect(chain: &Chain<'_>, cx: &Cx<'_>, reads: &mut Reads) -> Result<(), Path
             }
         }
         Reach::Span => reads.spans.push(Span::of(nav, cx)?),
-        Reach::Branches => {
+        Reach::Branches | Reach::Aside => {
             for (index, path) in nav.paths.iter().enumerate() {
                 let rest = (nav.rule.continues)(index).then_some(&rest);
                 collect(&Chain { navs: &path.navs, rest }, cx, reads)?;
+            }
+            if nav.rule.reach == Reach::Aside {
+                collect(&rest, cx, reads)?;
             }
         }
     }

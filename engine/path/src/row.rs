@@ -123,8 +123,9 @@ pub(crate) fn select_value(
     out: &mut Vec<u8>,
     visit: Visit<'_>,
 ) -> Result<ControlFlow<()>, EvalError> {
-    walk(navs, value, &mut Cx::new(args), &mut |_, found| {
-        check_depth(found)?;
+    walk(navs, value, &mut Cx::new(args), &mut |cx, found| {
+        let found = cx.result(found);
+        check_depth(&found)?;
         out.clear();
         found.encode(out);
         Ok(visit(out))

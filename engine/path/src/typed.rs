@@ -1,7 +1,7 @@
 //! Paths that rustc checks.
 //!
 //! [`PathTo<S, T>`] leads from a location of shape `S` to locations of shape `T`. The navigators are methods
-//! of [`Navigate`], which whatever a path can start from implements: a path, and a PState's handle in a
+//! of [`Navigate`](crate::Navigate), which whatever a path can start from implements: a path, and a PState's handle in a
 //! dataflow. Underneath, the same untyped [`Path`] is recorded.
 //!
 //! ```
@@ -38,10 +38,11 @@
 //! let wrong = path::<Map<String, i64>>().key("ann").key("bob");
 //! ```
 
-use crate::arg::Arg;
-use crate::func::Func;
-use crate::marker::{AllLocation, ListLocation, MapLocation, NullLocation, PStateSchema, PairLocation, SetLocation};
+use crate::arg::{Arg, NoArgs};
+use crate::error::PathError;
+use crate::marker::{MapLocation, PStateSchema};
 use crate::path::Path;
+use crate::walk::{select, transform};
 use std::fmt;
 use std::marker::PhantomData;
 use tantu_base::value::{Decode, DecodeError, Encode, Reader, Value, decoded, encoded};
@@ -171,407 +172,145 @@ impl<const N: usize> PathArg<Vec<u8>> for &[u8; N] {
     }
 }
 
+/// Up to seven extra arguments of a closure, as a tuple; `X` is the tuple of what the closure gets.
+pub trait ExtraArgs<X> {
+    /// The untyped arguments.
+    fn into_args(self) -> Vec<Arg>;
+}
+
+macro_rules! extra_args {
+    ($($arg:ident $to:ident $index:tt),+) => {
+        impl<$($to, $arg: PathArg<$to>),+> ExtraArgs<($($to,)+)> for ($($arg,)+) {
+            fn into_args(self) -> Vec<Arg> {
+                vec![$(self.$index.into_arg()),+]
+            }
+        }
+    };
+}
+
+extra_args!(A X 0);
+extra_args!(A X 0, B Y 1);
+extra_args!(A X 0, B Y 1, C Z 2);
+extra_args!(A X 0, B Y 1, C Z 2, D W 3);
+extra_args!(A X 0, B Y 1, C Z 2, D W 3, E V 4);
+extra_args!(A X 0, B Y 1, C Z 2, D W 3, E V 4, F U 5);
+extra_args!(A X 0, B Y 1, C Z 2, D W 3, E V 4, F U 5, G T 6);
+
+/// Keys one inside the other, as a tuple of up to four, from a location of shape `L`.
+#[diagnostic::on_unimplemented(message = "these keys do not lead through the nested maps of `{L}`")]
+pub trait KeyPath<L> {
+    /// Shape of where they lead.
+    type To;
+
+    /// The untyped keys.
+    fn into_args(self) -> Vec<Arg>;
+}
+
 /// What a key of a map location is in Rust.
-type KeyOf<L> = <<L as MapLocation>::Key as PStateSchema>::Plain;
+pub(crate) type KeyOf<L> = <<L as MapLocation>::Key as PStateSchema>::Plain;
 /// What a value at a map location's key may be.
-type NullableVal<L> = <<L as MapLocation>::Val as PStateSchema>::Nullable;
-/// A map of the same shape, present.
-type SubMap<L> = crate::marker::Map<<L as MapLocation>::Key, <L as MapLocation>::Val>;
-/// A set of the same shape, present.
-type SubSet<L> = crate::marker::Set<<L as SetLocation>::Element>;
-/// A list of the same shape, present.
-type SubList<L> = crate::marker::List<<L as ListLocation>::Element>;
-/// What a set element is in Rust.
-type ElementOf<L> = <<L as SetLocation>::Element as PStateSchema>::Plain;
+pub(crate) type NullableVal<L> = <<L as MapLocation>::Val as PStateSchema>::Nullable;
 
-/// The typed navigators. The numbers are the rows of the specification of paths.
-#[diagnostic::on_unimplemented(message = "`{Self}` is nothing a path can start from")]
-pub trait Navigate: Sized {
-    /// Shape of where the path starts.
-    type Root;
-    /// Shape of where it stands now.
-    type At: PStateSchema;
+impl<L: MapLocation, A: PathArg<KeyOf<L>>> KeyPath<L> for (A,) {
+    type To = NullableVal<L>;
 
-    /// The path so far.
-    fn into_path_to(self) -> PathTo<Self::Root, Self::At>;
-
-    /// Adds untyped navigators; that they lead to a `T` is the caller's word.
-    fn navigate<T>(self, add: impl FnOnce(Path) -> Path) -> PathTo<Self::Root, T> {
-        PathTo::from_untyped(add(self.into_path_to().path))
-    }
-
-    /// The value under a key; null if there is none (PTH-01).
-    fn key<A: PathArg<KeyOf<Self::At>>>(self, key: A) -> PathTo<Self::Root, NullableVal<Self::At>>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.key(key.into_arg()))
-    }
-
-    /// The value under a key, or nowhere (PTH-02).
-    fn must<A: PathArg<KeyOf<Self::At>>>(self, key: A) -> PathTo<Self::Root, <Self::At as MapLocation>::Val>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.must(key.into_arg()))
-    }
-
-    /// The key itself, if present; replacing it renames (PTH-07).
-    fn map_key<A: PathArg<KeyOf<Self::At>>>(self, key: A) -> PathTo<Self::Root, <Self::At as MapLocation>::Key>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.map_key(key.into_arg()))
-    }
-
-    /// Every element of a list or set, every key and value of a map (PTH-05).
-    fn all(self) -> PathTo<Self::Root, <Self::At as AllLocation>::Element>
-    where
-        Self::At: AllLocation,
-    {
-        self.navigate(Path::all)
-    }
-
-    /// Every value (PTH-06).
-    fn map_vals(self) -> PathTo<Self::Root, <Self::At as MapLocation>::Val>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(Path::map_vals)
-    }
-
-    /// Every key (PTH-06).
-    fn map_keys(self) -> PathTo<Self::Root, <Self::At as MapLocation>::Key>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(Path::map_keys)
-    }
-
-    /// The sub-map of these keys (PTH-15).
-    fn submap<A: PathArg<Vec<KeyOf<Self::At>>>>(self, keys: A) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.submap(keys.into_arg()))
-    }
-
-    /// The sub-map of keys in `[from, to)` (PTH-16).
-    fn sorted_map_range<A, B>(self, from: A, to: B) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-        A: PathArg<KeyOf<Self::At>>,
-        B: PathArg<KeyOf<Self::At>>,
-    {
-        self.navigate(|path| path.sorted_map_range(from.into_arg(), to.into_arg()))
-    }
-
-    /// The sub-map of keys between two, each included or not (PTH-16).
-    fn sorted_map_range_with<A, B>(
-        self,
-        from: A,
-        from_included: bool,
-        to: B,
-        to_included: bool,
-    ) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-        A: PathArg<KeyOf<Self::At>>,
-        B: PathArg<KeyOf<Self::At>>,
-    {
-        self.navigate(|path| path.sorted_map_range_with(from.into_arg(), from_included, to.into_arg(), to_included))
-    }
-
-    /// From a key on: the sub-map of at most the first `count_max` keys at or after it (PTH-17).
-    fn sorted_map_range_from<A>(self, from: A, count_max: Option<u64>) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-        A: PathArg<KeyOf<Self::At>>,
-    {
-        self.navigate(|path| path.sorted_map_range_from(from.into_arg(), true, count_max))
-    }
-
-    /// Up to a key: the sub-map of at most the `count_max` keys nearest before it (PTH-18).
-    fn sorted_map_range_to<A>(self, to: A, count_max: Option<u64>) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-        A: PathArg<KeyOf<Self::At>>,
-    {
-        self.navigate(|path| path.sorted_map_range_to(to.into_arg(), false, count_max))
-    }
-
-    /// The sub-map of the first keys (PTH-19).
-    fn sorted_map_range_from_start<A: PathArg<u64>>(self, count: A) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.sorted_map_range_from_start(count.into_arg()))
-    }
-
-    /// The sub-map of the last keys (PTH-19).
-    fn sorted_map_range_to_end<A: PathArg<u64>>(self, count: A) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(|path| path.sorted_map_range_to_end(count.into_arg()))
-    }
-
-    /// The subset of elements in `[from, to)` (PTH-20).
-    fn sorted_set_range<A, B>(self, from: A, to: B) -> PathTo<Self::Root, SubSet<Self::At>>
-    where
-        Self::At: SetLocation,
-        A: PathArg<ElementOf<Self::At>>,
-        B: PathArg<ElementOf<Self::At>>,
-    {
-        self.navigate(|path| path.sorted_set_range(from.into_arg(), to.into_arg()))
-    }
-
-    /// A set element, if present (PTH-08).
-    fn set_elem<A: PathArg<ElementOf<Self::At>>>(
-        self,
-        element: A,
-    ) -> PathTo<Self::Root, <Self::At as SetLocation>::Element>
-    where
-        Self::At: SetLocation,
-    {
-        self.navigate(|path| path.set_elem(element.into_arg()))
-    }
-
-    /// The virtual place of a new set element (PTH-09).
-    fn void_set_elem(self) -> PathTo<Self::Root, <<Self::At as SetLocation>::Element as PStateSchema>::Nullable>
-    where
-        Self::At: SetLocation,
-    {
-        self.navigate(Path::void_set_elem)
-    }
-
-    /// The element at an index; an error outside (PTH-03).
-    fn nth<A: PathArg<u64>>(self, index: A) -> PathTo<Self::Root, <Self::At as ListLocation>::Element>
-    where
-        Self::At: ListLocation,
-    {
-        self.navigate(|path| path.nth(index.into_arg()))
-    }
-
-    /// The first element of a list or pair, or nowhere (PTH-04).
-    fn first(self) -> PathTo<Self::Root, <Self::At as PairLocation>::First>
-    where
-        Self::At: PairLocation,
-    {
-        self.navigate(Path::first)
-    }
-
-    /// The last element of a list or pair, or nowhere (PTH-04).
-    fn last(self) -> PathTo<Self::Root, <Self::At as PairLocation>::Last>
-    where
-        Self::At: PairLocation,
-    {
-        self.navigate(Path::last)
-    }
-
-    /// The virtual place before the first element (PTH-10).
-    fn before_elem(self) -> PathTo<Self::Root, <<Self::At as ListLocation>::Element as PStateSchema>::Nullable>
-    where
-        Self::At: ListLocation,
-    {
-        self.navigate(Path::before_elem)
-    }
-
-    /// The virtual place after the last element (PTH-10).
-    fn after_elem(self) -> PathTo<Self::Root, <<Self::At as ListLocation>::Element as PStateSchema>::Nullable>
-    where
-        Self::At: ListLocation,
-    {
-        self.navigate(Path::after_elem)
-    }
-
-    /// The sub-list `[from, to)` (PTH-13).
-    fn sublist<A, B>(self, from: A, to: B) -> PathTo<Self::Root, SubList<Self::At>>
-    where
-        Self::At: ListLocation,
-        A: PathArg<u64>,
-        B: PathArg<u64>,
-    {
-        self.navigate(|path| path.sublist(from.into_arg(), to.into_arg()))
-    }
-
-    /// Reads null as this value (PTH-26).
-    fn null_to_val<A>(self, default: A) -> PathTo<Self::Root, <Self::At as NullLocation>::Present>
-    where
-        Self::At: NullLocation,
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.null_to_val(default.into_arg()))
-    }
-
-    /// Reads null as an empty list (PTH-26).
-    fn null_to_list(self) -> PathTo<Self::Root, SubList<Self::At>>
-    where
-        Self::At: ListLocation,
-    {
-        self.navigate(Path::null_to_list)
-    }
-
-    /// Reads null as an empty set (PTH-26).
-    fn null_to_set(self) -> PathTo<Self::Root, SubSet<Self::At>>
-    where
-        Self::At: SetLocation,
-    {
-        self.navigate(Path::null_to_set)
-    }
-
-    /// Reads null as an empty map (PTH-26).
-    fn null_to_map(self) -> PathTo<Self::Root, SubMap<Self::At>>
-    where
-        Self::At: MapLocation,
-    {
-        self.navigate(Path::null_to_map)
-    }
-
-    /// Continues if the value equals the argument (PTH-22).
-    fn filter_equal<A: PathArg<<Self::At as PStateSchema>::Plain>>(self, other: A) -> PathTo<Self::Root, Self::At> {
-        self.navigate(|path| path.filter_equal(other.into_arg()))
-    }
-
-    /// Continues if the value differs from the argument (PTH-22).
-    fn filter_not_equal<A>(self, other: A) -> PathTo<Self::Root, Self::At>
-    where
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.filter_not_equal(other.into_arg()))
-    }
-
-    /// Continues if the value is less (PTH-22).
-    fn filter_less_than<A>(self, other: A) -> PathTo<Self::Root, Self::At>
-    where
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.filter_less_than(other.into_arg()))
-    }
-
-    /// Continues if the value is less or equal (PTH-22).
-    fn filter_less_than_or_equal<A>(self, other: A) -> PathTo<Self::Root, Self::At>
-    where
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.filter_less_than_or_equal(other.into_arg()))
-    }
-
-    /// Continues if the value is greater (PTH-22).
-    fn filter_greater_than<A>(self, other: A) -> PathTo<Self::Root, Self::At>
-    where
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.filter_greater_than(other.into_arg()))
-    }
-
-    /// Continues if the value is greater or equal (PTH-22).
-    fn filter_greater_than_or_equal<A>(self, other: A) -> PathTo<Self::Root, Self::At>
-    where
-        A: PathArg<<Self::At as PStateSchema>::Plain>,
-    {
-        self.navigate(|path| path.filter_greater_than_or_equal(other.into_arg()))
-    }
-
-    /// Continues if the closure says so (PTH-21).
-    fn filter_pred<F>(self, test: F) -> PathTo<Self::Root, Self::At>
-    where
-        F: Fn(<Self::At as PStateSchema>::Value) -> bool + Send + Sync + 'static,
-    {
-        self.navigate(|path| path.filter_pred(Func::unary(test)))
-    }
-
-    /// Continues if the path selects something from here (PTH-23).
-    fn filter_selected<T>(self, selected: PathTo<Self::At, T>) -> PathTo<Self::Root, Self::At> {
-        self.navigate(|path| path.filter_selected(selected.path))
-    }
-
-    /// Continues if the path selects nothing from here (PTH-23).
-    fn filter_not_selected<T>(self, selected: PathTo<Self::At, T>) -> PathTo<Self::Root, Self::At> {
-        self.navigate(|path| path.filter_not_selected(selected.path))
-    }
-
-    /// Continues at the closure's answer, a schema's own Rust type (PTH-24).
-    fn view<R, F>(self, view: F) -> PathTo<Self::Root, R>
-    where
-        R: PStateSchema + Encode,
-        F: Fn(<Self::At as PStateSchema>::Value) -> R + Send + Sync + 'static,
-    {
-        self.navigate(|path| path.view(Func::unary(view), vec![]))
-    }
-
-    /// If the condition selects something, along the one path, else along the other (PTH-29).
-    fn if_path<C, T>(
-        self,
-        cond: PathTo<Self::At, C>,
-        then: PathTo<Self::At, T>,
-        otherwise: PathTo<Self::At, T>,
-    ) -> PathTo<Self::Root, T> {
-        self.navigate(|path| path.if_path(cond.path, then.path, Some(otherwise.path)))
-    }
-
-    /// Along each path in turn (PTH-31).
-    fn multi_path<T, const N: usize>(self, paths: [PathTo<Self::At, T>; N]) -> PathTo<Self::Root, T> {
-        self.navigate(|path| path.multi_path(paths.map(|inner| inner.path)))
-    }
-
-    /// Several changes of one location, in turn (PTH-31).
-    fn multi<const N: usize>(self, changes: [TransformTo<Self::At>; N]) -> TransformTo<Self::Root> {
-        self.change(|path| path.multi_path(changes.map(|inner| inner.path)))
-    }
-
-    /// Everything the path selects, as one list (PTH-32).
-    fn subselect<T: PStateSchema>(self, selected: PathTo<Self::At, T>) -> PathTo<Self::Root, crate::marker::List<T>> {
-        self.navigate(|path| path.subselect(selected.path))
-    }
-
-    /// Ends the path with untyped term navigators.
-    fn change(self, add: impl FnOnce(Path) -> Path) -> TransformTo<Self::Root> {
-        TransformTo::from_untyped(add(self.into_path_to().path))
-    }
-
-    /// Replaces by a value (PTH-38).
-    fn term_val<A: PathArg<<Self::At as PStateSchema>::Plain>>(self, value: A) -> TransformTo<Self::Root> {
-        self.change(|path| path.term_val(value.into_arg()))
-    }
-
-    /// Replaces by the closure's answer (PTH-39).
-    fn term<F>(self, f: F) -> TransformTo<Self::Root>
-    where
-        F: Fn(<Self::At as PStateSchema>::Value) -> <Self::At as PStateSchema>::Plain + Send + Sync + 'static,
-    {
-        self.change(|path| path.term(Func::unary(f), vec![]))
-    }
-
-    /// Replaces by the closure's answer to the value and one more argument (PTH-39).
-    fn term_with<X, A, F>(self, argument: A, f: F) -> TransformTo<Self::Root>
-    where
-        X: Decode,
-        A: PathArg<X>,
-        F: Fn(<Self::At as PStateSchema>::Value, X) -> <Self::At as PStateSchema>::Plain + Send + Sync + 'static,
-    {
-        self.change(|path| path.term(Func::binary(f), vec![argument.into_arg()]))
-    }
-
-    /// Replaces by the closure's answer, or removes if that is `None` (PTH-39).
-    fn term_or_void<F>(self, f: F) -> TransformTo<Self::Root>
-    where
-        F: Fn(<Self::At as PStateSchema>::Value) -> Option<<Self::At as PStateSchema>::Plain> + Send + Sync + 'static,
-    {
-        self.change(|path| path.term(Func::unary_or_void(f), vec![]))
-    }
-
-    /// Removes (PTH-40).
-    fn term_void(self) -> TransformTo<Self::Root> {
-        self.change(Path::term_void)
+    fn into_args(self) -> Vec<Arg> {
+        vec![self.0.into_arg()]
     }
 }
 
-impl<S, T: PStateSchema> Navigate for PathTo<S, T> {
-    type Root = S;
-    type At = T;
+macro_rules! key_path {
+    ($first:ident, $($key:ident $index:tt),+) => {
+        impl<L, $first, $($key),+> KeyPath<L> for ($first, $($key),+)
+        where
+            L: MapLocation,
+            $first: PathArg<KeyOf<L>>,
+            ($($key,)+): KeyPath<NullableVal<L>>,
+        {
+            type To = <($($key,)+) as KeyPath<NullableVal<L>>>::To;
 
-    fn into_path_to(self) -> PathTo<S, T> {
-        self
+            fn into_args(self) -> Vec<Arg> {
+                let mut args = vec![self.0.into_arg()];
+                args.extend(($(self.$index,)+).into_args());
+                args
+            }
+        }
+    };
+}
+
+key_path!(A, B 1);
+key_path!(A, B 1, C 2);
+key_path!(A, B 1, C 2, D 3);
+
+/// A path that is only asked whether it leads anywhere: any [`PathTo`], by `into()`.
+pub struct Condition<S> {
+    path: Path,
+    types: PhantomData<fn() -> S>,
+}
+
+impl<S> Condition<S> {
+    pub(crate) fn into_untyped(self) -> Path {
+        self.path
     }
+}
+
+/// A condition and the path to go along if it holds.
+pub type Arm<S, T> = (Condition<S>, PathTo<S, T>);
+/// A condition and the change to make if it holds.
+pub type ChangeArm<S> = (Condition<S>, TransformTo<S>);
+
+impl<S, T> From<PathTo<S, T>> for Condition<S> {
+    fn from(path: PathTo<S, T>) -> Condition<S> {
+        Condition { path: path.path, types: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for Condition<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Condition({})", self.path)
+    }
+}
+
+/// Every value a path leads to in a value of one's own (PTH-48).
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tantu_path::{List, Map, Navigate, path, select_value, transform_value};
+///
+/// type Scores = Map<String, List<i64>>;
+///
+/// let scores = BTreeMap::from([("ann".to_string(), vec![3, 9]), ("bob".to_string(), vec![5])]);
+/// let good = path::<Scores>().map_vals().all().filter_greater_than(4);
+/// assert_eq!(select_value(&scores, &good)?, [9, 5]);
+///
+/// let halved = path::<Scores>().map_vals().all().term(|score| score / 2);
+/// assert_eq!(transform_value(scores, &halved)?["ann"], [1, 4]);
+/// # Ok::<(), tantu_path::PathError>(())
+/// ```
+///
+/// # Errors
+/// [`PathError`], also if what is found is not of the type the path promises.
+pub fn select_value<S: PStateSchema, T: PStateSchema>(
+    value: &S::Plain,
+    path: &PathTo<S, T>,
+) -> Result<Vec<T::Value>, PathError> {
+    let found = select(&path.path, &value_of(value)?, &NoArgs)?;
+    found.iter().map(|found| path.read(found).map_err(misread)).collect()
+}
+
+/// What a transform path makes of a value of one's own; see [`select_value`].
+///
+/// # Errors
+/// [`PathError`], also if what comes of it is not of the value's type.
+pub fn transform_value<S: PStateSchema>(value: S::Plain, path: &TransformTo<S>) -> Result<S::Plain, PathError> {
+    let made = transform(&path.path, value_of(&value)?, &NoArgs)?;
+    decoded(&encoded(&made)).map_err(misread)
+}
+
+fn value_of<T: Encode>(value: &T) -> Result<Value, PathError> {
+    decoded(&encoded(value)).map_err(misread)
+}
+
+fn misread(source: DecodeError) -> PathError {
+    PathError::Bytes { navigator: "path", source }
 }

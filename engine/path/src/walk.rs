@@ -17,23 +17,49 @@ use tantu_base::limit::VALUE_DEPTH_MAX;
 use tantu_base::value::Value;
 
 /// Whether to go on visiting, or why not.
-pub(crate) type Visited = Result<ControlFlow<()>, PathError>;
+pub type Visited = Result<ControlFlow<()>, PathError>;
 /// Where a select goes on.
 pub(crate) type Next<'n> = &'n mut dyn FnMut(&mut Cx<'_>, &Value) -> Visited;
 /// What a place becomes; void is `None`.
-pub(crate) type Rebuilt = Result<Option<Value>, PathError>;
+pub type Rebuilt = Result<Option<Value>, PathError>;
 /// Where a transform goes on.
 pub(crate) type Swap<'n> = &'n mut dyn FnMut(&mut Cx<'_>, Option<Value>) -> Rebuilt;
 
 /// What all navigators of one evaluation share.
 pub(crate) struct Cx<'a> {
     pub(crate) args: &'a dyn Args,
+    /// What the collecting navigators on the way here set aside (PTH-35).
+    pub(crate) collected: Vec<Value>,
     steps_left: u64,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn new(args: &'a dyn Args) -> Cx<'a> {
-        Cx { args, steps_left: STEP_COUNT_MAX }
+        Cx { args, collected: Vec::new(), steps_left: STEP_COUNT_MAX }
+    }
+
+    /// Goes on with one more value set aside.
+    pub(crate) fn with_collected<R>(&mut self, value: Value, on: impl FnOnce(&mut Self) -> R) -> R {
+        self.collected.push(value);
+        let outcome = on(self);
+        self.collected.pop();
+        outcome
+    }
+
+    /// Goes on with these values set aside instead of those there are.
+    pub(crate) fn instead_collected<R>(&mut self, values: Vec<Value>, on: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.collected, values);
+        let outcome = on(self);
+        self.collected = before;
+        outcome
+    }
+
+    /// What a select gives for a found value: the value, after whatever was collected for it.
+    pub(crate) fn result<'v>(&self, found: &'v Value) -> Cow<'v, Value> {
+        if self.collected.is_empty() {
+            return Cow::Borrowed(found);
+        }
+        Cow::Owned(Value::List(self.collected.iter().chain([found]).cloned().collect()))
     }
 
     fn step(&mut self) -> Result<(), PathError> {
@@ -75,14 +101,36 @@ impl<'a> Cx<'a> {
         }
         decode(nav, &answer).map(Some)
     }
+
+    /// [`Cx::call`] of a term navigator: what was collected comes before the value (PTH-36).
+    pub(crate) fn call_collected(&self, nav: &Nav, at: &Value) -> Rebuilt {
+        if self.collected.is_empty() {
+            return self.call(nav, at);
+        }
+        let mut forms = Vec::with_capacity(self.collected.len() + 1 + nav.args.len());
+        for value in self.collected.iter().chain([at]) {
+            check_depth(value)?;
+            let mut form = Vec::new();
+            value.encode(&mut form);
+            forms.push(form);
+        }
+        forms.extend(nav.args.iter().map(|arg| value_form(arg, self.args)));
+        let mut answer = Vec::new();
+        call_forms(nav, &forms[0], &forms[1..], &mut answer)?;
+        if answer.is_empty() { Ok(None) } else { decode(nav, &answer).map(Some) }
+    }
 }
 
 /// Calls the navigator's closure on a value form.
 pub(crate) fn call_encoded(nav: &Nav, args: &dyn Args, at: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
-    let func: &Func = nav.func.as_ref().expect("invariant: the rule of this navigator wants a closure");
     let extra: Vec<Vec<u8>> = nav.args.iter().map(|arg| value_form(arg, args)).collect();
+    call_forms(nav, at, &extra, out)
+}
+
+fn call_forms(nav: &Nav, at: &[u8], extra: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), PathError> {
+    let func: &Func = nav.func.as_ref().expect("invariant: the rule of this navigator wants a closure");
     out.clear();
-    func.call(at, &extra, out).map_err(|source| PathError::Closure {
+    func.call(at, extra, out).map_err(|source| PathError::Closure {
         navigator: nav.rule.name,
         name: func.name(),
         source,
@@ -138,9 +186,21 @@ pub(crate) fn walk(navs: &[Nav], at: &Value, cx: &mut Cx<'_>, next: Next<'_>) ->
     }
 }
 
-/// Whether the navigators lead anywhere from a value.
+/// Whether the navigators lead anywhere from a value, with nothing collected yet.
 pub(crate) fn leads_anywhere(navs: &[Nav], at: &Value, cx: &mut Cx<'_>) -> Result<bool, PathError> {
-    Ok(walk(navs, at, cx, &mut |_, _| Ok(ControlFlow::Break(())))?.is_break())
+    cx.instead_collected(vec![], |cx| Ok(walk(navs, at, cx, &mut |_, _| Ok(ControlFlow::Break(())))?.is_break()))
+}
+
+/// Every result of the navigators from a value, with nothing collected yet.
+pub(crate) fn results(navs: &[Nav], at: &Value, cx: &mut Cx<'_>) -> Result<Vec<Value>, PathError> {
+    let mut found = Vec::new();
+    let visited = cx.instead_collected(vec![], |cx| {
+        walk(navs, at, cx, &mut |cx, value| {
+            found.push(cx.result(value).into_owned());
+            Ok(ControlFlow::Continue(()))
+        })
+    });
+    visited.map(|_| found)
 }
 
 /// Follows the navigators from a place, lets `swap` replace what they lead to, and gives back what the place
@@ -166,7 +226,7 @@ pub fn select_each(
     visit: &mut dyn FnMut(&Value) -> ControlFlow<()>,
 ) -> Result<(), PathError> {
     path.check_select()?;
-    walk(&path.navs, value, &mut Cx::new(args), &mut |_, found| Ok(visit(found))).map(drop)
+    walk(&path.navs, value, &mut Cx::new(args), &mut |cx, found| Ok(visit(&cx.result(found)))).map(drop)
 }
 
 /// Every value the path navigates to, in order.

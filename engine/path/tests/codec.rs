@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 use support::*;
 use tantu_base::value::Value;
-use tantu_path::{Arg, Func, PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, Path, PathDecodeError, PathEncodeError};
+use tantu_path::{Arg, Func, Functions, PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, Path, PathDecodeError, PathEncodeError};
 use tantu_path::{FieldSchema, NoArgs, Schema, select};
 
 fn encoded(path: &Path) -> Vec<u8> {
@@ -174,6 +174,35 @@ fn versions_and_navigators_of_the_future_are_named() {
     assert_eq!(Path::decode(&unknown), Err(PathDecodeError::Navigator(9999)));
 }
 
+#[test]
+fn a_function_with_a_name_is_sent_as_its_name_and_found_among_those_declared() {
+    let double = || Func::named("double", Func::unary(|n: i64| n * 2));
+    let seven = || Func::named("seven", Func::unary(|n: i64| n == 14));
+    let path = Path::new().all().view(double(), vec![]).filter_pred(seven());
+    let bytes = encoded(&path);
+    assert_eq!(Path::decode(&bytes), Err(PathDecodeError::Function { navigator: "view", name: "double".to_owned() }));
+    let mut functions = Functions::default();
+    assert!(functions.declare(double()) && !functions.declare(double()));
+    let unknown = PathDecodeError::Function { navigator: "filter_pred", name: "seven".to_owned() };
+    assert_eq!(Path::decode_with(&bytes, &functions), Err(unknown));
+    assert!(functions.declare(seven()));
+    let back = Path::decode_with(&bytes, &functions).unwrap();
+    assert_eq!(encoded(&back), bytes);
+    let list = Value::List(vec![Value::I64(1), Value::I64(7)]);
+    assert_eq!(select(&back, &list, &NoArgs), Ok(vec![Value::I64(14)]));
+    let nav = |code: u64, name: Value| {
+        let nav = [Value::U64(code), Value::List(vec![]), Value::List(vec![]), name];
+        let mut bytes = Vec::new();
+        Value::List(vec![Value::U64(1), Value::List(vec![Value::List(nav.to_vec())])]).encode(&mut bytes);
+        Path::decode_with(&bytes, &functions)
+    };
+    let double = || Value::Str("double".to_owned());
+    assert!(nav(90, double()).is_ok());
+    for (code, name) in [(10, double()), (160, double()), (90, Value::I64(1))] {
+        assert!(matches!(nav(code, name), Err(PathDecodeError::Shape(_))), "{code}");
+    }
+}
+
 /// Bytes as hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -188,6 +217,17 @@ fn the_bytes_of_version_1_have_not_changed() {
         .map_vals()
         .if_path(Path::new().filter_greater_than(Value::U64(3)), Path::new(), None);
     assert_eq!(hex(&encoded(&path)), include_str!("golden/path_v1.hex").trim());
+    let collecting = Path::new()
+        .with_page_size(7, Path::new().key(text("ann")).collect_one(Path::new().must(Value::I64(1))))
+        .collect(Path::new().map_keys())
+        .put_collected(Value::U64(9))
+        .val()
+        .with_fresh_collected(Path::new().index_nav(Value::U64(0)))
+        .collected()
+        .indexed_vals()
+        .continuous_subseqs(Path::new())
+        .dispense_collected();
+    assert_eq!(hex(&encoded(&collecting)), include_str!("golden/path_v1_collect.hex").trim());
     let fields = vec![FieldSchema { id: 2, name: "age".to_owned(), schema: Schema::I32 }];
     let schema = Schema::map(Schema::Str, Schema::Tuple(vec![Schema::list(Schema::Any), Schema::Record(fields)]));
     let mut bytes = Vec::new();

@@ -144,6 +144,7 @@ fn submap_and_subset_replace_their_part() {
     selects(p().subset(keys()), &set(&[1, 2]), &[set(&[1])]);
     becomes(p().subset(keys()).term_val(set(&[8])), set(&[1, 2]), set(&[2, 8]));
     assert!(matches!(fails(p().submap(int(1)).term_void(), map(&[(1, 5)])), PathError::Argument { .. }));
+    assert!(matches!(select(&p().submap(list(&[])), &int(1), &NoArgs), Err(PathError::Type { .. })));
 }
 
 #[test]

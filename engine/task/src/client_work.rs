@@ -103,7 +103,7 @@ impl TaskThread {
             self.refuse(peer, request, Refusal::Invalid, &text);
             return;
         }
-        match Path::decode(path) {
+        match Path::decode_with(path, &module.def.functions) {
             Err(error) => self.refuse(peer, request, Refusal::Invalid, &error.to_string()),
             Ok(path) => {
                 let slot = self.slot_of(task).expect("invariant: checked above");

@@ -7,6 +7,7 @@
 pub mod dataflow;
 pub mod depot;
 pub mod partitioner;
+pub mod path;
 pub mod pstate;
 pub mod stream;
 pub mod word;

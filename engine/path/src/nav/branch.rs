@@ -68,6 +68,20 @@ pub(crate) static MULTI_PATH: Rule = Rule {
     ..PLAIN
 };
 
+/// The sub-path. Selects that come in pages read so many entries at a time along it (PTH-37); the answer is the
+/// same.
+pub(crate) static WITH_PAGE_SIZE: Rule = Rule {
+    code: 115,
+    name: "with_page_size",
+    args: (1, 1),
+    paths: (1, 1),
+    continues: |_| true,
+    select: |nav, at, cx, next| walk(&nav.paths[0].navs, at, cx, next),
+    transform: |nav, at, cx, swap| rebuild(&nav.paths[0].navs, at, cx, swap),
+    reach: Reach::Branches,
+    ..PLAIN
+};
+
 /// The one way to go, if any. Conditions are asked in order and only up to the first that holds.
 fn way<'n>(nav: &'n Nav, at: &Value, cx: &mut Cx<'_>) -> Result<Option<&'n Path>, PathError> {
     let mut pairs = nav.paths.chunks_exact(2);

@@ -29,6 +29,14 @@ pub(crate) fn lookup<'v>(nav: &Nav, at: &'v Value, key: &Value) -> Result<Option
     }
 }
 
+/// Whether there can be entries at all.
+pub(crate) fn check_map(nav: &Nav, at: &Value) -> Result<(), PathError> {
+    match at {
+        Value::Null | Value::Map(_) | Value::Record(_) => Ok(()),
+        _ => Err(nav.type_error("map", at)),
+    }
+}
+
 /// The entries of a map, a record or null.
 pub(crate) fn entries_of<'v>(nav: &Nav, at: &'v Value) -> Result<Cow<'v, [(Value, Value)]>, PathError> {
     match at {

@@ -1,6 +1,6 @@
 //! Navigators that go on from where they are, or nowhere.
 
-use super::{PLAIN, Rule, read_place};
+use super::{PLAIN, Reach, Rule, read_place};
 use crate::error::PathError;
 use crate::path::Nav;
 use crate::walk::{Cx, Next, Rebuilt, Swap, Visited, leads_anywhere};
@@ -26,10 +26,11 @@ pub(crate) static GREATER_THAN_OR_EQUAL: Rule = Rule { code: 75, name: "filter_g
 /// The closure answers neither null nor false (nor void).
 pub(crate) static PRED: Rule = Rule { code: 76, name: "filter_pred", func: true, args: (0, 7), ..COMPARE };
 /// The sub-path selects something.
-pub(crate) static SELECTED: Rule = Rule { code: 77, name: "filter_selected", args: (0, 0), paths: (1, 1), ..COMPARE };
+pub(crate) static SELECTED: Rule =
+    Rule { code: 77, name: "filter_selected", args: (0, 0), paths: (1, 1), reach: Reach::Aside, ..COMPARE };
 /// The sub-path selects nothing.
 pub(crate) static NOT_SELECTED: Rule =
-    Rule { code: 78, name: "filter_not_selected", args: (0, 0), paths: (1, 1), ..COMPARE };
+    Rule { code: 78, name: "filter_not_selected", args: (0, 0), paths: (1, 1), reach: Reach::Aside, ..COMPARE };
 
 fn select_if(nav: &Nav, at: &Value, cx: &mut Cx<'_>, next: Next<'_>) -> Visited {
     if passes(nav, at, cx)? { next(cx, at) } else { Ok(ControlFlow::Continue(())) }

@@ -4,7 +4,7 @@ use super::entries::*;
 use super::{PLAIN, Reach, Rule};
 use crate::error::PathError;
 use crate::path::Nav;
-use crate::walk::{Cx, Rebuilt, Swap, leads_anywhere, rebuild, walk};
+use crate::walk::{Cx, Rebuilt, Swap, leads_anywhere, rebuild, results};
 use std::ops::ControlFlow;
 use tantu_base::value::Value;
 
@@ -153,6 +153,26 @@ pub(crate) static SUBLIST: Rule = Rule {
     ..LIST
 };
 
+/// As [`SUBLIST`], between bounds that the closure makes of the list: it answers `[from, to]`.
+pub(crate) static SUBLIST_BY: Rule = Rule {
+    code: 30,
+    name: "sublist_by",
+    func: true,
+    select: |nav, at, cx, next| {
+        let elements = list_of(nav, at)?;
+        let (from, to) = made_bounds(nav, at, cx)?;
+        check_bounds(nav, from, to, elements.len())?;
+        next(cx, &Value::List(elements[from..to].to_vec()))
+    },
+    transform: |nav, at, cx, swap| {
+        let (from, to) = made_bounds(nav, super::read_place(&at), cx)?;
+        let count = at.as_ref().map_or(Ok(0), |value| list_of(nav, value).map(<[Value]>::len))?;
+        check_bounds(nav, from, to, count)?;
+        splice(nav, at, from, to, cx, swap)
+    },
+    ..LIST
+};
+
 /// The elements from which a path selects something, as one list. A transform writes the new elements to the
 /// places of the old in order; surplus places are removed, surplus elements go to the end of the last place.
 pub(crate) static FILTERED_LIST: Rule = Rule {
@@ -200,15 +220,10 @@ fn transform_filtered(nav: &Nav, at: Option<Value>, cx: &mut Cx<'_>, swap: Swap<
 
 /// Everything a path selects as one list; a transform writes the new elements to where the old came from.
 pub(super) fn transform_subselect(nav: &Nav, at: Option<Value>, cx: &mut Cx<'_>, swap: Swap<'_>) -> Rebuilt {
-    let mut found = Vec::new();
-    walk(&nav.paths[0].navs, super::read_place(&at), cx, &mut |_, value| {
-        found.push(value.clone());
-        Ok(ControlFlow::Continue(()))
-    })
-    .map(drop)?;
+    let found = results(&nav.paths[0].navs, super::read_place(&at), cx)?;
     let part = swap(cx, Some(Value::List(found)))?;
     let mut part = part_list(nav, part)?.into_iter();
-    rebuild(&nav.paths[0].navs, at, cx, &mut |_, _| Ok(part.next()))
+    cx.instead_collected(vec![], |cx| rebuild(&nav.paths[0].navs, at, cx, &mut |_, _| Ok(part.next())))
 }
 
 fn swap_at(elements: &mut Vec<Value>, index: usize, cx: &mut Cx<'_>, swap: Swap<'_>) -> Result<(), PathError> {
@@ -254,8 +269,33 @@ fn index_up_to(nav: &Nav, cx: &Cx<'_>, argument: usize, count: usize) -> Result<
 fn part_bounds(nav: &Nav, cx: &Cx<'_>, count: usize) -> Result<(usize, usize), PathError> {
     let from = index_up_to(nav, cx, 0, count)?;
     let to = index_up_to(nav, cx, 1, count)?;
+    check_bounds(nav, from, to, count)?;
+    Ok((from, to))
+}
+
+/// The bounds a closure makes of the list.
+fn made_bounds(nav: &Nav, at: &Value, cx: &Cx<'_>) -> Result<(usize, usize), PathError> {
+    let empty = Value::List(vec![]);
+    let made = cx.call(nav, if at.is_null() { &empty } else { at })?;
+    let bound = |value: &Value| match value {
+        Value::I64(v) => usize::try_from(*v).ok(),
+        Value::U64(v) => usize::try_from(*v).ok(),
+        _ => None,
+    };
+    match made.as_ref().and_then(Value::elements) {
+        Some([from, to]) => bound(from).zip(bound(to)),
+        _ => None,
+    }
+    .ok_or_else(|| nav.argument("the closure must make two indexes of the list".to_owned()))
+}
+
+fn check_bounds(nav: &Nav, from: usize, to: usize, count: usize) -> Result<(), PathError> {
     if from > to {
         return Err(nav.argument(format!("the part starts at {from}, after its end {to}")));
     }
-    Ok((from, to))
+    if to > count {
+        let index = i64::try_from(to).unwrap_or(i64::MAX);
+        return Err(PathError::OutOfRange { navigator: nav.rule.name, index, count });
+    }
+    Ok(())
 }

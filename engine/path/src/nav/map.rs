@@ -86,6 +86,7 @@ pub(crate) static SUBMAP: Rule = Rule {
     args: (1, 1),
     select: |nav, at, cx, next| {
         let keys = cx.arg(nav, 0)?;
+        check_map(nav, at)?;
         let mut part = Vec::new();
         for key in argument_elements(nav, &keys)? {
             if let Some(value) = lookup(nav, at, key)? {

@@ -25,7 +25,7 @@ pub(crate) static TERM_FUNC: Rule = Rule {
     name: "term",
     args: (0, 7),
     func: true,
-    transform: |nav, at, cx, _| cx.call(nav, read_place(&at)),
+    transform: |nav, at, cx, _| cx.call_collected(nav, read_place(&at)),
     ..TERM
 };
 

@@ -2,7 +2,8 @@
 
 use super::list::transform_subselect;
 use super::{PLAIN, Reach, Rule, read_place};
-use crate::walk::{rebuild_terminated, walk};
+use crate::path::Nav;
+use crate::walk::{Cx, Rebuilt, rebuild_terminated, results};
 use std::ops::ControlFlow;
 use tantu_base::value::Value;
 
@@ -68,12 +69,12 @@ pub(crate) static TRANSFORMED: Rule = Rule {
     code: 93,
     name: "transformed",
     paths: (1, 1),
-    select: |nav, at, cx, next| match rebuild_terminated(&nav.paths[0].navs, Some(at.clone()), cx)? {
+    select: |nav, at, cx, next| match transformed(nav, Some(at.clone()), cx)? {
         Some(made) => next(cx, &made),
         None => Ok(ControlFlow::Continue(())),
     },
     transform: |nav, at, cx, swap| {
-        let made = rebuild_terminated(&nav.paths[0].navs, at, cx)?;
+        let made = transformed(nav, at, cx)?;
         swap(cx, made)
     },
     ..PLAIN
@@ -85,14 +86,14 @@ pub(crate) static SUBSELECT: Rule = Rule {
     name: "subselect",
     paths: (1, 1),
     select: |nav, at, cx, next| {
-        let mut found = Vec::new();
-        walk(&nav.paths[0].navs, at, cx, &mut |_, value| {
-            found.push(value.clone());
-            Ok(ControlFlow::Continue(()))
-        })
-        .map(drop)?;
+        let found = results(&nav.paths[0].navs, at, cx)?;
         next(cx, &Value::List(found))
     },
     transform: transform_subselect,
+    reach: Reach::Branches,
     ..PLAIN
 };
+
+fn transformed(nav: &Nav, at: Option<Value>, cx: &mut Cx<'_>) -> Rebuilt {
+    cx.instead_collected(vec![], |cx| rebuild_terminated(&nav.paths[0].navs, at, cx))
+}

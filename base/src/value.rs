@@ -37,7 +37,7 @@ mod write;
 pub use data::Value;
 pub use error::DecodeError;
 pub use key::{KeyReader, key_to_value, value_to_key};
-pub use order::{compare_encoded, validate};
+pub use order::{compare_encoded, validate, validate_below};
 pub use partition::{partition_hash, partition_of, partition_of_key};
 pub use read::Reader;
 pub use record::{FieldName, Fields, RecordWriter, WIDE_COUNT_MIN, find_field, put_key_field, put_record_with};

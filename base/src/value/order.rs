@@ -86,6 +86,17 @@ pub fn validate(bytes: &[u8]) -> Result<(), DecodeError> {
     reader.finish()
 }
 
+/// As [`validate`], of a value that is to stand in so many containers.
+///
+/// # Errors
+/// If it is not canonical, or nests too deep there.
+pub fn validate_below(bytes: &[u8], levels: usize) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    (0..levels).try_for_each(|_| reader.enter())?;
+    check(&mut reader)?;
+    reader.finish()
+}
+
 fn check(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
     let kind = reader.peek_kind()?;
     if kind < Kind::List {

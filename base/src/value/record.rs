@@ -237,6 +237,12 @@ impl Fields<'_> {
         self.count
     }
 
+    /// Fields whose id has not come yet.
+    #[inline]
+    pub fn left(&self) -> usize {
+        self.count - self.next
+    }
+
     /// The id of the next field, whose value is next in the reader; `None` at the end.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! Everything a module and its tests usually name: `use tantu::prelude::*`.
 
 pub use tantu_base::id::Offset;
-pub use tantu_base::value::{Decode, Encode, Value};
+pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{AckLevel, ClientError, Depot, PState, PageMax, PartitionOffsets, PendingAppend, RecordPage};
+// The derive macro; the trait of the same name comes with the language below.
+pub use tantu_derive::Record;
 pub use tantu_flow::{
     Block, DefineErrors, DepotOptions, DepotRef, Emit, Module, PStateOptions, Record, RetryMode, Setup, SourceOptions,
     StartFrom, StreamTopology, Topologies, Var, custom, define, disallow, hash_by, random,

@@ -12,7 +12,9 @@
 pub mod agg;
 mod arg;
 mod codec;
+mod collection;
 mod error;
+mod field;
 mod func;
 mod gather;
 mod limit;
@@ -35,6 +37,7 @@ pub use agg::{AggOn, AggShape, Leaf, aggregate};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use error::{AggError, EvalError, PathError};
+pub use field::{Field, RecordLocation, record_schema};
 pub use func::Func;
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;

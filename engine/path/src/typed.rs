@@ -39,6 +39,7 @@
 //! ```
 
 use crate::arg::Arg;
+use crate::field::{Field, RecordLocation};
 use crate::func::Func;
 use crate::marker::{AllLocation, ListLocation, MapLocation, NullLocation, PStateSchema, PairLocation, SetLocation};
 use crate::path::Path;
@@ -214,6 +215,25 @@ pub trait Navigate: Sized {
         Self::At: MapLocation,
     {
         self.navigate(|path| path.must(key.into_arg()))
+    }
+
+    /// A field of a record; null if the field or the record is not there (PST-04).
+    fn field<F: PStateSchema>(
+        self,
+        field: Field<<Self::At as RecordLocation>::Record, F>,
+    ) -> PathTo<Self::Root, <Self::At as RecordLocation>::At<F>>
+    where
+        Self::At: RecordLocation,
+    {
+        self.navigate(|path| path.field(field.id()))
+    }
+
+    /// A field of a record, or nowhere (PST-04).
+    fn must_field<F: PStateSchema>(self, field: Field<<Self::At as RecordLocation>::Record, F>) -> PathTo<Self::Root, F>
+    where
+        Self::At: RecordLocation,
+    {
+        self.navigate(|path| path.must_field(field.id()))
     }
 
     /// The key itself, if present; replacing it renames (PTH-07).

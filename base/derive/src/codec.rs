@@ -2,7 +2,7 @@
 
 use crate::read::{Field, Holds, RecordType, Shape, Variant};
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 
 pub(crate) fn write(of: &RecordType) -> TokenStream {
@@ -76,6 +76,7 @@ fn read_fields(record: &str, fields: &[Field]) -> TokenStream {
     let index: Vec<usize> = (0..count).collect();
     let types: Vec<_> = fields.iter().map(|field| &field.rust_type).collect();
     let texts: Vec<String> = names.iter().map(|name| name.unraw().to_string()).collect();
+    let type_texts = types.iter().map(|of| as_written(of));
     let found: Vec<Ident> = index.iter().map(|index| format_ident!("__found_{index}")).collect();
     let read = fields.iter().zip(&index).zip(&found).map(|((field, index), found)| {
         let read = quote! { #found = ::core::option::Option::Some(__reader.field(&__FIELDS[#index])?) };
@@ -97,7 +98,7 @@ fn read_fields(record: &str, fields: &[Field]) -> TokenStream {
             record: #record,
             name: #texts,
             id: #ids,
-            rust_type: ::core::stringify!(#types),
+            rust_type: #type_texts,
         }),*];
         let __offset = __reader.position();
         let mut __fields = __reader.fields()?;
@@ -114,6 +115,19 @@ fn read_fields(record: &str, fields: &[Field]) -> TokenStream {
         };)*
         let _ = __offset;
     }
+}
+
+/// A type as people space it: `Option<String>`.
+fn as_written(rust_type: &syn::Type) -> String {
+    let spaced = rust_type.to_token_stream().to_string();
+    let mut text = String::new();
+    for letter in spaced.chars().filter(|letter| !letter.is_whitespace()) {
+        text.push(letter);
+        if matches!(letter, ',' | ';') {
+            text.push(' ');
+        }
+    }
+    text
 }
 
 /// Writes a record of one field: the variant's id, and what it holds.

@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod demo;
 pub mod prelude;
+pub mod uid;
 
 pub use tantu_base as base;
 pub use tantu_client as client;

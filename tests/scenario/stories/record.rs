@@ -162,7 +162,7 @@ fn a_record_has_the_bytes_and_the_task_it_always_had() {
     assert_eq!(tasks, TASKS);
 }
 
-const TASKS: [u32; 2] = [0, 0];
+const TASKS: [u32; 2] = [175, 248];
 
 #[test]
 fn records_sort_as_keys_by_their_fields_in_the_order_of_ids() {

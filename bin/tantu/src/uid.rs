@@ -41,7 +41,7 @@ const COUNTER_BITS: u32 = 42;
 /// The largest number a task counts to.
 const COUNTER_MAX: i64 = (1 << COUNTER_BITS) - 1;
 
-const _: () = assert!(tantu_base::limit::TASK_COUNT_MAX as u64 * (1 << COUNTER_BITS) == 1 << 64);
+const _: () = assert!(tantu_base::limit::TASK_COUNT_MAX.ilog2() + COUNTER_BITS == 64);
 
 thread_local! {
     static IDS: RefCell<(UuidV7, KernelClock, KernelEntropy)> = RefCell::default();

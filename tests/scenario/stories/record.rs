@@ -102,11 +102,11 @@ fn visit_value() -> Value {
 /// Data stands for this value: same bytes in both forms, it reads itself back from both, and its schema takes it.
 #[track_caller]
 fn stands_for<T: PStateSchema<Value = T> + Encode + Decode + PartialEq + Debug>(data: &T, value: Value) {
-    assert_eq!(Value::decode(&encoded(data)).unwrap(), value);
+    assert_eq!(Value::decode(&encoded(data)).as_ref(), Ok(&value));
     assert_eq!(encoded(data), encoded(&value));
     assert_eq!(encoded_key(data), encoded_key(&value));
-    assert_eq!(&decoded::<T>(&encoded(&value)).unwrap(), data);
-    assert_eq!(&decoded_key::<T>(&encoded_key(&value)).unwrap(), data);
+    assert_eq!(decoded::<T>(&encoded(&value)).as_ref(), Ok(data));
+    assert_eq!(decoded_key::<T>(&encoded_key(&value)).as_ref(), Ok(data));
     assert_eq!(T::schema().check(&value), Ok(()));
 }
 
@@ -259,7 +259,7 @@ fn a_record_may_contain_itself_down_to_the_deepest_value() {
 }
 
 fn as_value<T: Encode>(data: &T) -> Value {
-    Value::decode(&encoded(data)).unwrap()
+    Value::decode(&encoded(data)).expect("it was just written")
 }
 
 #[test]
@@ -331,7 +331,7 @@ impl Partition {
     }
 
     fn value(&self, key: &str) -> Option<Value> {
-        self.rows.get(&encoded_key(key)).map(|bytes| Value::decode(bytes).unwrap())
+        self.rows.get(&encoded_key(key)).map(|bytes| Value::decode(bytes).expect("rows are values"))
     }
 }
 

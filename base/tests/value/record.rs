@@ -10,7 +10,8 @@ fn record(count: u32) -> Value {
 }
 
 fn found(bytes: &[u8], id: u32) -> Option<Value> {
-    find_field(bytes, id).unwrap().map(|place| decoded(&bytes[place]).unwrap())
+    let place = find_field(bytes, id).expect("a sound record")?;
+    Some(decoded(&bytes[place]).expect("a whole value"))
 }
 
 /// The bytes of which at least one bit has a say in what a field is found to be.

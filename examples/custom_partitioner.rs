@@ -6,22 +6,29 @@ use std::collections::BTreeMap;
 use tantu::prelude::*;
 use tantu_examples::{Result, Sightings, sightings, told};
 
+/// What is appended.
+#[derive(Record, Clone, Copy)]
+struct Pair {
+    n1: i64,
+    n2: i64,
+}
+
 struct CustomPartitioner;
 
 impl Module for CustomPartitioner {
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
-        let depot = setup.declare_depot::<(i64, i64)>("*depot", random());
+        let depot = setup.declare_depot::<Pair>("*depot", random());
         let mut s = topologies.stream("s");
         let nexts = s.pstate::<Sightings>("$$nexts");
         let finals = s.pstate::<Sightings>("$$finals");
         s.source(&depot, |b, pair| {
-            let name = b.each(pair, |(n1, n2)| format!("({n1}, {n2})"));
+            let name = b.each(pair, |Pair { n1, n2 }| format!("({n1}, {n2})"));
             b.custom_partition((), |_task_count, ()| 1);
             let next = b.current_task_id();
             b.compound_agg(nexts, agg::key(name, agg::key(next, agg::count())));
 
-            let n1 = b.each(pair, |pair| pair.0);
-            let n2 = b.each(pair, |pair| pair.1);
+            let n1 = b.each(pair, |pair| pair.n1);
+            let n2 = b.each(pair, |pair| pair.n2);
             b.custom_partition((n1, n2), |task_count, (n1, n2)| if n2 > n1 { 0 } else { i64::from(task_count) - 1 });
             let last = b.current_task_id();
             b.compound_agg(finals, agg::key(name, agg::key(last, agg::count())));
@@ -35,7 +42,7 @@ struct Seen {
     finals: BTreeMap<String, BTreeMap<i64, i64>>,
 }
 
-fn run(task_count: u32, records: &[(i64, i64)]) -> Result<Seen> {
+fn run(task_count: u32, records: &[Pair]) -> Result<Seen> {
     let module = CustomPartitioner::name();
     let cluster = InProcessCluster::create()?;
     cluster.launch::<CustomPartitioner>(LaunchConfig {
@@ -43,7 +50,7 @@ fn run(task_count: u32, records: &[(i64, i64)]) -> Result<Seen> {
         threads: task_count.min(4),
         ..LaunchConfig::default()
     })?;
-    let depot = cluster.depot::<(i64, i64)>(&module, "*depot")?;
+    let depot = cluster.depot::<Pair>(&module, "*depot")?;
     for record in records {
         depot.append(record)?;
     }
@@ -53,7 +60,7 @@ fn run(task_count: u32, records: &[(i64, i64)]) -> Result<Seen> {
     Ok(Seen { nexts, finals })
 }
 
-const RECORDS: [(i64, i64); 2] = [(0, 1), (5, 2)];
+const RECORDS: [Pair; 2] = [Pair { n1: 0, n2: 1 }, Pair { n1: 5, n2: 2 }];
 
 fn main() -> Result<()> {
     let seen = run(4, &RECORDS)?;

@@ -8,8 +8,13 @@
 use tantu::prelude::*;
 use tantu_examples::Result;
 
-/// A user and a page.
-type Visit = (String, String);
+/// What is appended.
+#[derive(Record)]
+struct Visit {
+    user: String,
+    page: String,
+}
+
 /// By user, by page, how often.
 type Visits = Map<String, Map<String, i64>>;
 
@@ -17,12 +22,12 @@ struct PageVisits;
 
 impl Module for PageVisits {
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
-        let visits = setup.declare_depot::<Visit>("*visits", hash_by(|visit: &Visit| visit.0.clone()));
+        let visits = setup.declare_depot::<Visit>("*visits", hash_by(|visit: &Visit| visit.user.clone()));
         let mut topology = topologies.stream("visits");
         let by_user = topology.pstate::<Visits>("$$visits");
         topology.source(&visits, |b, visit| {
-            let user = b.each(visit, |visit| visit.0.clone());
-            let page = b.each(visit, |visit| visit.1.clone());
+            let user = b.view(visit, |visit| visit.user.as_str());
+            let page = b.view(visit, |visit| visit.page.as_str());
             b.compound_agg(by_user, agg::key(user, agg::key(page, agg::count())));
         });
     }
@@ -42,7 +47,7 @@ fn ask(visits: &[(&str, &str)], user: &str, page: &str) -> Result<Answer> {
     cluster.launch::<PageVisits>(LaunchConfig { tasks: 4, threads: 2, ..LaunchConfig::default() })?;
     let depot = cluster.depot::<Visit>(&PageVisits::name(), "*visits")?;
     for (user, page) in visits {
-        depot.append(&((*user).to_string(), (*page).to_string()))?;
+        depot.append(&Visit { user: (*user).to_string(), page: (*page).to_string() })?;
     }
     let by_user = cluster.pstate::<Visits>(&PageVisits::name(), "$$visits")?;
     let times = by_user.select_one(path().key(user).key(page))?;

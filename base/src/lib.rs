@@ -12,4 +12,5 @@ pub mod id;
 pub mod limit;
 pub mod piece;
 pub mod prefetch;
+pub mod uid;
 pub mod value;

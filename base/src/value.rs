@@ -27,6 +27,7 @@ mod key;
 mod order;
 mod partition;
 mod read;
+mod record;
 mod show;
 mod tag;
 mod typed;
@@ -36,16 +37,17 @@ mod write;
 pub use data::Value;
 pub use error::DecodeError;
 pub use key::{KeyReader, key_to_value, value_to_key};
-pub use order::{compare_encoded, validate};
+pub use order::{compare_encoded, validate, validate_below};
 pub use partition::{partition_hash, partition_of, partition_of_key};
 pub use read::Reader;
+pub use record::{FieldName, Fields, RecordWriter, WIDE_COUNT_MIN, find_field, put_key_field, put_record_with};
 pub use tag::Kind;
 pub use typed::{Decode, Encode, Uuid, decoded, decoded_key, encoded, encoded_key};
 pub use write::{
-    put_bool, put_bytes, put_f64, put_field_id, put_i64, put_key_bytes, put_key_end, put_key_field_id,
-    put_key_list_start, put_key_map_start, put_key_record_start, put_key_set_start, put_key_str, put_list_header,
-    put_map_header, put_null, put_record_header, put_set_header, put_str, put_u64, put_uuid,
+    put_bool, put_bytes, put_f64, put_i64, put_key_bytes, put_key_end, put_key_field_id, put_key_list_start,
+    put_key_map_start, put_key_record_start, put_key_set_start, put_key_str, put_list_header, put_map_header, put_null,
+    put_set_header, put_str, put_u64, put_uuid,
 };
 
 /// Version of both forms, for the headers of files and connections that carry them.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;

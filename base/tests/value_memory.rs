@@ -75,6 +75,30 @@ fn nested_boasts_do_not_add_up() {
     }
 }
 
+/// A wide record whose table is sound as far as it goes, and takes all of the bytes.
+fn boasting_record(size: usize) -> Vec<u8> {
+    let count = (size as u32 - 100) / 8;
+    let mut bytes = vec![0x53];
+    let mut left = count;
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.extend([left as u8, 0x44]);
+    (1..count).chain([1 << 24]).for_each(|id| bytes.extend(id.to_be_bytes()));
+    (1..count).chain([1 << 24]).for_each(|end| bytes.extend(end.to_be_bytes()));
+    bytes.resize(size, 0x01);
+    bytes
+}
+
+#[test]
+fn a_boasting_table_takes_nothing() {
+    for size in [5_000, 500_000] {
+        let used = peak(|| Value::decode(&boasting_record(size)));
+        assert!(used <= PER_BYTE_MAX * size, "{used} bytes for {size}");
+    }
+}
+
 #[test]
 fn honest_bytes_take_a_small_multiple_of_their_number() {
     let nulls = |count: usize| Value::List(vec![Value::Null; count]);

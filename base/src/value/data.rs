@@ -3,6 +3,7 @@
 use super::error::DecodeError;
 use super::key::KeyReader;
 use super::read::Reader;
+use super::record::RecordWriter;
 use super::tag::{self, Kind};
 use super::write::*;
 use crate::limit::VALUE_DEPTH_MAX;
@@ -235,11 +236,12 @@ impl Value {
             Value::Record(fields) => {
                 let below = Self::below(depth);
                 let fields = ascending(fields, by_first);
-                put_record_header(out, fields.len());
+                let mut record = RecordWriter::start(out, fields.len());
                 for (id, value) in fields.iter() {
-                    put_field_id(out, *id);
+                    record.id(out, *id);
                     value.encode_at(out, below);
                 }
+                record.finish(out);
             }
             _ => self.encode_fixed(out),
         }

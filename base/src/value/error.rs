@@ -1,5 +1,6 @@
 //! Why bytes are no value: each reason with the offset of the byte where it shows.
 
+use super::record::FieldName;
 use super::tag::Kind;
 
 /// Why bytes are not the encoding of a value, or not of the type asked for.
@@ -45,6 +46,16 @@ pub enum DecodeError {
         /// Elements asked for.
         expected: usize,
         /// Elements there.
+        found: usize,
+    },
+    /// Bytes of another length were asked for.
+    #[error("byte {offset}: expected {expected} bytes, found {found}")]
+    WrongLength {
+        /// Where the value starts.
+        offset: usize,
+        /// Bytes asked for.
+        expected: usize,
+        /// Bytes there.
         found: usize,
     },
     /// An integer, a length or a count is written in more bytes than it needs, or in too many.
@@ -99,6 +110,40 @@ pub enum DecodeError {
         /// Where the value ended.
         offset: usize,
     },
+    /// The table in front of a wide record does not say where its fields are, or not in its shortest form.
+    #[error("byte {offset}: the table of a record does not fit the record")]
+    BadTable {
+        /// Where that shows.
+        offset: usize,
+    },
+    /// A record lacks a field that its type needs.
+    #[error("byte {offset}: {field} is missing, and has neither a default nor an `Option` to read as")]
+    MissingField {
+        /// Where the record starts.
+        offset: usize,
+        /// The field.
+        field: &'static FieldName,
+    },
+    /// A field of a record is of another kind than its type says.
+    #[error("byte {offset}: {field} cannot be read from {}", article(*.found))]
+    WrongField {
+        /// Where the field's value starts.
+        offset: usize,
+        /// The field.
+        field: &'static FieldName,
+        /// What is there.
+        found: Kind,
+    },
+    /// A record stands for no variant of an enum.
+    #[error("byte {offset}: {of} has no variant {id}")]
+    UnknownVariant {
+        /// Where the record starts.
+        offset: usize,
+        /// The enum's name.
+        of: &'static str,
+        /// The id that is there.
+        id: u32,
+    },
     /// The value is well formed but means nothing to the type asked for.
     #[error("byte {offset}: {what}")]
     Unfit {
@@ -118,6 +163,7 @@ impl DecodeError {
             | DecodeError::WrongKind { offset, .. }
             | DecodeError::OutOfRange { offset, .. }
             | DecodeError::WrongCount { offset, .. }
+            | DecodeError::WrongLength { offset, .. }
             | DecodeError::NotShortest { offset }
             | DecodeError::NotCanonicalFloat { offset }
             | DecodeError::NotAscending { offset }
@@ -126,7 +172,20 @@ impl DecodeError {
             | DecodeError::CountTooLarge { offset, .. }
             | DecodeError::TooDeep { offset }
             | DecodeError::TrailingBytes { offset }
+            | DecodeError::BadTable { offset }
+            | DecodeError::MissingField { offset, .. }
+            | DecodeError::WrongField { offset, .. }
+            | DecodeError::UnknownVariant { offset, .. }
             | DecodeError::Unfit { offset, .. } => offset,
         }
+    }
+}
+
+fn article(found: Kind) -> String {
+    match found {
+        Kind::Null => found.to_string(),
+        Kind::Bytes => "bytes".to_owned(),
+        Kind::I64 => "an i64".to_owned(),
+        _ => format!("a {found}"),
     }
 }

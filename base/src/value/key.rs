@@ -5,6 +5,7 @@
 use super::Value;
 use super::error::DecodeError;
 use super::read::Reader;
+use super::record::finish_record;
 use super::tag::{self, Kind};
 use super::write::*;
 use crate::limit::VALUE_DEPTH_MAX;
@@ -218,20 +219,28 @@ impl<'a> KeyReader<'a> {
         match kind {
             Kind::Str => put_str(out, &self.str()?),
             Kind::Bytes => put_bytes(out, &self.bytes()?),
-            Kind::List | Kind::Set | Kind::Map | Kind::Record => {
+            Kind::Record => {
+                let start = out.len();
+                let mut order = Ascending::default();
+                let mut places = Vec::new();
+                self.each(depth, |key, below| {
+                    let from = key.at;
+                    places.push((key.field_id()?, out.len()));
+                    order.next(key.bytes, from, key.at)?;
+                    key.append_value_form(out, below)
+                })?;
+                finish_record(out, start, &places);
+            }
+            Kind::List | Kind::Set | Kind::Map => {
                 let start = out.len();
                 let mut order = Ascending::default();
                 let count = self.each(depth, |key, below| {
                     let from = key.at;
-                    if kind == Kind::Record {
-                        put_field_id(out, key.field_id()?);
-                    } else {
-                        key.append_value_form(out, below)?;
-                    }
+                    key.append_value_form(out, below)?;
                     if kind != Kind::List {
                         order.next(key.bytes, from, key.at)?;
                     }
-                    if matches!(kind, Kind::Map | Kind::Record) {
+                    if kind == Kind::Map {
                         key.append_value_form(out, below)?;
                     }
                     Ok(())
@@ -241,8 +250,7 @@ impl<'a> KeyReader<'a> {
                 match kind {
                     Kind::List => put_list_header(out, count),
                     Kind::Set => put_set_header(out, count),
-                    Kind::Map => put_map_header(out, count),
-                    _ => put_record_header(out, count),
+                    _ => put_map_header(out, count),
                 }
                 out[start..].rotate_left(body_len);
             }
@@ -369,22 +377,27 @@ impl Reader<'_> {
         match kind {
             Kind::Str => put_key_str(out, self.str()?),
             Kind::Bytes => put_key_bytes(out, self.bytes()?),
-            Kind::List | Kind::Set | Kind::Map | Kind::Record => {
+            Kind::Record => {
+                put_key_record_start(out);
+                let mut fields = self.fields()?;
+                while let Some(id) = fields.next(self)? {
+                    put_key_field_id(out, id);
+                    self.to_key_form(out)?;
+                }
+                put_key_end(out);
+            }
+            Kind::List | Kind::Set | Kind::Map => {
                 self.enter()?;
                 let count = self.container_header(out, kind)?;
                 let mut order = Ascending::default();
                 for _ in 0..count {
                     let offset = self.position();
                     let from = out.len();
-                    if kind == Kind::Record {
-                        put_key_field_id(out, self.field_id()?);
-                    } else {
-                        self.to_key_form(out)?;
-                    }
+                    self.to_key_form(out)?;
                     if kind != Kind::List && !order.admits(out, from, out.len()) {
                         return Err(DecodeError::NotAscending { offset });
                     }
-                    if matches!(kind, Kind::Map | Kind::Record) {
+                    if kind == Kind::Map {
                         self.to_key_form(out)?;
                     }
                 }
@@ -410,13 +423,9 @@ impl Reader<'_> {
                 put_key_set_start(out);
                 self.set()
             }
-            Kind::Map => {
+            _ => {
                 put_key_map_start(out);
                 self.map()
-            }
-            _ => {
-                put_key_record_start(out);
-                self.record()
             }
         }
     }

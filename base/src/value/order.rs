@@ -21,7 +21,8 @@ fn compare(a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeErr
     match kind {
         Kind::Str => Ok(a.str()?.cmp(b.str()?)),
         Kind::Bytes => Ok(a.bytes()?.cmp(b.bytes()?)),
-        Kind::List | Kind::Set | Kind::Map | Kind::Record => {
+        Kind::Record => compare_records(a, b),
+        Kind::List | Kind::Set | Kind::Map => {
             a.enter()?;
             b.enter()?;
             let order = compare_parts(kind, a, b)?;
@@ -41,8 +42,8 @@ fn compare(a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeErr
 fn compare_parts(kind: Kind, a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeError> {
     let (a_count, b_count) = (count(kind, a)?, count(kind, b)?);
     for _ in 0..a_count.min(b_count) {
-        let mut order = if kind == Kind::Record { a.field_id()?.cmp(&b.field_id()?) } else { compare(a, b)? };
-        if order.is_eq() && matches!(kind, Kind::Map | Kind::Record) {
+        let mut order = compare(a, b)?;
+        if order.is_eq() && kind == Kind::Map {
             order = compare(a, b)?;
         }
         if order.is_ne() {
@@ -52,12 +53,26 @@ fn compare_parts(kind: Kind, a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<O
     Ok(a_count.cmp(&b_count))
 }
 
+fn compare_records(a: &mut Reader<'_>, b: &mut Reader<'_>) -> Result<Ordering, DecodeError> {
+    let (mut a_fields, mut b_fields) = (a.fields()?, b.fields()?);
+    let count_order = a_fields.count().cmp(&b_fields.count());
+    loop {
+        let order = match (a_fields.next(a)?, b_fields.next(b)?) {
+            (Some(a_id), Some(b_id)) if a_id == b_id => compare(a, b)?,
+            (Some(a_id), Some(b_id)) => a_id.cmp(&b_id),
+            _ => return Ok(count_order),
+        };
+        if order.is_ne() {
+            return Ok(order);
+        }
+    }
+}
+
 fn count(kind: Kind, reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     match kind {
         Kind::List => reader.list(),
         Kind::Set => reader.set(),
-        Kind::Map => reader.map(),
-        _ => reader.record(),
+        _ => reader.map(),
     }
 }
 
@@ -71,32 +86,44 @@ pub fn validate(bytes: &[u8]) -> Result<(), DecodeError> {
     reader.finish()
 }
 
+/// As [`validate`], of a value that is to stand in so many containers.
+///
+/// # Errors
+/// If it is not canonical, or nests too deep there.
+pub fn validate_below(bytes: &[u8], levels: usize) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    (0..levels).try_for_each(|_| reader.enter())?;
+    check(&mut reader)?;
+    reader.finish()
+}
+
 fn check(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
     let kind = reader.peek_kind()?;
     if kind < Kind::List {
         return reader.check_scalar();
     }
+    if kind == Kind::Record {
+        let mut fields = reader.fields()?;
+        while fields.next(reader)?.is_some() {
+            check(reader)?;
+        }
+        return Ok(());
+    }
     reader.enter()?;
     let count = count(kind, reader)?;
-    let mut last_id = None;
     let mut last_key: Option<&[u8]> = None;
     for _ in 0..count {
         let offset = reader.position();
-        let is_above = if kind == Kind::Record {
-            let id = reader.field_id()?;
-            last_id.replace(id).is_none_or(|last| last < id)
-        } else {
-            check(reader)?;
-            let key = reader.since(offset);
-            match last_key.replace(key) {
-                Some(last) if kind != Kind::List => compare_encoded(last, key)?.is_lt(),
-                _ => true,
-            }
+        check(reader)?;
+        let key = reader.since(offset);
+        let is_above = match last_key.replace(key) {
+            Some(last) if kind != Kind::List => compare_encoded(last, key)?.is_lt(),
+            _ => true,
         };
         if !is_above {
             return Err(DecodeError::NotAscending { offset });
         }
-        if matches!(kind, Kind::Map | Kind::Record) {
+        if kind == Kind::Map {
             check(reader)?;
         }
     }

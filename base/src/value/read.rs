@@ -6,6 +6,7 @@
 
 use super::Value;
 use super::error::DecodeError;
+use super::record::record_value;
 use super::tag::{self, Kind};
 use super::write::bytes_needed;
 use crate::limit::VALUE_DEPTH_MAX;
@@ -219,22 +220,12 @@ impl<'a> Reader<'a> {
         self.count(2)
     }
 
-    /// Reads the start of a record; so many fields follow, [`Reader::field_id`] then value, ascending by id.
-    ///
-    /// # Errors
-    /// If there is no record.
-    #[inline]
-    pub fn record(&mut self) -> Result<usize, DecodeError> {
-        self.expect(tag::RECORD, "record")?;
-        self.count(2)
-    }
-
     /// Reads the id of a record's next field.
     ///
     /// # Errors
     /// If it is too large or not in its shortest form.
     #[inline]
-    pub fn field_id(&mut self) -> Result<u32, DecodeError> {
+    pub(super) fn field_id(&mut self) -> Result<u32, DecodeError> {
         let offset = self.at;
         u32::try_from(self.varint()?).map_err(|_| DecodeError::OutOfRange { offset, expected: "a field id" })
     }
@@ -272,13 +263,10 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Skips the elements of a container that starts at `start`.
-    fn skip_parts(&mut self, start: usize, parts: Parts) -> Result<(), DecodeError> {
+    /// Skips the values in a container that starts at `start`.
+    fn skip_parts(&mut self, start: usize, parts: usize) -> Result<(), DecodeError> {
         self.enter().map_err(|_| DecodeError::TooDeep { offset: start })?;
-        for _ in 0..parts.count {
-            if parts.are_fields {
-                self.varint()?;
-            }
+        for _ in 0..parts {
             let start = self.at;
             if let Some(inner) = self.skip_head()? {
                 self.skip_parts(start, inner)?;
@@ -288,9 +276,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Skips a scalar whole, or only the header of a container.
+    /// Skips a scalar or a record whole, or only the header of another container, giving how many values are in it.
     #[inline]
-    fn skip_head(&mut self) -> Result<Option<Parts>, DecodeError> {
+    fn skip_head(&mut self) -> Result<Option<usize>, DecodeError> {
         let offset = self.at;
         let kind = self.peek_kind()?;
         let tag = self.bytes[offset];
@@ -306,9 +294,13 @@ impl<'a> Reader<'a> {
                 self.sized()?;
                 return Ok(None);
             }
-            Kind::List | Kind::Set => return Ok(Some(Parts { count: self.count(1)?, are_fields: false })),
-            Kind::Map => return Ok(Some(Parts { count: self.count(2)? * 2, are_fields: false })),
-            Kind::Record => return Ok(Some(Parts { count: self.count(2)?, are_fields: true })),
+            Kind::List | Kind::Set => return Ok(Some(self.count(1)?)),
+            Kind::Map => return Ok(Some(self.count(2)? * 2)),
+            Kind::Record => {
+                self.at = offset;
+                self.fields()?.skip_rest(self)?;
+                return Ok(None);
+            }
         };
         self.take(len)?;
         Ok(None)
@@ -331,6 +323,7 @@ impl<'a> Reader<'a> {
             Kind::Str => Value::Str(self.str()?.to_owned()),
             Kind::Bytes => Value::Bytes(self.bytes()?.to_owned()),
             Kind::Uuid => Value::Uuid(self.uuid()?),
+            Kind::Record => record_value(self)?,
             container => {
                 self.enter()?;
                 let value = self.container(container)?;
@@ -340,7 +333,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a container. Its count is checked against what the containers around it leave of the bytes, so
+    /// Reads a container other than a record. Its count is checked against what the containers around it leave of the bytes, so
     /// that the memory reserved for all of them together stays within a multiple of the bytes.
     fn container(&mut self, kind: Kind) -> Result<Value, DecodeError> {
         Ok(match kind {
@@ -365,7 +358,7 @@ impl<'a> Reader<'a> {
                 }
                 Value::Set(values)
             }
-            Kind::Map => {
+            _ => {
                 let count = self.map()?;
                 self.promised += 2 * count;
                 let mut entries: Vec<(Value, Value)> = Vec::with_capacity(count);
@@ -377,20 +370,41 @@ impl<'a> Reader<'a> {
                 }
                 Value::Map(entries)
             }
-            _ => {
-                let count = self.record()?;
-                self.promised += 2 * count;
-                let mut fields: Vec<(u32, Value)> = Vec::with_capacity(count);
-                for _ in 0..count {
-                    let offset = self.at;
-                    self.promised -= 1;
-                    let id = self.field_id()?;
-                    check_ascending(fields.last().map(|(id, _)| id), &id, offset)?;
-                    fields.push((id, self.promised_value()?));
-                }
-                Value::Record(fields)
-            }
         })
+    }
+
+    /// Notes that what is being read needs at least so many bytes more.
+    pub(super) fn promise(&mut self, size_min: usize) {
+        self.promised += size_min;
+    }
+
+    /// Takes back a part of a [`Reader::promise`].
+    pub(super) fn fulfil(&mut self, size: usize) {
+        self.promised -= size;
+    }
+
+    /// Bytes left that are not promised to anything.
+    pub(super) fn available(&self) -> usize {
+        self.remaining().saturating_sub(self.promised)
+    }
+
+    /// Goes on at a place not before this one, counted from `start`, that a table of the bytes themselves names.
+    pub(super) fn go_to(&mut self, start: usize, place: u64) -> Result<(), DecodeError> {
+        let target = usize::try_from(place).ok().and_then(|place| start.checked_add(place));
+        match target {
+            Some(target) if (self.at..=self.bytes.len()).contains(&target) => {
+                self.at = target;
+                Ok(())
+            }
+            _ => Err(DecodeError::BadTable { offset: self.at }),
+        }
+    }
+
+    /// Reads the tag of a container and its count, of things of at least `size_min` bytes.
+    #[inline]
+    pub(super) fn container_count(&mut self, size_min: usize) -> Result<usize, DecodeError> {
+        self.at += 1;
+        self.count(size_min)
     }
 
     #[inline]
@@ -440,7 +454,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let taken = self.rest().get(..len).ok_or(DecodeError::Truncated { offset: self.bytes.len() })?;
         self.at += len;
         Ok(taken)
@@ -517,19 +531,10 @@ impl<'a> Reader<'a> {
         let offset = self.at;
         let count = self.varint()?;
         match usize::try_from(count) {
-            Ok(count) if count <= self.remaining().saturating_sub(self.promised) / size_min => Ok(count),
+            Ok(count) if count <= self.available() / size_min => Ok(count),
             _ => Err(DecodeError::CountTooLarge { offset, count }),
         }
     }
-}
-
-/// What is in a container that is being skipped.
-#[derive(Clone, Copy)]
-struct Parts {
-    /// Values.
-    count: usize,
-    /// Whether a field id is in front of each.
-    are_fields: bool,
 }
 
 /// How much to reserve for `count` elements that were only announced: nested announcements must not add up.

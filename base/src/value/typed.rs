@@ -8,12 +8,13 @@
 //! | `u32`, `u64` | u64 |
 //! | `f64` | f64 |
 //! | `str`, `String` | string |
-//! | `[u8]`, `Vec<u8>` | bytes |
+//! | `[u8]`, `Vec<u8>`, `[u8; N]` | bytes |
 //! | [`Uuid`] | uuid |
 //! | `[T]`, `Vec<T>`, tuples | list |
 //! | `BTreeSet<T>` | set |
 //! | `BTreeMap<K, V>` | map |
 //! | `Some(x)`, `&x`, `Box<x>` | as `x` |
+//! | a type with `#[derive(Record)]` | record |
 
 use super::Value;
 use super::error::DecodeError;
@@ -26,6 +27,13 @@ pub trait Encode {
     /// Whether some data of the type is stored as null. An `Option` of such a type would read `Some` back as
     /// `None`, so it does not compile. ([`Value`] says no: an `Option<Value>` reads a stored null as `None`.)
     const MAY_BE_NULL: bool = false;
+
+    /// Whether it is stored as null. A record of a Rust type leaves such a field out; a type that does not say so is
+    /// stored with its nulls.
+    #[inline]
+    fn is_null(&self) -> bool {
+        false
+    }
 
     /// Appends the value form.
     fn encode(&self, out: &mut Vec<u8>);
@@ -134,7 +142,6 @@ scalar! {
     Uuid, out, self => put_uuid(out, &self.0), put_uuid(out, &self.0), reader => reader.uuid().map(Uuid);
     String, out, self => put_str(out, self), put_key_str(out, self), reader => reader.str().map(str::to_owned);
     Vec<u8>, out, self => put_bytes(out, self), put_key_bytes(out, self), reader => reader.bytes().map(<[u8]>::to_vec);
-    Value, out, self => Value::encode(self, out), Value::encode_key(self, out), reader => reader.value();
     i32, out, self => put_i64(out, i64::from(*self)), put_i64(out, i64::from(*self)), reader => {
         let offset = reader.position();
         i32::try_from(reader.i64()?).map_err(|_| DecodeError::OutOfRange { offset, expected: "i32" })
@@ -145,8 +152,51 @@ scalar! {
     };
 }
 
+impl Encode for Value {
+    fn is_null(&self) -> bool {
+        Value::is_null(self)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        Value::encode(self, out);
+    }
+
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        Value::encode_key(self, out);
+    }
+}
+
+impl Decode for Value {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.value()
+    }
+}
+
+/// A byte array is bytes of its length.
+impl<const N: usize> Encode for [u8; N] {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, self);
+    }
+
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        put_key_bytes(out, self);
+    }
+}
+
+impl<const N: usize> Decode for [u8; N] {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.position();
+        let found = reader.bytes()?;
+        found.try_into().map_err(|_| DecodeError::WrongLength { offset, expected: N, found: found.len() })
+    }
+}
+
 impl Encode for () {
     const MAY_BE_NULL: bool = true;
+
+    fn is_null(&self) -> bool {
+        true
+    }
 
     fn encode(&self, out: &mut Vec<u8>) {
         put_null(out);
@@ -191,6 +241,11 @@ impl<T: Encode> Encode for Option<T> {
     const MAY_BE_NULL: bool = true;
 
     #[inline]
+    fn is_null(&self) -> bool {
+        self.as_ref().is_none_or(T::is_null)
+    }
+
+    #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
         const { assert!(!T::MAY_BE_NULL, "an Option of a type that may itself be null would lose data") };
         match self {
@@ -221,6 +276,11 @@ macro_rules! pointer {
     ($($type:ty),*) => {$(
         impl<T: Encode + ?Sized> Encode for $type {
             const MAY_BE_NULL: bool = T::MAY_BE_NULL;
+
+            #[inline]
+            fn is_null(&self) -> bool {
+                (**self).is_null()
+            }
 
             #[inline]
             fn encode(&self, out: &mut Vec<u8>) {

@@ -1,6 +1,7 @@
 //! Writing values piece by piece, without building a [`super::Value`].
 //!
-//! A container is a header with its count (value form) or a start and an end (key form) around its elements.
+//! A list, a set or a map is a header with its count (value form) or a start and an end (key form) around its elements; a record in
+//! value form is written through [`super::RecordWriter`].
 //! Whoever writes a set, a map or a record this way owes ascending order; a decoder refuses what is not.
 
 use super::tag;
@@ -119,16 +120,9 @@ pub fn put_map_header(out: &mut Vec<u8>, count: usize) {
     put_varint(out, count as u64);
 }
 
-/// Starts a record of `count` fields, id then value, ascending by id, in value form.
-#[inline]
-pub fn put_record_header(out: &mut Vec<u8>, count: usize) {
-    out.push(tag::RECORD);
-    put_varint(out, count as u64);
-}
-
 /// Appends the id of a record's next field, in value form.
 #[inline]
-pub fn put_field_id(out: &mut Vec<u8>, id: u32) {
+pub(super) fn put_field_id(out: &mut Vec<u8>, id: u32) {
     put_varint(out, u64::from(id));
 }
 

@@ -9,11 +9,13 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(5, 40, 4, |inner| {
         let pairs = vec((inner.clone(), inner.clone()), 0..4);
         let fields = vec((field_id(), inner.clone()), 0..4);
+        let many = vec((0..40u32, scalar()), 20..40);
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::List),
             vec(inner, 0..4).prop_map(Value::set),
             pairs.prop_map(Value::map),
             fields.prop_map(Value::record),
+            many.prop_map(Value::record),
         ]
     })
 }

@@ -1,4 +1,4 @@
-//! The bytes of version 1, as files. They never change: a difference is a new format version.
+//! The bytes of version 2, as files. They never change: a difference is a new format version.
 
 use super::named;
 use tantu_base::value::{
@@ -24,7 +24,7 @@ fn check(
     encode: fn(&Value, &mut Vec<u8>),
     decode: fn(&[u8]) -> Result<Value, tantu_base::value::DecodeError>,
 ) {
-    assert_eq!(FORMAT_VERSION, 1);
+    assert_eq!(FORMAT_VERSION, 2);
     let named = named::values();
     assert_eq!(lines(text).count(), named.len());
     for (line, (name, value)) in lines(text).zip(named) {

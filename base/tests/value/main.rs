@@ -4,5 +4,6 @@ mod draw;
 mod golden;
 mod laws;
 mod named;
+mod record;
 mod refusals;
 mod typed;

@@ -64,6 +64,14 @@ fn strings() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Ids of two bytes, ends of two bytes: the value under 1000 takes 300 bytes.
+fn wide_in_wide() -> Value {
+    let inner = Value::record((0..16).map(|id| (id, Value::Null)));
+    let mut fields: Vec<(u32, Value)> = (1..=14).map(|id| (id, Value::Bool(true))).collect();
+    fields.extend([(999, inner), (1000, Value::from("x".repeat(297)))]);
+    Value::record(fields)
+}
+
 fn containers() -> Vec<(&'static str, Value)> {
     let list = Value::List;
     let empty = || Value::List(Vec::new());
@@ -96,6 +104,9 @@ fn containers() -> Vec<(&'static str, Value)> {
             ]),
         ),
         ("record_empty", Value::record([])),
+        ("record_of_15", Value::record((1..=15).map(|id| (id, Value::from(i64::from(id)))))),
+        ("record_of_16", Value::record((1..=16).map(|id| (id, Value::from(i64::from(id)))))),
+        ("record_wide_in_wide", wide_in_wide()),
         (
             "record_fields",
             Value::record([(u32::MAX, Value::Null), (300, empty()), (1, Value::I64(5)), (0, Value::from("name"))]),

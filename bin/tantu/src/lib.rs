@@ -6,9 +6,11 @@
 pub mod artifact;
 pub mod demo;
 pub mod prelude;
+pub mod uid;
 
 pub use tantu_base as base;
 pub use tantu_client as client;
+pub use tantu_derive::Record;
 pub use tantu_flow as flow;
 pub use tantu_local as local;
 pub use tantu_path as path;

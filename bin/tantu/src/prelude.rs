@@ -1,10 +1,12 @@
 //! Everything a module and its tests usually name: `use tantu::prelude::*`.
 
 pub use tantu_base::id::Offset;
-pub use tantu_base::value::{Decode, Encode, Value};
+pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
     AckLevel, ClientError, Depot, PState, PageMax, PartitionOffsets, PendingAppend, Query, RecordPage,
 };
+// The derive macro; the trait of the same name comes with the language below.
+pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Module, ModuleInfo, Named, OutStream,
     PStateOptions, QueryBlock, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology,
@@ -12,5 +14,5 @@ pub use tantu_flow::{
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{
-    Custom, CustomNav, List, Map, Named, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
+    Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
 };

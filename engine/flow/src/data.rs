@@ -8,15 +8,15 @@
 use crate::arena::Arena;
 use crate::slot::{Frame, Slot};
 use std::collections::{BTreeMap, BTreeSet};
-use tantu_base::value::{Decode, DecodeError, Encode, Reader, Value};
+use tantu_base::value::{Decode, DecodeError, Encode, Reader, Uuid, Value};
 
-/// A type that a var may have. Implement [`Record`] to add one of yours.
+/// A type that a var may have. Derive [`Record`] to add one of yours.
 ///
 /// # Safety
 /// `slot` and `read` must agree, and `CODEC` must be that of the type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a var",
-    note = "implement `Encode`, `Decode` and `Record` for it"
+    note = "write `#[derive(Record)]` on it, or implement `Encode`, `Decode` and `Record`"
 )]
 pub unsafe trait Data: 'static {
     /// What a closure receives.
@@ -35,17 +35,14 @@ pub unsafe trait Data: 'static {
     unsafe fn read<'x>(slot: Slot) -> Self::Ref<'x>;
 }
 
-/// Your own record types: write `impl Record for Visit {}` beside its [`Encode`] and [`Decode`].
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a record type",
-    note = "implement `Encode` and `Decode` for it and add `impl Record for …  {{}}`"
-)]
+/// Your own record types: `#[derive(Record)]`, or `impl Record for Visit {}` beside an [`Encode`] and a [`Decode`] of your own.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a record type", note = "write `#[derive(Record)]` on it")]
 pub trait Record: Encode + Decode + Send + 'static {}
 
 /// A value that a closure may return: it can be put into a slot.
 #[diagnostic::on_unimplemented(
     message = "a closure of a topology cannot return `{Self}`",
-    note = "return a number, `bool`, `String`, a tuple or `Vec` of such, or a type that implements `Record`; to return a borrow use `view`"
+    note = "return a number, `bool`, `String`, a tuple or `Vec` of such, or a type with `#[derive(Record)]`; to return a borrow use `view`"
 )]
 pub trait Returned: 'static {
     /// The type of the var that holds it.
@@ -334,6 +331,8 @@ impl Returned for &'static str {
 }
 
 impl Record for Value {}
+impl Record for Uuid {}
+impl<const N: usize> Record for [u8; N] {}
 impl<T: Owned> Record for Vec<T> {}
 impl<T: Owned> Record for Option<T> {}
 impl<T: Owned> Record for Box<T> {}

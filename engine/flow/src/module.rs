@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tantu_path::{Functions, MapLocation, Named, PStateSchema, Schema};
+use tantu_path::{Functions, MapLocation, NamedFn, PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
 pub trait Module: 'static {
@@ -227,7 +227,7 @@ pub struct Setup {
 impl Setup {
     /// Declares a function that clients' paths may name. No two have the same name.
     #[track_caller]
-    pub fn declare_function<A, R>(&mut self, function: &Named<A, R>) {
+    pub fn declare_function<A, R>(&mut self, function: &NamedFn<A, R>) {
         let mut defining = self.defining.borrow_mut();
         if !defining.functions.declare(function.func().clone()) {
             let name = function.func().name();

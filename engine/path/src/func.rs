@@ -174,9 +174,9 @@ impl PartialEq for Func {
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use tantu_path::{Functions, Map, Named, Navigate, Path, path};
+/// use tantu_path::{Functions, Map, NamedFn, Navigate, Path, path};
 ///
-/// let is_even = Named::new("is_even", |n: i64| n % 2 == 0);
+/// let is_even = NamedFn::new("is_even", |n: i64| n % 2 == 0);
 /// let evens = path::<Map<String, i64>>().map_vals().filter_named(&is_even);
 ///
 /// let mut bytes = Vec::new();
@@ -187,34 +187,34 @@ impl PartialEq for Func {
 /// assert_eq!(&Path::decode_with(&bytes, &known)?, evens.path());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Named<A, R> {
+pub struct NamedFn<A, R> {
     func: Func,
     types: PhantomData<fn(A) -> R>,
 }
 
-impl<A: Decode, R: Encode> Named<A, R> {
+impl<A: Decode, R: Encode> NamedFn<A, R> {
     /// A function of the navigated value.
-    pub fn new(name: &'static str, f: impl Fn(A) -> R + Send + Sync + 'static) -> Named<A, R> {
-        Named { func: Func::named(name, Func::unary(f)), types: PhantomData }
+    pub fn new(name: &'static str, f: impl Fn(A) -> R + Send + Sync + 'static) -> NamedFn<A, R> {
+        NamedFn { func: Func::named(name, Func::unary(f)), types: PhantomData }
     }
 }
 
-impl<A, R> Named<A, R> {
+impl<A, R> NamedFn<A, R> {
     /// The untyped function.
     pub fn func(&self) -> &Func {
         &self.func
     }
 }
 
-impl<A, R> Clone for Named<A, R> {
+impl<A, R> Clone for NamedFn<A, R> {
     fn clone(&self) -> Self {
-        Named { func: self.func.clone(), types: PhantomData }
+        NamedFn { func: self.func.clone(), types: PhantomData }
     }
 }
 
-impl<A, R> fmt::Debug for Named<A, R> {
+impl<A, R> fmt::Debug for NamedFn<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Named({})", self.func.name)
+        write!(f, "NamedFn({})", self.func.name)
     }
 }
 

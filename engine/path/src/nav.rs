@@ -94,6 +94,8 @@ pub(crate) static RULES: &[&Rule] = &[
     &each::ALL,
     &each::MAP_VALS,
     &each::MAP_KEYS,
+    &crate::field::FIELD,
+    &crate::field::MUST_FIELD,
     &list::NTH,
     &list::FIRST,
     &list::LAST,

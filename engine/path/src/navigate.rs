@@ -1,7 +1,8 @@
 //! The typed navigators: each checks with rustc what its untyped twin of the same name in [`Path`] does.
 
 use crate::collecting::Collects;
-use crate::func::{Func, Named, ReadExtra};
+use crate::field::{Field, RecordLocation};
+use crate::func::{Func, NamedFn, ReadExtra};
 use crate::marker::SetLocation;
 use crate::marker::{AllLocation, List, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set};
 use crate::nav::custom::Custom;
@@ -48,6 +49,25 @@ pub trait Navigate: Sized {
         Self::At: MapLocation,
     {
         self.navigate(|path| path.must(key.into_arg()))
+    }
+
+    /// A field of a record; null if the field or the record is not there (PST-04).
+    fn field<F: PStateSchema>(
+        self,
+        field: Field<<Self::At as RecordLocation>::Record, F>,
+    ) -> PathTo<Self::Root, <Self::At as RecordLocation>::At<F>>
+    where
+        Self::At: RecordLocation,
+    {
+        self.navigate(|path| path.field(field.id()))
+    }
+
+    /// A field of a record, or nowhere (PST-04).
+    fn must_field<F: PStateSchema>(self, field: Field<<Self::At as RecordLocation>::Record, F>) -> PathTo<Self::Root, F>
+    where
+        Self::At: RecordLocation,
+    {
+        self.navigate(|path| path.must_field(field.id()))
     }
 
     /// The key itself, if present; replacing it renames (PTH-07).
@@ -510,7 +530,7 @@ pub trait Navigate: Sized {
     }
 
     /// Continues if a function says so that has a name, so that a client can send the path (PTH-21).
-    fn filter_named(self, test: &Named<<Self::At as PStateSchema>::Value, bool>) -> PathTo<Self::Root, Self::At> {
+    fn filter_named(self, test: &NamedFn<<Self::At as PStateSchema>::Value, bool>) -> PathTo<Self::Root, Self::At> {
         self.navigate(|path| path.filter_pred(test.func().clone()))
     }
 
@@ -545,7 +565,7 @@ pub trait Navigate: Sized {
     }
 
     /// Continues at the answer of a function that has a name, so that a client can send the path (PTH-24).
-    fn view_named<R>(self, view: &Named<<Self::At as PStateSchema>::Value, R>) -> PathTo<Self::Root, R>
+    fn view_named<R>(self, view: &NamedFn<<Self::At as PStateSchema>::Value, R>) -> PathTo<Self::Root, R>
     where
         R: PStateSchema + Encode,
     {

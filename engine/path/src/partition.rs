@@ -212,7 +212,7 @@ fn transform_single<S: Store + ?Sized>(
         Became::Void => Err(of.path(PathError::VoidAtTop)),
         Became::Written if !blind && scratch.out == value => Ok(()),
         Became::Written => {
-            of.check_value(schema, &|| Ok(None), &scratch.out)?;
+            of.check_change(schema, &|| Ok(None), found.then_some(value), &scratch.out)?;
             Ok(store.put(of.0, &[], &scratch.out)?)
         }
     }
@@ -251,7 +251,7 @@ fn transform_entry<S: Store + ?Sized>(
                 key_to_value(key, arg).map_err(|source| of.stored(source))?;
                 check_new_key(of, key_schema, arg)?;
             }
-            of.check_value(value_schema, &|| of.decode_key(key).map(Some), out)?;
+            of.check_change(value_schema, &|| of.decode_key(key).map(Some), found.then_some(value), out)?;
             Ok(store.put(of.0, key, out)?)
         }
     }
@@ -282,7 +282,7 @@ fn transform_values<S: Store + ?Sized>(
             Became::Void => became.push(key, &[]),
             Became::Written if scratch.out == value => {}
             Became::Written => {
-                of.check_value(schema, &|| of.decode_key(key).map(Some), &scratch.out)?;
+                of.check_change(schema, &|| of.decode_key(key).map(Some), Some(value), &scratch.out)?;
                 became.push(key, &scratch.out);
             }
         }

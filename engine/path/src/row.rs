@@ -3,6 +3,7 @@
 
 use crate::arg::Args;
 use crate::error::{EvalError, PathError};
+use crate::field;
 use crate::limit::STORED_SIZE_MAX;
 use crate::nav::{term, view};
 use crate::path::Nav;
@@ -79,8 +80,19 @@ impl Of {
         key: &dyn Fn() -> Result<Option<Value>, EvalError>,
         bytes: &[u8],
     ) -> Result<(), EvalError> {
+        self.check_change(schema, key, None, bytes)
+    }
+
+    /// [`Of::check_value`] of what a value that stood there became.
+    pub(crate) fn check_change(
+        self,
+        schema: &Schema,
+        key: &dyn Fn() -> Result<Option<Value>, EvalError>,
+        was: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<(), EvalError> {
         self.check_value_size(bytes)?;
-        match schema.check_encoded(bytes) {
+        match field::check_change(schema, was, bytes) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(misfit)) => Err(self.schema(key()?.as_ref(), misfit)),
             Err(source) => Err(self.stored(source)),
@@ -98,6 +110,7 @@ pub(crate) fn select_row(
     visit: Visit<'_>,
 ) -> Result<ControlFlow<()>, EvalError> {
     let value = value.unwrap_or(NULL_FORM);
+    let Some((navs, value)) = field::enter(of, navs, value)? else { return Ok(ControlFlow::Continue(())) };
     match navs {
         [] => return Ok(visit(value)),
         [default] if default.is(&view::NULL_TO_VAL) => {
@@ -150,6 +163,9 @@ pub(crate) fn transform_row(
     args: &dyn Args,
     out: &mut Vec<u8>,
 ) -> Result<Became, EvalError> {
+    if navs.first().is_some_and(field::is_field) {
+        return field::transform_field(of, navs, value, args, out);
+    }
     if let Some(became) = transform_bytes(of, navs, value, args, out)? {
         return Ok(became);
     }

@@ -92,6 +92,11 @@ impl SchemaError {
         SchemaError { steps: Vec::new(), wanted: schema.to_string(), found }
     }
 
+    pub(crate) fn unknown_field(fields: &[FieldSchema], id: u32) -> SchemaError {
+        let wanted = Schema::Record(fields.to_vec()).to_string();
+        SchemaError { steps: Vec::new(), wanted, found: format!("unknown field {id}") }
+    }
+
     /// The same misfit, seen from one step further up.
     pub fn below(mut self, step: Step) -> SchemaError {
         self.steps.push(step);
@@ -232,8 +237,7 @@ fn check_tuple(of: &[Schema], elements: &[Value]) -> Result<(), SchemaError> {
 fn check_record(fields: &[FieldSchema], entries: &[(u32, Value)]) -> Result<(), SchemaError> {
     for (id, value) in entries {
         let Some(field) = fields.iter().find(|field| field.id == *id) else {
-            let wanted = Schema::Record(fields.to_vec()).to_string();
-            return Err(SchemaError { steps: Vec::new(), wanted, found: format!("unknown field {id}") });
+            return Err(SchemaError::unknown_field(fields, *id));
         };
         field.schema.check(value).map_err(|e| e.below(Step::Field(field.name.clone())))?;
     }

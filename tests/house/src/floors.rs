@@ -10,7 +10,7 @@ use crate::manifests::{EdgeKind, Package};
 /// A district of the house, lowest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Floor {
-    /// `base`: needs nobody.
+    /// `base`, and `base/derive` beside it: need nobody.
     Ground,
     /// `net` and `replog`, which never meet.
     First,
@@ -33,7 +33,7 @@ pub enum Floor {
 /// The floor of a folder; `None` if the house has no such room.
 pub fn floor_of(folder: &str) -> Option<Floor> {
     Some(match folder {
-        "base" => Floor::Ground,
+        "base" | "base/derive" => Floor::Ground,
         "net" | "replog" => Floor::First,
         "engine/lsm" | "engine/path" => Floor::EngineLow,
         "engine/flow" | "engine/state" => Floor::EngineMiddle,
@@ -95,6 +95,8 @@ mod tests {
     fn an_edge_that_climbs_is_named() {
         for (from, to) in [
             ("base", "net"),
+            ("base", "base/derive"),
+            ("base/derive", "base"),
             ("net", "replog"),
             ("replog", "net"),
             ("engine/lsm", "engine/path"),
@@ -124,6 +126,7 @@ mod tests {
             ("engine/task", "engine/flow"),
             ("bin/local", "bin/doors"),
             ("bin/tantu", "bin/local"),
+            ("bin/tantu", "base/derive"),
             ("examples", "bin/tantu"),
             ("tests/sim", "tests/weather"),
         ] {

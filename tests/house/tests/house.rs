@@ -53,7 +53,10 @@ fn every_source_file_is_reached_by_a_target() {
     let mut packages = manifests::packages(&root).unwrap();
     packages.extend(manifests::packages_in(&root, &root.join("fuzz")).unwrap());
     let roots: Vec<String> = packages.into_iter().flat_map(|package| package.roots).collect();
-    expect_none("no dead file", reach::unreached(&tree::sources(&root).unwrap(), &roots).unwrap());
+    // What the derive must refuse is compiled by a test that names the folder, and is in no target.
+    let mut sources = tree::sources(&root).unwrap();
+    sources.retain(|file| !file.path.starts_with("base/derive/tests/refused/"));
+    expect_none("no dead file", reach::unreached(&sources, &roots).unwrap());
 }
 
 #[test]

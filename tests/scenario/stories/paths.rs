@@ -7,8 +7,8 @@ use tantu::prelude::*;
 
 type Readings = Map<String, Map<i64, i64>>; // sensor → minute → value
 
-fn is_high() -> Named<i64, bool> {
-    Named::new("is_high", |value| value > 50)
+fn is_high() -> NamedFn<i64, bool> {
+    NamedFn::new("is_high", |value| value > 50)
 }
 
 struct Sensors;
@@ -52,7 +52,7 @@ struct Twice;
 impl Module for Twice {
     fn define(setup: &mut Setup, _topologies: &mut Topologies) {
         setup.declare_function(&is_high());
-        setup.declare_function(&Named::new("is_high", |text: String| text == "high"));
+        setup.declare_function(&NamedFn::new("is_high", |text: String| text == "high"));
     }
 }
 
@@ -89,7 +89,7 @@ fn a_client_may_name_a_declared_function_and_no_other() {
     let north = || path::<Readings>().key("north").map_vals();
     assert_eq!(values.select(north().filter_named(&is_high())).unwrap(), [60, 90]);
     assert_eq!(values.select(north().view_named(&is_high())).unwrap(), [false, true, false, true]);
-    let unknown = Named::new("is_higher", |value: i64| value > 80);
+    let unknown = NamedFn::new("is_higher", |value: i64| value > 80);
     let error = values.select(north().filter_named(&unknown)).unwrap_err().to_string();
     assert!(error.contains("no function named \"is_higher\""), "{error}");
     let error = values.select(north().filter_pred(|value| value > 80)).unwrap_err().to_string();

@@ -191,7 +191,7 @@ impl Tree {
             for source in &mut sources[first..] {
                 let Some(revision) = source.settle(&key, at, self, cache)? else { continue };
                 let seen =
-                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < revision.version);
+                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden <= revision.version);
                 done = revision.value.is_some_and(|value| seen && visit(&key, value).is_break());
                 break;
             }

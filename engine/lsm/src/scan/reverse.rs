@@ -227,7 +227,7 @@ impl Tree {
             // Sources stand newest first, so the first revision a reader at `at` sees is the newest.
             if let Some(revision) = here.iter().find_map(|n| sources[*n].revision(at)) {
                 let seen =
-                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden < revision.version);
+                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden <= revision.version);
                 if revision.value.is_some_and(|value| seen && visit(&key, value).is_break()) {
                     return Ok(());
                 }

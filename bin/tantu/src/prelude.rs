@@ -8,4 +8,4 @@ pub use tantu_flow::{
     StartFrom, StreamTopology, Topologies, Var, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
-pub use tantu_path::{List, Map, Navigate, Set, agg, path};
+pub use tantu_path::{List, Map, Navigate, Set, Sub, Untracked, agg, path};

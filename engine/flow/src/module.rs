@@ -301,13 +301,11 @@ impl StreamTopology {
             defining.error(here(), format!("the module has a PState `{name}` already"));
         }
         let PStateOptions { global, private } = options;
-        defining.pstates.push(PStateDef {
-            name: name.to_string(),
-            schema: S::schema(),
-            global,
-            private,
-            owner: self.index,
-        });
+        let schema = S::schema();
+        if let Err(error) = schema.check_declared() {
+            defining.error(here(), format!("the PState `{name}`: {error}"));
+        }
+        defining.pstates.push(PStateDef { name: name.to_string(), schema, global, private, owner: self.index });
         PState { index: defining.pstates.len() - 1, of: PhantomData }
     }
 

@@ -16,7 +16,7 @@ use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
+use tantu_path::{Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -235,7 +235,7 @@ impl Run {
             }
             Step::TaskId(out) => self.frame.set(*out, <i64 as Data>::slot(i64::from(host.task().0))),
             Step::Select { .. } => return self.select(plan, at, host),
-            Step::Transform { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
+            Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
             Step::Hop { target, position } => {
                 self.hop(plan, at, target, *position, host)?;
                 return Ok(Then::Back);
@@ -333,6 +333,7 @@ impl Run {
                 &args,
                 &mut self.scratch,
             ),
+            Step::Clear { pstate } => clear_store(ObjectId(*pstate as u32), host),
             Step::Aggregate { pstate, shape } => {
                 aggregate(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
             }

@@ -59,6 +59,9 @@ pub(crate) enum Step {
         pstate: usize,
         path: Path,
     },
+    Clear {
+        pstate: usize,
+    },
     Aggregate {
         pstate: usize,
         shape: AggShape,

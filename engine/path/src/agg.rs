@@ -13,11 +13,13 @@ pub use typed::{AggOn, Counted, Summed, count, key, sum};
 use crate::arg::{Arg, Args};
 use crate::error::{AggError, EvalError};
 use crate::partition::check_new_key;
+use crate::path::{Nav, Path};
 use crate::row::Of;
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::show::type_name;
 use crate::store::Store;
+use crate::structure::change;
 use crate::walk::{check_depth, put_key_form, put_value_form};
 use std::collections::BTreeMap;
 use tantu_base::id::ObjectId;
@@ -109,6 +111,14 @@ pub fn aggregate<S: Store + ?Sized, A: Args + ?Sized>(
     scratch: &mut Scratch,
 ) -> Result<(), EvalError> {
     let of = Of(object);
+    if schema.has_sub() {
+        let args = ByRef(args);
+        let plain = schema.unwrapped();
+        return change::update(of, schema, &touched(shape), store, &args, &mut |at| {
+            let at = at.unwrap_or_default();
+            Fold { args: &args, scratch }.update(shape, at, &plain).map(Some).map_err(|source| of.agg(source))
+        });
+    }
     match (schema, shape) {
         (Schema::Map(key_schema, value_schema), AggShape::Map(arms)) => match &arms[..] {
             [(key, AggShape::Leaf(leaf))] => {
@@ -122,6 +132,30 @@ pub fn aggregate<S: Store + ?Sized, A: Args + ?Sized>(
             let value = Fold { args, scratch }.update(shape, at, schema).map_err(|source| of.agg(source))?;
             write(of, schema, &[], &value, store, scratch)
         }
+    }
+}
+
+/// The places a shape folds into, as a path to them.
+fn touched(shape: &AggShape) -> Vec<Nav> {
+    let AggShape::Map(arms) = shape else { return vec![] };
+    let under = |(key, shape): &(Arg, AggShape)| {
+        let mut path = Path::new().key(key.clone());
+        path.navs.extend(touched(shape));
+        path
+    };
+    Path::new().multi_path(arms.iter().map(under)).navs
+}
+
+/// Arguments of any kind as those of a known size.
+struct ByRef<'a, A: ?Sized>(&'a A);
+
+impl<A: Args + ?Sized> Args for ByRef<'_, A> {
+    fn value(&self, slot: u32, out: &mut Vec<u8>) {
+        self.0.value(slot, out);
+    }
+
+    fn key(&self, slot: u32, out: &mut Vec<u8>) {
+        self.0.key(slot, out);
     }
 }
 

@@ -15,6 +15,7 @@ type Call = dyn Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> +
 pub struct Func {
     name: &'static str,
     call: Arc<Call>,
+    may_void: bool,
 }
 
 impl Func {
@@ -23,7 +24,7 @@ impl Func {
     where
         F: Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> + Send + Sync + 'static,
     {
-        Func { name, call: Arc::new(call) }
+        Func { name, call: Arc::new(call), may_void: true }
     }
 
     /// A function of the navigated value alone.
@@ -33,10 +34,11 @@ impl Func {
         R: Encode,
         F: Fn(A) -> R + Send + Sync + 'static,
     {
-        Func::new(std::any::type_name::<F>(), move |at, _, out| {
+        let func = Func::new(std::any::type_name::<F>(), move |at, _, out| {
             f(decoded::<A>(at)?).encode(out);
             Ok(())
-        })
+        });
+        Func { may_void: false, ..func }
     }
 
     /// A function of the navigated value alone that may answer void.
@@ -62,11 +64,12 @@ impl Func {
         R: Encode,
         F: Fn(A, B) -> R + Send + Sync + 'static,
     {
-        Func::new(std::any::type_name::<F>(), move |at, extra, out| {
+        let func = Func::new(std::any::type_name::<F>(), move |at, extra, out| {
             let argument = extra.first().map_or(&[] as &[u8], Vec::as_slice);
             f(decoded::<A>(at)?, decoded::<B>(argument)?).encode(out);
             Ok(())
-        })
+        });
+        Func { may_void: false, ..func }
     }
 
     /// A function on untyped values; the slice holds the extra arguments, `None` is void.
@@ -86,6 +89,11 @@ impl Func {
     /// What messages call it.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether it may answer void.
+    pub(crate) fn may_void(&self) -> bool {
+        self.may_void
     }
 
     /// Calls it.

@@ -17,6 +17,7 @@ mod func;
 mod gather;
 mod limit;
 mod marker;
+mod marker_sub;
 mod nav;
 mod page;
 mod partition;
@@ -28,6 +29,7 @@ mod schema_codec;
 mod scratch;
 mod show;
 mod store;
+mod structure;
 mod typed;
 mod walk;
 
@@ -41,12 +43,14 @@ pub use marker::List;
 pub use marker::{
     AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
 };
+pub use marker_sub::{Sub, Untracked};
 pub use page::{Page, PageLimit, select_page};
 pub use partition::{select_store, transform_store};
 pub use path::{Nav, Path};
-pub use schema::{FieldSchema, Schema, SchemaError, Step};
+pub use schema::{DeclareError, FieldSchema, Schema, SchemaError, Step, Tracking};
 pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
 pub use store::{Stop, Store, VisitEntry};
+pub use structure::change::clear_store;
 pub use typed::{Navigate, PathArg, PathTo, TransformTo, path};
 pub use walk::{select, select_each, transform};

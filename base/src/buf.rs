@@ -6,6 +6,7 @@ use crate::limit::BLOCK_ALIGN;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An owned buffer aligned to [`BLOCK_ALIGN`], whose capacity is a multiple of it.
 pub struct Buf {
@@ -129,9 +130,54 @@ impl From<&[u8]> for Buf {
     }
 }
 
+/// Large buffers that the owners of clones use in turn: memory that is given back to the kernel and taken again costs a
+/// page fault per page. It keeps so many, of at most so many bytes.
+#[derive(Clone, Debug)]
+pub struct BufPool {
+    bufs: Arc<Mutex<Vec<Buf>>>,
+    count_max: usize,
+    capacity_max: usize,
+}
+
+impl BufPool {
+    /// An empty pool.
+    pub fn new(count_max: usize, capacity_max: usize) -> Self {
+        Self { bufs: Arc::default(), count_max, capacity_max }
+    }
+
+    /// An empty buffer, one that was given back if there is any.
+    pub fn take(&self, capacity: usize) -> Buf {
+        let kept = self.bufs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Buf::with_capacity(capacity))
+    }
+
+    /// Keeps a buffer for later, unless there are enough or it is too large to be kept.
+    pub fn give_back(&self, mut buf: Buf) {
+        let mut bufs = self.bufs.lock().unwrap_or_else(PoisonError::into_inner);
+        if bufs.len() < self.count_max && buf.capacity() <= self.capacity_max {
+            buf.clear();
+            bufs.push(buf);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_gives_out_what_it_was_given_back_and_keeps_no_more_than_it_may() {
+        let pool = BufPool::new(1, 2 * BLOCK_ALIGN);
+        let (mut first, second) = (pool.take(BLOCK_ALIGN), pool.clone().take(BLOCK_ALIGN));
+        first.extend(b"used");
+        let at = first.as_ptr();
+        pool.give_back(Buf::zeroed(3 * BLOCK_ALIGN));
+        pool.give_back(first);
+        pool.give_back(second);
+        let again = pool.clone().take(BLOCK_ALIGN);
+        assert_eq!((again.as_ptr(), again.len()), (at, 0));
+        assert_ne!(pool.take(BLOCK_ALIGN).as_ptr(), at, "only one is kept");
+    }
 
     #[test]
     fn a_buffer_stays_aligned_and_keeps_its_bytes_while_it_grows() {

@@ -11,4 +11,5 @@ pub mod fixed;
 pub mod id;
 pub mod limit;
 pub mod piece;
+pub mod prefetch;
 pub mod value;

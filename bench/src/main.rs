@@ -11,6 +11,7 @@
     reason = "a bench measures the real clock and the real disk"
 )]
 
+mod alloc;
 mod bound;
 mod bound_core;
 mod child;
@@ -30,7 +31,7 @@ use error::BenchError;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use suite::{kv, log, wordcount};
+use suite::{flow, kv, log, wordcount};
 
 /// Measured claims, side by side with peers
 #[derive(Debug, Parser)]
@@ -51,6 +52,8 @@ enum Suite {
     Log(log::LogArgs),
     /// Puts, gets and scans of the storage alone, beside embedded stores
     Kv(kv::KvArgs),
+    /// The dataflow language on one thread: aggregation into a PState, folds, single operations
+    Flow(flow::FlowArgs),
 }
 
 impl Suite {
@@ -59,6 +62,7 @@ impl Suite {
         match self {
             Suite::Wordcount(args) => Some(args.seed),
             Suite::Kv(args) => Some(args.seed),
+            Suite::Flow(args) => Some(args.seed),
             Suite::Log(_) => None,
         }
     }
@@ -115,6 +119,7 @@ fn main() -> ExitCode {
         Suite::Wordcount(args) => wordcount::run(args, &cli.common, &mut report),
         Suite::Log(args) => log::run(args, &cli.common, &mut report),
         Suite::Kv(args) => kv::run(args, &cli.common, &mut report),
+        Suite::Flow(args) => flow::run(args, &cli.common, &mut report),
     };
     let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     match ran.and_then(|()| report.finish(&arguments, cli.suite.seed())) {

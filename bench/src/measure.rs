@@ -36,6 +36,12 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// Processor time of the calling thread.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
 /// A process as `/proc` names it: `self` or a number.
 fn proc_file(process: &str, file: &str) -> Result<String, BenchError> {
     let path = format!("/proc/{process}/{file}");

@@ -1,5 +1,6 @@
 //! The suites: each a family of workloads.
 
+pub(crate) mod flow;
 pub(crate) mod kv;
 pub(crate) mod log;
 pub(crate) mod wordcount;

@@ -34,6 +34,10 @@ pub enum Refusal {
     ReadFailed = 4,
     /// The disk is full; nothing was done. Reads go on, and appends as soon as there is space again.
     StorageFull = 5,
+    /// A query failed.
+    QueryFailed = 6,
+    /// A query took too long.
+    QueryTimedOut = 7,
 }
 
 /// The record an event descends from.
@@ -41,9 +45,9 @@ pub enum Refusal {
 pub struct Root {
     /// The task of its depot partition.
     pub task: TaskId,
-    /// Which source of the module.
+    /// Which source of the module. The queries follow the sources: what a query starts with is a call.
     pub source: u16,
-    /// The record.
+    /// The record, or the number of the call.
     pub offset: Offset,
     /// Which try.
     pub attempt: u32,
@@ -89,6 +93,17 @@ pub enum Letter<'a> {
         /// The encoded path.
         path: &'a [u8],
     },
+    /// A client invokes a query.
+    Invoke {
+        /// Where the call starts.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the query in the module.
+        query: u16,
+        /// The arguments in value form, one after the other.
+        arguments: &'a [u8],
+    },
     /// A client reads a range of a depot partition.
     ReadDepot {
         /// Whose partition.
@@ -113,7 +128,7 @@ pub enum Letter<'a> {
     Continue {
         /// Where.
         task: TaskId,
-        /// Which stream topology of the module.
+        /// Which topology of the module: its streams, then its queries.
         stream: u16,
         /// Low half of the plan's fingerprint.
         fingerprint: u32,
@@ -125,6 +140,25 @@ pub enum Letter<'a> {
         event: u64,
         /// Encoded live variables.
         live: &'a [u8],
+    },
+    /// Rows of a batch block reach its aggregators.
+    Fold {
+        /// Where.
+        task: TaskId,
+        /// Which topology of the module: its streams, then its queries.
+        topology: u16,
+        /// Low half of the plan's fingerprint.
+        fingerprint: u32,
+        /// Which aggregation of the plan.
+        fold: u16,
+        /// What the rows descend from.
+        root: Root,
+        /// The letter's own random number in its root's ack value.
+        event: u64,
+        /// Whether the rows are partial states, rather than arguments.
+        is_partial: bool,
+        /// Keys and values of each row, each with its length before it.
+        rows: &'a [u8],
     },
     /// Events of a root are done.
     Done {
@@ -226,6 +260,8 @@ const READ_DEPOT: u8 = 9;
 const ASK_OFFSETS: u8 = 10;
 const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
+const INVOKE: u8 = 13;
+const FOLD: u8 = 14;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -260,6 +296,23 @@ fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
     }
 }
 
+fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
+    Ok(match reader.u8()? {
+        1 => Refusal::Invalid,
+        2 => Refusal::ProcessingFailed,
+        3 => Refusal::Closing,
+        4 => Refusal::ReadFailed,
+        5 => Refusal::StorageFull,
+        6 => Refusal::QueryFailed,
+        7 => Refusal::QueryTimedOut,
+        value => return Err(LetterError::Unknown { what: "refusal", value }),
+    })
+}
+
+fn read_text<'a>(reader: &mut FixedReader<'a>) -> Result<&'a str, LetterError> {
+    std::str::from_utf8(reader.rest()).map_err(|_| LetterError::Text)
+}
+
 fn put_range(out: &mut Vec<u8>, range: &ReadRange) {
     out.extend_from_slice(&range.from.0.to_le_bytes());
     out.extend_from_slice(&range.to.0.to_le_bytes());
@@ -289,6 +342,26 @@ impl<'a> Letter<'a> {
 
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
+        match self {
+            Letter::Continue { .. } | Letter::Fold { .. } | Letter::Done { .. } | Letter::Failed { .. } => {
+                self.encode_event(out)
+            }
+            Letter::Appended { .. }
+            | Letter::Rows { .. }
+            | Letter::Records { .. }
+            | Letter::Offsets { .. }
+            | Letter::Refused { .. } => self.encode_answer(out),
+            Letter::Append { .. }
+            | Letter::Select { .. }
+            | Letter::Invoke { .. }
+            | Letter::ReadDepot { .. }
+            | Letter::AskOffsets { .. } => self.encode_request(out),
+        }
+    }
+
+    /// What clients ask.
+    #[inline]
+    fn encode_request(&self, out: &mut Vec<u8>) {
         match *self {
             Letter::Append { task, request, depot, ack, record } => {
                 put_request(out, APPEND, task, request, depot);
@@ -299,6 +372,23 @@ impl<'a> Letter<'a> {
                 put_request(out, SELECT, task, request, pstate);
                 out.extend_from_slice(path);
             }
+            Letter::Invoke { task, request, query, arguments } => {
+                put_request(out, INVOKE, task, request, query);
+                out.extend_from_slice(arguments);
+            }
+            Letter::ReadDepot { task, request, depot, ref range } => {
+                put_request(out, READ_DEPOT, task, request, depot);
+                put_range(out, range);
+            }
+            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
+            _ => unreachable!("a request"),
+        }
+    }
+
+    /// What task threads send each other.
+    #[inline]
+    fn encode_event(&self, out: &mut Vec<u8>) {
+        match *self {
             Letter::Continue { task, stream, fingerprint, position, ref root, event, live } => {
                 out.push(CONTINUE);
                 out.extend_from_slice(&task.0.to_le_bytes());
@@ -308,6 +398,17 @@ impl<'a> Letter<'a> {
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.extend_from_slice(live);
+            }
+            Letter::Fold { task, topology, fingerprint, fold, ref root, event, is_partial, rows } => {
+                out.push(FOLD);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&topology.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&fold.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                out.push(u8::from(is_partial));
+                out.extend_from_slice(rows);
             }
             Letter::Done { ref root, bits } => {
                 out.push(DONE);
@@ -319,6 +420,14 @@ impl<'a> Letter<'a> {
                 put_root(out, root);
                 out.extend_from_slice(text.as_bytes());
             }
+            _ => unreachable!("an event"),
+        }
+    }
+
+    /// What clients are told.
+    #[inline]
+    fn encode_answer(&self, out: &mut Vec<u8>) {
+        match *self {
             Letter::Appended { request, offset } => {
                 out.push(APPENDED);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -331,11 +440,6 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&count.to_le_bytes());
                 out.extend_from_slice(rows);
             }
-            Letter::ReadDepot { task, request, depot, ref range } => {
-                put_request(out, READ_DEPOT, task, request, depot);
-                put_range(out, range);
-            }
-            Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
             Letter::Records { request, next, count, records } => {
                 out.push(RECORDS);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -355,6 +459,7 @@ impl<'a> Letter<'a> {
                 out.push(refusal as u8);
                 out.extend_from_slice(text.as_bytes());
             }
+            _ => unreachable!("an answer"),
         }
     }
 
@@ -372,21 +477,26 @@ impl<'a> Letter<'a> {
 
     fn decode(frame: &'a [u8]) -> Result<Letter<'a>, LetterError> {
         let reader = &mut FixedReader::new(frame);
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| LetterError::Text);
-        Ok(match reader.u8()? {
-            APPEND => Letter::Append {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                depot: reader.u16()?,
-                ack: read_ack(reader)?,
-                record: reader.rest(),
-            },
-            SELECT => Letter::Select {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                pstate: reader.u16()?,
-                path: reader.rest(),
-            },
+        match reader.u8()? {
+            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
+            kind @ (CONTINUE | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind => Self::decode_answer(kind, reader),
+        }
+    }
+
+    fn decode_request(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        let (task, request, object) = (TaskId(reader.u32()?), reader.u64()?, reader.u16()?);
+        Ok(match kind {
+            APPEND => Letter::Append { task, request, depot: object, ack: read_ack(reader)?, record: reader.rest() },
+            SELECT => Letter::Select { task, request, pstate: object, path: reader.rest() },
+            INVOKE => Letter::Invoke { task, request, query: object, arguments: reader.rest() },
+            READ_DEPOT => Letter::ReadDepot { task, request, depot: object, range: read_range(reader)? },
+            _ => Letter::AskOffsets { task, request, depot: object },
+        })
+    }
+
+    fn decode_event(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        Ok(match kind {
             CONTINUE => Letter::Continue {
                 task: TaskId(reader.u32()?),
                 stream: reader.u16()?,
@@ -396,8 +506,23 @@ impl<'a> Letter<'a> {
                 event: reader.u64()?,
                 live: reader.rest(),
             },
+            FOLD => Letter::Fold {
+                task: TaskId(reader.u32()?),
+                topology: reader.u16()?,
+                fingerprint: reader.u32()?,
+                fold: reader.u16()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                is_partial: reader.u8()? != 0,
+                rows: reader.rest(),
+            },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
-            FAILED => Letter::Failed { root: read_root(reader)?, text: text(reader.rest())? },
+            _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
+        })
+    }
+
+    fn decode_answer(kind: u8, reader: &mut FixedReader<'a>) -> Result<Letter<'a>, LetterError> {
+        Ok(match kind {
             APPENDED => Letter::Appended { request: reader.u64()?, offset: Offset(reader.u64()?) },
             ROWS => Letter::Rows {
                 request: reader.u64()?,
@@ -405,27 +530,6 @@ impl<'a> Letter<'a> {
                 count: reader.u32()?,
                 rows: reader.rest(),
             },
-            REFUSED => Letter::Refused {
-                request: reader.u64()?,
-                refusal: match reader.u8()? {
-                    1 => Refusal::Invalid,
-                    2 => Refusal::ProcessingFailed,
-                    3 => Refusal::Closing,
-                    4 => Refusal::ReadFailed,
-                    5 => Refusal::StorageFull,
-                    value => return Err(LetterError::Unknown { what: "refusal", value }),
-                },
-                text: text(reader.rest())?,
-            },
-            READ_DEPOT => Letter::ReadDepot {
-                task: TaskId(reader.u32()?),
-                request: reader.u64()?,
-                depot: reader.u16()?,
-                range: read_range(reader)?,
-            },
-            ASK_OFFSETS => {
-                Letter::AskOffsets { task: TaskId(reader.u32()?), request: reader.u64()?, depot: reader.u16()? }
-            }
             RECORDS => Letter::Records {
                 request: reader.u64()?,
                 next: Offset(reader.u64()?),
@@ -434,6 +538,9 @@ impl<'a> Letter<'a> {
             },
             OFFSETS => {
                 Letter::Offsets { request: reader.u64()?, start: Offset(reader.u64()?), end: Offset(reader.u64()?) }
+            }
+            REFUSED => {
+                Letter::Refused { request: reader.u64()?, refusal: read_refusal(reader)?, text: read_text(reader)? }
             }
             value => return Err(LetterError::Unknown { what: "kind", value }),
         })
@@ -450,6 +557,17 @@ mod tests {
         let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
         let letters = [
             Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+            Letter::Fold {
+                task: TaskId(4),
+                topology: 1,
+                fingerprint: 0x1234_5678,
+                fold: 2,
+                root,
+                event: 99,
+                is_partial: true,
+                rows: b"rows",
+            },
+            Letter::Invoke { task: TaskId(7), request: 5, query: 2, arguments: b"arguments" },
             Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
             Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },
             Letter::Offsets { request: 6, start: Offset(1), end: Offset(1 << 50) },

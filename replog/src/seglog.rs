@@ -51,7 +51,7 @@ pub struct SegLogOptions {
     pub group_size_max: usize,
     /// Group writes that may be out at the same time.
     pub flushes_in_flight_max: usize,
-    /// Released segments kept for recycling.
+    /// Released segments kept for recycling: about as many as are given up at once, so that no new ones are written.
     pub spare_count_max: usize,
     /// The first entry the caller still needs. Open fails with [`OpenError::Missing`] if the log begins after
     /// it or ends before it; entries before it are checked but not visited.
@@ -61,7 +61,7 @@ pub struct SegLogOptions {
 impl SegLogOptions {
     /// Bytes of one write of zeros.
     fn zeros_size(&self) -> u64 {
-        (self.segment_size / 64).next_multiple_of(BLOCK_ALIGN as u64)
+        (self.segment_size / 128).next_multiple_of(BLOCK_ALIGN as u64)
     }
 }
 
@@ -71,7 +71,7 @@ impl Default for SegLogOptions {
             segment_size: 64 << 20,
             group_size_max: 1 << 20,
             flushes_in_flight_max: 4,
-            spare_count_max: 3,
+            spare_count_max: 5,
             expect_first: None,
         }
     }
@@ -165,6 +165,8 @@ pub struct SegLog {
     old: VecDeque<OldSegment>,
     current: Current,
     next: Next,
+    /// Numbers of released segments that wait to be used again.
+    spares: VecDeque<u64>,
     /// Full segments with group writes under way: they are closed after those.
     leaving: Vec<FileId>,
     seq_max: u64,
@@ -183,7 +185,10 @@ pub struct SegLog {
     closing: bool,
     poisoned: Option<DiskError>,
     spare_bufs: Vec<Buf>,
+    spare_zeros: Option<Buf>,
     removals: usize,
+    /// Bytes of zeros written.
+    prewritten: u64,
 }
 
 impl SegLog {
@@ -238,6 +243,7 @@ impl SegLog {
                 zeroing: None,
             },
             next: Next::Idle,
+            spares: VecDeque::new(),
             leaving: Vec::new(),
             seq_max: seq,
             options,
@@ -254,7 +260,9 @@ impl SegLog {
             closing: false,
             poisoned: None,
             spare_bufs: Vec::new(),
+            spare_zeros: None,
             removals: 0,
+            prewritten: prewrite.saturating_sub(GROUPS_AT),
         })
     }
 
@@ -358,7 +366,7 @@ impl SegLog {
         }
         let to = (from + self.options.zeros_size()).min(file_size);
         self.current.zeroing = Some(from..to);
-        let buf = Buf::zeroed((to - from) as usize);
+        let buf = self.zeros(to - from);
         disk.submit(self.token(TAG_AHEAD), DiskOp::Write { file, offset: from, buf, durable: false });
     }
 
@@ -426,8 +434,12 @@ impl SegLog {
         } else if tag == TAG_AHEAD {
             let zeros = self.current.zeroing.take().expect("invariant: zeros were being written");
             self.current.unwritten = zeros.end;
-            if let Err(error) = done.result {
-                self.poisoned.get_or_insert(error);
+            match done.result {
+                Ok(DiskReply::Written(buf)) => self.spare_zeros = Some(buf),
+                Ok(_) => {}
+                Err(error) => {
+                    self.poisoned.get_or_insert(error);
+                }
             }
         } else if tag == TAG_CLOSE || tag == TAG_REMOVE {
             // Nothing depends on these: a file that stays is found and dropped at the next open.
@@ -482,7 +494,7 @@ impl SegLog {
         let (low, seq) = self.low_durable;
         while self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq) {
             let segment = self.old.pop_front().expect("invariant: just seen");
-            if !self.next.recycle(&segment, &self.options) {
+            if !self.recycle(&segment) {
                 self.removals += 1;
                 disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: segment_path(&self.dir, segment.seq) });
             }
@@ -502,6 +514,11 @@ impl SegLog {
     /// Bytes of entries not yet durable.
     pub fn pending_size(&self) -> usize {
         self.gathered_size + self.flights.iter().map(|flight| flight.size).sum::<usize>()
+    }
+
+    /// Bytes of zeros written to fresh segments, so that groups overwrite blocks that exist.
+    pub fn prewritten_size(&self) -> u64 {
+        self.prewritten
     }
 
     /// Whether a write or flush failed: nothing becomes durable any more.

@@ -20,6 +20,8 @@ use store::Store;
 const SUITE: &str = "kv";
 /// Keys of a smoke run.
 const SMOKE_KEYS: u64 = 20_000;
+/// Puts of a store that is killed: about as much of the log as a task thread lets gather.
+const RECOVERY_PUT_COUNT_MAX: u64 = 2_000_000;
 /// Reads that find their blocks on the disk, at most.
 const COLD_READ_COUNT_MAX: u64 = 200_000;
 
@@ -38,7 +40,7 @@ pub(crate) struct KvArgs {
         value_enum,
         value_delimiter = ',',
         default_value = "fillrandom,readrandom,multireadrandom-16,scan100,scan100-unsettled,readrandom-cold,\
-                         readrandom-cold-32,readwhilewriting"
+                         readrandom-cold-32,readwhilewriting,open,recovery"
     )]
     workload: Vec<Workload>,
     /// Who else runs; those in process need the feature `peers`
@@ -96,6 +98,12 @@ enum Workload {
     /// Gets beside puts at a rate that is the same for all
     #[value(name = "readwhilewriting")]
     ReadWhileWriting,
+    /// Opening what is there
+    #[value(name = "open")]
+    Open,
+    /// Opening a store of its own that was killed after the same puts, none of them flushed from memory
+    #[value(name = "recovery")]
+    Recovery,
 }
 
 impl Workload {
@@ -109,11 +117,18 @@ impl Workload {
             Workload::Cold => "readrandom-cold",
             Workload::Cold32 => "readrandom-cold-32",
             Workload::ReadWhileWriting => "readwhilewriting",
+            Workload::Open => "open",
+            Workload::Recovery => "recovery",
         }
     }
 
     fn is_cold(self) -> bool {
         matches!(self, Workload::Cold | Workload::Cold32)
+    }
+
+    /// Whether its figures are of a store that was just opened.
+    fn wants_opening(self) -> bool {
+        self.is_cold() || self == Workload::Open
     }
 
     /// Reads that are out together: they start when another ends, in an open loop too.
@@ -131,6 +146,11 @@ fn key_of(number: u64) -> [u8; 16] {
     let mut key = [b'0'; 16];
     key[..8].copy_from_slice(&number.to_be_bytes());
     key
+}
+
+/// The number of a key.
+fn number_of(key: &[u8; 16]) -> u64 {
+    u64::from_be_bytes([key[0], key[1], key[2], key[3], key[4], key[5], key[6], key[7]])
 }
 
 impl KvArgs {
@@ -154,6 +174,8 @@ impl KvArgs {
         match workload {
             Workload::Scan100 | Workload::Scan100Unsettled => keys / 20,
             Workload::Cold | Workload::Cold32 => (keys / 10).min(COLD_READ_COUNT_MAX),
+            Workload::Open => 1,
+            Workload::Recovery => keys.min(RECOVERY_PUT_COUNT_MAX),
             Workload::Fill | Workload::Read | Workload::MultiRead16 | Workload::ReadWhileWriting => keys,
         }
     }
@@ -162,6 +184,7 @@ impl KvArgs {
     fn config(&self, common: &Common, workload: Workload, engine: Fields) -> Fields {
         let warm_up = match workload {
             Workload::Fill => "none: the store is empty",
+            Workload::Open | Workload::Recovery => "none",
             Workload::Cold | Workload::Cold32 => "none: the store is just opened",
             _ => "every key read once",
         };
@@ -251,7 +274,11 @@ fn ratios(args: &KvArgs, report: &mut Report, warnings: &str) {
             }
             // In an open loop the rate is given; what differs are the latencies.
             let is_open = args.pace.rate.is_some() && workload.depth() == 1;
-            let figure = if is_open { "p99_us" } else { "ops_per_s" };
+            let figure = match workload {
+                Workload::Open => "open_s",
+                _ if is_open => "p99_us",
+                _ => "ops_per_s",
+            };
             report.ratio(workload.name(), figure, "tantu", name_of(peer), &notes.join("; "));
         }
     }
@@ -299,17 +326,21 @@ mod tests {
         let args = parsed(peers);
         let mut report = Report::new(false, None);
         run(&args, &crate::tests::smoke(), &mut report).expect("it runs");
+        let has_operations = |workload| !matches!(workload, Workload::Open | Workload::Recovery);
         for engine in ["tantu"].into_iter().chain(args.peers.iter().map(|peer| name_of(*peer))) {
             let figure = |workload: Workload, name| report.median(workload.name(), engine, name);
-            for workload in Workload::value_variants() {
+            for workload in Workload::value_variants().iter().filter(|it| has_operations(**it)) {
                 assert!(figure(*workload, "ops_per_s").is_some_and(|rate| rate > 0.0), "{engine} {workload:?}");
                 assert!(figure(*workload, "space_bytes").is_some_and(|size| size > 1e6), "{engine} {workload:?}");
             }
             assert!(figure(Workload::Fill, "write_amplification").is_some());
+            assert!(figure(Workload::Open, "open_s").is_some_and(|took| took > 0.0));
             assert!(figure(Workload::ReadWhileWriting, "writes_per_s").is_some_and(|rate| rate > 0.0));
             let pairs = [Workload::Scan100, Workload::Scan100Unsettled].map(|it| figure(it, "pairs"));
             assert!(pairs[0].is_some() && pairs[0] == pairs[1], "settling changes nothing that is read: {pairs:?}");
         }
+        let replayed = report.median("recovery", "tantu", "entries");
+        assert_eq!(replayed, Some(SMOKE_KEYS as f64), "everything that was put is replayed");
     }
 
     #[test]

@@ -200,6 +200,10 @@ impl Workload<'_> {
                 "written_per_byte",
                 "log and depot, over the records; until the cluster is closed, without prewriting",
             )
+            .with(
+                "system_calls_per_record",
+                "of the task threads: enters of their disk rings, and rings of their bells",
+            )
     }
 
     fn bound_config(&self, records: &str) -> Fields {
@@ -234,16 +238,20 @@ impl Workload<'_> {
         cluster.launch::<Appends>(LaunchConfig::new(self.args.tasks, self.args.threads))?;
         let written = measure::written_size("self")?;
         let mut prewriting = Prewriting::new(dir.path())?;
+        let calls = tantu_doors::system_call_count();
         let connect = || DepotProducer::connect(&cluster);
         let loaded = load::run(&self.load(), self.warm_up(), connect, &mut || prewriting.look(dir.path()))?;
+        let calls = tantu_doors::system_call_count() - calls;
         // What is copied to the depot later is written by then.
         cluster.close()?;
         let written = measure::written_size("self")? - written;
-        let payload = loaded.sent as f64 * self.record as f64;
+        let sent = loaded.sent as f64;
+        let payload = sent * self.record as f64;
         let mut measured = self.measured(loaded);
         // Some file systems are in memory and write nothing.
         measured.push("written_per_byte", written.saturating_sub(prewriting.size()) as f64 / payload);
         measured.push("prewritten_bytes", prewriting.size() as f64);
+        measured.push("system_calls_per_record", calls as f64 / sent);
         Ok(measured)
     }
 
@@ -346,6 +354,8 @@ mod tests {
                 assert!(rate.is_empty() || figure("records_per_s") < 2500.0, "{engine} keeps the pace");
             }
             let prewritten = report.median("append-100B-2x4", "tantu", "prewritten_bytes");
+            let calls = report.median("append-100B-2x4", "tantu", "system_calls_per_record").expect("they are counted");
+            assert!(calls > 0.0 && calls < 100.0, "{calls}");
             assert_eq!(prewritten.map(|size| size % (64 << 20) as f64), Some(0.0), "whole segments");
         }
     }

@@ -3,6 +3,7 @@
 //! glommio starts the loop on its core. Its own ring is not slept in: that costs some twenty system calls a sleep, where
 //! the disk ring submits what waits and sleeps in one.
 
+use crate::calls;
 use crate::clock::{KernelClock, KernelEntropy};
 use crate::disk::KernelDisk;
 use crate::jobs::ThreadJobs;
@@ -59,6 +60,7 @@ struct EventBell(OwnedFd);
 
 impl Bell for EventBell {
     fn ring(&self) {
+        calls::count_one();
         // It fails only when 2^64 - 2 rings were not read: then it is ringing anyway.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }

@@ -6,6 +6,7 @@
 //! completion, as are names. Files are opened with `O_DIRECT`; where the file system refuses, buffered with a warning.
 #![allow(unsafe_code, reason = "submitting requests to the kernel; every block states why the memory stays valid")]
 
+use crate::calls;
 use io_uring::{IoUring, opcode, types};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -274,6 +275,7 @@ impl KernelDisk {
     fn enter(&mut self, wait_for: usize) {
         loop {
             self.stats.enters += 1;
+            calls::count_one();
             match self.ring.submit_and_wait(wait_for) {
                 Ok(_) => {
                     self.unsubmitted = 0;
@@ -514,12 +516,13 @@ impl Disk for KernelDisk {
     }
 
     fn wait(&mut self) {
-        self.flush();
+        self.collect();
         while self.finished.is_empty() {
             assert!(self.in_flight > 0, "waiting for a disk that has nothing to do would never end");
+            // What waits is submitted by the same system call that sleeps.
+            self.push_waiting();
             self.enter(1);
             self.collect();
-            self.flush();
         }
     }
 

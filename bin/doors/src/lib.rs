@@ -8,6 +8,7 @@
     reason = "this crate implements the doors that everything else goes through"
 )]
 
+mod calls;
 mod clock;
 mod cores;
 mod disk;
@@ -15,6 +16,7 @@ mod jobs;
 mod lock;
 mod preflight;
 
+pub use calls::system_call_count;
 pub use clock::{KernelClock, KernelEntropy};
 pub use cores::{CoreLoop, Cores, CoresConfig, Pin, Step, spawn_cores};
 pub use disk::{DiskStats, KernelDisk};

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, PState};
+use tantu_client::{Connection, Depot, PState, Query};
 use tantu_doors::DirLock;
-use tantu_flow::{Module, define};
+use tantu_flow::{ArgumentValues, Module, Owned, define};
 use tantu_path::PStateSchema;
 use tempfile::TempDir;
 
@@ -92,6 +92,15 @@ impl InProcessCluster {
     /// [`ClusterError`] if there is none, or if its schema is another one.
     pub fn pstate<S: PStateSchema>(&self, module: &str, name: &str) -> Result<PState<S>, ClusterError> {
         Ok(PState::new(&self.with(module, |instance| instance.connection.clone())?, name)?)
+    }
+
+    /// A query of a module, on the connection that all such handles share: `query::<(String, i64), i64>(…)` takes a
+    /// `Var<str>` and a `Var<i64>` and returns a `Var<i64>`.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none, or if it takes or returns something else.
+    pub fn query<A: ArgumentValues, R: Owned>(&self, module: &str, name: &str) -> Result<Query<A, R>, ClusterError> {
+        Ok(Query::new(&self.with(module, |instance| instance.connection.clone())?, name)?)
     }
 
     /// A connection of one's own: threads that send much do not wait for each other on it.

@@ -78,6 +78,7 @@ pub(crate) fn prepare(
     config: LaunchConfig,
 ) -> Result<Prepared, ClusterError> {
     config.check(&def.name)?;
+    def.check_task_count(config.tasks)?;
     let path = dir.join("module.meta");
     let found = read_module(disk, &path)?;
     let mismatch = |what: String| ClusterError::Mismatch { dir: dir.to_path_buf(), module: def.name.clone(), what };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tantu_flow::{DefineErrors, Module, ModuleDef, StreamDef, define};
+use tantu_flow::{DefineErrors, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
 
 /// The first word of the JSON's `format`; a reader refuses what it does not know.
 pub const DESCRIPTION_VERSION: u32 = 1;
@@ -118,17 +118,18 @@ fn module(module: ModuleDef) -> Value {
             "owner": module.streams[pstate.owner].name,
         })
     };
+    let streams = module.streams.iter().map(|stream| stream_topology(&module, stream));
+    let topologies = streams.chain(module.queries.iter().map(query_topology)).collect::<Vec<_>>();
     json!({
         "name": module.name,
         "tasks": { "power_of_two": true, "max": tantu_base::limit::TASK_COUNT_MAX },
         "depots": module.depots.iter().map(depot).collect::<Vec<_>>(),
         "pstates": module.pstates.iter().map(pstate).collect::<Vec<_>>(),
-        "topologies": module.streams.iter().map(|stream| topology(&module, stream)).collect::<Vec<_>>(),
+        "topologies": topologies,
     })
 }
 
-fn topology(module: &ModuleDef, stream: &StreamDef) -> Value {
-    let plan = stream.plan.describe();
+fn stream_topology(module: &ModuleDef, stream: &StreamDef) -> Value {
     let source = |source: &tantu_flow::SourceDef| {
         json!({
             "depot": module.depots[source.depot].name,
@@ -136,6 +137,21 @@ fn topology(module: &ModuleDef, stream: &StreamDef) -> Value {
             "retry": format!("{:?}", source.retry),
         })
     };
+    let mut topology = topology("stream", &stream.name, &stream.plan);
+    topology["sources"] = stream.sources.iter().map(source).collect();
+    topology
+}
+
+fn query_topology(query: &QueryDef) -> Value {
+    let mut topology = topology("query", &query.name, &query.plan);
+    topology["arguments"] = query.inputs.iter().copied().collect();
+    topology["result"] = query.output.into();
+    topology
+}
+
+/// What topologies of all kinds have.
+fn topology(kind: &str, name: &str, plan: &Plan) -> Value {
+    let plan = plan.describe();
     let step =
         |step: &tantu_flow::StepInfo| json!({ "does": step.label, "at": format!("{}:{}", step.file, step.line) });
     let hop = |hop: &tantu_flow::HopInfo| {
@@ -143,10 +159,9 @@ fn topology(module: &ModuleDef, stream: &StreamDef) -> Value {
         json!({ "partitioner": hop.label, "live": live })
     };
     json!({
-        "kind": "stream",
-        "name": stream.name,
+        "kind": kind,
+        "name": name,
         "fingerprint": format!("{:016x}", plan.fingerprint),
-        "sources": stream.sources.iter().map(source).collect::<Vec<_>>(),
         "steps": plan.steps.iter().map(step).collect::<Vec<_>>(),
         "partitioners": plan.hops.iter().map(hop).collect::<Vec<_>>(),
     })

@@ -20,7 +20,7 @@ use tantu_net::{ClientPort, ClientReceiver, ClientSender};
 /// Requests that may be out; one more waits until another is answered.
 const REQUEST_COUNT_MAX: usize = 16_384;
 /// Requests out from which on letters are gathered before they are sent.
-const GATHER_FROM_COUNT: usize = 32;
+const GATHER_FROM_COUNT: usize = 8;
 /// Letters gathered into one batch.
 const GATHER_COUNT_MAX: u32 = 32;
 /// Bytes of letters gathered into one batch.

@@ -154,7 +154,7 @@ impl<T: Encode> Depot<T> {
         let (task, depot) = (self.task_of(partition)?, self.index as u16);
         let request = self.connection.send(task, true, |request| Letter::AskOffsets { task, request, depot });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
-            let (start, end) = answer.offsets.unwrap_or_default();
+            let (start, end) = answer.into_more().offsets.unwrap_or_default();
             Ok(PartitionOffsets { start, end })
         }))
     }
@@ -241,12 +241,14 @@ impl<T: Encode + Decode> Depot<T> {
         let range = ReadRange { from, to, count_max: max.count, size_max: max.size };
         let request = self.connection.send(task, true, |request| Letter::ReadDepot { task, request, depot, range });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
+            let next = answer.offset;
+            let answer = answer.into_more();
             if let Some((start, end)) = answer.offsets {
                 return Err(ClientError::OutOfRange { start, end });
             }
             let mut reader = Reader::new(&answer.rows);
             let records = (0..answer.count).map(|_| T::decode(&mut reader)).collect::<Result<_, _>>()?;
-            Ok(RecordPage { records, next: answer.offset })
+            Ok(RecordPage { records, next })
         }))
     }
 }

@@ -36,6 +36,12 @@ pub enum ClientError {
     /// The read failed.
     #[error("the read failed: {0}")]
     ReadFailed(String),
+    /// The query failed; calling it again may help or not.
+    #[error("the query failed: {0}")]
+    QueryFailed(String),
+    /// The query had no result in time.
+    #[error("no result in time: {0}")]
+    QueryTimedOut(String),
     /// A value is not of the type the handle was made for.
     #[error("the value found is not of the expected type: {0}")]
     Type(#[from] DecodeError),

@@ -9,6 +9,7 @@ mod depot;
 mod error;
 mod pending;
 mod pstate;
+mod query;
 mod requests;
 
 pub use connection::{Connection, StopText};
@@ -16,4 +17,5 @@ pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::ClientError;
 pub use pending::{Pending, PendingAppend};
 pub use pstate::PState;
+pub use query::Query;
 pub use tantu_net::letter::AckLevel;

@@ -5,7 +5,7 @@ use crate::error::ClientError;
 use crate::pending::Pending;
 use std::marker::PhantomData;
 use tantu_base::id::TaskId;
-use tantu_base::value::{Decode, Reader, partition_of_key};
+use tantu_base::value::{Decode, Reader};
 use tantu_net::letter::Letter;
 use tantu_path::{Arg, PStateSchema, PathTo};
 
@@ -76,7 +76,8 @@ impl<S: PStateSchema> PState<S> {
             Some(Arg::Const(key)) => {
                 let mut key_form = Vec::new();
                 key.encode_key(&mut key_form);
-                TaskId(partition_of_key(&key_form, count))
+                let by = &self.connection.module().def.pstates[self.index].key_partitioner;
+                TaskId(by.partition(&key_form, count).map_err(ClientError::Refused)?)
             }
             Some(Arg::Slot(_)) | None => return Err(ClientError::NoKey),
         };
@@ -115,6 +116,7 @@ impl<S: PStateSchema> PState<S> {
         let request =
             self.connection.send(task, true, |request| Letter::Select { task, request, pstate, path: &bytes });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
+            let answer = answer.into_more();
             let mut reader = Reader::new(&answer.rows);
             (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
         }))

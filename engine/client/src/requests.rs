@@ -8,14 +8,31 @@ use tantu_net::letter::{Letter, Refusal};
 /// The number that letters carry when nobody waits for an answer.
 pub(crate) const UNANSWERED: u64 = u64::MAX;
 
-/// What an answered request brought.
+/// What an answered request brought. Appends are many and bring an offset only, so that the rest is elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) offset: Offset,
+    more: Option<Box<More>>,
+}
+
+/// What the answers to reads bring.
+#[derive(Debug, Default)]
+pub(crate) struct More {
     /// Which offsets a depot partition has, if that is the answer.
     pub(crate) offsets: Option<(Offset, Offset)>,
     pub(crate) count: usize,
     pub(crate) rows: Vec<u8>,
+}
+
+impl Answer {
+    /// What it brought besides an offset.
+    pub(crate) fn into_more(self) -> More {
+        self.more.map(|more| *more).unwrap_or_default()
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
 }
 
 #[derive(Debug)]
@@ -23,7 +40,7 @@ struct Request {
     thread: u32,
     waker: Option<Waker>,
     answer: Answer,
-    result: Option<Result<(), ClientError>>,
+    result: Option<Result<(), Box<ClientError>>>,
 }
 
 /// A place in the table; its number changes with every request that has it.
@@ -83,7 +100,7 @@ impl Requests {
     pub(crate) fn take(&mut self, id: u64) -> Option<Result<Answer, ClientError>> {
         self.get(id)?.result.as_ref()?;
         let request = self.remove(id)?;
-        request.result.map(|result| result.map(|()| request.answer))
+        request.result.map(|result| result.map(|()| request.answer).map_err(|error| *error))
     }
 
     /// Nobody wants the answer any more.
@@ -109,12 +126,12 @@ impl Requests {
             let place = &self.places[at];
             let id = u64::from(place.generation) << 32 | at as u64;
             if place.request.as_ref().is_some_and(|request| request.result.is_none() && gone(request.thread)) {
-                self.finish(id, Err(ClientError::Stopped(text())));
+                self.finish(id, Err(Box::new(ClientError::Stopped(text()))));
             }
         }
     }
 
-    fn finish(&mut self, id: u64, result: Result<(), ClientError>) {
+    fn finish(&mut self, id: u64, result: Result<(), Box<ClientError>>) {
         let Some(request) = self.get(id).filter(|request| request.result.is_none()) else { return };
         request.result = Some(result);
         let waker = request.waker.take();
@@ -136,8 +153,9 @@ impl Requests {
             }
             Letter::Rows { request: id, more, count, rows } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
-                    request.answer.count += count as usize;
-                    request.answer.rows.extend_from_slice(rows);
+                    let answer = request.answer.more();
+                    answer.count += count as usize;
+                    answer.rows.extend_from_slice(rows);
                 }
                 if !more {
                     self.finish(id, Ok(()));
@@ -146,14 +164,15 @@ impl Requests {
             Letter::Records { request: id, next, count, records } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
                     request.answer.offset = next;
-                    request.answer.count = count as usize;
-                    request.answer.rows.extend_from_slice(records);
+                    let answer = request.answer.more();
+                    answer.count = count as usize;
+                    answer.rows.extend_from_slice(records);
                     self.finish(id, Ok(()));
                 }
             }
             Letter::Offsets { request: id, start, end } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
-                    request.answer.offsets = Some((start, end));
+                    request.answer.more().offsets = Some((start, end));
                     self.finish(id, Ok(()));
                 }
             }
@@ -165,15 +184,19 @@ impl Requests {
                     Refusal::Closing => ClientError::Closing,
                     Refusal::ReadFailed => ClientError::ReadFailed(text),
                     Refusal::StorageFull => ClientError::StorageFull(text),
+                    Refusal::QueryFailed => ClientError::QueryFailed(text),
+                    Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
                 };
-                self.finish(request, Err(error));
+                self.finish(request, Err(Box::new(error)));
             }
             // Letters between task threads are never sent to clients.
             Letter::Append { .. }
             | Letter::Select { .. }
             | Letter::ReadDepot { .. }
             | Letter::AskOffsets { .. }
+            | Letter::Invoke { .. }
             | Letter::Continue { .. }
+            | Letter::Fold { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }
@@ -215,7 +238,7 @@ mod tests {
         requests.answered(Letter::Rows { request: a, more: true, count: 1, rows: b"x" });
         assert!(requests.take(a).is_none());
         requests.answered(Letter::Rows { request: a, more: false, count: 2, rows: b"yz" });
-        let answer = requests.take(a).expect("whole").expect("good");
+        let answer = requests.take(a).expect("whole").expect("good").into_more();
         assert_eq!((answer.count, &answer.rows[..]), (3, &b"xyz"[..]));
         requests.answered(Letter::Refused { request: b, refusal: Refusal::Invalid, text: "why" });
         assert!(matches!(requests.take(b), Some(Err(ClientError::Refused(text))) if text == "why"));

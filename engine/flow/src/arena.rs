@@ -59,6 +59,11 @@ pub(crate) struct Mark {
     used: usize,
 }
 
+impl Mark {
+    /// Before everything.
+    pub(crate) const START: Mark = Mark { chunk: 0, drops: 0, used: 0 };
+}
+
 /// Memory of one run. See the module's sign.
 pub struct Arena {
     chunks: Vec<Chunk>,
@@ -129,6 +134,18 @@ impl Arena {
         Mark { chunk: self.chunk as u32, drops: self.doomed.len() as u32, used: self.used }
     }
 
+    /// Bytes of memory it holds.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.size).sum()
+    }
+
+    /// Bytes of chunks in use behind the mark, none while the one of the mark is enough.
+    pub(crate) fn grown_since(&self, mark: Mark) -> usize {
+        let first = mark.chunk as usize + 1;
+        self.chunks.get(first..self.chunk + 1).map_or(0, |chunks| chunks.iter().map(|chunk| chunk.size).sum())
+    }
+
     /// Gives back all that came after the mark. Nothing there may be read again.
     pub(crate) fn reset(&mut self, mark: Mark) {
         while self.doomed.len() > mark.drops as usize {
@@ -142,7 +159,7 @@ impl Arena {
 
     /// Gives back everything, and memory beyond what is worth keeping.
     pub(crate) fn clear(&mut self) {
-        self.reset(Mark { chunk: 0, drops: 0, used: 0 });
+        self.reset(Mark::START);
         let mut kept = 0;
         self.chunks.retain(|chunk| {
             kept += chunk.size;
@@ -153,7 +170,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        self.reset(Mark { chunk: 0, drops: 0, used: 0 });
+        self.reset(Mark::START);
     }
 }
 

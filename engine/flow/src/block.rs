@@ -1,67 +1,110 @@
 //! The code of a source, as the author writes it: each call records a step.
+//!
+//! Steps lie one after the other; control flow is jumps between them ([`crate::control`], [`crate::wiring`]). Where ways
+//! meet, the values that go on are copied into vars of their own, so each var has one slot in the frame.
 
 use crate::arena::Arena;
 use crate::data::{Data, Register, Returned};
 use crate::define::{DefiningHandle, Place, here};
 use crate::emit::Emit;
 use crate::module::PState;
+use crate::scope::{Binding, LoopRecord, Recorded, Scope};
 use crate::slot::{Frame, Slot};
-use crate::step::{Step, StepRecord, Target, Unfold};
-use crate::var::{AnyVar, Var, Vars};
+use crate::step::{Step, StepRecord, Unfold};
+use crate::var::{AnyVar, MakeRegister, Var, Vars};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::rc::Rc;
 use tantu_path::agg::AggOn;
 use tantu_path::{AggShape, PStateSchema, Path, PathTo, TransformTo};
 
-/// The recorded code of one source.
-pub(crate) struct Recorded {
-    pub(crate) steps: Vec<StepRecord>,
-    pub(crate) registers: Vec<Register>,
-    pub(crate) record: u32,
-}
-
 /// A place in the code of a source to which steps are added.
 pub struct Block {
-    defining: DefiningHandle,
-    stream: usize,
-    source: u32,
-    code: Rc<std::cell::RefCell<Recorded>>,
-    visible: Vec<u32>,
+    pub(crate) defining: DefiningHandle,
+    pub(crate) stream: usize,
+    pub(crate) source: u32,
+    pub(crate) code: Recorded,
+    pub(crate) scope: Scope,
+    pub(crate) loops: BTreeMap<u32, LoopRecord>,
+    /// Named operations around this place, outermost first.
+    pub(crate) operations: Vec<String>,
 }
 
 impl Block {
     pub(crate) fn source(defining: DefiningHandle, stream: usize, source: u32) -> Block {
-        let code = Recorded { steps: Vec::new(), registers: Vec::new(), record: 0 };
-        Block { defining, stream, source, code: Rc::new(std::cell::RefCell::new(code)), visible: Vec::new() }
+        let (code, scope) = (Recorded::default(), Scope::default());
+        Block { defining, stream, source, code, scope, loops: BTreeMap::new(), operations: Vec::new() }
     }
 
+    #[track_caller]
     pub(crate) fn source_var<T: Data + ?Sized>(&mut self) -> Var<T> {
-        self.fresh::<T>()
+        self.bind::<T>("the source")
     }
 
     #[track_caller]
     pub(crate) fn finish(mut self) -> Recorded {
-        self.push(here(), Step::End, "end".to_string(), Vec::new(), Vec::new());
-        Rc::into_inner(self.code).expect("invariant: inner blocks are gone").into_inner()
+        self.add(Step::End, "end", Vec::new(), Vec::new());
+        self.code
     }
 
-    fn fresh<T: Data + ?Sized>(&mut self) -> Var<T> {
-        let mut code = self.code.borrow_mut();
-        let id = code.registers.len() as u32;
-        code.registers.push(Register::new::<T>(id));
-        self.visible.push(id);
-        Var::new(self.source, id)
+    /// A new var, visible from here on.
+    #[track_caller]
+    pub(crate) fn bind<T: Data + ?Sized>(&mut self, label: &str) -> Var<T> {
+        let (source, id) = self.bind_register(Register::new::<T>, label, here());
+        Var::new(source, id)
     }
 
-    fn push(&mut self, place: Place, step: Step, label: String, uses: Vec<u32>, defs: Vec<u32>) -> usize {
-        let mut code = self.code.borrow_mut();
-        code.steps.push(StepRecord { step, label, uses, defs, place });
-        code.steps.len() - 1
+    pub(crate) fn bind_register(&mut self, register: MakeRegister, label: &str, place: Place) -> (u32, u32) {
+        let id = self.code.registers.len() as u32;
+        self.code.registers.push(register(id));
+        self.code.bindings.push(Binding { place, label: label.to_string(), name: None });
+        self.scope.visible.insert(id);
+        (self.source, id)
+    }
+
+    /// Vars of the types of `V`, visible from here on.
+    #[track_caller]
+    pub(crate) fn bind_all<V: Vars>(&mut self, label: &str) -> V {
+        let place = here();
+        V::fresh(&mut |register| self.bind_register(register, label, place))
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.code.steps.len()
+    }
+
+    /// Adds a step of the lowering's own.
+    #[track_caller]
+    pub(crate) fn add(&mut self, step: Step, label: &str, uses: Vec<u32>, defs: Vec<u32>) -> usize {
+        self.code.steps.push(StepRecord { step, label: label.to_string(), uses, defs, place: here() });
+        self.at() - 1
+    }
+
+    /// Adds a step of the author's.
+    #[track_caller]
+    pub(crate) fn push(&mut self, step: Step, label: impl Into<String>, uses: Vec<u32>, defs: Vec<u32>) -> usize {
+        let label = label.into();
+        self.reached(&label);
+        self.code.steps.push(StepRecord { step, label, uses, defs, place: here() });
+        self.at() - 1
+    }
+
+    /// Code that nothing leads to is a mistake.
+    #[track_caller]
+    pub(crate) fn reached(&mut self, label: &str) {
+        if self.scope.unreachable {
+            self.mistake(format!("`{label}` is never reached: every way here has ended or gone elsewhere"));
+            self.scope.unreachable = false;
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn mistake(&self, what: String) {
+        self.defining.borrow_mut().error(here(), what);
     }
 
     /// The ids of vars that are used, each checked to be visible here.
     #[track_caller]
-    fn uses<V: Vars>(&self, vars: V) -> Vec<u32> {
+    pub(crate) fn uses<V: Vars>(&self, vars: V) -> Vec<u32> {
         let mut ids = Vec::new();
         vars.list(&mut |var: AnyVar| ids.push((var.source, var.register.var)));
         self.check(ids.iter().copied());
@@ -69,17 +112,31 @@ impl Block {
     }
 
     #[track_caller]
-    fn check(&self, vars: impl Iterator<Item = (u32, u32)>) {
+    pub(crate) fn check(&self, vars: impl Iterator<Item = (u32, u32)>) {
         for (source, id) in vars {
-            let what = if source != self.source {
-                "a var of another source is used here"
-            } else if !self.visible.contains(&id) {
-                "a var is used outside the block that bound it"
-            } else {
-                continue;
-            };
-            self.defining.borrow_mut().error(here(), format!("attach point missing needed var: {what}"));
+            if source != self.source {
+                self.mistake(
+                    "attach point missing needed var: it belongs to another source, and vars do not leave theirs"
+                        .to_string(),
+                );
+            } else if !self.scope.visible.contains(&id) {
+                let Binding { place, label, name } = &self.code.bindings[id as usize];
+                let name = name.as_ref().map_or_else(|| format!("the result of `{label}`"), |name| format!("`{name}`"));
+                let bound = format!("bound at {}:{}", place.file(), place.line());
+                self.mistake(format!(
+                    "attach point missing needed var {name}, {bound}: it is not bound on every way to here; let the \
+                     branches that bind it return it"
+                ));
+            }
         }
+    }
+
+    /// Gives a var a name, which messages about it use.
+    pub fn name<T: Data + ?Sized>(&mut self, var: Var<T>, name: &str) -> Var<T> {
+        if let Some(binding) = self.code.bindings.get_mut(var.id as usize).filter(|_| var.source == self.source) {
+            binding.name = Some(name.to_string());
+        }
+        var
     }
 
     /// Calls a function; its result is a new var.
@@ -90,12 +147,12 @@ impl Block {
         function: impl for<'x> Fn(I::Refs<'x>) -> R + Send + Sync + 'static,
     ) -> Var<R::Data> {
         let uses = self.uses(inputs);
-        let out = self.fresh::<R::Data>();
+        let out = self.bind::<R::Data>("each");
         let call = move |frame: &mut Frame, arena: &mut Arena| {
             let result = function(read(&inputs, frame));
             frame.set(out.id, result.into_slot(arena));
         };
-        self.push(here(), Step::Call(Box::new(call)), "each".to_string(), uses, vec![out.id]);
+        self.push(Step::Call(Box::new(call)), "each", uses, vec![out.id]);
         out
     }
 
@@ -111,12 +168,12 @@ impl Block {
         O: ?Sized + for<'y> Data<Ref<'y> = &'y O>,
     {
         let uses = self.uses(of);
-        let out = self.fresh::<O>();
+        let out = self.bind::<O>("view");
         let call = move |frame: &mut Frame, _: &mut Arena| {
             let part = O::slot(function(read(&of, frame)));
             frame.set(out.id, part);
         };
-        self.push(here(), Step::Call(Box::new(call)), "view".to_string(), uses, vec![out.id]);
+        self.push(Step::Call(Box::new(call)), "view", uses, vec![out.id]);
         out
     }
 
@@ -134,21 +191,7 @@ impl Block {
         function: impl for<'x> Fn(I::Refs<'x>) -> bool + Send + Sync + 'static,
     ) {
         let keep = self.each(inputs, function);
-        self.push(here(), Step::Filter(keep.id), "filter".to_string(), vec![keep.id], Vec::new());
-    }
-
-    /// Runs the inner block only if the var is true; the code after it runs in any case.
-    #[track_caller]
-    pub fn if_true(&mut self, condition: Var<bool>, then: impl FnOnce(&mut Block)) {
-        let uses = self.uses(condition);
-        let branch = Step::If { condition: condition.id, otherwise: 0 };
-        let at = self.push(here(), branch, "if".to_string(), uses, Vec::new());
-        let outer = self.visible.len();
-        then(self);
-        self.visible.truncate(outer);
-        let mut code = self.code.borrow_mut();
-        let after = code.steps.len();
-        code.steps[at].step = Step::If { condition: condition.id, otherwise: after };
+        self.push(Step::Filter(keep.id), "filter", vec![keep.id], Vec::new());
     }
 
     /// Emits any number of values; the code below runs once for each, depth first.
@@ -159,18 +202,12 @@ impl Block {
         function: impl for<'x> Fn(I::Refs<'x>, &mut Emit<'x, O>) + Send + Sync + 'static,
     ) -> Var<O> {
         let uses = self.uses(inputs);
-        let out = self.fresh::<O>();
+        let out = self.bind::<O>("emits");
         let collect = move |frame: &Frame, arena: &mut Arena, column: &mut Vec<Slot>| {
             let mut emit = Emit { arena, column, of: PhantomData };
             function(read(&inputs, frame), &mut emit);
         };
-        self.push(
-            here(),
-            Step::Emits { collect: Box::new(collect), out: out.id },
-            "emits".to_string(),
-            uses,
-            vec![out.id],
-        );
+        self.push(Step::Emits { collect: Box::new(collect), out: out.id }, "emits", uses, vec![out.id]);
         out
     }
 
@@ -207,75 +244,24 @@ impl Block {
         S: Clone + Send + Sync + 'static,
     {
         let uses = self.uses(of);
-        let out = self.fresh::<O>();
+        let out = self.bind::<O>("unfold");
         let unfold = Unfold {
             begin: Box::new(move |arena| arena.put(start.clone()).cast()),
             next: crate::run::unfold_next(of, out, function),
         };
-        self.push(here(), Step::Unfold(unfold), "unfold".to_string(), uses, vec![out.id]);
+        self.push(Step::Unfold(unfold), "unfold", uses, vec![out.id]);
         out
     }
 
-    /// The id of the task the event runs on.
+    /// The var that the whole code computes.
     #[track_caller]
-    pub fn current_task_id(&mut self) -> Var<i64> {
-        let out = self.fresh::<i64>();
-        self.push(here(), Step::TaskId(out.id), "current_task_id".to_string(), Vec::new(), vec![out.id]);
-        out
+    pub(crate) fn result<T: Data + ?Sized>(&mut self, value: Var<T>) {
+        let uses = self.uses(value);
+        self.push(Step::Result(Register::new::<T>(value.id)), "result", uses, Vec::new());
     }
 
     #[track_caller]
-    fn hop(&mut self, target: Target, label: &str, uses: Vec<u32>) {
-        self.push(here(), Step::Hop { target, position: 0 }, label.to_string(), uses, Vec::new());
-    }
-
-    /// Goes on where the hash of the var says: equal values, one task.
-    #[track_caller]
-    pub fn hash_partition<T: Data + ?Sized>(&mut self, key: Var<T>) {
-        let uses = self.uses(key);
-        self.hop(Target::Hash(Register::new::<T>(key.id)), "hash_partition", uses);
-    }
-
-    /// Goes on on every task of the module.
-    #[track_caller]
-    pub fn all_partition(&mut self) {
-        self.hop(Target::All, "all_partition", Vec::new());
-    }
-
-    /// Goes on on task 0.
-    #[track_caller]
-    pub fn global_partition(&mut self) {
-        self.hop(Target::Global, "global_partition", Vec::new());
-    }
-
-    /// Goes on on a task that nothing but chance and evenness choose.
-    #[track_caller]
-    pub fn shuffle_partition(&mut self) {
-        self.hop(Target::Shuffle, "shuffle_partition", Vec::new());
-    }
-
-    /// Goes on on the task of this id. An id that is none fails the event.
-    #[track_caller]
-    pub fn direct_partition(&mut self, task: Var<i64>) {
-        let uses = self.uses(task);
-        let choose = move |frame: &Frame, _: u32| read(&task, frame);
-        self.hop(Target::Chosen(Box::new(choose)), "direct_partition", uses);
-    }
-
-    /// Goes on where the function of the number of tasks and the inputs says. An index out of range fails the event.
-    #[track_caller]
-    pub fn custom_partition<I: Vars>(
-        &mut self,
-        inputs: I,
-        function: impl for<'x> Fn(u32, I::Refs<'x>) -> i64 + Send + Sync + 'static,
-    ) {
-        let uses = self.uses(inputs);
-        let choose = move |frame: &Frame, count: u32| function(count, read(&inputs, frame));
-        self.hop(Target::Chosen(Box::new(choose)), "custom_partition", uses);
-    }
-
-    #[track_caller]
-    fn pstate_name(&self, index: usize, writes: bool) -> String {
+    pub(crate) fn pstate_name(&self, index: usize, writes: bool) -> String {
         let mut defining = self.defining.borrow_mut();
         let Some(def) = defining.pstates.get(index) else {
             defining.error(here(), "the PState belongs to another module".to_string());
@@ -299,52 +285,81 @@ impl Block {
     where
         T::Value: Returned,
     {
-        let name = self.pstate_name(pstate.index, false);
-        let path = path.into_untyped();
+        self.select_untyped(pstate.index, path.into_untyped())
+    }
+
+    #[track_caller]
+    pub(crate) fn select_untyped<D: Data + ?Sized>(&mut self, pstate: usize, path: Path) -> Var<D> {
+        let name = self.pstate_name(pstate, false);
         let uses = self.path_uses(&path);
-        let out = self.fresh::<<T::Value as Returned>::Data>();
-        let register = Register::new::<<T::Value as Returned>::Data>(out.id);
+        let out = self.bind::<D>("local_select");
+        let register = Register::new::<D>(out.id);
         let label = format!("local_select {name} {path}");
-        self.push(here(), Step::Select { pstate: pstate.index, path, out: register }, label, uses, vec![out.id]);
+        self.push(Step::Select { pstate, path, out: register }, label, uses, vec![out.id]);
         out
     }
 
     /// Changes this task's partition along a path that ends in a term navigator.
     #[track_caller]
     pub fn local_transform<S: PStateSchema>(&mut self, pstate: PState<S>, path: TransformTo<S>) {
-        let name = self.pstate_name(pstate.index, true);
-        let path = path.into_untyped();
+        self.transform_untyped(pstate.index, path.into_untyped());
+    }
+
+    #[track_caller]
+    pub(crate) fn transform_untyped(&mut self, pstate: usize, path: Path) {
+        let name = self.pstate_name(pstate, true);
         let uses = self.path_uses(&path);
         let label = format!("local_transform {name} {path}");
-        self.push(here(), Step::Transform { pstate: pstate.index, path }, label, uses, Vec::new());
+        self.push(Step::Transform { pstate, path }, label, uses, Vec::new());
     }
 
     /// Resets this task's partition: as if nothing had been written to it (PST-22).
     #[track_caller]
     pub fn local_clear<S: PStateSchema>(&mut self, pstate: PState<S>) {
         let name = self.pstate_name(pstate.index, true);
-        self.push(here(), Step::Clear { pstate: pstate.index }, format!("local_clear {name}"), Vec::new(), Vec::new());
+        self.push(Step::Clear { pstate: pstate.index }, format!("local_clear {name}"), Vec::new(), Vec::new());
     }
 
     /// Aggregates into this task's partition; missing keys are created.
     #[track_caller]
     pub fn compound_agg<S: PStateSchema>(&mut self, pstate: PState<S>, shape: AggOn<S>) {
-        let name = self.pstate_name(pstate.index, true);
-        let shape: AggShape = shape.into_untyped();
-        let mut uses = Vec::new();
-        shape.each_slot(&mut |slot| uses.push(slot));
-        self.check(uses.iter().map(|id| (self.source, *id)));
-        self.push(
-            here(),
-            Step::Aggregate { pstate: pstate.index, shape },
-            format!("compound_agg {name}"),
-            uses,
-            Vec::new(),
-        );
+        self.aggregate_untyped(pstate.index, "compound_agg", shape.into_untyped());
+    }
+
+    /// Aggregates into this task's partition as a whole. A count or a sum needs a value to start from, other
+    /// aggregators do not.
+    ///
+    /// ```
+    /// use tantu_flow::{Module, Setup, Topologies, define, random};
+    /// use tantu_path::agg;
+    ///
+    /// struct Highest;
+    /// impl Module for Highest {
+    ///     fn define(setup: &mut Setup, topologies: &mut Topologies) {
+    ///         let bids = setup.declare_depot::<i64>("*bids", random());
+    ///         let mut topology = topologies.stream("highest");
+    ///         let highest = topology.pstate::<i64>("$$highest");
+    ///         topology.source(&bids, |b, bid| b.agg(highest, agg::max(bid)));
+    ///     }
+    /// }
+    /// assert!(define::<Highest>().is_ok());
+    /// ```
+    #[track_caller]
+    pub fn agg<S: PStateSchema>(&mut self, pstate: PState<S>, aggregator: AggOn<S>) {
+        self.aggregate_untyped(pstate.index, "agg", aggregator.into_untyped().into_value());
     }
 
     #[track_caller]
-    fn path_uses(&self, path: &Path) -> Vec<u32> {
+    pub(crate) fn aggregate_untyped(&mut self, pstate: usize, what: &str, shape: AggShape) {
+        let name = self.pstate_name(pstate, true);
+        let mut uses = Vec::new();
+        shape.each_slot(&mut |slot| uses.push(slot));
+        self.check(uses.iter().map(|id| (self.source, *id)));
+        self.push(Step::Aggregate { pstate, shape }, format!("{what} {name}"), uses, Vec::new());
+    }
+
+    #[track_caller]
+    pub(crate) fn path_uses(&self, path: &Path) -> Vec<u32> {
         let mut uses = Vec::new();
         path.each_slot(&mut |slot| uses.push(slot));
         self.check(uses.iter().map(|id| (self.source, *id)));
@@ -354,7 +369,7 @@ impl Block {
 
 /// The inputs of an operation. The builder checked that they were bound on every way here.
 #[allow(unsafe_code, reason = "the one place where the steps of a plan read its frame")]
-fn read<'x, I: Vars>(inputs: &I, frame: &'x Frame) -> I::Refs<'x> {
+pub(crate) fn read<'x, I: Vars>(inputs: &I, frame: &'x Frame) -> I::Refs<'x> {
     // SAFETY: the builder checked that each var is of this source and bound before this step on every way to it; what
     // its slot points to lies in the run's arena, which gives memory back only behind steps that come later.
     unsafe { inputs.read(frame) }

@@ -77,8 +77,9 @@ pub struct Codec {
 }
 
 /// A var as the plan sees it: its slot and its type.
+#[doc(hidden)]
 #[derive(Clone, Copy)]
-pub(crate) struct Register {
+pub struct Register {
     pub(crate) var: u32,
     codec: Codec,
 }
@@ -86,6 +87,11 @@ pub(crate) struct Register {
 impl Register {
     pub(crate) fn new<T: Data + ?Sized>(var: u32) -> Register {
         Register { var, codec: T::CODEC }
+    }
+
+    /// The same type for another var.
+    pub(crate) fn renumbered(self, var: u32) -> Register {
+        Register { var, ..self }
     }
 
     pub(crate) fn type_name(&self) -> &'static str {
@@ -113,6 +119,23 @@ impl Register {
         let slot = unsafe { (self.codec.decode)(&mut reader, arena)? };
         reader.finish()?;
         Ok(slot)
+    }
+
+    /// Reads a row of values, as slots of vars of these types. What they point to is in the arena.
+    pub(crate) fn decode_row(
+        registers: &[Register],
+        bytes: &[u8],
+        column: &mut Vec<Slot>,
+        arena: &mut Arena,
+    ) -> Result<(), DecodeError> {
+        // SAFETY: just made from bytes; the caller keeps the arena as it is while the slots are in use.
+        let pinned = unsafe { arena.copy(bytes).as_bytes() };
+        let mut reader = Reader::new(pinned);
+        for register in registers {
+            // SAFETY: the reader stands on pinned memory.
+            column.push(unsafe { (register.codec.decode)(&mut reader, arena)? });
+        }
+        reader.finish()
     }
 
     /// Reads the registers one after the other from bytes, which are copied into the arena first, so that text and byte

@@ -1,8 +1,10 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
-use crate::block::Recorded;
+use crate::data::Register;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
-use crate::plan::PlanBuilder;
+use crate::plan::{PlanBuilder, Position, Surroundings};
+use crate::query::QueryDef;
+use crate::scope::Recorded;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
@@ -59,13 +61,25 @@ pub(crate) struct StreamRecord {
     pub(crate) plan: PlanBuilder,
 }
 
+pub(crate) struct QueryRecord {
+    name: String,
+    inputs: Vec<Register>,
+    output: &'static str,
+    at: Position,
+    plan: PlanBuilder,
+}
+
 /// What has been declared so far.
 #[derive(Default)]
 pub(crate) struct Defining {
     pub(crate) depots: Vec<DepotDef>,
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
+    pub(crate) queries: Vec<QueryRecord>,
+    /// Local accesses are not checked to be on the key's task.
+    pub(crate) unchecked: bool,
     errors: Vec<DefineError>,
+    one_task: Vec<DefineError>,
     sources: u32,
 }
 
@@ -74,6 +88,30 @@ pub(crate) type DefiningHandle = Rc<RefCell<Defining>>;
 impl Defining {
     pub(crate) fn error(&mut self, place: Place, what: String) {
         self.errors.push(DefineError { file: place.file(), line: place.line(), what });
+    }
+
+    /// A mistake unless the module has one task only.
+    pub(crate) fn needs_one_task(&mut self, place: Place, what: String) {
+        self.one_task.push(DefineError { file: place.file(), line: place.line(), what });
+    }
+
+    /// Topologies of all kinds share one space of names.
+    pub(crate) fn check_topology_name(&mut self, name: &str, place: Place) {
+        if name.is_empty() {
+            self.error(place, "a topology needs a name".to_string());
+        }
+        let names = self.streams.iter().map(|stream| &stream.name);
+        if names.chain(self.queries.iter().map(|query| &query.name)).any(|other| other == name) {
+            self.error(place, format!("the module has a topology `{name}` already"));
+        }
+    }
+
+    pub(crate) fn add_query(&mut self, name: &str, code: Recorded, inputs: Vec<Register>, output: &'static str) {
+        let mut plan = PlanBuilder::new(name);
+        let around = Surroundings { pstates: &self.pstates, starts_on_zero: false, unchecked: self.unchecked };
+        let (at, mistakes) = plan.add(code, inputs.clone(), around);
+        mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
+        self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan });
     }
 
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
@@ -87,7 +125,10 @@ impl Defining {
     }
 
     pub(crate) fn add_source(&mut self, stream: usize, depot: usize, options: SourceOptions, recorded: Recorded) {
-        let at = self.streams[stream].plan.add_source(recorded);
+        let starts_on_zero = self.depots[depot].global;
+        let around = Surroundings { pstates: &self.pstates, starts_on_zero, unchecked: self.unchecked };
+        let (at, mistakes) = self.streams[stream].plan.add_source(recorded, around);
+        mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
         let SourceOptions { start, retry } = options;
         self.streams[stream].sources.push(SourceDef { depot, start, retry, at });
     }
@@ -103,18 +144,35 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
     let mut topologies = Topologies { defining: Rc::clone(&defining) };
     M::define(&mut setup, &mut topologies);
     drop((setup, topologies));
-    let Defining { depots, pstates, streams, errors, .. } = defining.take();
-    if !errors.is_empty() {
-        return Err(DefineErrors { module: M::name(), errors });
+    defining.take().finish(M::name())
+}
+
+impl Defining {
+    /// The whole, if nothing is wrong with it.
+    pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
+        let Defining { depots, pstates, streams, queries, errors, one_task, .. } = self;
+        if !errors.is_empty() {
+            return Err(DefineErrors { module: name, errors });
+        }
+        let schemas: Vec<_> = pstates.iter().map(|pstate| (pstate.name.clone(), pstate.schema.clone())).collect();
+        let streams = streams
+            .into_iter()
+            .map(|record| StreamDef {
+                name: record.name,
+                sources: record.sources,
+                plan: Arc::new(record.plan.build(&name, schemas.clone())),
+            })
+            .collect();
+        let queries = queries
+            .into_iter()
+            .map(|record| QueryDef {
+                name: record.name,
+                at: record.at,
+                inputs: record.inputs.iter().map(Register::type_name).collect(),
+                output: record.output,
+                plan: Arc::new(record.plan.build(&name, schemas.clone())),
+            })
+            .collect();
+        Ok(ModuleDef { name, depots, pstates, streams, queries, one_task })
     }
-    let schemas: Vec<_> = pstates.iter().map(|pstate| (pstate.name.clone(), pstate.schema.clone())).collect();
-    let streams = streams
-        .into_iter()
-        .map(|record| StreamDef {
-            name: record.name,
-            sources: record.sources,
-            plan: Arc::new(record.plan.build(schemas.clone())),
-        })
-        .collect();
-    Ok(ModuleDef { name: M::name(), depots, pstates, streams })
 }

@@ -5,30 +5,61 @@
 //! a [`Host`], explicitly: where it stands is data, so it can park on a missing block and go on later without
 //! running any user closure twice. No I/O happens here.
 
+mod alignment;
 mod arena;
+mod asynchronous;
+mod batch_run;
 mod block;
+mod control;
+mod cursor;
 mod data;
 mod define;
 mod depot;
 mod emit;
+mod fault;
+mod fold;
+mod key_partitioner;
+mod live;
+mod looped;
 mod module;
+mod named;
+mod ops;
+mod partition;
 mod plan;
+mod query;
 mod run;
 mod runtime;
+mod scope;
+mod shuffle;
 mod slot;
 mod step;
+mod test_block;
 mod var;
+mod ways;
+mod wiring;
 
 pub use block::Block;
+pub use control::{Cond, Match, Switch};
 pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use define::{DefineError, DefineErrors, define};
 pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
-pub use emit::Emit;
+pub use emit::{Emit, StreamEmit};
+pub use fault::RunError;
+pub use fold::FoldDef;
+pub use key_partitioner::KeyPartitioner;
+pub use looped::Loop;
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
+pub use named::{Named, NamedLoop};
+pub use ops::{Expanded, ModuleInfo};
+pub use partition::Partitioned;
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
-pub use run::{Host, Outcome, Run, RunError};
+pub use query::{ArgumentValues, Arguments, Group, QueryBlock, QueryDef, var_type};
+pub use run::{Host, Outcome, Run, VisitGroup};
 pub use runtime::ModuleRuntime;
+pub use shuffle::Shuffle;
+pub use test_block::{TestBlock, TestError};
 pub use var::{AnyVar, Var, Vars};
+pub use wiring::{Anchor, OutStream, OutStreams};

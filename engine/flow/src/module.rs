@@ -2,15 +2,18 @@
 
 use crate::block::Block;
 use crate::data::{Owned, Returned};
+use crate::define::{DefineError, DefineErrors};
 use crate::define::{Defining, DefiningHandle, here};
 use crate::depot::{DepotPartitioner, PartitionerOf};
+use crate::key_partitioner::KeyPartitioner;
 use crate::plan::{Plan, Position};
+use crate::query::QueryDef;
 use crate::var::Var;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tantu_path::{PStateSchema, Schema};
+use tantu_path::{MapLocation, PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
 pub trait Module: 'static {
@@ -79,6 +82,10 @@ pub struct PStateDef {
     pub private: bool,
     /// The topology that may write it.
     pub owner: usize,
+    /// Which key lives in which partition.
+    pub key_partitioner: KeyPartitioner,
+    /// See [`PStateOptions`].
+    pub unchecked: bool,
 }
 
 /// Where a topology starts in a partition it meets for the first time. Later its own progress counts.
@@ -153,6 +160,23 @@ pub struct ModuleDef {
     pub pstates: Vec<PStateDef>,
     /// Its stream topologies.
     pub streams: Vec<StreamDef>,
+    /// Its query topologies.
+    pub queries: Vec<QueryDef>,
+    /// What is wrong with it unless it has one task only.
+    pub one_task: Vec<DefineError>,
+}
+
+impl ModuleDef {
+    /// Whether it may run with so many tasks.
+    ///
+    /// # Errors
+    /// What it does that only a module of one task may do, each with the author's file and line.
+    pub fn check_task_count(&self, task_count: u32) -> Result<(), DefineErrors> {
+        if task_count == 1 || self.one_task.is_empty() {
+            return Ok(());
+        }
+        Err(DefineErrors { module: self.name.clone(), errors: self.one_task.clone() })
+    }
 }
 
 /// A declared depot of records `T`.
@@ -188,6 +212,9 @@ pub struct PStateOptions {
     pub global: bool,
     /// Clients may not read it.
     pub private: bool,
+    /// Accesses to it are not checked to be on the task where their key lives. For PStates that hold, on each task, what
+    /// was computed there.
+    pub unchecked: bool,
 }
 
 /// Declares depots.
@@ -230,6 +257,11 @@ impl Setup {
         self.depot(name, partitioner, true, options)
     }
 
+    /// Local accesses of the topologies declared from now on are not checked to be on the task where their key lives.
+    pub fn do_not_check_tasks(&mut self) {
+        self.defining.borrow_mut().unchecked = true;
+    }
+
     #[track_caller]
     fn depot<T: Owned>(
         &mut self,
@@ -266,12 +298,7 @@ impl Topologies {
     #[track_caller]
     pub fn stream(&mut self, name: &str) -> StreamTopology {
         let mut defining = self.defining.borrow_mut();
-        if name.is_empty() {
-            defining.error(here(), "a topology needs a name".to_string());
-        }
-        if defining.streams.iter().any(|other| other.name == name) {
-            defining.error(here(), format!("the module has a topology `{name}` already"));
-        }
+        defining.check_topology_name(name, here());
         let index = defining.add_stream(name);
         StreamTopology { defining: Rc::clone(&self.defining), index }
     }
@@ -279,8 +306,8 @@ impl Topologies {
 
 /// Declares the PStates and sources of a stream topology.
 pub struct StreamTopology {
-    defining: DefiningHandle,
-    index: usize,
+    pub(crate) defining: DefiningHandle,
+    pub(crate) index: usize,
 }
 
 impl StreamTopology {
@@ -293,6 +320,36 @@ impl StreamTopology {
     /// Declares a PState with options.
     #[track_caller]
     pub fn pstate_with<S: PStateSchema>(&mut self, name: &str, options: PStateOptions) -> PState<S> {
+        self.declare(name, options, KeyPartitioner::default())
+    }
+
+    /// Declares a PState of a schema that is known only at run time, for the untyped layer, which goes by its name.
+    #[track_caller]
+    pub fn pstate_untyped(&mut self, name: &str, schema: Schema, options: PStateOptions) {
+        self.declare_schema(name, schema, options, KeyPartitioner::default());
+    }
+
+    /// Declares a PState whose keys a function of the key and the number of partitions spreads, on clients and in topologies.
+    #[track_caller]
+    pub fn pstate_partitioned<S>(
+        &mut self,
+        name: &str,
+        options: PStateOptions,
+        choose: impl Fn(&<S::Key as PStateSchema>::Value, u32) -> i64 + Send + Sync + 'static,
+    ) -> PState<S>
+    where
+        S: MapLocation,
+    {
+        self.declare(name, options, KeyPartitioner::custom(choose))
+    }
+
+    #[track_caller]
+    fn declare<S: PStateSchema>(&mut self, name: &str, options: PStateOptions, by: KeyPartitioner) -> PState<S> {
+        PState { index: self.declare_schema(name, S::schema(), options, by), of: PhantomData }
+    }
+
+    #[track_caller]
+    fn declare_schema(&mut self, name: &str, schema: Schema, options: PStateOptions, by: KeyPartitioner) -> usize {
         let mut defining = self.defining.borrow_mut();
         if !name.starts_with("$$") || name.len() < 3 {
             defining.error(here(), format!("a PState's name starts with `$$`, which `{name}` does not"));
@@ -300,13 +357,20 @@ impl StreamTopology {
         if defining.pstates.iter().any(|other| other.name == name) {
             defining.error(here(), format!("the module has a PState `{name}` already"));
         }
-        let PStateOptions { global, private } = options;
-        let schema = S::schema();
         if let Err(error) = schema.check_declared() {
             defining.error(here(), format!("the PState `{name}`: {error}"));
         }
-        defining.pstates.push(PStateDef { name: name.to_string(), schema, global, private, owner: self.index });
-        PState { index: defining.pstates.len() - 1, of: PhantomData }
+        let PStateOptions { global, private, unchecked } = options;
+        defining.pstates.push(PStateDef {
+            name: name.to_string(),
+            schema,
+            global,
+            private,
+            owner: self.index,
+            key_partitioner: by,
+            unchecked,
+        });
+        defining.pstates.len() - 1
     }
 
     /// Declares what happens with each record of a depot.

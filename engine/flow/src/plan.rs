@@ -1,12 +1,14 @@
 //! A topology, lowered: steps in order, and at every point where an event may start, which vars are alive.
 //!
-//! Liveness is one backward pass, since jumps only go forward: exactly the vars that some later step of the event or of
-//! its continuations reads travel across a partitioner.
+//! Exactly the vars that some later step of the event or of its continuations reads travel across a partitioner.
 
-use crate::block::Recorded;
+use crate::alignment::{Alignment, Guard, Mistake};
 use crate::data::Register;
+use crate::fold::FoldDef;
+use crate::live::{Liveness, prune_forks};
+use crate::module::PStateDef;
+use crate::scope::Recorded;
 use crate::step::{Step, StepRecord, Target};
-use std::collections::BTreeSet;
 use std::fmt;
 use tantu_base::value::partition_hash;
 use tantu_path::Schema;
@@ -25,11 +27,19 @@ pub(crate) struct Entry {
 /// What the events of a topology do.
 pub struct Plan {
     pub(crate) name: String,
+    /// The module's name.
+    pub(crate) module: String,
     pub(crate) steps: Vec<StepRecord>,
+    /// By step: the vars whose slots its cursor saves.
+    pub(crate) saved: Vec<Box<[u32]>>,
+    /// By step: what it checks of where it is.
+    pub(crate) guards: Vec<Guard>,
     pub(crate) entries: Vec<Entry>,
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
     pub(crate) schemas: Vec<(String, Schema)>,
+    /// The aggregations of a batch block, in the order of its phases.
+    pub(crate) folds: Vec<FoldDef>,
     pub(crate) frame_size: usize,
     fingerprint: u64,
 }
@@ -79,6 +89,11 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The aggregations of a batch block, in the order of its phases.
+    pub fn folds(&self) -> &[FoldDef] {
+        &self.folds
+    }
+
     /// The plan in words.
     pub fn describe(&self) -> PlanInfo {
         let step = |record: &StepRecord| StepInfo {
@@ -87,7 +102,7 @@ impl Plan {
             line: record.place.line(),
         };
         let hop = |record: &StepRecord| match record.step {
-            Step::Hop { position, .. } => {
+            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => {
                 let live = &self.entries[position as usize].live;
                 let live = live.iter().map(|register| (register.var, register.type_name())).collect();
                 Some(HopInfo { label: record.label.clone(), live })
@@ -106,65 +121,101 @@ impl Plan {
 pub(crate) struct PlanBuilder {
     name: String,
     steps: Vec<StepRecord>,
+    saved: Vec<Box<[u32]>>,
+    guards: Vec<Guard>,
     entries: Vec<Entry>,
     registers: Vec<Vec<Register>>,
+    folds: Vec<FoldDef>,
+}
+
+/// What the check of local accesses needs to know of the module.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) pstates: &'a [PStateDef],
+    /// The source's depot has one partition.
+    pub(crate) starts_on_zero: bool,
+    /// Accesses are not checked.
+    pub(crate) unchecked: bool,
 }
 
 impl PlanBuilder {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_string(), steps: Vec::new(), entries: Vec::new(), registers: Vec::new() }
+        Self {
+            name: name.to_string(),
+            steps: Vec::new(),
+            saved: Vec::new(),
+            guards: Vec::new(),
+            entries: Vec::new(),
+            registers: Vec::new(),
+            folds: Vec::new(),
+        }
     }
 
-    /// Appends the code of a source; returns where its records start.
-    pub(crate) fn add_source(&mut self, recorded: Recorded) -> Position {
-        let Recorded { mut steps, registers, record } = recorded;
+    /// Appends the code of a source; returns where its records start, and what is wrong with it.
+    pub(crate) fn add_source(&mut self, recorded: Recorded, around: Surroundings<'_>) -> (Position, Vec<Mistake>) {
+        let live = vec![recorded.registers[recorded.record as usize]];
+        self.add(recorded, live, around)
+    }
+
+    /// Appends code that starts with these vars; returns where it starts, and what is wrong with it.
+    pub(crate) fn add(
+        &mut self,
+        recorded: Recorded,
+        begin: Vec<Register>,
+        around: Surroundings<'_>,
+    ) -> (Position, Vec<Mistake>) {
+        let Recorded { mut steps, registers, bindings, mut folds, .. } = recorded;
+        prune_forks(&mut steps);
+        let liveness = Liveness::of(&mut steps);
+        let Surroundings { pstates, starts_on_zero, unchecked } = around;
+        let alignment = Alignment { registers: &registers, bindings: &bindings, pstates, starts_on_zero, unchecked };
+        let (mut guards, mistakes) = alignment.guards(&mut steps);
+        self.guards.append(&mut guards);
+        self.saved.extend(steps.iter().enumerate().map(|(at, step)| liveness.saved(at, step)));
         let base = self.steps.len();
         let source = self.registers.len();
         let start = self.entries.len() as u32;
-        let live = vec![registers[record as usize]];
-        self.entries.push(Entry { step: base, live, source });
-        let alive = liveness(&steps);
+        let first_fold = self.folds.len();
+        self.entries.push(Entry { step: base, live: begin.clone(), source });
         for (at, record) in steps.iter_mut().enumerate() {
+            if let Some(position) = record.step.position_mut() {
+                *position = self.entries.len() as u32;
+                let mut live = liveness.alive[at + 1].clone();
+                // What a job answers comes last.
+                record.defs.iter().for_each(|out| {
+                    live.remove(out);
+                });
+                let live = live.iter().chain(&record.defs).map(|var| registers[*var as usize]).collect();
+                self.entries.push(Entry { step: base + at + 1, live, source });
+            }
+            if let Step::Again { head, live } = &mut record.step {
+                *live = liveness.alive[*head].iter().map(|var| registers[*var as usize]).collect();
+            }
             match &mut record.step {
-                Step::Hop { position, .. } => {
-                    *position = self.entries.len() as u32;
-                    let live = alive[at + 1].iter().map(|var| registers[*var as usize]).collect();
-                    self.entries.push(Entry { step: base + at + 1, live, source });
+                Step::Fold { fold, .. } => *fold += first_fold,
+                Step::Drain { fold } => {
+                    folds[*fold].at = Position(self.entries.len() as u32);
+                    *fold += first_fold;
+                    self.entries.push(Entry { step: base + at, live: begin.clone(), source });
                 }
-                Step::If { otherwise, .. } => *otherwise += base,
-                _ => {}
+                step => step.each_target(&mut |to| *to += base),
             }
         }
         self.steps.append(&mut steps);
+        self.folds.append(&mut folds);
         self.registers.push(registers);
-        Position(start)
+        (Position(start), mistakes)
     }
 
-    pub(crate) fn build(self, schemas: Vec<(String, Schema)>) -> Plan {
-        let Self { name, steps, entries, registers } = self;
+    pub(crate) fn build(self, module: &str, schemas: Vec<(String, Schema)>) -> Plan {
+        let Self { name, steps, saved, guards, entries, registers, folds } = self;
         let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
-        let mut plan = Plan { name, steps, entries, registers, schemas, frame_size, fingerprint: 0 };
+        let module = module.to_string();
+        let mut plan =
+            Plan { name, module, steps, saved, guards, entries, registers, schemas, folds, frame_size, fingerprint: 0 };
         plan.fingerprint = fingerprint(&plan);
         plan
     }
-}
-
-/// The vars alive before each step.
-fn liveness(steps: &[StepRecord]) -> Vec<BTreeSet<u32>> {
-    let mut alive: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); steps.len() + 1];
-    for (at, record) in steps.iter().enumerate().rev() {
-        let mut live = match record.step {
-            Step::End => BTreeSet::new(),
-            Step::If { otherwise, .. } => &alive[at + 1] | &alive[otherwise],
-            _ => alive[at + 1].clone(),
-        };
-        for def in &record.defs {
-            live.remove(def);
-        }
-        live.extend(&record.uses);
-        alive[at] = live;
-    }
-    alive
 }
 
 fn fingerprint(plan: &Plan) -> u64 {

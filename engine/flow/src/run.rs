@@ -7,16 +7,23 @@
     reason = "the state of a lazy iterator lies untyped in the arena; each read says why the type is right"
 )]
 
+use crate::alignment::Guard;
 use crate::arena::{Arena, Mark};
-use crate::data::{Data, Register};
+use crate::cursor::Cursors;
+use crate::data::{Data, Register, Returned};
+use crate::fault::{RunError, complaint, eval_error, wrong_task};
+use crate::ops::ModuleInfo;
 use crate::plan::{Plan, Position};
-use crate::slot::{Frame, Slot};
-use crate::step::{Advance, Cursor, Step, Target};
+use crate::slot::Frame;
+use crate::step::{Advance, Step, Target};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
+use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store};
+use tantu_path::{
+    AggError, Arg, Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store,
+};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -26,62 +33,48 @@ pub trait Host: Store {
     fn task_count(&self) -> u32;
     /// 64 random bits.
     fn random(&mut self) -> u64;
+    /// The next task of the shuffle partitioner: one [`crate::Shuffle`] for each task it is called on.
+    fn shuffle(&mut self) -> TaskId;
+    /// Milliseconds since the Unix epoch.
+    fn wall_ms(&self) -> u64;
+    /// Whether the event has taken longer than it should.
+    fn is_overtime(&self) -> bool;
+    /// Starts a job. When it is done, its answer is appended to `live`, and the work goes on there as a new event of
+    /// this task; if it fails, so does what the event is part of.
+    fn start_job(&mut self, at: Position, live: &[u8], job: Job);
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
+    /// The task where the call started. A host that runs no queries is not asked.
+    fn origin(&self) -> TaskId {
+        unreachable!("only a query has an origin partitioner")
+    }
+    /// A row reaches the aggregators of a fold on a task: the value forms of its keys, and of all arguments. A host that
+    /// runs no batch blocks is not asked.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError> {
+        unreachable!("only a batch block has aggregators: {to} {fold} {keys:?} {args:?}")
+    }
+    /// Visits what a fold became on this task: keys and results of each group. A host that runs no batch blocks is not
+    /// asked.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    fn drain(&mut self, fold: usize, _: VisitGroup<'_>) -> Result<(), AggError> {
+        unreachable!("only a batch block has aggregators: {fold}")
+    }
+    /// The query's result in value form. A host that runs no queries is not asked.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be one: from another task than the origin, or a second one.
+    fn result(&mut self, value: &[u8]) -> Result<(), String> {
+        unreachable!("only a query has a result: {value:?}")
+    }
 }
 
-/// Why an event failed.
-#[derive(Clone, PartialEq, Debug, thiserror::Error)]
-pub enum RunError {
-    /// A letter or record is not what the plan expects here.
-    #[error("topology {topology}: the live variables cannot be read: {source}")]
-    Live {
-        /// Which topology.
-        topology: String,
-        /// What does not decode.
-        source: DecodeError,
-    },
-    /// A position the plan does not have.
-    #[error("topology {topology} has no position {position}")]
-    Position {
-        /// Which topology.
-        topology: String,
-        /// The position asked for.
-        position: u32,
-    },
-    /// A partitioner chose a task that does not exist.
-    #[error(
-        "{file}:{line}: topology {topology}: {partitioner} chose task {index}, but the module has the tasks 0 to {last}"
-    )]
-    OutOfRange {
-        /// Which topology.
-        topology: String,
-        /// Which partitioner.
-        partitioner: String,
-        /// The author's file.
-        file: &'static str,
-        /// The line in it.
-        line: u32,
-        /// What it chose.
-        index: i64,
-        /// The last task.
-        last: u32,
-    },
-    /// A path or an aggregation failed.
-    #[error("{file}:{line}: topology {topology}: {what}: {error}")]
-    Eval {
-        /// Which topology.
-        topology: String,
-        /// Which step.
-        what: String,
-        /// The author's file.
-        file: &'static str,
-        /// The line in it.
-        line: u32,
-        /// Why.
-        error: Box<EvalError>,
-    },
-}
+/// A visitor of groups: keys, then results, in value form.
+pub type VisitGroup<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// How far a run came.
 #[derive(Clone, PartialEq, Debug)]
@@ -98,19 +91,24 @@ pub enum Outcome {
 
 /// The registers and iterators of one event; used again for the next.
 pub struct Run {
-    frame: Frame,
-    arena: Arena,
-    column: Vec<Slot>,
-    cursors: Vec<Cursor>,
+    pub(crate) frame: Frame,
+    pub(crate) arena: Arena,
+    pub(crate) cursors: Cursors,
     scratch: Scratch,
-    live: Vec<u8>,
-    step: usize,
-    source: usize,
+    pub(crate) live: Vec<u8>,
+    pub(crate) step: usize,
+    pub(crate) source: usize,
+    /// A loop that has made the arena grow by more than this moves what it still needs together, in bytes.
+    crowded: usize,
+    crowded_min: usize,
 }
+
+/// The least [`Run::crowded`], in bytes.
+const CROWDED_SIZE_MIN: usize = 1 << 20;
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Run(at step {}, {} iterators)", self.step, self.cursors.len())
+        write!(f, "Run(at step {}, {} iterators)", self.step, self.cursors.count())
     }
 }
 
@@ -150,20 +148,27 @@ impl Run {
         Run {
             frame: Frame::new(),
             arena: Arena::new(),
-            column: Vec::new(),
-            cursors: Vec::new(),
+            cursors: Cursors::new(),
             scratch: Scratch::new(),
             live: Vec::new(),
             step: 0,
             source: 0,
+            crowded: CROWDED_SIZE_MIN,
+            crowded_min: CROWDED_SIZE_MIN,
         }
+    }
+
+    /// A run whose loops move what they need together as soon as they have made this many bytes, for tests.
+    #[doc(hidden)]
+    pub fn crowded_from(size: usize) -> Run {
+        Run { crowded: size, crowded_min: size, ..Run::new() }
     }
 
     /// Forgets the event.
     pub fn reset(&mut self) {
         self.cursors.clear();
-        self.column.clear();
         self.arena.clear();
+        self.crowded = self.crowded_min;
     }
 
     /// Starts an event. `live` holds the encoded live variables of the position; for a source, the record.
@@ -196,12 +201,13 @@ impl Run {
                 Ok(Then::Next) => self.step += 1,
                 Ok(Then::Goto(step)) => self.step = step,
                 Ok(Then::Need) => return Outcome::Need,
-                Ok(Then::Back) => {
-                    if !self.back(plan) {
+                Ok(Then::Back) => match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
+                    Some(step) => self.step = step,
+                    None => {
                         self.reset();
                         return Outcome::Done;
                     }
-                }
+                },
                 Err(error) => return Outcome::Failed(error),
             }
         }
@@ -221,72 +227,152 @@ impl Run {
                     return Ok(Then::Goto(*otherwise));
                 }
             }
+            Step::Case { test, otherwise } => {
+                if !test(&mut self.frame, &mut self.arena) {
+                    return Ok(Then::Goto(*otherwise));
+                }
+            }
+            Step::Jump(to) => return Ok(Then::Goto(*to)),
+            Step::Again { head, live } => {
+                self.make_room(plan, live)?;
+                return Ok(Then::Goto(*head));
+            }
+            Step::Copy(moves) => moves.iter().for_each(|(from, to)| self.frame.set(*to, self.frame.get(*from))),
+            Step::Fork { branches } => {
+                if !branches.is_empty() {
+                    self.cursors.push_fork(plan, at, &self.frame, &self.arena);
+                }
+            }
             Step::Emits { collect, out } => {
-                let start = self.column.len();
-                collect(&self.frame, &mut self.arena, &mut self.column);
-                self.push_column(at, *out, start);
+                let start = self.cursors.column.len();
+                collect(&self.frame, &mut self.arena, &mut self.cursors.column);
+                self.cursors.push_column(plan, at, *out, start, &self.frame, &self.arena);
+                return Ok(Then::Back);
+            }
+            Step::Streams { collect, .. } => {
+                let start = self.cursors.column.len();
+                collect(&self.frame, &mut self.arena, &mut self.cursors.column);
+                self.cursors.push_streams(plan, at, start, &self.frame, &self.arena);
                 return Ok(Then::Back);
             }
             Step::Unfold(unfold) => {
                 let state = (unfold.begin)(&mut self.arena);
-                let mark = self.arena.mark();
-                self.cursors.push(Cursor::Unfold { step: at, state, mark });
+                self.cursors.push_unfold(plan, at, state, &self.frame, &self.arena);
                 return Ok(Then::Back);
             }
-            Step::TaskId(out) => self.frame.set(*out, <i64 as Data>::slot(i64::from(host.task().0))),
             Step::Select { .. } => return self.select(plan, at, host),
             Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
-            Step::Hop { target, position } => {
-                self.hop(plan, at, target, *position, host)?;
-                return Ok(Then::Back);
-            }
             Step::End => return Ok(Then::Back),
+            _ => return self.rare(plan, at, host),
         }
         Ok(Then::Next)
     }
 
-    fn push_column(&mut self, step: usize, out: u32, start: usize) {
-        let (end, mark) = (self.column.len(), self.arena.mark());
-        self.cursors.push(Cursor::Column { step, out, start, next: start, end, mark });
-    }
-
-    /// The next value of the innermost iterator that has one; false if none has.
-    fn back(&mut self, plan: &Plan) -> bool {
-        while let Some(cursor) = self.cursors.last_mut() {
-            match cursor {
-                Cursor::Unfold { step, state, mark } => {
-                    self.arena.reset(*mark);
-                    let Step::Unfold(unfold) = &plan.steps[*step].step else {
-                        unreachable!("the cursor names its step")
-                    };
-                    if (unfold.next)(&mut self.frame, *state) {
-                        self.step = *step + 1;
-                        return true;
-                    }
-                }
-                Cursor::Column { step, out, start, next, end, mark } => {
-                    self.arena.reset(*mark);
-                    self.column.truncate(*end);
-                    if *next < *end {
-                        self.frame.set(*out, self.column[*next]);
-                        *next += 1;
-                        self.step = *step + 1;
-                        return true;
-                    }
-                    let start = *start;
-                    self.column.truncate(start);
+    /// Steps that leave the event or ask the host.
+    fn rare(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        match &plan.steps[at].step {
+            Step::TaskId(out) => self.frame.set(*out, <i64 as Data>::slot(i64::from(host.task().0))),
+            Step::Uuid(out) => {
+                let text = crate::ops::uuid_v7(host.wall_ms(), [host.random(), host.random()]);
+                self.frame.set(*out, text.into_slot(&mut self.arena));
+            }
+            Step::ModuleInfo(out) => {
+                let info = ModuleInfo { module: plan.module.clone(), task_count: host.task_count() };
+                self.frame.set(*out, info.into_slot(&mut self.arena));
+            }
+            Step::Hop { target, one_partition, position } => {
+                let count = if *one_partition { 1 } else { host.task_count() };
+                self.hop(plan, at, target, (count, *position), host)?;
+                return Ok(Then::Back);
+            }
+            Step::Overtime { position } => {
+                if host.is_overtime() {
+                    self.gather_live(plan, *position, 0);
+                    host.hop(host.task(), Position(*position), &self.live);
+                    return Ok(Then::Back);
                 }
             }
-            self.cursors.pop();
+            Step::Await { job, position, .. } => {
+                self.gather_live(plan, *position, 1);
+                host.start_job(Position(*position), &self.live, job(&self.frame));
+                return Ok(Then::Back);
+            }
+            Step::Fold { target, fold } => {
+                self.fold(plan, at, target, *fold, host)?;
+                return Ok(Then::Back);
+            }
+            Step::Drain { fold } => {
+                self.drain(plan, at, *fold, host)?;
+                return Ok(Then::Back);
+            }
+            Step::Result(value) => self.result(plan, value, host)?,
+            Step::Check(complain) => {
+                if let Some(what) = complain(&self.frame) {
+                    return Err(complaint(plan, at, what));
+                }
+            }
+            _ => unreachable!("the other steps are run where they are common"),
         }
-        false
+        Ok(Then::Next)
+    }
+
+    /// A loop that makes values each round, and never goes back to a cursor, would keep them all: above a limit, what it
+    /// still needs is moved together.
+    fn make_room(&mut self, plan: &Plan, needed: &[Register]) -> Result<(), RunError> {
+        let mark = self.cursors.mark();
+        if self.arena.grown_since(mark) <= self.crowded {
+            return Ok(());
+        }
+        self.live.clear();
+        needed.iter().for_each(|register| register.encode(&self.frame, &mut self.live));
+        self.arena.reset(mark);
+        self.crowded = self.crowded_min.max(2 * self.live.len());
+        Register::decode_all(needed, &self.live, &mut self.frame, &mut self.arena)
+            .map_err(|source| RunError::Live { topology: plan.name.clone(), source })
+    }
+
+    /// Encodes the live vars of a position but the last `but`.
+    fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
+        self.live.clear();
+        let live = &plan.entries[position as usize].live;
+        for register in &live[..live.len() - but] {
+            register.encode(&self.frame, &mut self.live);
+        }
+    }
+
+    /// Whether the task is the one where the step's key lives.
+    fn guard(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<(), RunError> {
+        let (keys, by) = match &plan.guards[at] {
+            Guard::None => return Ok(()),
+            Guard::Global if host.task() == TaskId(0) => return Ok(()),
+            Guard::Global => return Err(wrong_task(plan, at, None, (host.task().0, 0))),
+            Guard::Keys(keys, by) => (keys, by),
+        };
+        for key in keys {
+            self.put_key(plan, key);
+            let lives = by.partition(&self.live, host.task_count()).map_err(|what| complaint(plan, at, what))?;
+            if lives != host.task().0 {
+                return Err(wrong_task(plan, at, Some(&self.live), (host.task().0, lives)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the key form of an argument into `live`.
+    pub(crate) fn put_key(&mut self, plan: &Plan, key: &Arg) {
+        self.live.clear();
+        match key {
+            Arg::Const(value) => value.encode_key(&mut self.live),
+            Arg::Slot(var) => plan.registers[self.source][*var as usize].encode_key(&self.frame, &mut self.live),
+        }
     }
 
     fn select(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        self.guard(plan, at, host)?;
         let Step::Select { pstate, path, out } = &plan.steps[at].step else { unreachable!("the step is a select") };
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
-        let (start, mark) = (self.column.len(), self.arena.mark());
-        let (arena, column) = (&mut self.arena, &mut self.column);
+        let (start, mark) = (self.cursors.column.len(), self.arena.mark());
+        let (arena, column) = (&mut self.arena, &mut self.cursors.column);
         let mut misfit: Option<DecodeError> = None;
         let mut visit = |value: &[u8]| match out.decode_one(value, arena) {
             Ok(slot) => {
@@ -305,8 +391,7 @@ impl Run {
         }
         match result {
             Ok(()) => {
-                let out = out.var;
-                self.push_column(at, out, start);
+                self.cursors.push_column(plan, at, out.var, start, &self.frame, &self.arena);
                 Ok(Then::Back)
             }
             Err(EvalError::Need) => {
@@ -318,11 +403,12 @@ impl Run {
     }
 
     fn forget(&mut self, start: usize, mark: Mark) {
-        self.column.truncate(start);
+        self.cursors.column.truncate(start);
         self.arena.reset(mark);
     }
 
     fn write(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        self.guard(plan, at, host)?;
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let result = match &plan.steps[at].step {
             Step::Transform { pstate, path } => transform_store(
@@ -346,60 +432,63 @@ impl Run {
         }
     }
 
+    /// The task a partitioner chooses of `count`, or none for all.
+    pub(crate) fn target(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        target: &Target,
+        count: u32,
+        host: &mut dyn Host,
+    ) -> Result<Option<TaskId>, RunError> {
+        let index = match target {
+            Target::All => return Ok(None),
+            Target::Origin => return Ok(Some(host.origin())),
+            Target::Global => 0,
+            Target::Shuffle if count == 1 => 0,
+            Target::Shuffle => i64::from(host.shuffle().0),
+            Target::Hash(register) => {
+                self.live.clear();
+                register.encode_key(&self.frame, &mut self.live);
+                i64::from(partition_of_key(&self.live, count))
+            }
+            Target::Key { key, by, .. } => {
+                self.put_key(plan, key);
+                let index = by.partition(&self.live, count).map_err(|what| complaint(plan, at, what))?;
+                i64::from(index)
+            }
+            Target::Direct(task) => self.frame.get(*task).bits() as i64,
+            Target::Chosen(choose) => choose(&self.frame, count),
+        };
+        let record = &plan.steps[at];
+        match u32::try_from(index).ok().filter(|index| *index < count) {
+            Some(task) => Ok(Some(TaskId(task))),
+            None => Err(RunError::OutOfRange {
+                topology: plan.name.clone(),
+                partitioner: record.label.clone(),
+                file: record.place.file(),
+                line: record.place.line(),
+                index,
+                last: count - 1,
+            }),
+        }
+    }
+
     fn hop(
         &mut self,
         plan: &Plan,
         at: usize,
         target: &Target,
-        position: u32,
+        (count, position): (u32, u32),
         host: &mut dyn Host,
     ) -> Result<(), RunError> {
-        let count = host.task_count();
-        self.live.clear();
-        let index = match target {
-            Target::All => None,
-            Target::Global => Some(0),
-            Target::Shuffle => Some((host.random() % u64::from(count)) as i64),
-            Target::Hash(register) => {
-                register.encode_key(&self.frame, &mut self.live);
-                let index = partition_of_key(&self.live, count);
-                self.live.clear();
-                Some(i64::from(index))
-            }
-            Target::Chosen(choose) => Some(choose(&self.frame, count)),
-        };
-        for register in &plan.entries[position as usize].live {
-            register.encode(&self.frame, &mut self.live);
-        }
-        match index {
+        let to = self.target(plan, at, target, count, host)?;
+        self.gather_live(plan, position, 0);
+        match to {
             None => (0..count).for_each(|task| host.hop(TaskId(task), Position(position), &self.live)),
-            Some(index) => match u32::try_from(index).ok().filter(|index| *index < count) {
-                Some(task) => host.hop(TaskId(task), Position(position), &self.live),
-                None => {
-                    let record = &plan.steps[at];
-                    return Err(RunError::OutOfRange {
-                        topology: plan.name.clone(),
-                        partitioner: record.label.clone(),
-                        file: record.place.file(),
-                        line: record.place.line(),
-                        index,
-                        last: count - 1,
-                    });
-                }
-            },
+            Some(task) => host.hop(task, Position(position), &self.live),
         }
         Ok(())
-    }
-}
-
-fn eval_error(plan: &Plan, at: usize, error: EvalError) -> RunError {
-    let record = &plan.steps[at];
-    RunError::Eval {
-        topology: plan.name.clone(),
-        what: record.label.clone(),
-        file: record.place.file(),
-        line: record.place.line(),
-        error: Box::new(error),
     }
 }
 
@@ -428,4 +517,127 @@ where
             None => false,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::define::define;
+    use crate::depot::random;
+    use crate::module::{Module, Setup, Topologies};
+    use tantu_base::value::encoded;
+    use tantu_path::{Stop, VisitEntry};
+
+    struct Alone;
+
+    impl Store for Alone {
+        fn get(&mut self, _: ObjectId, _: &[u8], _: &mut Vec<u8>) -> Result<bool, Stop> {
+            Ok(false)
+        }
+        fn put(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+        fn delete(&mut self, _: ObjectId, _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+        fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+
+        fn scan_back(
+            &mut self,
+            _: ObjectId,
+            _: std::ops::Bound<&[u8]>,
+            _: std::ops::Bound<&[u8]>,
+            _: VisitEntry<'_>,
+        ) -> Result<(), Stop> {
+            Ok(())
+        }
+
+        fn scan(
+            &mut self,
+            _: ObjectId,
+            _: std::ops::Bound<&[u8]>,
+            _: std::ops::Bound<&[u8]>,
+            _: VisitEntry<'_>,
+        ) -> Result<(), Stop> {
+            Ok(())
+        }
+    }
+
+    impl Host for Alone {
+        fn task(&self) -> TaskId {
+            TaskId(0)
+        }
+        fn task_count(&self) -> u32 {
+            1
+        }
+        fn random(&mut self) -> u64 {
+            4
+        }
+        fn shuffle(&mut self) -> TaskId {
+            TaskId(0)
+        }
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+        fn is_overtime(&self) -> bool {
+            false
+        }
+        fn start_job(&mut self, _: Position, _: &[u8], _: Job) {
+            panic!("no jobs here");
+        }
+        fn hop(&mut self, _: TaskId, _: Position, _: &[u8]) {}
+    }
+
+    /// Counts down with a text that each round makes anew.
+    struct Countdown;
+
+    impl Module for Countdown {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let depot = setup.declare_depot::<i64>("*in", random());
+            topologies.stream("s").source(&depot, |b, n| {
+                let text = b.each(n, |n| "x".repeat(10_000 + n as usize % 7));
+                let one = b.explode(n, |_| [1i64]);
+                b.repeat((n, text), |b, rounds, (left, text)| {
+                    b.filter((left, text), |(left, text)| left != 0 && text.len() >= 10_000);
+                    let (left, text) =
+                        b.expand((left, text, one), |(left, text, one)| (left - one, format!("{}x", &text[1..])));
+                    b.continue_loop(rounds, (left, text));
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn a_loop_of_many_rounds_takes_no_more_memory_than_one_of_few() {
+        let module = define::<Countdown>().unwrap();
+        let stream = &module.streams[0];
+        let mut run = Run::new();
+        run.begin(&stream.plan, stream.sources[0].at, &encoded(&20_000i64)).unwrap();
+        let mut most = 0;
+        loop {
+            let mut fuel = 1_000;
+            let outcome = run.resume(&stream.plan, &mut Alone, &mut fuel);
+            most = most.max(run.arena.size());
+            match outcome {
+                Outcome::Yield => {}
+                Outcome::Done => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(most < 8 << 20, "200 MB of texts were made, {most} bytes held");
+    }
+
+    #[test]
+    fn a_loop_without_an_end_gives_way_when_its_fuel_is_used_up() {
+        let module = define::<Countdown>().unwrap();
+        let stream = &module.streams[0];
+        let mut run = Run::new();
+        run.begin(&stream.plan, stream.sources[0].at, &encoded(&-1i64)).unwrap();
+        for _ in 0..100 {
+            let mut fuel = 50;
+            assert_eq!(run.resume(&stream.plan, &mut Alone, &mut fuel), Outcome::Yield);
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! A module as its task threads know it: the definition and the durable ids of its objects.
 
 use crate::module::ModuleDef;
+use crate::plan::Plan;
+use crate::query::QueryDef;
 use tantu_base::id::{ObjectId, TaskId, ThreadId};
 
 /// Shared, read only, by every task thread and client of a module instance.
@@ -29,6 +31,19 @@ impl ModuleRuntime {
     /// The tasks of a thread, in order.
     pub fn tasks_of(&self, thread: ThreadId) -> impl Iterator<Item = TaskId> + use<> {
         (thread.0..self.task_count).step_by(self.thread_count as usize).map(TaskId)
+    }
+
+    /// The plan of a topology. Streams come first, then queries.
+    pub fn plan(&self, topology: u16) -> Option<&Plan> {
+        let (streams, at) = (&self.def.streams, usize::from(topology));
+        let of_query = || self.def.queries.get(at - streams.len()).map(|query| &*query.plan);
+        streams.get(at).map_or_else(of_query, |stream| Some(&*stream.plan))
+    }
+
+    /// The query that is this topology, and the number of the roots of its calls among those of sources.
+    pub fn query(&self, at: usize) -> Option<(&QueryDef, u16, u16)> {
+        let query = self.def.queries.get(at)?;
+        Some((query, (self.def.streams.len() + at) as u16, (self.sources.len() + at) as u16))
     }
 
     /// Every source of the module: the stream it belongs to and its place there.

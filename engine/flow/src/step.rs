@@ -1,18 +1,26 @@
 //! The steps a topology is lowered to.
 
-use crate::arena::{Arena, Mark};
+use crate::arena::Arena;
 use crate::data::Register;
 use crate::define::Place;
+use crate::key_partitioner::KeyPartitioner;
 use crate::slot::{Frame, Slot};
 use std::ptr::NonNull;
-use tantu_path::{AggShape, Path};
+use tantu_base::door::Job;
+use tantu_path::{AggShape, Arg, Path};
 
 /// Computes and writes its outputs' slots.
 pub(crate) type Call = Box<dyn Fn(&mut Frame, &mut Arena) + Send + Sync>;
+/// Writes its output's slot and says whether the case holds.
+pub(crate) type Test = Box<dyn Fn(&mut Frame, &mut Arena) -> bool + Send + Sync>;
 /// Collects emits.
 pub(crate) type Emits = Box<dyn Fn(&Frame, &mut Arena, &mut Vec<Slot>) + Send + Sync>;
 /// Chooses a partition of `count`.
 pub(crate) type Choose = Box<dyn Fn(&Frame, u32) -> i64 + Send + Sync>;
+/// Says why the event fails; none if it does not.
+pub(crate) type Complain = Box<dyn Fn(&Frame) -> Option<String> + Send + Sync>;
+/// Makes the job of an asynchronous call.
+pub(crate) type MakeJob = Box<dyn Fn(&Frame) -> Job + Send + Sync>;
 
 /// Puts a lazy iterator's state into the arena.
 pub(crate) type Begin = Box<dyn Fn(&mut Arena) -> NonNull<u8> + Send + Sync>;
@@ -29,10 +37,24 @@ pub(crate) struct Unfold {
 pub(crate) enum Target {
     Hash(Register),
     All,
+    /// Task 0.
     Global,
     Shuffle,
+    /// Where the call started.
+    Origin,
+    /// The task of this id.
+    Direct(u32),
     Chosen(Choose),
+    /// Where the key of a PState lives, by the PState's own partitioner or the hash.
+    Key {
+        key: Arg,
+        by: KeyPartitioner,
+        pstate: usize,
+    },
 }
+
+/// A slot that is copied to another.
+pub(crate) type Move = (u32, u32);
 
 /// One step.
 pub(crate) enum Step {
@@ -44,12 +66,38 @@ pub(crate) enum Step {
         condition: u32,
         otherwise: usize,
     },
+    /// Jumps if the case does not hold.
+    Case {
+        test: Test,
+        otherwise: usize,
+    },
+    Jump(usize),
+    /// The next round of a loop.
+    Again {
+        head: usize,
+        /// What the loop's head needs, filled in when the topology is lowered.
+        live: Vec<Register>,
+    },
+    /// One after the other; no source is an earlier target.
+    Copy(Vec<Move>),
+    /// Goes on with the next step, and then from each branch.
+    Fork {
+        branches: Vec<usize>,
+    },
     Emits {
         collect: Emits,
         out: u32,
     },
+    /// Each emit is two slots: which output (its place among the targets), and the value.
+    Streams {
+        collect: Emits,
+        /// The var of each output stream, and where its code starts.
+        targets: Vec<(u32, usize)>,
+    },
     Unfold(Unfold),
     TaskId(u32),
+    ModuleInfo(u32),
+    Uuid(u32),
     Select {
         pstate: usize,
         path: Path,
@@ -68,9 +116,64 @@ pub(crate) enum Step {
     },
     Hop {
         target: Target,
+        /// Among the partitions of a global object there is one.
+        one_partition: bool,
         position: u32,
     },
+    /// Goes on as a new event of this task if the event has taken too long.
+    Overtime {
+        position: u32,
+    },
+    /// Goes on as a new event of this task when the job is done.
+    Await {
+        job: MakeJob,
+        position: u32,
+    },
+    /// Fails the event if there is a complaint.
+    Check(Complain),
+    /// The row ends at the aggregators of a fold on another task.
+    Fold {
+        target: Target,
+        fold: usize,
+    },
+    /// Emits what a fold became, each group once: where a batch block goes on after its aggregators.
+    Drain {
+        fold: usize,
+    },
+    /// The query's result.
+    Result(Register),
     End,
+}
+
+impl Step {
+    /// Every step it names besides the next one.
+    pub(crate) fn each_target(&mut self, visit: &mut dyn FnMut(&mut usize)) {
+        match self {
+            Step::If { otherwise, .. } | Step::Case { otherwise, .. } => visit(otherwise),
+            Step::Jump(to) | Step::Again { head: to, .. } => visit(to),
+            Step::Fork { branches } => branches.iter_mut().for_each(visit),
+            Step::Streams { targets, .. } => targets.iter_mut().for_each(|(_, to)| visit(to)),
+            _ => {}
+        }
+    }
+
+    /// Whether the next step may be run after it, in the same event or as a new one.
+    pub(crate) fn falls_through(&self) -> bool {
+        !matches!(self, Step::Jump(_) | Step::Again { .. } | Step::Streams { .. } | Step::Fold { .. } | Step::End)
+    }
+
+    /// Whether what comes after it always is a new event.
+    pub(crate) fn ends_event(&self) -> bool {
+        matches!(self, Step::Hop { .. } | Step::Await { .. })
+    }
+
+    /// Where the events that it starts begin.
+    pub(crate) fn position_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => Some(position),
+            _ => None,
+        }
+    }
 }
 
 /// A step, its vars and where the author wrote it.
@@ -80,12 +183,4 @@ pub(crate) struct StepRecord {
     pub(crate) uses: Vec<u32>,
     pub(crate) defs: Vec<u32>,
     pub(crate) place: Place,
-}
-
-/// Where a step with several emits goes on.
-pub(crate) enum Cursor {
-    /// Values are computed one by one.
-    Unfold { step: usize, state: NonNull<u8>, mark: Mark },
-    /// Values were collected: `column[next..end]`.
-    Column { step: usize, out: u32, start: usize, next: usize, end: usize, mark: Mark },
 }

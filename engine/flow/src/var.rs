@@ -72,7 +72,13 @@ pub unsafe trait Vars: Copy + Send + Sync + 'static {
     /// The frame belongs to the source of the vars, they were written, and what they point to stays as it is during `'x`.
     #[doc(hidden)]
     unsafe fn read<'x>(self, frame: &Frame) -> Self::Refs<'x>;
+    /// New vars of the same types, each made by `bind`.
+    #[doc(hidden)]
+    fn fresh(bind: &mut dyn FnMut(MakeRegister) -> (u32, u32)) -> Self;
 }
+
+/// Gives a var's number its type.
+pub(crate) type MakeRegister = fn(u32) -> Register;
 
 // SAFETY: lists and reads the one var.
 unsafe impl<T: Data + ?Sized> Vars for Var<T> {
@@ -85,6 +91,10 @@ unsafe impl<T: Data + ?Sized> Vars for Var<T> {
         // SAFETY: the caller's promise; the builder wrote a `T` slot there.
         unsafe { T::read(frame.get(self.id)) }
     }
+    fn fresh(bind: &mut dyn FnMut(MakeRegister) -> (u32, u32)) -> Self {
+        let (source, id) = bind(Register::new::<T>);
+        Var::new(source, id)
+    }
 }
 
 // SAFETY: nothing to read.
@@ -92,6 +102,7 @@ unsafe impl Vars for () {
     type Refs<'x> = ();
     fn list(self, _: &mut dyn FnMut(AnyVar)) {}
     unsafe fn read<'x>(self, _: &Frame) -> Self::Refs<'x> {}
+    fn fresh(_: &mut dyn FnMut(MakeRegister) -> (u32, u32)) -> Self {}
 }
 
 macro_rules! tuple {
@@ -110,6 +121,9 @@ macro_rules! tuple {
                 let ($($name,)+) = self;
                 // SAFETY: the caller's promise holds for each part.
                 unsafe { ($($name.read(frame),)+) }
+            }
+            fn fresh(bind: &mut dyn FnMut(MakeRegister) -> (u32, u32)) -> Self {
+                ($($name::fresh(bind),)+)
             }
         }
     };

@@ -11,10 +11,17 @@ use tantu_base::buf::Buf;
 use tantu_base::checksum::Place;
 use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
+use tantu_base::prefetch::prefetch_lines;
 
 const HEADER_SIZE: usize = 28;
+/// Where in the header the version is from which those of the entries are counted.
+const BASE: Range<usize> = 16..24;
 /// A tag and an offset.
 const SLOT_SIZE: usize = 1 + 2;
+/// Lines at the beginning of a block of small entries that hold its header, its tags and most of its offsets.
+const HEAD_LINE_COUNT: usize = 3;
+/// Lines that an entry is likely to have.
+const ENTRY_LINE_COUNT: usize = 2;
 /// Bytes of a length or a version's distance at most: seven bits each.
 const VARINT_SIZE_MAX: usize = 10;
 
@@ -174,7 +181,7 @@ impl BlockBuilder {
         encoded[8..12].copy_from_slice(&(count as u32).to_le_bytes());
         let end = encoded.len() as u32;
         encoded[12..16].copy_from_slice(&end.to_le_bytes());
-        encoded[16..24].copy_from_slice(&base.0.to_le_bytes());
+        encoded[BASE].copy_from_slice(&base.0.to_le_bytes());
         encoded[24..28].copy_from_slice(&(self.prefix_len as u32).to_le_bytes());
         let start = out.len();
         let size = match compression {
@@ -202,11 +209,10 @@ impl BlockBuilder {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
-    count: usize,
-    prefix_len: usize,
-    base: Version,
+    count: u32,
+    prefix_len: u32,
     /// Where the entries end.
-    end: usize,
+    end: u32,
 }
 
 impl Block {
@@ -225,26 +231,39 @@ impl Block {
         const LENGTHS: &str = "a block has impossible lengths";
         let Some(header) = bytes.first_chunk::<HEADER_SIZE>() else { return Err("a block is cut short") };
         let field = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let base = Version(u64::from(field(16)) | u64::from(field(20)) << 32);
-        let (count, end, prefix_len) = (field(8) as usize, field(12) as usize, field(24) as usize);
-        let entries_at = count.checked_mul(SLOT_SIZE).and_then(|size| size.checked_add(HEADER_SIZE + prefix_len));
-        if count == 0 || end > bytes.len() || entries_at.is_none_or(|at| at > end) {
+        let (count, end, prefix_len) = (field(8), field(12), field(24));
+        let slots_size = (count as usize).checked_mul(SLOT_SIZE);
+        let entries_at = slots_size.and_then(|size| size.checked_add(HEADER_SIZE + prefix_len as usize));
+        if count == 0 || end as usize > bytes.len() || entries_at.is_none_or(|at| at > end as usize) {
             return Err(LENGTHS);
         }
-        let block = Block { bytes, count, prefix_len, base, end };
+        let block = Block { bytes, count, prefix_len, end };
         let mut reached = entries_at.unwrap_or_default();
-        for at in 0..count {
+        for at in 0..block.count() {
             // Entries follow each other without gaps, so that nothing is read that was not checked.
             if block.offset(at) != reached {
                 return Err(LENGTHS);
             }
             reached = block.parse(reached).ok_or(LENGTHS)?.1;
         }
-        if reached == end { Ok(block) } else { Err(LENGTHS) }
+        if reached == end as usize { Ok(block) } else { Err(LENGTHS) }
     }
 
+    #[inline]
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.count as usize
+    }
+
+    /// Where the tags begin.
+    #[inline]
+    fn slots_at(&self) -> usize {
+        HEADER_SIZE + self.prefix_len as usize
+    }
+
+    /// What the versions of its entries are counted from.
+    #[inline]
+    fn base(&self) -> u64 {
+        self.bytes[..HEADER_SIZE][BASE].first_chunk().map_or(0, |base| u64::from_le_bytes(*base))
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -254,24 +273,24 @@ impl Block {
     /// What every key in it begins with.
     #[inline]
     pub(crate) fn prefix(&self) -> &[u8] {
-        &self.bytes[HEADER_SIZE..HEADER_SIZE + self.prefix_len]
+        &self.bytes[HEADER_SIZE..self.slots_at()]
     }
 
     #[inline]
     fn tags(&self) -> &[u8] {
-        &self.bytes[HEADER_SIZE + self.prefix_len..][..self.count]
+        &self.bytes[self.slots_at()..][..self.count()]
     }
 
     #[inline]
     fn offset(&self, at: usize) -> usize {
-        let place = HEADER_SIZE + self.prefix_len + self.count + 2 * at;
+        let place = self.slots_at() + self.count() + 2 * at;
         usize::from(u16::from_le_bytes([self.bytes[place], self.bytes[place + 1]]))
     }
 
     /// The entry at an offset, and where it ends.
     #[inline]
     fn parse(&self, mut at: usize) -> Option<(Entry<'_>, usize)> {
-        let bytes = self.bytes.get(..self.end)?;
+        let bytes = self.bytes.get(..self.end as usize)?;
         let distance = varint(bytes, &mut at)?;
         let suffix_len = varint(bytes, &mut at)? as usize;
         let value_len = varint(bytes, &mut at)? as usize;
@@ -279,14 +298,22 @@ impl Block {
         let suffix = bytes.get(at..value_at)?;
         let end = value_at.checked_add(value_len.saturating_sub(1))?;
         let value = bytes.get(value_at..end)?;
-        let version = Version(self.base.0.checked_add(distance)?);
+        let version = Version(self.base().checked_add(distance)?);
         Some((Entry { suffix, version, value: (value_len > 0).then_some(value) }, end))
     }
 
-    /// Reads a byte of what a point read begins with.
+    /// Has what a reader begins with fetched.
     #[inline]
-    pub(crate) fn touch(&self) -> u8 {
-        self.bytes[HEADER_SIZE + self.prefix_len]
+    pub(crate) fn prefetch(&self) {
+        prefetch_lines(&self.bytes, HEAD_LINE_COUNT);
+    }
+
+    /// Has the entry fetched that is the first to have this hash, or seems to.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        if let Some(at) = self.tags().iter().position(|tag| *tag == self::tag(hash)) {
+            prefetch_lines(&self.bytes[self.offset(at)..], ENTRY_LINE_COUNT);
+        }
     }
 
     /// An entry by its place.
@@ -295,18 +322,24 @@ impl Block {
         self.parse(self.offset(at)).expect("invariant: every entry was checked when the block arrived").0
     }
 
-    /// An entry by its place, and where its value is.
+    /// Where an entry begins; behind the last, where they end.
     #[inline]
-    pub(crate) fn entry_with_place(&self, at: usize) -> (Entry<'_>, Option<Range<usize>>) {
-        let (entry, end) =
-            self.parse(self.offset(at)).expect("invariant: every entry was checked when the block arrived");
-        (entry, entry.value.map(|value| end - value.len()..end))
+    pub(crate) fn place_of(&self, at: usize) -> usize {
+        if at < self.count() { self.offset(at) } else { self.end as usize }
     }
 
-    /// Bytes of the block.
+    /// The entry that begins at a place, and where the one after it does; none where they end.
     #[inline]
-    pub(crate) fn bytes(&self, place: Range<usize>) -> &[u8] {
-        &self.bytes[place]
+    pub(crate) fn entry_at(&self, place: usize) -> Option<(Entry<'_>, usize)> {
+        let parse = || self.parse(place).expect("invariant: every entry was checked when the block arrived");
+        (place < self.end as usize).then(parse)
+    }
+
+    /// Whether neighbours may have the same key; false if none do.
+    #[inline]
+    pub(crate) fn may_repeat_keys(&self) -> bool {
+        let tags = self.tags();
+        tags.iter().zip(&tags[1..]).fold(false, |any, (tag, next)| any | (tag == next))
     }
 
     /// The newest entry of a key a reader at `at` sees, by its hash.
@@ -334,10 +367,10 @@ impl Block {
         let shared = shared_len(prefix, key);
         if shared < prefix.len() {
             // The key lies before all entries, or behind them.
-            return if key.get(shared).is_none_or(|byte| *byte < prefix[shared]) { 0 } else { self.count };
+            return if key.get(shared).is_none_or(|byte| *byte < prefix[shared]) { 0 } else { self.count() };
         }
         let suffix = &key[prefix.len()..];
-        let (mut low, mut high) = (0, self.count);
+        let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = usize::midpoint(low, high);
             let entry = self.entry(middle);

@@ -12,7 +12,6 @@
 use crate::block::Block;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use tantu_base::limit::BLOCK_ALIGN;
 
 /// Which tree, which table, which block.
@@ -27,13 +26,17 @@ const AWAITED: i8 = -1;
 /// Read ahead of a reader that has not come yet, and may never.
 const AHEAD: i8 = -2;
 
+/// A line of the processor's cache: what a reader must know of a block it has just found.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Frame {
     key: CacheKey,
-    block: Option<Rc<Block>>,
+    block: Option<Block>,
     /// Point reads that came back to it, or [`AWAITED`], or [`AHEAD`].
     uses: Cell<i8>,
 }
+
+const _: () = assert!(size_of::<Frame>() == 64);
 
 /// Which blocks left probation lately: a mark each, at a place that its key gives; a later one overwrites it.
 #[derive(Debug)]
@@ -105,13 +108,13 @@ impl BlockCache {
 
     /// The block for a point read, if the frame it was given is still its own.
     #[inline]
-    pub(crate) fn get(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
+    pub(crate) fn get(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Block> {
         self.get_at(key, frame.get())
     }
 
     /// The same, by the frame's number.
     #[inline]
-    pub(crate) fn get_at(&self, key: CacheKey, frame: u32) -> Option<&Rc<Block>> {
+    pub(crate) fn get_at(&self, key: CacheKey, frame: u32) -> Option<&Block> {
         let frame = self.frames.get(frame as usize).filter(|frame| frame.key == key)?;
         let block = frame.block.as_ref()?;
         frame.uses.set((frame.uses.get().max(AWAITED) + 1).min(USES_MAX));
@@ -120,7 +123,7 @@ impl BlockCache {
 
     /// The block for a scan, which goes on to others.
     #[inline]
-    pub(crate) fn pass(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
+    pub(crate) fn pass(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Block> {
         let frame = self.frame(key, frame)?;
         let block = frame.block.as_ref()?;
         frame.uses.set(frame.uses.get().max(0));
@@ -129,7 +132,7 @@ impl BlockCache {
 
     /// The block, for somebody who does not say yet whether it will be read: a reader that waits for it still waits.
     #[inline]
-    pub(crate) fn look(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Rc<Block>> {
+    pub(crate) fn look(&self, key: CacheKey, frame: &Cell<u32>) -> Option<&Block> {
         self.frame(key, frame)?.block.as_ref()
     }
 
@@ -142,7 +145,7 @@ impl BlockCache {
         self.size += size;
         self.evict();
         let uses = Cell::new(if awaited { AWAITED } else { AHEAD });
-        let new = Frame { key, block: Some(Rc::new(block)), uses };
+        let new = Frame { key, block: Some(block), uses };
         let at = self.free.pop().unwrap_or(self.frames.len() as u32);
         match self.frames.get_mut(at as usize) {
             Some(free) => *free = new,

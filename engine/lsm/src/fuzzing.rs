@@ -23,15 +23,18 @@ pub fn block(bytes: &[u8]) {
     file[..4].copy_from_slice(&crc.to_le_bytes());
     let Ok(block) = Block::check(&file, &place) else { return };
     assert!(block.count() > 0 && (is_packed || block.size() == file.len()));
+    let mut place = block.place_of(0);
     for at in 0..block.count() {
-        let (entry, value_at) = block.entry_with_place(at);
-        assert_eq!(entry.value, value_at.map(|place| block.bytes(place)));
+        let (entry, next) = block.entry_at(place).expect("there are more");
+        assert!(entry == block.entry(at) && place == block.place_of(at));
+        place = next;
         let key = [block.prefix(), entry.suffix].concat();
         assert!(block.seek(&key, entry.version) <= block.count());
         if let Some(found) = block.find(&key, Filter::hash(&key), entry.version) {
             assert!(found.suffix == entry.suffix && found.version <= entry.version);
         }
     }
+    assert!(block.entry_at(place).is_none() && place == block.place_of(block.count()));
     assert!(block.find(b"", 0, Version(0)).is_none_or(|entry| entry.suffix.is_empty()));
 }
 

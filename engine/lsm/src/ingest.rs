@@ -102,7 +102,7 @@ impl Ingest {
     }
 
     /// Takes a success of one of its requests.
-    pub(crate) fn complete(&mut self, tag: u32, reply: &DiskReply, options: &TreeOptions, disk: &mut dyn Disk) {
+    pub(crate) fn complete(&mut self, tag: u32, reply: DiskReply, options: &TreeOptions, disk: &mut dyn Disk) {
         match tag - TAG_JOB_INGEST {
             TAG_WRITER => {
                 self.writer.as_mut().expect("invariant: a table is written").complete(reply, options, disk);

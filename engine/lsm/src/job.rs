@@ -274,7 +274,7 @@ impl Job {
     ) -> Result<(), Fault> {
         match (tag - self.token.tag, reply) {
             (TAG_WRITER, reply) => {
-                self.writer.as_mut().expect("invariant: a table is written").complete(&reply, options, disk)
+                self.writer.as_mut().expect("invariant: a table is written").complete(reply, options, disk)
             }
             (TAG_DIR, DiskReply::Done) => self.stage = Stage::Done,
             (cursor, DiskReply::Read { buf, len }) => {

@@ -17,6 +17,7 @@ use art::{Art, Keys, LEAF_COUNT_MAX, Position};
 use pool::Pool;
 pub(crate) use reverse::BackWalk;
 use tantu_base::id::Version;
+use tantu_base::prefetch::prefetch_lines;
 
 /// Stands for the length of the value of a deleted key.
 const DELETED: u32 = u32::MAX;
@@ -31,11 +32,18 @@ pub(crate) struct RangeDelete {
     pub(crate) version: Version,
 }
 
+impl RangeDelete {
+    #[inline]
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        self.from[..] <= *key && *key < self.to[..]
+    }
+}
+
 /// The newest version at which a range deletion that a reader at `at` sees hides `key`.
 #[inline]
 pub(crate) fn hidden_at(ranges: &[RangeDelete], key: &[u8], at: Version) -> Option<Version> {
-    let covers = |range: &&RangeDelete| range.version <= at && range.from[..] <= *key && *key < range.to[..];
-    ranges.iter().filter(covers).map(|range| range.version).max()
+    let hides = |range: &&RangeDelete| range.version <= at && range.covers(key);
+    ranges.iter().filter(hides).map(|range| range.version).max()
 }
 
 /// A value of a key at a version; `None` is a deletion.
@@ -223,31 +231,59 @@ impl Memtable {
 
 /// A walk over a memtable in key order. It borrows nothing, so that a job can keep it between slices; the memtable must not
 /// be written meanwhile.
+///
+/// Its keys are all over memory. So it is two keys ahead of where it stands: the entry of the second is being fetched, and by
+/// the entry of the first, which is there, its key.
 #[derive(Debug, Default)]
-pub(crate) struct Walk(Position);
+pub(crate) struct Walk {
+    leaf: Option<u32>,
+    next: Option<u32>,
+    ahead: Position,
+}
 
 impl Walk {
     /// Stands at the first key not below `from`.
     pub(crate) fn seek(&mut self, memtable: &Memtable, from: &[u8]) {
-        memtable.art.seek(from, &memtable.keys(), &mut self.0);
+        memtable.art.seek(from, &memtable.keys(), &mut self.ahead);
+        self.begin(memtable, Art::next);
+    }
+
+    /// Stands where the position is.
+    fn begin(&mut self, memtable: &Memtable, next: fn(&Art, &mut Position)) {
+        self.next = None;
+        self.step(memtable, next);
+        self.step(memtable, next);
+    }
+
+    #[inline]
+    fn step(&mut self, memtable: &Memtable, next: fn(&Art, &mut Position)) {
+        self.leaf = self.next;
+        self.next = self.ahead.leaf();
+        if let Some(leaf) = self.next {
+            prefetch_lines(memtable.keys().key(leaf), 1);
+            next(&memtable.art, &mut self.ahead);
+        }
+        if let Some(leaf) = self.ahead.leaf() {
+            memtable.entries.prefetch(leaf);
+        }
     }
 
     /// The key it stands at; none behind the last.
     #[inline]
     pub(crate) fn key<'a>(&self, memtable: &'a Memtable) -> Option<&'a [u8]> {
-        let entry = memtable.entries.at(self.0.leaf()?);
+        let entry = memtable.entries.at(self.leaf?);
         Some(memtable.arena.bytes(entry.key_at, entry.key_len as usize))
     }
 
     /// The newest revision of its key a reader at `at` sees.
     #[inline]
     pub(crate) fn revision<'a>(&self, memtable: &'a Memtable, at: Version) -> Option<Revision<'a>> {
-        memtable.kept_at(self.0.leaf()?, at).map(|kept| memtable.revision(kept))
+        memtable.kept_at(self.leaf?, at).map(|kept| memtable.revision(kept))
     }
 
     /// All revisions of its key, newest first.
     pub(crate) fn revisions<'a>(&self, memtable: &'a Memtable) -> impl Iterator<Item = Revision<'a>> {
-        let mut next = self.0.leaf().map(|leaf| &memtable.entries.at(leaf).newest);
+        let mut next = self.leaf.map(|leaf| &memtable.entries.at(leaf).newest);
         std::iter::from_fn(move || {
             let kept = next?;
             next = (kept.older != NONE).then(|| memtable.revisions.at(kept.older));
@@ -258,6 +294,6 @@ impl Walk {
     /// Moves to the next key.
     #[inline]
     pub(crate) fn next(&mut self, memtable: &Memtable) {
-        memtable.art.next(&mut self.0);
+        self.step(memtable, Art::next);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct RunCursor {
     block_at: usize,
     /// Bytes that were read and not checked: buffers of whole blocks, and where the first block starts.
     ahead: VecDeque<(Buf, usize)>,
+    /// One that was used up: a new one costs the kernel a fault per page.
+    spare: Option<Buf>,
     /// Of the block that is read next.
     read_table: usize,
     read_block: usize,
@@ -56,6 +58,7 @@ impl RunCursor {
             table: 0,
             block_at: 0,
             ahead: VecDeque::new(),
+            spare: None,
             read_table: 0,
             read_block: 0,
             reading: false,
@@ -107,7 +110,7 @@ impl RunCursor {
         self.entry = 0;
         *at = end;
         if end == buf.len() {
-            self.ahead.pop_front();
+            self.spare = self.ahead.pop_front().map(|(buf, _)| buf);
         }
         self.block_at += 1;
         skip_finished(&self.tables, &mut self.table, &mut self.block_at);
@@ -139,7 +142,14 @@ impl RunCursor {
             self.read_block += 1;
         }
         self.reading = true;
-        disk.submit(token, DiskOp::Read { file: table.file, offset, buf: Buf::zeroed(size) });
+        let buf = match self.spare.take() {
+            Some(mut buf) => {
+                buf.resize(size);
+                buf
+            }
+            None => Buf::zeroed(size),
+        };
+        disk.submit(token, DiskOp::Read { file: table.file, offset, buf });
         skip_finished(&self.tables, &mut self.read_table, &mut self.read_block);
     }
 

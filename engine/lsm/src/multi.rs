@@ -140,11 +140,11 @@ impl Tree {
         let frames: [u32; WIDTH] = side_by_side(candidates, |candidate| candidate.table.frame(candidate.block).get());
         for (candidate, frame) in candidates.iter_mut().zip(frames) {
             let id = (self.owner(), candidate.table.number, candidate.block as u32);
-            candidate.data = cache.get_at(id, frame).map(|block| &**block);
+            candidate.data = cache.get_at(id, frame);
         }
-        // Only to have the lines of the tags on their way, all at once.
-        let touched: [u8; WIDTH] = side_by_side(candidates, |candidate| candidate.data.map_or(0, Block::touch));
-        std::hint::black_box(touched);
+        let found = || candidates.iter().filter_map(|candidate| Some((candidate.data?, probes[candidate.probe].hash)));
+        found().for_each(|(block, _)| block.prefetch());
+        found().for_each(|(block, hash)| block.prefetch_entry(hash));
         let mut answered = [false; WIDTH];
         for candidate in &*candidates {
             let probe = &mut probes[candidate.probe];

@@ -55,9 +55,9 @@ impl Default for TreeOptions {
         Self {
             memtable_size_max: 128 << 20,
             block_size: 4 << 10,
-            table_size_max: 32 << 20,
+            table_size_max: 16 << 20,
             run_count_max: 4,
-            write_size: 256 << 10,
+            write_size: 128 << 10,
             writes_in_flight_max: 4,
             read_ahead_size: 256 << 10,
             open_verify_size_max: 64 << 20,
@@ -94,8 +94,8 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// About 200 µs.
+    /// About 200 µs, half a millisecond where memory is slow: a flush and a merge take one each.
     fn default() -> Self {
-        Self { entry_count: 1024, size: 128 << 10 }
+        Self { entry_count: 256, size: 64 << 10 }
     }
 }

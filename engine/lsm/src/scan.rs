@@ -1,164 +1,234 @@
 //! Ordered reads over everything a tree holds, at one version.
+//!
+//! A source steps from key to key, past every revision but the newest one that the reader sees; so what a scan does with its
+//! sources is the same both ways, and with a single source it is next to nothing.
 
+mod ordered;
 mod reverse;
 
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Need, Stop};
 use crate::fetch::Heading;
-use crate::memtable::{Memtable, Revision, Walk, hidden_at};
+use crate::memtable::{Memtable, Revision, Walk};
 use crate::table::Table;
 use crate::tree::Tree;
-use std::ops::{ControlFlow, Range};
+use ordered::{Direction, Ordered};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
 /// Sees keys with their values, in order, until it breaks.
 pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// What a scan reads.
+#[derive(Clone, Copy)]
+struct Scan<'a> {
+    tree: &'a Tree,
+    cache: &'a BlockCache,
+    from: &'a [u8],
+    to: &'a [u8],
+    at: Version,
+}
+
 /// One sorted source of a scan.
 enum Source<'a> {
-    Memory { memtable: &'a Memtable, walk: Walk },
+    Memory(MemorySource<'a>),
     Run(RunSource<'a>),
+}
+
+/// One memtable of a scan.
+struct MemorySource<'a> {
+    memtable: &'a Memtable,
+    walk: Walk,
+    to: &'a [u8],
+    at: Version,
+    key: &'a [u8],
+    revision: Revision<'a>,
+}
+
+impl<'a> MemorySource<'a> {
+    /// Stands at the first key in `[from, to)` that the reader sees, if there is one.
+    fn first(memtable: &'a Memtable, scan: &Scan<'a>) -> Option<Self> {
+        let (key, revision) = (&[][..], Revision { version: Version(0), value: None });
+        let mut source = Self { memtable, walk: Walk::default(), to: scan.to, at: scan.at, key, revision };
+        source.walk.seek(memtable, scan.from);
+        source.stand().then_some(source)
+    }
+
+    /// Stands at the first key from here on that the reader sees.
+    #[inline]
+    fn stand(&mut self) -> bool {
+        while let Some(key) = self.walk.key(self.memtable).filter(|key| *key < self.to) {
+            if let Some(revision) = self.walk.revision(self.memtable, self.at) {
+                (self.key, self.revision) = (key, revision);
+                return true;
+            }
+            self.walk.next(self.memtable);
+        }
+        false
+    }
 }
 
 /// One run of a scan.
 struct RunSource<'a> {
+    scan: Scan<'a>,
     tables: &'a [Rc<Table>],
-    /// Blocks that begin there or behind it hold nothing for the scan.
-    to: &'a [u8],
     table: usize,
-    block: Option<Rc<Block>>,
     block_at: usize,
     /// How many blocks it has come through.
     passed: usize,
-    entry: usize,
-    /// The key of the entry it stands at, its version and where in the block its value is, once it is ready.
+    block: &'a Block,
+    /// Table and block of the next block; none if that begins at or behind the scan's end.
+    following: Option<(usize, usize)>,
+    /// Where in the block the next entry begins.
+    next: usize,
+    /// Whether the key may be met again in this block.
+    may_repeat: bool,
+    /// The key it stands at, if it does; else it begins with what all keys of the block do.
     key: Vec<u8>,
-    version: Version,
-    value: Option<Range<usize>>,
-    is_read: bool,
+    stands: bool,
+    revision: Revision<'a>,
 }
 
-impl RunSource<'_> {
-    /// Loads the block it stands in; `Ok(false)` behind its end.
-    #[inline]
-    fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        if self.is_read {
-            return Ok(true);
+impl<'a> RunSource<'a> {
+    /// In front of the first entry at or behind the scan's beginning; none if the run has nothing for the scan.
+    fn in_front(tables: &'a [Rc<Table>], prefix: Option<u64>, scan: &Scan<'a>) -> Result<Option<Self>, BlockId> {
+        let Scan { tree, cache, from, to, .. } = *scan;
+        let mut table = tables.partition_point(|table| table.meta.last_key[..] < *from);
+        while tables.get(table).is_some_and(|table| tree.lacks_prefix(table, prefix) && table.begins_before(to)) {
+            table += 1;
         }
-        if self.block.as_ref().is_none_or(|block| self.entry >= block.count()) && !self.next_block(tree, cache)? {
-            return Ok(false);
+        let Some(current) = tables.get(table).filter(|table| !table.meta.index.is_empty()) else { return Ok(None) };
+        let block_at = current.block_of(from);
+        if current.meta.index[block_at].first_key[..] >= *to {
+            return Ok(None);
         }
-        let block = self.block.as_ref().expect("invariant: just loaded");
-        let (entry, value) = block.entry_with_place(self.entry);
+        let missing = BlockId { table: current.number, block: block_at as u32 };
+        let block = tree.look(cache, current, block_at).ok_or(missing)?;
+        let mut source = Self {
+            scan: *scan,
+            tables,
+            table,
+            block_at,
+            passed: 1,
+            block,
+            following: None,
+            next: 0,
+            may_repeat: false,
+            key: Vec::new(),
+            stands: false,
+            revision: Revision { version: Version(0), value: None },
+        };
+        source.enter(table, block_at, block);
+        source.next = block.place_of(block.seek(from, Version(u64::MAX)));
+        Ok(Some(source))
+    }
+
+    /// Comes into a block, past what it holds of the key it stood at.
+    fn enter(&mut self, table: usize, block_at: usize, block: &'a Block) {
+        (self.table, self.block_at, self.block) = (table, block_at, block);
+        self.following = self.following();
+        if let Some((table, block_at)) = self.following
+            && let Some(next) = self.scan.tree.look(self.scan.cache, &self.tables[table], block_at)
+        {
+            next.prefetch();
+        }
+        self.may_repeat = block.may_repeat_keys();
+        self.next = block.place_of(0);
+        let prefix = block.prefix();
+        if self.stands {
+            let rest = self.key.strip_prefix(prefix);
+            while let Some((entry, next)) = block.entry_at(self.next) {
+                if rest != Some(entry.suffix) {
+                    break;
+                }
+                self.next = next;
+            }
+            if self.next == block.place_of(block.count()) {
+                return;
+            }
+        }
+        self.stands = false;
         self.key.clear();
-        self.key.extend_from_slice(block.prefix());
-        self.key.extend_from_slice(entry.suffix);
-        self.version = entry.version;
-        self.value = value;
-        self.is_read = true;
+        self.key.extend_from_slice(prefix);
+    }
+
+    fn following(&self) -> Option<(usize, usize)> {
+        let (mut table, mut block_at) = (self.table, self.block_at + 1);
+        loop {
+            let index = &self.tables.get(table)?.meta.index;
+            match index.get(block_at) {
+                Some(next) => return (next.first_key[..] < *self.scan.to).then_some((table, block_at)),
+                None => (table, block_at) = (table + 1, 0),
+            }
+        }
+    }
+
+    /// Comes into the next block; false behind the last.
+    fn next_block(&mut self) -> Result<bool, Stop> {
+        let Some((table, block_at)) = self.following else { return Ok(false) };
+        let (Scan { tree, cache, to, .. }, current) = (self.scan, &*self.tables[table]);
+        let Some(block) = tree.pass(cache, current, block_at) else {
+            return Err(tree.stop_ahead(cache, current, block_at, self.passed, Heading::Up(to)));
+        };
+        self.passed += 1;
+        self.enter(table, block_at, block);
         Ok(true)
     }
 
-    fn next_block(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
+    #[inline]
+    fn advance(&mut self) -> Result<bool, Stop> {
         loop {
-            if self.block.as_ref().is_some_and(|block| self.entry < block.count()) {
-                return Ok(true);
+            let (prefix_len, mut next) = (self.block.prefix().len(), self.next);
+            while let Some((entry, behind)) = self.block.entry_at(next) {
+                next = behind;
+                // Of a key's revisions, which stand newest first, the first one that the reader sees.
+                if entry.version > self.scan.at
+                    || (self.may_repeat && self.stands && self.key[prefix_len..] == *entry.suffix)
+                {
+                    continue;
+                }
+                self.next = next;
+                self.stands = true;
+                self.key.truncate(prefix_len);
+                self.key.extend_from_slice(entry.suffix);
+                self.revision = Revision { version: entry.version, value: entry.value };
+                return Ok(self.following.is_some() || self.key[..] < *self.scan.to);
             }
-            if self.block.take().is_some() {
-                self.block_at += 1;
-                self.entry = 0;
-            }
-            let Some(current) = self.tables.get(self.table) else { return Ok(false) };
-            let Some(next) = current.meta.index.get(self.block_at) else {
-                self.table += 1;
-                self.block_at = 0;
-                continue;
-            };
-            if next.first_key[..] >= *self.to {
+            self.next = next;
+            if !self.next_block()? {
                 return Ok(false);
             }
-            let Some(block) = tree.pass(cache, current, self.block_at) else {
-                return Err(tree.stop_ahead(cache, current, self.block_at, self.passed, Heading::Up(self.to)));
-            };
-            self.passed += 1;
-            self.block = Some(Rc::clone(block));
         }
-    }
-
-    /// What it stands at; it is ready.
-    #[inline]
-    fn current(&self) -> Revision<'_> {
-        let block = self.block.as_ref().expect("invariant: it is ready");
-        Revision { version: self.version, value: self.value.clone().map(|place| block.bytes(place)) }
-    }
-
-    fn advance(&mut self) {
-        self.entry += 1;
-        self.is_read = false;
     }
 }
 
-impl Source<'_> {
-    /// Whether it stands at a key; `Ok(false)` behind its end.
-    #[inline]
-    fn ready(&mut self, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        match self {
-            Source::Memory { memtable, walk } => Ok(walk.key(memtable).is_some()),
-            Source::Run(run) => run.ready(tree, cache),
-        }
-    }
-
-    /// If it stands at `key`: moves to the newest revision of it that a reader at `at` sees, if there is one.
-    #[inline]
-    fn settle(
-        &mut self,
-        key: &[u8],
-        at: Version,
-        tree: &Tree,
-        cache: &BlockCache,
-    ) -> Result<Option<Revision<'_>>, Stop> {
-        match self {
-            Source::Memory { memtable, walk } => {
-                Ok(if walk.key(memtable) == Some(key) { walk.revision(memtable, at) } else { None })
-            }
-            Source::Run(run) => {
-                while run.ready(tree, cache)? && run.key == key {
-                    if run.version <= at {
-                        return Ok(Some(run.current()));
-                    }
-                    run.advance();
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// Moves behind `key`, if it stands at it.
-    #[inline]
-    fn skip(&mut self, key: &[u8], tree: &Tree, cache: &BlockCache) -> Result<(), Stop> {
-        match self {
-            Source::Memory { memtable, walk } => {
-                if walk.key(memtable) == Some(key) {
-                    walk.next(memtable);
-                }
-            }
-            Source::Run(run) => {
-                while run.ready(tree, cache)? && run.key == key {
-                    run.advance();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The key it stands at; it is ready.
+impl<'a> ordered::Source<'a> for Source<'a> {
     #[inline]
     fn key(&self) -> &[u8] {
         match self {
-            Source::Memory { memtable, walk } => walk.key(memtable).expect("invariant: it is ready"),
+            Source::Memory(memory) => memory.key,
             Source::Run(run) => &run.key,
+        }
+    }
+
+    #[inline]
+    fn revision(&self) -> Revision<'a> {
+        match self {
+            Source::Memory(memory) => memory.revision,
+            Source::Run(run) => run.revision,
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<bool, Stop> {
+        match self {
+            Source::Memory(memory) => {
+                memory.walk.next(memory.memtable);
+                Ok(memory.stand())
+            }
+            Source::Run(run) => run.advance(),
         }
     }
 }
@@ -169,93 +239,46 @@ impl Tree {
     /// # Errors
     /// [`Stop`]: blocks are needed (the visitor has seen a prefix), or one is damaged.
     pub fn scan(&self, cache: &BlockCache, from: &[u8], to: &[u8], at: Version, visit: Visit<'_>) -> Result<(), Stop> {
-        let ranges = self.range_deletes();
-        let mut sources = self.sources(cache, from, to)?;
-        let mut key = Vec::new();
-        loop {
-            let mut first: Option<usize> = None;
-            for n in 0..sources.len() {
-                if sources[n].ready(self, cache)? && first.is_none_or(|first| sources[n].key() < sources[first].key()) {
-                    first = Some(n);
-                }
-            }
-            let Some(first) = first else { return Ok(()) };
-            key.clear();
-            key.extend_from_slice(sources[first].key());
-            if key[..] >= *to {
-                return Ok(());
-            }
-            // Sources stand newest first, so that the first revision a reader at `at` sees is the newest. Those before the
-            // first in order stand at later keys.
-            let mut done = false;
-            for source in &mut sources[first..] {
-                let Some(revision) = source.settle(&key, at, self, cache)? else { continue };
-                let seen =
-                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden <= revision.version);
-                done = revision.value.is_some_and(|value| seen && visit(&key, value).is_break());
-                break;
-            }
-            if done {
-                return Ok(());
-            }
-            for source in &mut sources[first..] {
-                source.skip(&key, self, cache)?;
+        if from >= to {
+            return Ok(());
+        }
+        let scan = Scan { tree: self, cache, from, to, at };
+        let runs = scan.runs(RunSource::in_front, |run| (run.table, run.block_at))?;
+        let memory = self.memtables().filter_map(|memtable| MemorySource::first(memtable, &scan));
+        let mut sources: Vec<Source<'_>> = memory.map(Source::Memory).collect();
+        for mut run in runs {
+            if run.advance()? {
+                sources.push(Source::Run(run));
             }
         }
+        Ordered::new(sources, Direction::Up, from, to).visit(&self.range_deletes(from, to, at), visit)
     }
+}
 
-    fn sources<'a>(&'a self, cache: &BlockCache, from: &[u8], to: &'a [u8]) -> Result<Vec<Source<'a>>, Stop> {
-        let (memtables, levels) = self.scan_sources();
-        let mut sources: Vec<Source<'a>> = Vec::new();
-        for memtable in memtables {
-            let mut walk = Walk::default();
-            walk.seek(memtable, from);
-            if walk.key(memtable).is_some() {
-                sources.push(Source::Memory { memtable, walk });
+impl<'a> Scan<'a> {
+    /// Its sources in the runs. A scan needs the first block of every run before it can begin: they are read together, and
+    /// none counts as read before all are there, or small caches would lose one for the other for ever.
+    fn runs<S>(
+        &self,
+        make: impl Fn(&'a [Rc<Table>], Option<u64>, &Self) -> Result<Option<S>, BlockId>,
+        place: impl Fn(&S) -> (usize, usize),
+    ) -> Result<Vec<S>, Stop> {
+        let prefix = self.tree.prefix_of_range(self.from, self.to);
+        let (mut sources, mut missing) = (Vec::new(), Vec::new());
+        for run in self.tree.runs() {
+            match make(run, prefix, self) {
+                Ok(source) => sources.extend(source.map(|source| (run, source))),
+                Err(id) => missing.push(id),
             }
-        }
-        // The scan needs the first block of every run before it can begin: they are read together, and none counts as read
-        // before all are there, or small caches would lose one for the other for ever.
-        let mut missing = Vec::new();
-        let prefix = self.prefix_of_range(from, to);
-        for run in levels.into_iter().flatten() {
-            let mut table = run.partition_point(|table| table.meta.last_key[..] < *from);
-            while run.get(table).is_some_and(|table| self.lacks_prefix(table, prefix) && table.begins_before(to)) {
-                table += 1;
-            }
-            let Some(current) = run.get(table).filter(|table| !table.meta.index.is_empty()) else { continue };
-            let block_at = current.block_of(from);
-            if current.meta.index[block_at].first_key[..] >= *to {
-                continue;
-            }
-            let Some(block) = self.look(cache, current, block_at) else {
-                missing.push(BlockId { table: current.number, block: block_at as u32 });
-                continue;
-            };
-            let entry = block.seek(from, Version(u64::MAX));
-            let key = Vec::new();
-            sources.push(Source::Run(RunSource {
-                tables: run,
-                to,
-                table,
-                block: Some(Rc::clone(block)),
-                block_at,
-                passed: 1,
-                entry,
-                key,
-                version: Version(0),
-                value: None,
-                is_read: false,
-            }));
         }
         if !missing.is_empty() {
             return Err(Stop::Need(Need::of(missing)));
         }
-        for source in &sources {
-            if let Source::Run(run) = source {
-                self.pass(cache, &run.tables[run.table], run.block_at);
-            }
-        }
-        Ok(sources)
+        let pass = |(run, source): (&'a Vec<Rc<Table>>, S)| {
+            let (table, block_at) = place(&source);
+            self.tree.pass(self.cache, &run[table], block_at);
+            source
+        };
+        Ok(sources.into_iter().map(pass).collect())
     }
 }

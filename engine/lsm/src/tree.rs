@@ -50,7 +50,7 @@ pub enum Completed {
 }
 
 /// Chunks of a flushed memtable that one slice frees, a quarter MiB each at most.
-const SHED_CHUNK_COUNT: usize = 4;
+const SHED_CHUNK_COUNT: usize = 1;
 
 pub(crate) const TAG_JOB_FLUSH: u32 = 0x1000_0000;
 pub(crate) const TAG_JOB_MERGE: u32 = 0x2000_0000;
@@ -85,6 +85,8 @@ pub struct Tree {
     pub(crate) frozen: VecDeque<Rc<Memtable>>,
     /// Memtables that were flushed, and whose memory is given back in slices.
     shedding: VecDeque<Memtable>,
+    /// Replaced tables, whose indexes are given back in slices.
+    replaced: Vec<Rc<Table>>,
     levels: Vec<Level>,
     /// The range deletions of all tables, so that a read does not look for them table by table.
     table_ranges: Vec<RangeDelete>,
@@ -163,6 +165,7 @@ impl Tree {
             memtable: Memtable::default(),
             frozen: VecDeque::new(),
             shedding: VecDeque::new(),
+            replaced: Vec::new(),
             levels,
             table_ranges,
             identity: manifest.identity,
@@ -287,7 +290,7 @@ impl Tree {
     ) -> Result<Option<Revision<'c>>, Stop> {
         let mut block = table.block_of(key);
         loop {
-            let data: &'c Rc<Block> = self.block(cache, table, block)?;
+            let data: &'c Block = self.block(cache, table, block)?;
             if let Some(entry) = data.find(key, hash, at) {
                 return Ok(Some(Revision { version: entry.version, value: entry.value }));
             }
@@ -300,7 +303,7 @@ impl Tree {
     }
 
     #[inline]
-    pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Rc<Block>, Stop> {
+    pub(crate) fn block<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Result<&'c Block, Stop> {
         let id = BlockId { table: table.number, block: block as u32 };
         let found = cache.get((self.owner, id.table, id.block), table.frame(block));
         found.ok_or_else(|| Stop::Need(Need::of(vec![id])))
@@ -308,13 +311,13 @@ impl Tree {
 
     /// A block for a scan, which goes on to others.
     #[inline]
-    pub(crate) fn pass<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+    pub(crate) fn pass<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Block> {
         cache.pass((self.owner, table.number, block as u32), table.frame(block))
     }
 
     /// A block, if the cache has it; it still waits for its reader.
     #[inline]
-    pub(crate) fn look<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Rc<Block>> {
+    pub(crate) fn look<'c>(&self, cache: &'c BlockCache, table: &Table, block: usize) -> Option<&'c Block> {
         cache.look((self.owner, table.number, block as u32), table.frame(block))
     }
 
@@ -328,10 +331,6 @@ impl Tree {
         hash.is_some_and(|hash| table.lacks_prefix(self.options.prefix, hash))
     }
 
-    pub(crate) fn scan_sources(&self) -> (Vec<&Memtable>, Vec<&Level>) {
-        (self.memtables().collect(), self.levels.iter().collect())
-    }
-
     pub(crate) fn table_ranges(&self) -> &[RangeDelete] {
         &self.table_ranges
     }
@@ -340,8 +339,10 @@ impl Tree {
         self.owner
     }
 
-    pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
-        self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges).cloned().collect()
+    /// The range deletions over some of `[from, to)` that a reader at `at` sees.
+    pub(crate) fn range_deletes(&self, from: &[u8], to: &[u8], at: Version) -> Vec<&RangeDelete> {
+        let all = self.memtables().flat_map(|memtable| &memtable.ranges).chain(&self.table_ranges);
+        all.filter(|range| range.version <= at && range.from[..] < *to && *from < range.to[..]).collect()
     }
 
     /// Takes a completion of one of its own tokens.
@@ -389,7 +390,7 @@ impl Tree {
             }
             TAG_JOB_INGEST => {
                 let ingest = self.ingest.as_mut().expect("invariant: an ingest runs");
-                ingest.complete(tag, &reply, &self.options, disk);
+                ingest.complete(tag, reply, &self.options, disk);
             }
             TAG_MANIFEST => self.install_step(reply, disk),
             kind => unreachable!("no request has a tag of kind {kind:x}"),
@@ -483,14 +484,15 @@ impl Tree {
         Ok(more)
     }
 
-    /// Gives back some memory of memtables that were flushed; true if there is more.
+    /// Gives back some memory of memtables that were flushed and tables that were replaced; true if there is more.
     fn shed(&mut self) -> bool {
         if let Some(memtable) = self.shedding.front_mut()
             && !memtable.shed(SHED_CHUNK_COUNT)
         {
             self.shedding.pop_front();
         }
-        !self.shedding.is_empty()
+        drop(self.replaced.pop());
+        !self.shedding.is_empty() || !self.replaced.is_empty()
     }
 
     /// Whether a manifest may be written now: one at a time.
@@ -579,6 +581,7 @@ impl Tree {
                 self.retired.push(Rc::clone(table));
             } else {
                 self.discard(table, disk);
+                self.replaced.push(Rc::clone(table));
             }
         }
         if let Some(flushed) = output.flushed {

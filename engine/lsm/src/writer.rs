@@ -35,6 +35,8 @@ pub(crate) struct TableWriter {
     gathered: Buf,
     gathered_at: u64,
     waiting: VecDeque<(u64, Buf)>,
+    /// Buffers that were written: new ones cost the kernel a fault per page.
+    spares: Vec<Buf>,
     in_flight: usize,
     meta: TableMeta,
     hashes: Vec<u64>,
@@ -58,6 +60,7 @@ impl TableWriter {
             gathered: Buf::with_capacity(0),
             gathered_at: 0,
             waiting: VecDeque::new(),
+            spares: Vec::new(),
             in_flight: 0,
             meta: TableMeta::default(),
             hashes: Vec::new(),
@@ -128,7 +131,8 @@ impl TableWriter {
         let first_key = self.block.first_key().to_vec();
         if self.gathered.is_empty() {
             // In one piece: a write grown by doubling would be copied several times.
-            self.gathered = Buf::with_capacity(options.write_size.max(self.block.size()) + BLOCK_ALIGN);
+            let size = options.write_size.max(self.block.size()) + BLOCK_ALIGN;
+            self.gathered = self.spares.pop().unwrap_or_else(|| Buf::with_capacity(size));
         }
         let size =
             self.block.finish(&place(self.identity, self.number, offset), options.compression, &mut self.gathered);
@@ -203,14 +207,16 @@ impl TableWriter {
     }
 
     /// Takes a success of one of its requests.
-    pub(crate) fn complete(&mut self, reply: &DiskReply, options: &TreeOptions, disk: &mut dyn Disk) {
+    pub(crate) fn complete(&mut self, reply: DiskReply, options: &TreeOptions, disk: &mut dyn Disk) {
         match (self.stage, reply) {
             (Stage::Opening, DiskReply::Opened { file, .. }) => {
-                self.file = Some(*file);
+                self.file = Some(file);
                 self.stage = Stage::Filling;
             }
-            (Stage::Filling | Stage::Summing | Stage::Ending, DiskReply::Written(_)) => {
+            (Stage::Filling | Stage::Summing | Stage::Ending, DiskReply::Written(mut buf)) => {
                 self.in_flight -= 1;
+                buf.clear();
+                self.spares.push(buf);
                 self.pump(options, disk);
             }
             (Stage::Syncing, DiskReply::Done) => self.stage = Stage::Done,

@@ -1,102 +1,56 @@
-//! Compound aggregation: a tree that says where in a PState to go and what to fold in there.
+//! Aggregation: what to fold in, and where in a PState.
 //!
-//! The common case, one aggregator under one top-level key, is a get, an addition on bytes and a put, with no
-//! value tree and no allocation once the buffers have grown. Deeper shapes decode the entry, update it and
-//! write it back. All reads come before all writes; nothing is written if anything fails.
+//! An [`Aggregator`] says how rows become one value, a [`Leaf`] gives it arguments, an [`AggShape`] says where in a PState
+//! its states are; a [`Fold`] aggregates without a PState. The typed builders are the functions of this module.
+//!
+//! The common case, one aggregator under one top-level key, is a get, a step on bytes and a put, with no value tree and
+//! no allocation once the buffers have grown. Deeper shapes decode the entry, update it and write it back. All reads come
+//! before all writes; nothing is written if anything fails.
 
+mod aggregator;
+mod capture;
+mod compound;
+mod custom;
+mod fold;
+mod group;
 mod leaf;
+mod live;
+mod number;
+mod shape;
+mod top;
 mod typed;
+mod typed_leaf;
 
+pub use aggregator::Aggregator;
+pub use capture::Captured;
+pub use compound::CompoundFold;
+pub use custom::{Arguments, Custom};
+pub use fold::{Fold, Room};
 pub use leaf::Leaf;
-pub use typed::{AggOn, Counted, Summed, count, key, sum};
+pub use shape::AggShape;
+pub use top::{Limit, TopMonotonic};
+pub use typed::{AggOn, AggOut, AggShapes, elements, key, tuple};
+pub use typed_leaf::{
+    Accumulator, Combiner, Counted, LeafArgs, Limited, Summed, Top, Truthy, WithIndex, accumulator, and, average,
+    combiner, count, first, last, limit, list, map, max, merge, min, multi_set, or, set, set_remove, sum,
+    top_monotonic, void,
+};
 
 use crate::arg::{Arg, Args};
 use crate::error::{AggError, EvalError};
 use crate::partition::check_new_key;
 use crate::path::{Nav, Path};
-use crate::row::Of;
+use crate::row::{NULL_FORM, Of};
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::show::type_name;
 use crate::store::Store;
 use crate::structure::change;
 use crate::walk::{check_depth, put_key_form, put_value_form};
+use live::{Form, Live};
 use std::collections::BTreeMap;
 use tantu_base::id::ObjectId;
 use tantu_base::value::{Value, key_to_value};
-
-/// Where to go and what to do there.
-#[derive(Clone, PartialEq, Debug)]
-pub enum AggShape {
-    /// In a map, under each key its own shape; a missing key is created.
-    Map(Vec<(Arg, AggShape)>),
-    /// In a list of exactly as many elements, at each its own shape; a missing list is created.
-    List(Vec<AggShape>),
-    /// Fold in one argument.
-    Leaf(Leaf),
-}
-
-impl AggShape {
-    /// Under one key of a map.
-    pub fn key(key: impl Into<Arg>, shape: AggShape) -> AggShape {
-        AggShape::Map(vec![(key.into(), shape)])
-    }
-
-    /// How many times this was aggregated.
-    pub fn count() -> AggShape {
-        AggShape::Leaf(Leaf::Count)
-    }
-
-    /// The sum of the arguments.
-    pub fn sum(argument: impl Into<Arg>) -> AggShape {
-        AggShape::Leaf(Leaf::Sum(argument.into()))
-    }
-
-    /// The top-level key of a shape with one, for routing.
-    pub fn leading_key(&self) -> Option<&Arg> {
-        match self {
-            AggShape::Map(arms) if arms.len() == 1 => Some(&arms[0].0),
-            _ => None,
-        }
-    }
-
-    /// Calls `visit` with every slot the shape reads.
-    pub fn each_slot(&self, visit: &mut dyn FnMut(u32)) {
-        let mut see = |arg: &Arg| {
-            if let Arg::Slot(slot) = arg {
-                visit(*slot);
-            }
-        };
-        match self {
-            AggShape::Map(arms) => arms.iter().for_each(|(key, shape)| {
-                if let Arg::Slot(slot) = key {
-                    visit(*slot);
-                }
-                shape.each_slot(visit);
-            }),
-            AggShape::List(parts) => parts.iter().for_each(|shape| shape.each_slot(visit)),
-            AggShape::Leaf(leaf) => leaf.argument().into_iter().for_each(&mut see),
-        }
-    }
-
-    /// The same shape with its slots renumbered.
-    pub fn map_slots(&self, rename: &mut dyn FnMut(u32) -> u32) -> AggShape {
-        match self {
-            AggShape::Map(arms) => {
-                AggShape::Map(arms.iter().map(|(key, shape)| (renamed(key, rename), shape.map_slots(rename))).collect())
-            }
-            AggShape::List(parts) => AggShape::List(parts.iter().map(|shape| shape.map_slots(rename)).collect()),
-            AggShape::Leaf(leaf) => AggShape::Leaf(leaf.map_argument(&mut |arg| renamed(arg, rename))),
-        }
-    }
-}
-
-fn renamed(arg: &Arg, rename: &mut dyn FnMut(u32) -> u32) -> Arg {
-    match arg {
-        Arg::Slot(slot) => Arg::Slot(rename(*slot)),
-        Arg::Const(value) => Arg::Const(value.clone()),
-    }
-}
 
 /// Folds the shape's arguments into a partition.
 ///
@@ -110,29 +64,21 @@ pub fn aggregate<S: Store + ?Sized, A: Args + ?Sized>(
     args: &A,
     scratch: &mut Scratch,
 ) -> Result<(), EvalError> {
-    let of = Of(object);
-    if schema.has_sub() {
-        let args = ByRef(args);
-        let plain = schema.unwrapped();
-        return change::update(of, schema, &touched(shape), store, &args, &mut |at| {
-            let at = at.unwrap_or_default();
-            Fold { args: &args, scratch }.update(shape, at, &plain).map(Some).map_err(|source| of.agg(source))
-        });
-    }
-    match (schema, shape) {
-        (Schema::Map(key_schema, value_schema), AggShape::Map(arms)) => match &arms[..] {
-            [(key, AggShape::Leaf(leaf))] => {
-                aggregate_entry(of, (key_schema, value_schema), key, leaf, store, args, scratch)
-            }
-            _ => aggregate_entries(of, (key_schema, value_schema), arms, store, args, scratch),
-        },
-        (Schema::Map(..), _) => Err(of.agg(AggError::Shape { wanted: shape.wants(), found: "map".to_owned() })),
-        _ => {
-            let at = if store.get(object, &[], &mut scratch.value)? { of.decode(&scratch.value)? } else { Value::Null };
-            let value = Fold { args, scratch }.update(shape, at, schema).map_err(|source| of.agg(source))?;
-            write(of, schema, &[], &value, store, scratch)
-        }
-    }
+    Evaluation { of: Of(object), args, scratch, captured: None }.run(schema, shape, store)
+}
+
+/// [`aggregate`], and says what it changed. For shapes that pass [`AggShape::check_capture`].
+pub fn aggregate_capturing<S: Store + ?Sized, A: Args + ?Sized>(
+    schema: &Schema,
+    object: ObjectId,
+    shape: &AggShape,
+    store: &mut S,
+    args: &A,
+    scratch: &mut Scratch,
+    captured: &mut Captured,
+) -> Result<(), EvalError> {
+    captured.clear();
+    Evaluation { of: Of(object), args, scratch, captured: Some(captured) }.run(schema, shape, store)
 }
 
 /// The places a shape folds into, as a path to them.
@@ -159,125 +105,183 @@ impl<A: Args + ?Sized> Args for ByRef<'_, A> {
     }
 }
 
-/// One leaf under one top-level key, on bytes.
-fn aggregate_entry<S: Store + ?Sized, A: Args + ?Sized>(
+/// One aggregation into a partition.
+struct Evaluation<'a, A: ?Sized> {
     of: Of,
-    (key_schema, value_schema): (&Schema, &Schema),
-    key: &Arg,
-    leaf: &Leaf,
-    store: &mut S,
-    args: &A,
-    scratch: &mut Scratch,
-) -> Result<(), EvalError> {
-    let Scratch { key: key_form, value, out, arg, .. } = scratch;
-    key_form.clear();
-    put_key_form(key, args, key_form);
-    of.check_key_size(key_form)?;
-    let found = store.get(of.0, key_form, value)?;
-    if !found {
-        arg.clear();
-        key_to_value(key_form, arg).map_err(|source| of.stored(source))?;
-        check_new_key(of, key_schema, arg)?;
-    }
-    leaf.step(value_schema, found.then_some(&value[..]), args, arg, out).map_err(|source| of.agg(source))?;
-    of.check_value(value_schema, &|| of.decode_key(key_form).map(Some), out)?;
-    Ok(store.put(of.0, key_form, out)?)
-}
-
-/// Any shape under top-level keys.
-fn aggregate_entries<S: Store + ?Sized, A: Args + ?Sized>(
-    of: Of,
-    (key_schema, value_schema): (&Schema, &Schema),
-    arms: &[(Arg, AggShape)],
-    store: &mut S,
-    args: &A,
-    scratch: &mut Scratch,
-) -> Result<(), EvalError> {
-    let mut entries: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
-    let mut keys = Vec::with_capacity(arms.len());
-    for (key, _) in arms {
-        let mut key_form = Vec::new();
-        put_key_form(key, args, &mut key_form);
-        of.check_key_size(&key_form)?;
-        if !entries.contains_key(&key_form) {
-            let found = store.get(of.0, &key_form, &mut scratch.value)?;
-            if !found {
-                of.check_key(key_schema, &of.decode_key(&key_form)?)?;
-            }
-            let value = if found { of.decode(&scratch.value)? } else { Value::Null };
-            entries.insert(key_form.clone(), value);
-        }
-        keys.push(key_form);
-    }
-    for ((_, shape), key) in arms.iter().zip(&keys) {
-        let at = entries.get_mut(key).expect("invariant: every arm's key was gathered");
-        let value = std::mem::take(at);
-        *at = Fold { args, scratch }.update(shape, value, value_schema).map_err(|source| of.agg(source))?;
-    }
-    let mut encoded = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
-        let mut bytes = Vec::new();
-        check_depth(&value).map_err(|source| of.path(source))?;
-        value_schema.check(&value).map_err(|misfit| {
-            let key = Value::decode_key(&key).ok();
-            of.schema(key.as_ref(), misfit)
-        })?;
-        value.encode(&mut bytes);
-        of.check_value_size(&bytes)?;
-        encoded.push((key, bytes));
-    }
-    for (key, bytes) in encoded {
-        store.put(of.0, &key, &bytes)?;
-    }
-    Ok(())
-}
-
-fn write<S: Store + ?Sized>(
-    of: Of,
-    schema: &Schema,
-    key: &[u8],
-    value: &Value,
-    store: &mut S,
-    scratch: &mut Scratch,
-) -> Result<(), EvalError> {
-    check_depth(value).map_err(|source| of.path(source))?;
-    schema.check(value).map_err(|misfit| of.schema(None, misfit))?;
-    scratch.out.clear();
-    value.encode(&mut scratch.out);
-    of.check_value_size(&scratch.out)?;
-    Ok(store.put(of.0, key, &scratch.out)?)
-}
-
-impl AggShape {
-    fn wants(&self) -> &'static str {
-        match self {
-            AggShape::Map(_) => "map",
-            AggShape::List(_) => "list",
-            AggShape::Leaf(leaf) => leaf.name(),
-        }
-    }
-}
-
-/// One aggregation inside a decoded value.
-struct Fold<'a, A: ?Sized> {
     args: &'a A,
     scratch: &'a mut Scratch,
+    captured: Option<&'a mut Captured>,
 }
 
-impl<A: Args + ?Sized> Fold<'_, A> {
-    fn update(&mut self, shape: &AggShape, at: Value, schema: &Schema) -> Result<Value, AggError> {
+impl<A: Args + ?Sized> Evaluation<'_, A> {
+    fn run<S: Store + ?Sized>(&mut self, schema: &Schema, shape: &AggShape, store: &mut S) -> Result<(), EvalError> {
+        let of = self.of;
+        if schema.has_sub() {
+            let (args, plain) = (ByRef(self.args), schema.unwrapped());
+            return change::update(of, schema, &touched(shape), store, &args, &mut |at| {
+                self.update(shape, at, &plain).map_err(|source| of.agg(source))
+            });
+        }
+        match (schema, shape) {
+            (Schema::Map(key_schema, value_schema), AggShape::Map(arms)) => match &arms[..] {
+                [(key, AggShape::Leaf(leaf))] => self.entry((key_schema, value_schema), key, leaf, store),
+                _ => self.entries((key_schema, value_schema), arms, store),
+            },
+            (Schema::Map(key_schema, value_schema), AggShape::Leaf(leaf)) => {
+                self.whole_map(schema, (key_schema, value_schema), leaf, store)
+            }
+            (Schema::Map(..), AggShape::List(_)) => {
+                Err(of.agg(AggError::Shape { wanted: shape.wants(), found: "map".to_owned() }))
+            }
+            _ => {
+                let found = store.get(of.0, &[], &mut self.scratch.value)?;
+                let at = if found { Some(of.decode(&self.scratch.value)?) } else { None };
+                let value = self.update(shape, at, schema).map_err(|source| of.agg(source))?;
+                let value = value.ok_or(of.agg(AggError::VoidAtTop))?;
+                check_depth(&value).map_err(|source| of.path(source))?;
+                schema.check(&value).map_err(|misfit| of.schema(None, misfit))?;
+                let out = &mut self.scratch.out;
+                out.clear();
+                value.encode(out);
+                of.check_value_size(out)?;
+                Ok(store.put(of.0, &[], out)?)
+            }
+        }
+    }
+
+    /// One leaf under one top-level key, on bytes.
+    fn entry<S: Store + ?Sized>(
+        &mut self,
+        (key_schema, value_schema): (&Schema, &Schema),
+        key: &Arg,
+        leaf: &Leaf,
+        store: &mut S,
+    ) -> Result<(), EvalError> {
+        let of = self.of;
+        let Scratch { key: key_form, value, out, arg, .. } = &mut *self.scratch;
+        key_form.clear();
+        put_key_form(key, self.args, key_form);
+        of.check_key_size(key_form)?;
+        let found = store.get(of.0, key_form, value)?;
+        if !found {
+            arg.clear();
+            key_to_value(key_form, arg).map_err(|source| of.stored(source))?;
+            check_new_key(of, key_schema, arg)?;
+        }
+        leaf.step(value_schema, found.then_some(&value[..]), self.args, arg, out).map_err(|source| of.agg(source))?;
+        if let Some(captured) = &mut self.captured {
+            captured.key.extend_from_slice(key_form);
+            captured.values.extend_from_slice(if out.is_empty() { NULL_FORM } else { out });
+        }
+        if out.is_empty() {
+            return if found { Ok(store.delete(of.0, key_form)?) } else { Ok(()) };
+        }
+        of.check_value(value_schema, &|| of.decode_key(key_form).map(Some), out)?;
+        Ok(store.put(of.0, key_form, out)?)
+    }
+
+    /// Any shape under top-level keys.
+    fn entries<S: Store + ?Sized>(
+        &mut self,
+        (key_schema, value_schema): (&Schema, &Schema),
+        arms: &[(Arg, AggShape)],
+        store: &mut S,
+    ) -> Result<(), EvalError> {
+        let of = self.of;
+        let mut entries: BTreeMap<Vec<u8>, (bool, Option<Value>)> = BTreeMap::new();
+        let mut keys = Vec::with_capacity(arms.len());
+        for (key, _) in arms {
+            let mut key_form = Vec::new();
+            put_key_form(key, self.args, &mut key_form);
+            of.check_key_size(&key_form)?;
+            if !entries.contains_key(&key_form) {
+                let found = store.get(of.0, &key_form, &mut self.scratch.value)?;
+                if !found {
+                    of.check_key(key_schema, &of.decode_key(&key_form)?)?;
+                }
+                let value = if found { Some(of.decode(&self.scratch.value)?) } else { None };
+                entries.insert(key_form.clone(), (found, value));
+            }
+            keys.push(key_form);
+        }
+        for ((_, shape), key) in arms.iter().zip(&keys) {
+            let (_, at) = entries.get_mut(key).expect("invariant: every arm's key was gathered");
+            if let Some(captured) = &mut self.captured {
+                captured.key.extend_from_slice(key);
+            }
+            let value = at.take();
+            *at = self.update(shape, value, value_schema).map_err(|source| of.agg(source))?;
+        }
+        let mut changes = Vec::with_capacity(entries.len());
+        for (key, (found, value)) in entries {
+            match value {
+                Some(value) => changes.push((encoded_entry(of, value_schema, &key, &value)?, key)),
+                None if found => changes.push((Vec::new(), key)),
+                None => {}
+            }
+        }
+        for (value, key) in changes {
+            if value.is_empty() { store.delete(of.0, &key)? } else { store.put(of.0, &key, &value)? }
+        }
+        Ok(())
+    }
+
+    /// An aggregator whose state is a map, into a partition that is one: the entries it touches, and no others.
+    fn whole_map<S: Store + ?Sized>(
+        &mut self,
+        schema: &Schema,
+        (key_schema, value_schema): (&Schema, &Schema),
+        leaf: &Leaf,
+        store: &mut S,
+    ) -> Result<(), EvalError> {
+        let of = self.of;
+        let aggregator = leaf.aggregator();
+        if aggregator.form() != Form::Map {
+            return Err(of.agg(AggError::Shape { wanted: leaf.name(), found: "map".to_owned() }));
+        }
+        let Scratch { value, out, arg, .. } = &mut *self.scratch;
+        leaf.read_args(self.args, arg);
+        let mut live = Live::new(Form::Map);
+        live.absorb(aggregator, schema, arg, leaf.takes_partial(), out).map_err(|source| of.agg(source))?;
+        let Live::Map { entries, .. } = live else { unreachable!("made as a map") };
+        let mut changes = Vec::with_capacity(entries.len());
+        for (key, mut new) in entries {
+            of.check_key_size(&key)?;
+            of.check_key(key_schema, &of.decode_key(&key)?)?;
+            if *aggregator == Aggregator::MultiSet && store.get(of.0, &key, value)? {
+                Aggregator::Sum.step(value_schema, Some(value), &new, out).map_err(|source| of.agg(source))?;
+                new.clone_from(out);
+            }
+            of.check_value(value_schema, &|| of.decode_key(&key).map(Some), &new)?;
+            changes.push((key, new));
+        }
+        for (key, value) in changes {
+            store.put(of.0, &key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// What a decoded place becomes; void is `None`.
+    fn update(&mut self, shape: &AggShape, at: Option<Value>, schema: &Schema) -> Result<Option<Value>, AggError> {
         let misfit = |found: &Value| AggError::Shape { wanted: shape.wants(), found: type_name(found).to_owned() };
         match (shape, at) {
             (AggShape::Leaf(leaf), at) => self.step(leaf, at, schema),
-            (AggShape::Map(arms), Value::Null) => self.update_map(arms, vec![], schema),
-            (AggShape::Map(arms), Value::Map(entries)) => self.update_map(arms, entries, schema),
-            (AggShape::List(parts), Value::Null) => {
-                self.update_list(parts, parts.iter().map(|_| Value::Null).collect(), schema)
+            (AggShape::Map(arms), at @ (None | Some(Value::Null))) => {
+                let entries = self.update_map(arms, vec![], schema)?;
+                Ok(if entries.is_empty() { at } else { Some(Value::Map(entries)) })
             }
-            (AggShape::List(parts), Value::List(elements)) if elements.len() == parts.len() => {
-                self.update_list(parts, elements, schema)
+            (AggShape::Map(arms), Some(Value::Map(entries))) => {
+                Ok(Some(Value::Map(self.update_map(arms, entries, schema)?)))
             }
-            (_, at) => Err(misfit(&at)),
+            (AggShape::List(parts), at @ (None | Some(Value::Null))) => {
+                let elements = self.update_list(parts, parts.iter().map(|_| None).collect(), schema)?;
+                Ok(if elements.is_empty() { at } else { Some(Value::List(elements)) })
+            }
+            (AggShape::List(parts), Some(Value::List(elements))) if elements.len() == parts.len() => {
+                let elements = elements.into_iter().map(Some).collect();
+                Ok(Some(Value::List(self.update_list(parts, elements, schema)?)))
+            }
+            (_, at) => Err(misfit(&at.unwrap_or(Value::Null))),
         }
     }
 
@@ -286,59 +290,86 @@ impl<A: Args + ?Sized> Fold<'_, A> {
         arms: &[(Arg, AggShape)],
         mut entries: Vec<(Value, Value)>,
         schema: &Schema,
-    ) -> Result<Value, AggError> {
+    ) -> Result<Vec<(Value, Value)>, AggError> {
         let below = if let Schema::Map(_, value) = schema { value } else { &Schema::Any };
         for (key, shape) in arms {
             let key = self.argument(key)?;
             match entries.binary_search_by(|(k, _)| k.cmp(&key)) {
                 Ok(index) => {
                     let at = std::mem::take(&mut entries[index].1);
-                    entries[index].1 = self.update(shape, at, below)?;
+                    match self.update(shape, Some(at), below)? {
+                        Some(value) => entries[index].1 = value,
+                        None => drop(entries.remove(index)),
+                    }
                 }
                 Err(index) => {
-                    let value = self.update(shape, Value::Null, below)?;
-                    entries.insert(index, (key, value));
+                    if let Some(value) = self.update(shape, None, below)? {
+                        entries.insert(index, (key, value));
+                    }
                 }
             }
         }
-        Ok(Value::Map(entries))
+        Ok(entries)
     }
 
     fn update_list(
         &mut self,
         parts: &[AggShape],
-        mut elements: Vec<Value>,
+        elements: Vec<Option<Value>>,
         schema: &Schema,
-    ) -> Result<Value, AggError> {
-        for (index, (part, element)) in parts.iter().zip(&mut elements).enumerate() {
+    ) -> Result<Vec<Value>, AggError> {
+        let mut became = Vec::with_capacity(parts.len());
+        for (index, (part, element)) in parts.iter().zip(elements).enumerate() {
             let below = match schema {
                 Schema::List(of) => of,
                 Schema::Tuple(of) => of.get(index).unwrap_or(&Schema::Any),
                 _ => &Schema::Any,
             };
-            *element = self.update(part, std::mem::take(element), below)?;
+            became.extend(self.update(part, element, below)?);
         }
-        Ok(Value::List(elements))
+        Ok(became)
     }
 
-    fn step(&mut self, leaf: &Leaf, at: Value, schema: &Schema) -> Result<Value, AggError> {
+    fn step(&mut self, leaf: &Leaf, at: Option<Value>, schema: &Schema) -> Result<Option<Value>, AggError> {
         let Scratch { value, out, arg, .. } = &mut *self.scratch;
         value.clear();
-        at.encode(value);
-        let current = (!at.is_null()).then_some(&value[..]);
-        leaf.step(schema, current, self.args, arg, out)?;
-        Ok(Value::decode(out).expect("invariant: a leaf writes one value form"))
+        if let Some(at) = &at {
+            at.encode(value);
+        }
+        leaf.step(schema, at.is_some().then_some(&value[..]), self.args, arg, out)?;
+        if let Some(captured) = &mut self.captured {
+            captured.values.extend_from_slice(if out.is_empty() { NULL_FORM } else { out });
+        }
+        if out.is_empty() {
+            return Ok(None);
+        }
+        Value::decode(out).map(Some).map_err(|source| leaf.aggregator().broken(source))
     }
 
+    /// A key on the way inwards.
     fn argument(&mut self, arg: &Arg) -> Result<Value, AggError> {
-        if let Arg::Const(value) = arg {
-            return Ok(value.clone());
-        }
         let bytes = &mut self.scratch.arg;
         bytes.clear();
         put_value_form(arg, self.args, bytes);
-        Ok(Value::decode(bytes).expect("invariant: a slot writes one value form"))
+        let value = Value::decode(bytes).expect("invariant: an argument writes one value form");
+        if let Some(captured) = &mut self.captured {
+            value.encode_key(&mut captured.key);
+        }
+        Ok(value)
     }
+}
+
+/// The bytes of an entry that fits.
+fn encoded_entry(of: Of, schema: &Schema, key: &[u8], value: &Value) -> Result<Vec<u8>, EvalError> {
+    let mut bytes = Vec::new();
+    check_depth(value).map_err(|source| of.path(source))?;
+    schema.check(value).map_err(|misfit| {
+        let key = Value::decode_key(key).ok();
+        of.schema(key.as_ref(), misfit)
+    })?;
+    value.encode(&mut bytes);
+    of.check_value_size(&bytes)?;
+    Ok(bytes)
 }
 
 impl Of {

@@ -122,6 +122,53 @@ pub enum AggError {
         /// What the argument is.
         argument: String,
     },
+    /// There is no number to add to where there must be one.
+    #[error("{aggregator} needs a value to start from, and there is none: give the PState an initial value")]
+    Absent {
+        /// Which aggregator.
+        aggregator: &'static str,
+    },
+    /// Too many or too few arguments.
+    #[error("{aggregator} takes {wanted} arguments, not {found}")]
+    Arguments {
+        /// Which aggregator.
+        aggregator: &'static str,
+        /// How many it takes.
+        wanted: usize,
+        /// How many there were.
+        found: usize,
+    },
+    /// A state or an argument cannot be read.
+    #[error("{aggregator} cannot read its state or an argument: {source}")]
+    Bytes {
+        /// Which aggregator, or which closure.
+        aggregator: &'static str,
+        /// What does not decode.
+        source: DecodeError,
+    },
+    /// An aggregator where it cannot be.
+    #[error("{aggregator} {what}")]
+    Misplaced {
+        /// Which aggregator.
+        aggregator: &'static str,
+        /// Why not.
+        what: &'static str,
+    },
+    /// New values can be captured only where one key path changes at a time (AGG-12).
+    #[error("new values cannot be captured from a shape with {what}")]
+    Capture {
+        /// What branches.
+        what: &'static str,
+    },
+    /// Void has no collection to be removed from.
+    #[error("void at the top of a PState: there is nothing to remove it from")]
+    VoidAtTop,
+    /// More groups or longer states than a fold may hold, and they cannot be sent on before the end.
+    #[error("an aggregation holds more than {limit} bytes and has accumulators, which need every row in one place")]
+    Memory {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The shape does not fit the value there.
     #[error("the aggregation shape needs a {wanted} but stands on a {found}")]
     Shape {

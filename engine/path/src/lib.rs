@@ -33,7 +33,7 @@ mod structure;
 mod typed;
 mod walk;
 
-pub use agg::{AggOn, AggShape, Leaf, aggregate};
+pub use agg::{AggOn, AggOut, AggShape, Aggregator, Captured, Fold, Leaf, Room, aggregate, aggregate_capturing};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use error::{AggError, EvalError, PathError};

@@ -31,17 +31,20 @@ impl Run {
         Self { first, time_ms: 0, ends: Vec::new(), bytes: Vec::new() }
     }
 
-    /// Empties it and starts over after its last record; the memory stays.
-    pub(crate) fn restart(&mut self) {
-        self.first = self.end();
-        self.ends.clear();
-        self.bytes.clear();
-    }
-
     /// Takes it; what is left is empty and starts after its last record.
     pub(crate) fn take(&mut self) -> Run {
         let next = Run::new(self.end());
         std::mem::replace(self, next)
+    }
+
+    /// Takes it in as much memory as it needs; what is left starts after its last record and has room for as much.
+    pub(crate) fn take_fit(&mut self) -> Run {
+        let (ends, bytes) = (Vec::with_capacity(self.ends.len()), Vec::with_capacity(self.bytes.len()));
+        let next = Run { first: self.end(), time_ms: 0, ends, bytes };
+        let mut taken = std::mem::replace(self, next);
+        taken.ends.shrink_to_fit();
+        taken.bytes.shrink_to_fit();
+        taken
     }
 
     /// Adds a record.
@@ -149,6 +152,8 @@ pub struct DepotPartition {
     pub(crate) sealed_end: Offset,
     /// Large runs that sealed sections refer to, until those are durable.
     pub(crate) referred: VecDeque<Run>,
+    /// Runs that sealed sections hold, until those are durable: the bytes of a section are not read once more for them.
+    pub(crate) sealed: VecDeque<Run>,
     pub(crate) runs: VecDeque<Run>,
     runs_size: usize,
     committed_end: Offset,
@@ -174,6 +179,7 @@ impl DepotPartition {
             staged: Run::new(copied_end),
             sealed_end: copied_end,
             referred: VecDeque::new(),
+            sealed: VecDeque::new(),
             runs: VecDeque::new(),
             runs_size: 0,
             committed_end: copied_end,
@@ -316,7 +322,8 @@ impl DepotPartition {
 
     /// Bytes of records in memory.
     pub fn memory_size(&self) -> usize {
-        self.runs_size + self.staged.size() + self.loads.size()
+        let sealed = self.sealed.iter().map(Run::size).sum::<usize>();
+        self.runs_size + self.staged.size() + sealed + self.loads.size()
     }
 
     /// Finds a record.
@@ -375,6 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_taken_in_the_memory_it_needs_and_the_next_one_has_room_for_as_much() {
+        let mut staged = Run::new(Offset(3));
+        staged.bytes.reserve(1 << 20);
+        staged.push(b"record");
+        staged.time_ms = 9;
+        let taken = staged.take_fit();
+        assert_eq!(
+            (taken.first, taken.end(), taken.time_ms, taken.record(0)),
+            (Offset(3), Offset(4), 9, &b"record"[..])
+        );
+        assert!(taken.bytes.capacity() < 64, "{}", taken.bytes.capacity());
+        assert_eq!((staged.first, staged.count(), staged.time_ms), (Offset(4), 0, 0));
+        assert!((6..64).contains(&staged.bytes.capacity()), "{}", staged.bytes.capacity());
+    }
+
+    #[test]
     fn a_copied_run_is_forgotten_once_nobody_wants_it() {
         let mut depot = partition(0);
         depot.commit(run(0, &["a"]));
@@ -394,7 +417,7 @@ mod tests {
         for (wall_ms, record) in [(50, "a"), (40, "b"), (60, "c"), (60, "d")] {
             depot.stage(record.as_bytes());
             let sealed = depot.seal(wall_ms).clone();
-            depot.staged.restart();
+            depot.staged.take();
             depot.commit(sealed);
         }
         let found = |time_ms| depot.first_since(time_ms).map(|offset| offset.0);

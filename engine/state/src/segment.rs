@@ -11,7 +11,7 @@ use crate::depot::Run;
 use crate::layout::ChunkAt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tantu_base::buf::Buf;
+use tantu_base::buf::{Buf, BufPool};
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, FileId, OpenMode, Token, call};
 use tantu_base::fixed::{FixedReader, Truncated};
@@ -31,6 +31,8 @@ pub const CHUNK_SIZE_MAX: usize = 1 << 20;
 pub(crate) const CHUNK_HEADER_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 4 + 8;
 /// A run of this many bytes goes to a segment before the log refers to it; smaller ones travel in the log.
 pub const LARGE_RUN_SIZE: usize = 512 << 10;
+/// Buffers kept on a core for chunks that are written.
+pub const CHUNK_BUF_COUNT_MAX: usize = 4;
 /// Chunks of a task that are read at a time.
 pub const READING_COUNT_MAX: usize = 8;
 /// Segments of a task that are open for reading, beyond those that are being read.
@@ -146,6 +148,8 @@ pub struct DepotSegments {
     options: SegmentOptions,
     next_seq: u64,
     writer: Writer,
+    /// Where chunks are put together.
+    bufs: BufPool,
     waiting: Option<Chunk>,
     writing: Option<(ObjectId, Offset, ChunkAt)>,
     /// By the number of the read.
@@ -171,6 +175,7 @@ impl DepotSegments {
         owner: u32,
         task: TaskId,
         options: SegmentOptions,
+        bufs: BufPool,
     ) -> Result<Self, SegmentError> {
         call(disk, DiskOp::MakeDir { path: dir.to_path_buf() })?;
         let DiskReply::Names(names) = call(disk, DiskOp::List { path: dir.to_path_buf() })? else {
@@ -184,6 +189,7 @@ impl DepotSegments {
             options,
             next_seq: last.unwrap_or(0) + 1,
             writer: Writer::Closed,
+            bufs,
             waiting: None,
             writing: None,
             reading: BTreeMap::new(),
@@ -231,7 +237,8 @@ impl DepotSegments {
         disk: &mut dyn Disk,
     ) -> Offset {
         assert!(!self.is_copying(), "one chunk at a time");
-        let chunk = gather(depot, runs, self.options.chunk_size_max);
+        let buf = self.bufs.take(self.options.chunk_size_max + BLOCK_ALIGN);
+        let chunk = gather(depot, runs, self.options.chunk_size_max, buf);
         let end = chunk.end;
         self.waiting = Some(chunk);
         self.advance(incarnation, disk);
@@ -455,7 +462,8 @@ impl DepotSegments {
                 self.writer = Writer::Ready { seq, incarnation, file, position: BLOCK_ALIGN as u64 };
                 self.advance(incarnation, disk);
             }
-            (TAG_CHUNK, DiskReply::Written(_)) => {
+            (TAG_CHUNK, DiskReply::Written(buf)) => {
+                self.bufs.give_back(buf);
                 let (depot, end, at) = self.writing.take().expect("invariant: a chunk was being written");
                 *self.live.entry(at.segment).or_default() += 1;
                 return Ok(SegmentEvent::Copied { depot, end, at });
@@ -596,8 +604,8 @@ pub(crate) fn header_bytes(task: TaskId, seq: u64, incarnation: u64) -> Buf {
 }
 
 /// As many of the runs as fit a chunk, without its checksum.
-fn gather<'a>(depot: ObjectId, runs: impl Iterator<Item = &'a Run>, size_max: usize) -> Chunk {
-    let mut buf = Buf::with_capacity(size_max + BLOCK_ALIGN);
+/// Puts a chunk together in an empty buffer.
+fn gather<'a>(depot: ObjectId, runs: impl Iterator<Item = &'a Run>, size_max: usize, mut buf: Buf) -> Chunk {
     buf.resize(CHUNK_HEADER_SIZE);
     let (mut count, mut bounds) = (0u32, None::<(&Run, &Run)>);
     let mut encoded = Vec::new();
@@ -630,7 +638,7 @@ fn gather<'a>(depot: ObjectId, runs: impl Iterator<Item = &'a Run>, size_max: us
 /// A whole chunk at a place.
 #[cfg(test)]
 pub(crate) fn chunk_bytes(task: TaskId, seq: u64, incarnation: u64, at: u64, depot: ObjectId, runs: &[Run]) -> Vec<u8> {
-    let Chunk { mut buf, .. } = gather(depot, runs.iter(), CHUNK_SIZE_MAX);
+    let Chunk { mut buf, .. } = gather(depot, runs.iter(), CHUNK_SIZE_MAX, Buf::with_capacity(0));
     let crc = place(task, seq, incarnation, at).crc(&buf[8..]);
     buf[4..8].copy_from_slice(&crc.to_le_bytes());
     buf.to_vec()

@@ -8,13 +8,15 @@ use crate::depot::{DepotPartition, Run};
 use crate::detach::Detached;
 use crate::layout::{DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
 use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
-use crate::segment::{DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
+use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
 use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use tantu_base::buf::BufPool;
 use tantu_base::door::{Disk, DiskDone, Entropy};
 use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_base::limit::BLOCK_ALIGN;
 use tantu_lsm::{BlockCache, Budget, Completed, Corruption, Need, Neighbours, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
 
@@ -25,6 +27,8 @@ pub struct TaskStateOptions {
     pub tree: TreeOptions,
     /// Its depot segments.
     pub segments: SegmentOptions,
+    /// Where chunks of records are put together; tasks of one core share it.
+    pub chunk_bufs: BufPool,
     /// How many bytes of depot segments are read and checked when the task is opened, newest first.
     pub open_verify_size_max: u64,
 }
@@ -32,7 +36,8 @@ pub struct TaskStateOptions {
 impl Default for TaskStateOptions {
     fn default() -> Self {
         let (tree, segments) = (TreeOptions::default(), SegmentOptions::default());
-        Self { tree, segments, open_verify_size_max: 64 << 20 }
+        let chunk_bufs = BufPool::new(CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX + 2 * BLOCK_ALIGN);
+        Self { tree, segments, chunk_bufs, open_verify_size_max: 64 << 20 }
     }
 }
 
@@ -160,7 +165,8 @@ impl TaskState {
     ) -> Result<Self, StateError> {
         let tree_options = TreeOptions { prefix: Some(ELEMENT_PREFIX), ..options.tree.clone() };
         let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, tree_options)?;
-        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task, options.segments)?;
+        let bufs = options.chunk_bufs.clone();
+        let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task, options.segments, bufs)?;
         let flushed = tree.flushed();
         let mut partitions = Vec::with_capacity(depots.len());
         for depot in depots {
@@ -347,8 +353,9 @@ impl TaskState {
                 let object = depot.object;
                 let run = depot.seal(wall_ms);
                 entry.append(object, run);
-                run.restart();
+                let run = run.take_fit();
                 depot.sealed_end = depot.staged.first;
+                depot.sealed.push_back(run);
             }
         }
         entry.end_section(start);
@@ -395,9 +402,13 @@ impl TaskState {
         for op in section.iter() {
             match op.map_err(|error| StateError::Section { task, error })? {
                 Op::Append { depot, run } => {
-                    let run =
-                        Run::decode(run).map_err(|_| StateError::Section { task, error: SectionError::Truncated })?;
-                    let Some(index) = self.depots.iter().position(|d| d.object == depot) else { continue };
+                    let index = self.depots.iter().position(|d| d.object == depot);
+                    let run = match index.and_then(|index| self.depots[index].sealed.pop_front()) {
+                        Some(run) => run,
+                        None => Run::decode(run)
+                            .map_err(|_| StateError::Section { task, error: SectionError::Truncated })?,
+                    };
+                    let Some(index) = index else { continue };
                     let partition = &mut self.depots[index];
                     if run.end() <= partition.committed_end() {
                         continue;

@@ -1,6 +1,7 @@
 //! A streaming batch: events of one topology on one task that run together and fail together.
 
 use crate::event::Event;
+use crate::jobs::Starting;
 use tantu_net::letter::{Letter, Root};
 
 /// See the module.
@@ -15,6 +16,8 @@ pub(crate) struct Batch {
     pub(crate) bits: u64,
     /// Continuations, encoded.
     pub(crate) hops: Vec<u8>,
+    /// Jobs its events wait for.
+    pub(crate) jobs: Vec<Starting>,
     /// Every root with an event in the batch, and what its events did to its ack value.
     pub(crate) roots: Vec<(Root, u64)>,
     /// Whether an event looked at or changed a PState.
@@ -23,7 +26,16 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new(stream: u16) -> Self {
-        Self { stream, count: 0, current: None, bits: 0, hops: Vec::new(), roots: Vec::new(), touched: false }
+        Self {
+            stream,
+            count: 0,
+            current: None,
+            bits: 0,
+            hops: Vec::new(),
+            jobs: Vec::new(),
+            roots: Vec::new(),
+            touched: false,
+        }
     }
 
     /// The current event has run to its end.

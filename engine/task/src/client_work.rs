@@ -57,7 +57,8 @@ impl TaskThread {
         record: &[u8],
     ) {
         let module = &self.config.module;
-        let refusal = match (self.slot_of(task), module.def.depots.get(usize::from(depot))) {
+        let slot = self.slot_of(task);
+        let refusal = match (slot, module.def.depots.get(usize::from(depot))) {
             _ if self.closing => Some((Refusal::Closing, "the module is closing".to_string())),
             (None, _) => Some((Refusal::Invalid, format!("{task} is not on {}", self.config.thread))),
             (_, None) => Some((Refusal::Invalid, format!("the module has no depot {depot}"))),
@@ -78,8 +79,7 @@ impl TaskThread {
             }
             return;
         }
-        let slot = self.slot_of(task).expect("invariant: checked above");
-        let slot = &mut self.slots[slot];
+        let slot = &mut self.slots[slot.expect("invariant: checked above")];
         let depot = usize::from(depot);
         let offset = slot.state.depot_mut(depot).stage(record);
         if ack != AckLevel::None {

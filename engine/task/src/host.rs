@@ -1,9 +1,12 @@
 //! What a run sees of the task it stands on.
 
 use crate::batch::Batch;
+use crate::jobs::Starting;
+use crate::limit::TURN_NS_MAX;
 use std::ops::{Bound, ControlFlow};
+use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, Position};
+use tantu_flow::{Host, Position, Shuffle};
 use tantu_net::letter::Letter;
 use tantu_path::{Stop, Store};
 use tantu_state::view::OwnView;
@@ -24,11 +27,14 @@ impl EventRandom {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct RunHost<'a> {
     pub(crate) view: OwnView<'a>,
     pub(crate) batch: &'a mut Batch,
     pub(crate) random: &'a mut EventRandom,
+    pub(crate) shuffle: &'a mut Shuffle,
+    pub(crate) clock: &'a dyn Clock,
+    /// When the turn began.
+    pub(crate) start: Nanos,
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
@@ -89,6 +95,27 @@ impl Host for RunHost<'_> {
 
     fn random(&mut self) -> u64 {
         self.random.next()
+    }
+
+    fn shuffle(&mut self) -> TaskId {
+        let random = &mut *self.random;
+        self.shuffle.next(self.task_count, || random.next())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn is_overtime(&self) -> bool {
+        self.clock.now().since(self.start) > TURN_NS_MAX
+    }
+
+    fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        let stream = self.batch.stream;
+        self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
     }
 
     #[inline]

@@ -14,6 +14,8 @@ pub const FUEL_PER_CHECK: u32 = 4_096;
 pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
 /// Most records of one source a task has in flight (`topology.stream.max.executing.per.task`).
 pub const EXECUTING_COUNT_MAX: usize = 8_192;
+/// A core starts no more records while this many of its events wait for jobs.
+pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Most bytes of events a task holds before it starts no more records.
 pub const EVENT_QUEUE_SIZE_MAX: usize = 16 << 20;
 /// Admission closes while this many bytes are staged or sealed and not durable.
@@ -58,6 +60,17 @@ pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
 pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
+/// Milliseconds after which a query that has no result fails (`topology.query.timeout.millis`).
+pub const QUERY_TIMEOUT_MS: u64 = 30_000;
+/// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
+/// are as many.
+pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
+/// Most bytes that the aggregators of a call of a query hold.
+pub const QUERY_FOLD_SIZE_MAX: usize = 64 << 20;
+/// Bytes of rows after which an event of a query sends those it gathered.
+pub const QUERY_ROWS_SIZE: usize = 256 << 10;
+/// Events of queries a turn runs.
+pub const QUERY_EVENTS_PER_TURN: usize = 256;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 

@@ -36,7 +36,7 @@ impl MemoryBudget {
 
     /// Memtables that take writes hold this much together before the largest is flushed.
     pub(crate) fn open_memtables(self) -> usize {
-        self.size / 12
+        self.size / 6
     }
 
     /// Admission closes while all memtables hold this much: their flushes have to catch up first.

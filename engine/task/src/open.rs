@@ -156,6 +156,7 @@ fn open_slot(
         task: state.task,
         state,
         events: Default::default(),
+        calls: Default::default(),
         sources,
         waiters,
         run: Run::new(),
@@ -163,6 +164,7 @@ fn open_slot(
         hold: Hold::Free,
         gathering: Effects::default(),
         spare_effects: Vec::new(),
+        shuffle: tantu_flow::Shuffle::default(),
         hops_pending: 0,
         loading: false,
     };

@@ -13,7 +13,7 @@ use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
-use tantu_state::section::{EntryWriter, sections};
+use tantu_state::section::{EntryWriter, own_sections};
 
 /// Token owner of the log; those of the tasks follow.
 pub(crate) const LOG_OWNER: u32 = 0;
@@ -84,6 +84,7 @@ impl TaskThread {
         }
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
+            self.queries.wake(at, &blocks);
         }
         self.depot_reads.wake();
         Ok(())
@@ -169,7 +170,7 @@ impl TaskThread {
         let durable = self.pipeline.log.durable();
         while self.pipeline.pending.front().is_some_and(|pending| pending.lsn < durable) {
             let pending = self.pipeline.pending.pop_front().expect("invariant: just seen");
-            for section in sections(&pending.body) {
+            for section in own_sections(&pending.body) {
                 let section = section.expect("invariant: the thread sealed it itself");
                 let at = self.slot_of(section.task).expect("invariant: only own tasks are sealed");
                 self.slots[at].state.commit(&section, pending.lsn)?;
@@ -188,6 +189,7 @@ impl TaskThread {
                 self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
             }
             self.release(&effects.hops, now);
+            self.jobs.start(effects.jobs.drain(..), doors);
             self.release(&effects.reports, now);
             for append in &effects.appends {
                 self.answer_append(at, append);

@@ -2,11 +2,12 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
+use crate::jobs::Starting;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
-use tantu_flow::Run;
+use tantu_flow::{Run, Shuffle};
 use tantu_net::letter::AckLevel;
 use tantu_state::TaskState;
 
@@ -28,17 +29,20 @@ pub(crate) struct Effects {
     /// Reports to roots, encoded.
     pub(crate) reports: Vec<u8>,
     pub(crate) appends: Vec<AppendWait>,
+    /// Jobs that events wait for.
+    pub(crate) jobs: Vec<Starting>,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.hops.is_empty() && self.reports.is_empty() && self.appends.is_empty()
+        self.hops.is_empty() && self.reports.is_empty() && self.appends.is_empty() && self.jobs.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.hops.clear();
         self.reports.clear();
         self.appends.clear();
+        self.jobs.clear();
     }
 }
 
@@ -59,9 +63,12 @@ pub(crate) struct TaskSlot {
     pub(crate) task: TaskId,
     pub(crate) state: TaskState,
     pub(crate) events: EventQueue,
+    /// Events of queries.
+    pub(crate) calls: EventQueue,
     pub(crate) sources: Vec<Source>,
     pub(crate) waiters: Vec<Waiters>,
     pub(crate) run: Run,
+    pub(crate) shuffle: Shuffle,
     pub(crate) batch: Option<Batch>,
     pub(crate) hold: Hold,
     /// Effects of finished batches that are not sealed yet.
@@ -104,6 +111,7 @@ impl TaskSlot {
             |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
         self.batch.is_none()
             && self.events.is_empty()
+            && self.calls.is_empty()
             && self.gathering.is_empty()
             && !self.state.has_unsealed()
             && !self.state.has_pending()

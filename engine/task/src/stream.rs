@@ -36,6 +36,9 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
+        if self.jobs.is_full() {
+            return false;
+        }
         for at in 0..self.slots.len() {
             for source in 0..self.slots[at].sources.len() {
                 while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
@@ -109,7 +112,7 @@ impl TaskThread {
         self.slots[at].hold = Hold::Free;
         match self.run_events(at, &mut batch, doors) {
             Turn::Held => self.slots[at].batch = Some(batch),
-            Turn::Succeeded => self.end_batch(at, &batch, doors),
+            Turn::Succeeded => self.end_batch(at, &mut batch, doors),
             Turn::Failed(text) => {
                 tracing::debug!(task = self.slots[at].task.0, text, "a streaming batch failed");
                 self.slots[at].state.rollback_batch();
@@ -149,6 +152,9 @@ impl TaskThread {
                 view,
                 batch: &mut *batch,
                 random: &mut self.random,
+                shuffle: &mut slot.shuffle,
+                clock: doors.clock,
+                start,
                 task: slot.task,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
@@ -188,7 +194,7 @@ impl TaskThread {
     }
 
     /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
-    fn end_batch(&mut self, at: usize, batch: &Batch, doors: &mut Doors<'_>) {
+    fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
         let mut reports = Vec::new();
         batch.report(&mut reports);
@@ -197,8 +203,10 @@ impl TaskThread {
         if batch.touched {
             slot.gathering.hops.extend_from_slice(&batch.hops);
             slot.gathering.reports.extend_from_slice(&reports);
+            slot.gathering.jobs.append(&mut batch.jobs);
             return;
         }
+        self.jobs.start(batch.jobs.drain(..), doors);
         let now = doors.clock.now();
         if held_hops {
             slot.gathering.hops.extend_from_slice(&batch.hops);
@@ -214,9 +222,9 @@ impl TaskThread {
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let letter = letter.expect("invariant: the thread encoded it itself");
             let task = match letter {
-                Letter::Continue { task, .. } => task,
+                Letter::Continue { task, .. } | Letter::Fold { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
-                _ => unreachable!("only continuations and reports are effects"),
+                _ => unreachable!("only continuations, rows and reports are effects"),
             };
             let thread = self.config.module.thread_of(task);
             if thread == self.config.thread {
@@ -229,6 +237,9 @@ impl TaskThread {
 
     /// Events of a root of this thread are done.
     pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+        if self.is_call(&root) {
+            return self.call_done(root, bits);
+        }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
         let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
@@ -243,6 +254,9 @@ impl TaskThread {
 
     /// An event of a root of this thread failed.
     pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
+        if self.is_call(&root) {
+            return self.call_failed(root, text);
+        }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
         let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
@@ -265,6 +279,7 @@ impl TaskThread {
 
     /// Fails the records whose event trees took too long.
     pub(crate) fn fail_overdue(&mut self, now: Nanos) {
+        self.fail_overdue_calls(now);
         for at in 0..self.slots.len() {
             for index in 0..self.slots[at].sources.len() {
                 let task = self.slots[at].task;
@@ -276,7 +291,7 @@ impl TaskThread {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -3,6 +3,7 @@
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
 use crate::host::EventRandom;
+use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
     PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
@@ -10,6 +11,7 @@ use crate::limit::{
 use crate::memory::MemoryBudget;
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
+use crate::query::Queries;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
 use crate::space::Space;
@@ -118,6 +120,8 @@ pub struct TaskThread {
     pub(crate) selects: Selects,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
+    pub(crate) queries: Queries,
+    pub(crate) jobs: EventJobs,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -152,6 +156,8 @@ impl TaskThread {
             selects: Selects::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
+            queries: Queries::default(),
+            jobs: EventJobs::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -174,6 +180,7 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
+        worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
         // Answers do not wait for the turns that follow.
@@ -197,7 +204,11 @@ impl TaskThread {
 
     /// Whether every committed record was processed and everything is durable.
     pub fn is_quiet(&self) -> bool {
-        self.pipeline.is_empty() && self.outbox.size() == 0 && self.slots.iter().all(TaskSlot::is_quiet)
+        self.pipeline.is_empty()
+            && self.outbox.size() == 0
+            && self.queries.is_quiet()
+            && self.jobs.is_empty()
+            && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
     /// Its tasks' committed depot ends, for audits: task, depot, end offset.
@@ -257,12 +268,15 @@ impl TaskThread {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
                 worked |= self.run_depot_reads();
-                for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
-                    // A full disk keeps much under way for long: appends are refused then, and reads go on.
-                    if !(self.space.is_full() || self.admits()) || !self.receive(category, now, doors) {
-                        break;
+                worked |= self.run_queries(doors);
+                // A full disk keeps much under way for long: appends are refused then, and reads go on.
+                if self.space.is_full() || self.admits() {
+                    for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
+                        if !self.takes_more() || !self.receive(category, now, doors) {
+                            break;
+                        }
+                        worked = true;
                     }
-                    worked = true;
                 }
                 Ok(worked)
             }
@@ -295,7 +309,17 @@ impl TaskThread {
             && self.memory_size < self.config.memory.admission()
             && !self.has_full_memtables()
             && !self.depot_reads.is_full()
+            && !self.queries.is_full()
             && !self.slots.iter().any(held)
+    }
+
+    /// Whether one more batch may be taken in a turn that began with [`TaskThread::admits`]: what a batch adds to.
+    fn takes_more(&self) -> bool {
+        self.space.is_full()
+            || (self.staged_size() < SEAL_SIZE
+                && self.outbox.size() < OUTBOX_SIZE_MAX
+                && !self.depot_reads.is_full()
+                && !self.queries.is_full())
     }
 
     pub(crate) fn staged_size(&self) -> usize {
@@ -304,9 +328,11 @@ impl TaskThread {
 
     /// Bytes in use besides the cache.
     fn count_memory(&self) -> usize {
-        let of_slot = |slot: &TaskSlot| slot.state.memory_size() + slot.state.loaded_size() + slot.events.size();
+        let of_slot = |slot: &TaskSlot| {
+            slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
+        };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size()
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size()
     }
 
     fn events_size(&self) -> usize {
@@ -336,19 +362,30 @@ impl TaskThread {
                 self.take_append(peer, task, request, depot, ack, record);
             }
             Letter::Select { task, request, pstate, path } => self.take_select(peer, task, request, pstate, path),
+            Letter::Invoke { task, request, query, arguments } => {
+                self.take_invoke(peer, task, request, query, arguments, now);
+            }
             Letter::ReadDepot { task, request, depot, range } => {
                 self.take_read_depot(peer, task, request, depot, range);
             }
             Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
-                let plan =
-                    self.config.module.def.streams.get(usize::from(stream)).map(|def| def.plan.fingerprint() as u32);
+                let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
                 match (self.slot_of(task), plan) {
                     (Some(slot), Some(plan)) if plan == fingerprint => {
-                        self.slots[slot].events.push(stream, at, root, event, live)
+                        let call = self.is_call(&root);
+                        let slot = &mut self.slots[slot];
+                        let events = if call { &mut slot.calls } else { &mut slot.events };
+                        events.push(stream, at, root, event, live);
                     }
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
+                }
+            }
+            Letter::Fold { topology, fingerprint, fold, root, event, is_partial, rows, .. } => {
+                match self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32) {
+                    Some(plan) if plan == fingerprint => self.take_rows(root, fold, event, is_partial, rows, now),
+                    _ => self.report_failed(root, "rows were sent by another version of the module", now),
                 }
             }
             Letter::Done { root, bits } => self.report_done(root, bits),
@@ -418,6 +455,9 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
+        if !self.queries.is_quiet() {
+            sooner(self.timeouts_at);
+        }
         if self.memory_size >= self.config.memory.admission() {
             sooner(self.memory_at);
         }

@@ -4,9 +4,9 @@
 //! its header. A released segment of the same size has its blocks already: it is renamed and gets a new header.
 //! Until the header and the name are flushed no group goes there, so a file without a valid header was never used.
 
+use super::SegLog;
 use super::format::{GROUPS_AT, SegmentId};
 use super::replay::{OldSegment, segment_path};
-use super::{SegLog, SegLogOptions};
 use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, FileId, OpenMode};
 
@@ -22,8 +22,6 @@ const TAG_DIR: u32 = 8;
 pub(crate) enum Next {
     /// Nobody asked yet.
     Idle,
-    /// Nobody asked yet; this released segment is to be used.
-    Spare { old_seq: u64 },
     /// A released segment gets its new name.
     Renaming { seq: u64 },
     /// The new name is being flushed: a new header under the old name would make it unreadable.
@@ -43,37 +41,35 @@ pub(crate) enum Next {
 impl Next {
     /// Whether a step of it is on the disk.
     pub(crate) fn is_busy(&self) -> bool {
-        !matches!(self, Next::Idle | Next::Spare { .. } | Next::Ready { .. })
-    }
-
-    /// Takes a released segment for later use; false if it is of no use or there is one already.
-    pub(crate) fn recycle(&mut self, segment: &OldSegment, options: &SegLogOptions) -> bool {
-        let fits = segment.file_size == options.segment_size && options.spare_count_max > 0;
-        if fits && matches!(self, Next::Idle) {
-            *self = Next::Spare { old_seq: segment.seq };
-            return true;
-        }
-        false
+        !matches!(self, Next::Idle | Next::Ready { .. })
     }
 }
 
 impl SegLog {
+    /// Keeps a released segment for later use; false if it is of no use or there are enough.
+    pub(crate) fn recycle(&mut self, segment: &OldSegment) -> bool {
+        let fits = segment.file_size == self.options.segment_size;
+        let keeps = fits && self.spares.len() < self.options.spare_count_max;
+        if keeps {
+            self.spares.push_back(segment.seq);
+        }
+        keeps
+    }
+
     /// Starts to make the next segment, if nothing was started yet.
     pub(crate) fn prepare_next(&mut self, disk: &mut dyn Disk) {
-        match self.next {
-            Next::Idle => {
-                self.seq_max += 1;
-                self.next = Next::Opening { seq: self.seq_max, written: false };
-                let path = segment_path(&self.dir, self.seq_max);
-                disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
-            }
-            Next::Spare { old_seq } => {
-                self.seq_max += 1;
-                self.next = Next::Renaming { seq: self.seq_max };
-                let (from, to) = (segment_path(&self.dir, old_seq), segment_path(&self.dir, self.seq_max));
-                disk.submit(self.token(TAG_RENAME), DiskOp::Rename { from, to });
-            }
-            _ => {}
+        if self.next != Next::Idle {
+            return;
+        }
+        self.seq_max += 1;
+        let path = segment_path(&self.dir, self.seq_max);
+        if let Some(old_seq) = self.spares.pop_front() {
+            self.next = Next::Renaming { seq: self.seq_max };
+            let from = segment_path(&self.dir, old_seq);
+            disk.submit(self.token(TAG_RENAME), DiskOp::Rename { from, to: path });
+        } else {
+            self.next = Next::Opening { seq: self.seq_max, written: false };
+            disk.submit(self.token(TAG_OPEN), DiskOp::Open { path, mode: OpenMode::Create });
         }
     }
 
@@ -105,14 +101,21 @@ impl SegLog {
                 self.next = Next::Filling { seq, file, at: GROUPS_AT };
                 disk.submit(self.token(TAG_ALLOCATE), DiskOp::Allocate { file, len: self.options.segment_size });
             }
-            (Next::Filling { seq, file, at }, TAG_ALLOCATE | TAG_ZEROS, DiskReply::Done | DiskReply::Written(_)) => {
+            (
+                Next::Filling { seq, file, at },
+                TAG_ALLOCATE | TAG_ZEROS,
+                reply @ (DiskReply::Done | DiskReply::Written(_)),
+            ) => {
+                if let DiskReply::Written(buf) = reply {
+                    self.spare_zeros = Some(buf);
+                }
                 if at >= self.options.segment_size {
                     self.head(seq, file, disk);
                     return;
                 }
                 let len = self.options.zeros_size().min(self.options.segment_size - at);
                 self.next = Next::Filling { seq, file, at: at + len };
-                let buf = Buf::zeroed(len as usize);
+                let buf = self.zeros(len);
                 // The last write flushes the length and the blocks with it.
                 let durable = at + len >= self.options.segment_size;
                 disk.submit(self.token(TAG_ZEROS), DiskOp::Write { file, offset: at, buf, durable });
@@ -123,6 +126,18 @@ impl SegLog {
             }
             (Next::Naming { seq, file }, TAG_DIR, DiskReply::Done) => self.next = Next::Ready { seq, file },
             (next, tag, reply) => unreachable!("{next:?} cannot take {reply:?} of request {tag}"),
+        }
+    }
+
+    /// So many bytes of zeros, in the buffer of those before: a new one costs the kernel a fault per page.
+    pub(crate) fn zeros(&mut self, len: u64) -> Buf {
+        self.prewritten += len;
+        match self.spare_zeros.take() {
+            Some(mut buf) => {
+                buf.resize(len as usize);
+                buf
+            }
+            None => Buf::zeroed(len as usize),
         }
     }
 

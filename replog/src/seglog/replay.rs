@@ -7,13 +7,14 @@
 use super::format::{GROUPS_AT, Group, GroupHeader, HeaderCopy, SegmentId, read_header};
 use super::{Entry, OpenError, Opened, VisitError};
 use crate::Lsn;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskOp, DiskReply, OpenMode, call};
+use tantu_base::door::{CALL_OWNER, Disk, DiskOp, DiskReply, FileId, OpenMode, Token, call};
 use tantu_base::limit::BLOCK_ALIGN;
 
-/// Bytes of one read of a segment.
-const READ_SIZE: usize = 1 << 20;
+/// Segments that are kept from the search for what was released: the newest that has groups, and one prepared after it.
+const KNOWN_COUNT_MAX: usize = 2;
 
 /// A segment of an earlier incarnation, kept until it is released.
 #[derive(Clone, Debug)]
@@ -71,13 +72,9 @@ pub(crate) fn replay(
     files.sort_unstable();
     // What is not needed any more is known only from the newest groups: find it before the first entry is shown.
     let mut scan = Scan { dir, group, found: Found::default(), next: None, torn: None, visit, expect_first };
-    scan.found.low = newest_low(disk, dir, group, &files)?;
-    let last = files.last().map(|(seq, _)| *seq);
-    for (seq, size) in files {
-        scan.found.seq_max = seq;
-        let bytes = read_file(disk, &segment_path(dir, seq), size)?;
-        scan.segment(seq, &bytes, Some(seq) == last)?;
-    }
+    let mut known = BTreeMap::new();
+    scan.found.low = newest_low(disk, dir, group, &files, &mut known)?;
+    scan.segments(disk, &files, known)?;
     let Scan { mut found, next, .. } = scan;
     found.opened.end = next.unwrap_or(found.low);
     found.opened.segment_count = found.segments.len();
@@ -94,47 +91,77 @@ pub(crate) fn replay(
     Ok(found)
 }
 
-fn read_file(disk: &mut dyn Disk, path: &Path, size: u64) -> Result<Vec<u8>, OpenError> {
-    let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.to_path_buf(), mode: OpenMode::Read })?
-    else {
-        unreachable!("an open answers with a file")
-    };
-    let mut bytes = Vec::with_capacity(size as usize);
-    while (bytes.len() as u64) < size {
-        let offset = bytes.len() as u64;
-        let asked = READ_SIZE.min((size - offset).next_multiple_of(BLOCK_ALIGN as u64) as usize);
-        let reply = call(disk, DiskOp::Read { file, offset, buf: Buf::zeroed(asked) })?;
-        let DiskReply::Read { buf, len } = reply else { unreachable!("a read answers with bytes") };
-        bytes.extend_from_slice(&buf[..len]);
-        if len < asked {
-            break;
-        }
-    }
-    // A process that was killed may have left groups readable but not yet flushed: what is replayed counts as durable.
-    call(disk, DiskOp::Sync { file })?;
-    call(disk, DiskOp::Close { file })?;
-    // What is missing may have been acknowledged: it is no torn tail.
-    if (bytes.len() as u64) < size {
-        let (path, offset) = (path.to_path_buf(), bytes.len() as u64);
-        return Err(OpenError::Corrupt { path, offset, what: "the file ends before its length" });
-    }
-    Ok(bytes)
+/// A segment that is being read, in one request.
+struct Reading {
+    path: PathBuf,
+    file: FileId,
+    size: u64,
 }
 
-/// The newest statement, in any group, of what is not needed any more.
-fn newest_low(disk: &mut dyn Disk, dir: &Path, group: u32, files: &[(u64, u64)]) -> Result<Lsn, OpenError> {
+impl Reading {
+    /// Starts to read, into memory of another segment if there is some. Until it is finished, nobody else uses the disk.
+    fn start(disk: &mut dyn Disk, path: PathBuf, size: u64, spare: Option<Buf>) -> Result<Self, OpenError> {
+        let DiskReply::Opened { file, .. } = call(disk, DiskOp::Open { path: path.clone(), mode: OpenMode::Read })?
+        else {
+            unreachable!("an open answers with a file")
+        };
+        // There is no request for nothing.
+        let asked = (size as usize).max(1).next_multiple_of(BLOCK_ALIGN);
+        let buf = match spare {
+            Some(mut buf) => {
+                buf.resize(asked);
+                buf
+            }
+            None => Buf::zeroed(asked),
+        };
+        disk.submit(Token { owner: CALL_OWNER, tag: 0 }, DiskOp::Read { file, offset: 0, buf });
+        Ok(Self { path, file, size })
+    }
+
+    fn finish(self, disk: &mut dyn Disk) -> Result<Buf, OpenError> {
+        let mut done = Vec::with_capacity(1);
+        while done.is_empty() {
+            disk.wait();
+            disk.reap(&mut done);
+        }
+        let done = done.pop().expect("invariant: it was waited for");
+        let DiskReply::Read { mut buf, len } = done.result? else { unreachable!("a read answers with bytes") };
+        let file = self.file;
+        // A process that was killed may have left groups readable but not yet flushed: what is replayed counts as durable.
+        call(disk, DiskOp::Sync { file })?;
+        call(disk, DiskOp::Close { file })?;
+        // What is missing may have been acknowledged: it is no torn tail.
+        if (len as u64) < self.size {
+            let what = "the file ends before its length";
+            return Err(OpenError::Corrupt { path: self.path, offset: len as u64, what });
+        }
+        buf.resize(len);
+        Ok(buf)
+    }
+}
+
+/// The newest statement, in any group, of what is not needed any more. The first files that are read for it are kept.
+fn newest_low(
+    disk: &mut dyn Disk,
+    dir: &Path,
+    group: u32,
+    files: &[(u64, u64)],
+    known: &mut BTreeMap<u64, Buf>,
+) -> Result<Lsn, OpenError> {
     let mut low = Lsn(0);
     for (seq, size) in files.iter().rev() {
-        let bytes = read_file(disk, &segment_path(dir, *seq), *size)?;
-        let Some((id, _)) = header(group, *seq, &bytes) else { continue };
-        let mut any = false;
+        let bytes = Reading::start(disk, segment_path(dir, *seq), *size, None)?.finish(disk)?;
         let mut at = GROUPS_AT as usize;
-        while let Some(found) = Group::read(&id, &bytes, at) {
-            low = low.max(found.header.low);
-            at += found.size;
-            any = true;
+        if let Some((id, _)) = header(group, *seq, &bytes) {
+            while let Some(found) = Group::read(&id, &bytes, at) {
+                low = low.max(found.header.low);
+                at += found.size;
+            }
         }
-        if any {
+        if known.len() < KNOWN_COUNT_MAX {
+            known.insert(*seq, bytes);
+        }
+        if at > GROUPS_AT as usize {
             break;
         }
     }
@@ -152,6 +179,37 @@ fn header(group: u32, seq: u64, bytes: &[u8]) -> Option<(SegmentId, Vec<u8>)> {
 impl Scan<'_> {
     fn corrupt(&self, seq: u64, offset: usize, what: &'static str) -> OpenError {
         OpenError::Corrupt { path: segment_path(self.dir, seq), offset: offset as u64, what }
+    }
+
+    /// Reads each segment while the one before it is replayed.
+    fn segments(
+        &mut self,
+        disk: &mut dyn Disk,
+        files: &[(u64, u64)],
+        mut known: BTreeMap<u64, Buf>,
+    ) -> Result<(), OpenError> {
+        let (mut ahead, mut spare): (Option<Reading>, Option<Buf>) = (None, None);
+        for (at, (seq, size)) in files.iter().enumerate() {
+            self.found.seq_max = *seq;
+            let bytes = match (known.remove(seq), ahead.take()) {
+                (Some(bytes), _) => bytes,
+                (None, Some(reading)) => reading.finish(disk)?,
+                (None, None) => Reading::start(disk, segment_path(self.dir, *seq), *size, None)?.finish(disk)?,
+            };
+            let next = files.get(at + 1).filter(|(seq, _)| !known.contains_key(seq));
+            if let Some((seq, size)) = next {
+                ahead = Some(Reading::start(disk, segment_path(self.dir, *seq), *size, spare.take())?);
+            }
+            if let Err(error) = self.segment(*seq, &bytes, at + 1 == files.len()) {
+                // The disk is handed back with nothing outstanding.
+                if let Some(reading) = ahead {
+                    let _of_no_use = reading.finish(disk);
+                }
+                return Err(error);
+            }
+            spare = Some(bytes);
+        }
+        Ok(())
     }
 
     fn segment(&mut self, seq: u64, bytes: &[u8], last: bool) -> Result<(), OpenError> {

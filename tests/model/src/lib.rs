@@ -4,6 +4,7 @@
 //! workspace: an oracle that shared code with the engine would repeat its mistakes. Every oracle explains what it
 //! found, and every oracle has tests in which a planted lie is caught.
 
+pub mod dataflow;
 pub mod depot;
 pub mod partitioner;
 pub mod pstate;

@@ -1,7 +1,7 @@
 //! The client of a story: appends lines with a window of appends in flight, reads counts in between, and believes
 //! nothing it was not told.
 
-use crate::module::COUNTS;
+use crate::module::{COUNT, COUNTS};
 use crate::swarm::Swarm;
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::{Clock, LetterBatch, Nanos, Peer, Wire};
@@ -440,10 +440,23 @@ impl Client {
             .copied()
             .unwrap_or_default()
             .max(self.demanded.get(&word).copied().unwrap_or_default());
-        let task = TaskId(partition_of(&word, swarm.tasks));
         let request = self.request();
-        self.select(request, task, path::<Map<String, i64>>().key(word.as_str()), swarm);
+        if self.chance.percent(50) {
+            let task = TaskId(partition_of(&word, swarm.tasks));
+            self.select(request, task, path::<Map<String, i64>>().key(word.as_str()), swarm);
+        } else {
+            self.invoke(request, &word, swarm);
+        }
         self.waiting.insert(request, Waiting::Count { word, floor });
+    }
+
+    /// Asks for a count by a query, which starts anywhere.
+    fn invoke(&mut self, request: u64, word: &str, swarm: &Swarm) {
+        let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+        let (mut arguments, mut batch) = (Vec::new(), LetterBatch { bytes: Vec::new(), count: 1 });
+        word.encode(&mut arguments);
+        Letter::Invoke { task, request, query: COUNT, arguments: &arguments }.encode(&mut batch.bytes);
+        self.outbox.entry(task.0 % swarm.threads).or_default().push_back(batch);
     }
 
     /// Asks for every count of every partition; the answer is in [`Client::all`] when the client is done.

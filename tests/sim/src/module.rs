@@ -6,14 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
 use tantu_flow::{
-    DepotOptions, Module, ModuleDef, ModuleRuntime, Setup, SourceOptions, StartFrom, Topologies, define, random,
+    DepotOptions, Module, ModuleDef, ModuleRuntime, PState, Setup, SourceOptions, StartFrom, Topologies, Var, define,
+    random,
 };
 use tantu_model::word::words;
-use tantu_path::{Map, agg};
+use tantu_path::{Map, Navigate, agg, path};
 use tantu_state::meta::{DocumentError, ObjectKind, read_module, write_module};
 
 /// Counts by word; the only PState of [`Plain`], the first of [`Noting`].
 pub const COUNTS: u16 = 0;
+
+/// The only query: how often a word was counted.
+pub const COUNT: u16 = 0;
+
+fn declare_count(topologies: &mut Topologies, counts: PState<Map<String, i64>>) {
+    topologies.query("count", |q, (word,): (Var<str>,)| {
+        q.hash_partition(word);
+        let count = q.local_select(counts, path().key(word).null_to_val(0));
+        q.origin_partition();
+        count
+    });
+}
 
 /// Every line hops at once: nothing is written where it starts.
 #[derive(Debug)]
@@ -30,6 +43,7 @@ impl Module for Plain {
             b.hash_partition(word);
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
+        declare_count(topologies, counts);
     }
 }
 
@@ -51,6 +65,7 @@ impl Module for Noting {
             b.hash_partition(word);
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
+        declare_count(topologies, counts);
     }
 }
 

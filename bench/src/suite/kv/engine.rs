@@ -60,8 +60,44 @@ pub(super) trait Engine: Sized {
     /// A writer for a thread of its own; without one the reading thread writes in between.
     fn writer(&mut self) -> Option<Writer>;
 
+    /// Bytes of zeros it wrote to files before what was put; they are counted apart.
+    fn prewritten_size(&self) -> u64;
+
     /// Figures of a fill that only it has.
     fn fill_figures(&self) -> Figures;
+
+    /// Figures of its opening that only it has.
+    fn open_figures(&self) -> Figures;
+
+    /// Figures of an opening after so many puts of which only the log is on the disk, where it can be had without
+    /// flushing.
+    fn recover(dir: &Path, args: &KvArgs, puts: u64) -> Result<Option<Figures>, BenchError>;
+}
+
+/// Bytes of a value that are copied out of a scan, at most.
+const TAKEN_SIZE_MAX: usize = 256;
+
+/// What a scan does with its pairs, the same for every engine and as db_bench does it: the value is copied, and the bytes of
+/// both are counted.
+pub(super) struct Taken {
+    value: [u8; TAKEN_SIZE_MAX],
+    size: usize,
+    pub(super) count: usize,
+}
+
+impl Taken {
+    pub(super) fn new() -> Self {
+        Self { value: [0; TAKEN_SIZE_MAX], size: 0, count: 0 }
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, key: &[u8], value: &[u8]) {
+        let copied = &value[..value.len().min(TAKEN_SIZE_MAX)];
+        self.value[..copied.len()].copy_from_slice(copied);
+        self.size += std::hint::black_box(key).len() + value.len();
+        self.count += 1;
+        std::hint::black_box(&self.value);
+    }
 }
 
 /// An error of a store, with what was asked of it.

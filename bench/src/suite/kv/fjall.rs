@@ -1,6 +1,6 @@
 //! fjall, in this process: an LSM with a journal and threads of its own for flushes and merging.
 
-use super::engine::{Engine, Writer, failed};
+use super::engine::{Engine, Taken, Writer, failed};
 use super::{KvArgs, key_of};
 use crate::error::BenchError;
 use crate::fields::Fields;
@@ -59,12 +59,12 @@ impl Engine for Fjall {
     }
 
     fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {
-        let mut seen = 0;
+        let mut taken = Taken::new();
         for pair in self.keyspace.range(key_of(from)..).take(count) {
-            std::hint::black_box(pair.into_inner().map_err(|error| failed("fjall: a scan", error))?);
-            seen += 1;
+            let (key, value) = pair.into_inner().map_err(|error| failed("fjall: a scan", error))?;
+            taken.take(&key, &value);
         }
-        Ok(seen)
+        Ok(taken.count)
     }
 
     fn warm(&mut self, _: u64) -> Result<(), BenchError> {
@@ -88,8 +88,20 @@ impl Engine for Fjall {
         Some(Box::new(move |key, value| put(&keyspace, key, value)))
     }
 
+    fn prewritten_size(&self) -> u64 {
+        0
+    }
+
     fn fill_figures(&self) -> Figures {
         Figures::new()
+    }
+
+    fn open_figures(&self) -> Figures {
+        Vec::new()
+    }
+
+    fn recover(_: &Path, _: &KvArgs, _: u64) -> Result<Option<Figures>, BenchError> {
+        Ok(None)
     }
 }
 

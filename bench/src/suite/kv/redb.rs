@@ -1,7 +1,7 @@
 //! redb, in this process: a copy-on-write B-tree in one file. It has no log; what it writes without flushing are
 //! transactions of many puts.
 
-use super::engine::{Engine, READS_PER_SNAPSHOT, Writer, failed};
+use super::engine::{Engine, READS_PER_SNAPSHOT, Taken, Writer, failed};
 use super::{KvArgs, key_of};
 use crate::error::BenchError;
 use crate::fields::Fields;
@@ -116,14 +116,13 @@ impl Engine for Redb {
     }
 
     fn scan(&mut self, from: u64, count: usize) -> Result<usize, BenchError> {
-        let mut seen = 0;
+        let mut taken = Taken::new();
         let pairs = self.table()?.range::<&[u8; 16]>(&key_of(from)..).map_err(|error| failed("redb: a scan", error))?;
         for pair in pairs.take(count) {
             let (key, value) = pair.map_err(|error| failed("redb: a scan", error))?;
-            std::hint::black_box((key.value(), value.value()));
-            seen += 1;
+            taken.take(key.value(), value.value());
         }
-        Ok(seen)
+        Ok(taken.count)
     }
 
     fn warm(&mut self, _: u64) -> Result<(), BenchError> {
@@ -147,7 +146,19 @@ impl Engine for Redb {
         Some(Box::new(move |key, value| puts.put(key, value)))
     }
 
+    fn prewritten_size(&self) -> u64 {
+        0
+    }
+
     fn fill_figures(&self) -> Figures {
         Figures::new()
+    }
+
+    fn open_figures(&self) -> Figures {
+        Vec::new()
+    }
+
+    fn recover(_: &Path, _: &KvArgs, _: u64) -> Result<Option<Figures>, BenchError> {
+        Ok(None)
     }
 }

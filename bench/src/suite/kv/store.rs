@@ -5,8 +5,9 @@
 //! that write their log without flushing it.
 
 use crate::error::BenchError;
-use crate::suite::kv::engine::failed;
-use crate::suite::kv::key_of;
+use crate::measure;
+use crate::suite::kv::engine::{Puts, Taken, failed};
+use crate::suite::kv::{key_of, number_of};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,16 +16,20 @@ use tantu_base::id::{Epoch, Version};
 use tantu_doors::{KernelDisk, KernelEntropy};
 use tantu_lsm::{BlockCache, BlockId, Budget, Completed, Neighbours, PointRead, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
-use tantu_replog::seglog::{LogIdentity, SegLog, SegLogOptions};
+use tantu_replog::seglog::{Entry, LogIdentity, SegLog, SegLogOptions};
 
 /// Owner of the log's requests; those of the trees follow.
 const LOG_OWNER: u32 = 0;
 /// Puts between two slices of background work.
-const PUTS_PER_SLICE: u64 = 16;
+const PUTS_PER_SLICE: u64 = 8;
 /// Bytes of the log that may wait for their flush before puts wait.
 const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
+/// A slice that takes longer is counted.
+const SLICE_LONG: Duration = Duration::from_millis(1);
+/// Only of slices that take longer is the thread's time asked for once more.
+const SLICE_ASKED: Duration = Duration::from_micros(200);
 /// Bytes of the memtables that take puts before the largest is flushed: as a task thread does it.
-pub(super) const MEMTABLES_SIZE_MAX: usize = 64 << 20;
+pub(super) const MEMTABLES_SIZE_MAX: usize = 128 << 20;
 /// Bytes of all memtables from which on a put waits for their flushes.
 pub(super) const MEMORY_SIZE_MAX: usize = 256 << 20;
 
@@ -36,11 +41,34 @@ pub(super) struct Store {
     trees: Vec<Tree>,
     version: u64,
     done: Vec<DiskDone>,
-    /// Longest slice of background work so far.
-    pub(super) slice_max: Duration,
+    pub(super) slices: Slices,
+    pub(super) opened: Opening,
     values: Vec<u8>,
     /// Blocks that came since somebody looked.
     arrived: Vec<Neighbours>,
+}
+
+/// Slices of background work so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slices {
+    /// The longest by the clock: other programs of the machine count.
+    pub(super) longest: Duration,
+    /// The longest by the thread's own time, where it took longer than [`SLICE_ASKED`].
+    pub(super) longest_cpu: Duration,
+    /// Those over [`SLICE_LONG`] by the clock.
+    pub(super) long_count: u64,
+}
+
+/// What an opening took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opening {
+    pub(super) trees: Duration,
+    /// Reading the log, and applying what no table has.
+    pub(super) log: Duration,
+    /// Bytes of the log that were read.
+    pub(super) log_size: u64,
+    /// Entries that were applied.
+    pub(super) entries: u64,
 }
 
 /// A read under way.
@@ -51,15 +79,21 @@ struct Waiting {
     block: Option<BlockId>,
 }
 
+/// One group is written at a time, so that the puts of meanwhile make the next one: nobody waits for its flush.
+pub(super) fn log_options() -> SegLogOptions {
+    SegLogOptions { flushes_in_flight_max: 1, ..SegLogOptions::default() }
+}
+
+/// The tree that has a key. A multiplicative hash: neighbours go to different trees.
+fn tree_of(key: u64, tree_count: usize) -> usize {
+    (((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * tree_count as u64) >> 32) as usize
+}
+
 impl Store {
     pub(super) fn open(dir: &Path, trees: u32, cache_size: usize) -> Result<Self, BenchError> {
         let mut disk = KernelDisk::new(None).map_err(BenchError::io("making a disk ring"))?;
         let mut entropy = KernelEntropy::default();
-        let identity = LogIdentity { group: 0 };
-        let mut visit = |_: tantu_replog::seglog::Entry<'_>| Ok(());
-        let options = SegLogOptions::default();
-        let log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
-            .map_err(|error| failed("opening the log", error))?;
+        let began = Instant::now();
         let trees: Result<Vec<Tree>, BenchError> = (0..trees)
             .map(|n| {
                 let dir = dir.join(format!("tree-{n}"));
@@ -67,8 +101,30 @@ impl Store {
                     .map_err(|error| failed("opening a tree", error))
             })
             .collect();
-        let trees = trees?;
-        let version = trees.iter().map(|tree| tree.applied().0).max().unwrap_or(0);
+        let mut trees = trees?;
+        let mut opened = Opening { trees: began.elapsed(), ..Opening::default() };
+        let mut visit = |entry: Entry<'_>| {
+            // An empty one stands for a put that the log had not written when its table was flushed.
+            if let Some((bytes, value)) = entry.body.split_first_chunk::<16>() {
+                let at = tree_of(number_of(bytes), trees.len());
+                let version = Version(entry.lsn.0 + 1);
+                if version > trees[at].applied() {
+                    trees[at].apply(version, [Write::Put { key: bytes, value }]);
+                    opened.entries += 1;
+                }
+            }
+            Ok(())
+        };
+        let identity = LogIdentity { group: 0 };
+        let options = log_options();
+        let began = Instant::now();
+        let mut log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
+            .map_err(|error| failed("opening the log", error))?;
+        (opened.log, opened.log_size) = (began.elapsed(), log.retained_size());
+        let version = trees.iter().map(|tree| tree.applied().0).max().unwrap_or(0).max(log.end().0);
+        while log.end().0 < version {
+            log.append(Epoch(1), &[]);
+        }
         Ok(Self {
             disk,
             cache: BlockCache::new(cache_size),
@@ -76,23 +132,49 @@ impl Store {
             trees,
             version,
             done: Vec::new(),
-            slice_max: Duration::ZERO,
+            slices: Slices::default(),
+            opened,
             values: Vec::new(),
             arrived: Vec::new(),
         })
     }
 
     fn tree_of(&self, key: u64) -> usize {
-        // A multiplicative hash: neighbours go to different trees.
-        (((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * self.trees.len() as u64) >> 32) as usize
+        tree_of(key, self.trees.len())
     }
 
-    pub(super) fn put(&mut self, key: u64, value: &[u8]) -> Result<(), BenchError> {
+    /// Puts so many keys whose only copy on the disk is the log, as it is when a process is killed before anything is flushed.
+    pub(super) fn put_unflushed(&mut self, puts: &mut Puts, count: u64) -> Result<(), BenchError> {
+        for n in 1..=count {
+            let (key, value) = puts.next();
+            self.stage(key, value);
+            if n.is_multiple_of(PUTS_PER_SLICE) || n == count {
+                self.complete_done()?;
+                self.log.pump(&mut self.disk);
+            }
+            while self.log.pending_size() > if n == count { 0 } else { LOG_PENDING_SIZE_MAX } {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of zeros written to the log before entries.
+    pub(super) fn prewritten_size(&self) -> u64 {
+        self.log.prewritten_size()
+    }
+
+    /// A put without its slice of background work.
+    fn stage(&mut self, key: u64, value: &[u8]) {
         let at = self.tree_of(key);
         let bytes = key_of(key);
         self.version += 1;
         self.log.append(Epoch(1), &[&bytes, value]);
         self.trees[at].apply(Version(self.version), [Write::Put { key: &bytes, value }]);
+    }
+
+    pub(super) fn put(&mut self, key: u64, value: &[u8]) -> Result<(), BenchError> {
+        self.stage(key, value);
         if self.version.is_multiple_of(PUTS_PER_SLICE) {
             self.slice()?;
             while self.is_behind() {
@@ -109,7 +191,18 @@ impl Store {
 
     /// One slice of background work; true if there is more to do at once.
     pub(super) fn slice(&mut self) -> Result<bool, BenchError> {
-        let began = Instant::now();
+        let (began, cpu_before) = (Instant::now(), measure::thread_cpu_time());
+        let more = self.work()?;
+        let took = began.elapsed();
+        self.slices.longest = self.slices.longest.max(took);
+        self.slices.long_count += u64::from(took > SLICE_LONG);
+        if took > SLICE_ASKED {
+            self.slices.longest_cpu = self.slices.longest_cpu.max(measure::thread_cpu_time() - cpu_before);
+        }
+        Ok(more)
+    }
+
+    fn work(&mut self) -> Result<bool, BenchError> {
         self.complete_done()?;
         let mut more = false;
         let floor = Version(self.version);
@@ -120,14 +213,13 @@ impl Store {
         }
         for tree in &mut self.trees {
             tree.retain_from(floor);
-            let budget = Budget { entry_count: 64, size: 64 << 10 };
+            let budget = Budget { entry_count: 32, size: 32 << 10 };
             more |= tree.step(&mut self.disk, budget).map_err(|error| failed("merging", error))?;
         }
         let flushed = self.trees.iter().filter(|tree| tree.flushed() < tree.applied()).map(|tree| tree.flushed().0);
         let low = Lsn(flushed.min().unwrap_or(self.version)).min(self.log.durable());
         self.log.release(low, &mut self.disk);
         self.log.pump(&mut self.disk);
-        self.slice_max = self.slice_max.max(began.elapsed());
         Ok(more)
     }
 
@@ -153,12 +245,10 @@ impl Store {
         Ok(any)
     }
 
-    /// Waits for something to complete.
+    /// Waits for something of what is outstanding to complete.
     fn wait(&mut self) -> Result<(), BenchError> {
-        if !self.complete_done()? {
-            self.disk.wait();
-            self.complete_done()?;
-        }
+        self.disk.wait();
+        self.complete_done()?;
         Ok(())
     }
 
@@ -290,14 +380,13 @@ impl Store {
         let at = self.tree_of(from);
         let from = key_of(from);
         loop {
-            let mut seen = 0;
+            let mut taken = Taken::new();
             let mut visit = |key: &[u8], value: &[u8]| {
-                std::hint::black_box((key, value));
-                seen += 1;
-                if seen == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                taken.take(key, value);
+                if taken.count == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             match self.trees[at].scan(&self.cache, &from, &[0xff; 17], Version(self.version), &mut visit) {
-                Ok(()) => return Ok(seen),
+                Ok(()) => return Ok(taken.count),
                 Err(stop) => {
                     if self.fetch(at, stop)? {
                         self.wait()?;

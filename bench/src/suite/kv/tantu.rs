@@ -1,15 +1,15 @@
 //! Our own storage as one of the engines.
 
 use super::KvArgs;
-use super::engine::{Engine, Writer};
-use super::store::{MEMORY_SIZE_MAX, MEMTABLES_SIZE_MAX, Store};
+use super::engine::{Engine, Puts, Writer};
+use super::store::{MEMORY_SIZE_MAX, MEMTABLES_SIZE_MAX, Store, log_options};
 use crate::error::BenchError;
 use crate::fields::Fields;
+use crate::measure::Stretch;
 use crate::report::Figures;
 use std::path::Path;
 use std::time::Duration;
 use tantu_lsm::TreeOptions;
-use tantu_replog::seglog::SegLogOptions;
 
 impl Engine for Store {
     const NAME: &'static str = "tantu";
@@ -20,11 +20,14 @@ impl Engine for Store {
             .with("memtables_size", MEMTABLES_SIZE_MAX)
             .with("memory_size_max", MEMORY_SIZE_MAX)
             .with("tree", format!("{:?}", TreeOptions::default()))
-            .with("log", format!("{:?}", SegLogOptions::default()))
+            .with("log", format!("{:?}", log_options()))
             .with("wal", "replog, written for every put, flushed in the background")
             .with("reads", "direct")
             .with("settled", "flushed and merged into one run")
-            .with("write_amplification", "every byte written: log, its prewriting, flushes, merging of everything")
+            .with(
+                "write_amplification",
+                "every byte written: log, flushes, merging of everything; zeros before the log are `prewritten`",
+            )
             .with("readwhilewriting", "one thread alternates")
             .with("latency_of_batches", "multireadrandom: one batch")
     }
@@ -74,7 +77,38 @@ impl Engine for Store {
         None
     }
 
+    fn prewritten_size(&self) -> u64 {
+        Store::prewritten_size(self)
+    }
+
     fn fill_figures(&self) -> Figures {
-        vec![("slice_max_us", self.slice_max.as_secs_f64() * 1e6)]
+        let us = |took: Duration| took.as_secs_f64() * 1e6;
+        vec![
+            ("slice_max_us", us(self.slices.longest)),
+            ("slice_cpu_max_us", us(self.slices.longest_cpu)),
+            ("slices_over_1ms", self.slices.long_count as f64),
+        ]
+    }
+
+    fn open_figures(&self) -> Figures {
+        vec![("trees_s", self.opened.trees.as_secs_f64()), ("log_s", self.opened.log.as_secs_f64())]
+    }
+
+    fn recover(dir: &Path, args: &KvArgs, puts: u64) -> Result<Option<Figures>, BenchError> {
+        let mut store = Store::open(dir, args.trees, args.cache_size)?;
+        store.put_unflushed(&mut Puts::new(args.seed, puts, args.value), puts)?;
+        // Nothing of it is closed in order: it was killed.
+        drop(store);
+        let stretch = Stretch::begin();
+        let store = Store::open(dir, args.trees, args.cache_size)?;
+        let took = stretch.end();
+        let log_s = store.opened.log.as_secs_f64();
+        Ok(Some(vec![
+            ("mb_per_s", store.opened.log_size as f64 / 1e6 / log_s),
+            ("entries", store.opened.entries as f64),
+            ("log_bytes", store.opened.log_size as f64),
+            ("open_s", took.wall_s),
+            ("cpu_s", took.cpu_s),
+        ]))
     }
 }

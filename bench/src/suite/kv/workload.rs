@@ -31,11 +31,14 @@ pub(super) fn race<E: Engine>(args: &KvArgs, common: &Common, report: &mut Repor
     let mut unsettled = None;
     for &workload in &args.workload {
         let wanted = args.cache_size(common, workload);
-        if workload.is_cold() || wanted != cache_size {
+        let mut opening = None;
+        if workload.wants_opening() || wanted != cache_size {
             drop(race);
             drop_page_cache(dir.path())?;
             cache_size = wanted;
+            let stretch = Stretch::begin();
             race = Race { engine: E::open(dir.path(), args, cache_size)?, args, common };
+            opening = Some(stretch.end());
             is_warm = false;
         }
         let measured = match workload {
@@ -51,6 +54,19 @@ pub(super) fn race<E: Engine>(args: &KvArgs, common: &Common, report: &mut Repor
                 None => continue,
             },
             Workload::Cold | Workload::Cold32 => race.read(workload)?,
+            Workload::Open => {
+                let took = opening.expect("invariant: it was just opened");
+                let mut figures = vec![("open_s", took.wall_s), ("cpu_s", took.cpu_s)];
+                figures.extend(race.engine.open_figures());
+                figures.into()
+            }
+            Workload::Recovery => {
+                let other = common.fresh_dir()?;
+                match E::recover(other.path(), args, args.operations(common, workload))? {
+                    Some(figures) => figures.into(),
+                    None => continue,
+                }
+            }
             _ => {
                 if !std::mem::replace(&mut is_warm, true) {
                     race.engine.warm(args.keys(common))?;
@@ -97,7 +113,7 @@ impl<E: Engine> Race<'_, E> {
     fn fill(&mut self, dir: &Path) -> Result<(Measured, Option<Measured>), BenchError> {
         let keys = self.args.keys(self.common);
         let mut puts = Puts::new(self.args.seed, keys, self.args.value);
-        let written = measure::written_size("self")?;
+        let written = measure::written_size("self")? - self.engine.prewritten_size();
         let mut measured = self.timed(
             Workload::Fill,
             |_, _| Ok(false),
@@ -118,8 +134,10 @@ impl<E: Engine> Race<'_, E> {
         let settling = Stretch::begin();
         self.engine.settle()?;
         let settled = settling.end();
-        let amplification = (measure::written_size("self")? - written) as f64 / self.args.size_of(keys as f64);
-        measured.push("write_amplification", amplification);
+        let prewritten = self.engine.prewritten_size();
+        let written = measure::written_size("self")? - written - prewritten;
+        measured.push("write_amplification", written as f64 / self.args.size_of(keys as f64));
+        measured.push("prewritten", prewritten as f64 / self.args.size_of(keys as f64));
         measured.push("settle_s", settled.wall_s);
         measured.push("settle_cpu_s", settled.cpu_s);
         self.engine.fill_figures().into_iter().for_each(|(name, value)| measured.push(name, value));

@@ -217,15 +217,15 @@ impl Art {
             SIXTEEN => self.sixteens.at(node.index()).first_from(from),
             FORTY_EIGHT => {
                 let node = self.forty_eights.at(node.index());
-                (from..=255)
-                    .find(|byte| node.places[usize::from(*byte)] != 0)
-                    .map(|byte| (byte, node.children[usize::from(node.places[usize::from(byte)]) - 1]))
+                let rest = &node.places[usize::from(from)..];
+                let skipped = rest.iter().position(|place| *place != 0)?;
+                Some((from + skipped as u8, node.children[usize::from(rest[skipped]) - 1]))
             }
             _ => {
                 let node = self.fulls.at(node.index());
-                (from..=255)
-                    .find(|byte| node.children[usize::from(*byte)] != Link::NONE)
-                    .map(|byte| (byte, node.children[usize::from(byte)]))
+                let rest = &node.children[usize::from(from)..];
+                let skipped = rest.iter().position(|child| *child != Link::NONE)?;
+                Some((from + skipped as u8, rest[skipped]))
             }
         }
     }

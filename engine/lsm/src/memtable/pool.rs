@@ -1,6 +1,8 @@
 //! Numbered places for values of one type that never move: growth copies nothing, so no write is ever late
 //! because a vector doubled. Chunks start small, so that an idle tree costs little.
 
+use tantu_base::prefetch::prefetch;
+
 /// Values in the first chunk; each further chunk doubles up to [`CHUNK_COUNT_MAX`].
 const CHUNK_COUNT_FIRST: usize = 16;
 /// Values in a full-grown chunk.
@@ -37,6 +39,12 @@ impl<T> Pool<T> {
     pub(crate) fn at(&self, index: u32) -> &T {
         let (chunk, place) = Self::place(index);
         &self.chunks[chunk][place]
+    }
+
+    /// Has a value fetched.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        prefetch(self.at(index));
     }
 
     #[inline]

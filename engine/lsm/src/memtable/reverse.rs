@@ -1,5 +1,6 @@
 //! A walk over a memtable from the last key to the first.
 
+use super::art::Art;
 use super::{Memtable, Revision, Walk};
 use tantu_base::id::Version;
 
@@ -10,7 +11,8 @@ pub(crate) struct BackWalk(Walk);
 impl BackWalk {
     /// Stands at the last key below `to`.
     pub(crate) fn seek_before(&mut self, memtable: &Memtable, to: &[u8]) {
-        memtable.art.seek_before(to, &memtable.keys(), &mut self.0.0);
+        memtable.art.seek_before(to, &memtable.keys(), &mut self.0.ahead);
+        self.0.begin(memtable, Art::prev);
     }
 
     /// The key it stands at; none before the first.
@@ -25,6 +27,6 @@ impl BackWalk {
 
     /// Moves to the key before.
     pub(crate) fn prev(&mut self, memtable: &Memtable) {
-        memtable.art.prev(&mut self.0.0);
+        self.0.step(memtable, Art::prev);
     }
 }

@@ -3,59 +3,78 @@
 //! Revisions of a key stand newest first, so a run meets them from the oldest on. A source therefore gathers a key whole: it
 //! goes back over all its revisions and keeps the newest one that the reader sees.
 
-use super::Visit;
-use crate::block::Block;
+use super::ordered::{self, Direction, Ordered};
+use super::{Scan, Visit};
+use crate::block::{Block, Entry};
 use crate::cache::BlockCache;
-use crate::error::{BlockId, Need, Stop};
+use crate::error::{BlockId, Stop};
 use crate::fetch::Heading;
-use crate::memtable::{BackWalk, Memtable, Revision, hidden_at};
+use crate::memtable::{BackWalk, Memtable, Revision};
 use crate::table::Table;
 use crate::tree::Tree;
-use std::ops::Range;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
 /// One sorted source of a scan.
 enum Source<'a> {
-    Memory { memtable: &'a Memtable, walk: BackWalk },
+    Memory(MemorySource<'a>),
     Run(RunSource<'a>),
 }
 
-/// What a reader sees of a key in a run.
-struct Seen {
-    version: Version,
-    block: Rc<Block>,
-    value: Option<Range<usize>>,
+/// One memtable of a scan.
+struct MemorySource<'a> {
+    memtable: &'a Memtable,
+    walk: BackWalk,
+    from: &'a [u8],
+    at: Version,
+    key: &'a [u8],
+    revision: Revision<'a>,
+}
+
+impl<'a> MemorySource<'a> {
+    /// Stands at the last key in `[from, to)` that the reader sees, if there is one.
+    fn last(memtable: &'a Memtable, scan: &Scan<'a>) -> Option<Self> {
+        let (key, revision) = (&[][..], Revision { version: Version(0), value: None });
+        let mut source = Self { memtable, walk: BackWalk::default(), from: scan.from, at: scan.at, key, revision };
+        source.walk.seek_before(memtable, scan.to);
+        source.stand().then_some(source)
+    }
+
+    /// Stands at the last key up to here that the reader sees.
+    fn stand(&mut self) -> bool {
+        while let Some(key) = self.walk.key(self.memtable).filter(|key| *key >= self.from) {
+            if let Some(revision) = self.walk.revision(self.memtable, self.at) {
+                (self.key, self.revision) = (key, revision);
+                return true;
+            }
+            self.walk.prev(self.memtable);
+        }
+        false
+    }
 }
 
 /// One run of a scan.
 struct RunSource<'a> {
+    scan: Scan<'a>,
     tables: &'a [Rc<Table>],
-    /// The scan does not go below.
-    from: &'a [u8],
     /// How many blocks it has come through.
     passed: usize,
     /// Where the entry before it stands: of a table, of a block, one past it in the block.
     table: usize,
     block_at: usize,
-    block: Option<Rc<Block>>,
+    block: &'a Block,
     entry: usize,
-    /// The key it stands at, and what the reader sees of it, once they are gathered.
+    /// Whether a key may be met again in this block.
+    may_repeat: bool,
+    /// The key it stands at, and what the reader sees of it.
     key: Vec<u8>,
-    seen: Option<Seen>,
-    is_gathered: bool,
+    revision: Revision<'a>,
 }
 
 impl<'a> RunSource<'a> {
-    /// Stands behind the last entry whose key is below `to`; none if the run has nothing in `[from, to)`.
-    fn before(
-        tables: &'a [Rc<Table>],
-        from: &'a [u8],
-        to: &[u8],
-        prefix: Option<u64>,
-        tree: &Tree,
-        cache: &BlockCache,
-    ) -> Result<Option<RunSource<'a>>, BlockId> {
+    /// Behind the last entry whose key is below the scan's end; none if the run has nothing for the scan.
+    fn behind(tables: &'a [Rc<Table>], prefix: Option<u64>, scan: &Scan<'a>) -> Result<Option<Self>, BlockId> {
+        let Scan { tree, cache, from, to, .. } = *scan;
         let mut table = tables.partition_point(|table| table.meta.last_key[..] < *to);
         let mut block_count = tables.get(table).map_or(0, |table| table.count_before(to));
         while block_count == 0 || tree.lacks_prefix(&tables[table], prefix) {
@@ -67,70 +86,75 @@ impl<'a> RunSource<'a> {
         }
         let block_at = block_count - 1;
         let missing = BlockId { table: tables[table].number, block: block_at as u32 };
-        let block = Rc::clone(tree.look(cache, &tables[table], block_at).ok_or(missing)?);
+        let block = tree.look(cache, &tables[table], block_at).ok_or(missing)?;
         let entry = block.seek(to, Version(u64::MAX));
-        Ok(Some(RunSource {
-            tables,
-            from,
-            passed: 1,
-            table,
-            block_at,
-            block: Some(block),
-            entry,
-            key: Vec::new(),
-            seen: None,
-            is_gathered: false,
-        }))
+        let (key, revision) = (Vec::new(), Revision { version: Version(0), value: None });
+        let may_repeat = block.may_repeat_keys();
+        Ok(Some(Self { scan: *scan, tables, passed: 1, table, block_at, block, entry, may_repeat, key, revision }))
     }
 
-    /// Loads the block of the entry before; `Ok(None)` before the first.
-    fn block_before(&mut self, tree: &Tree, cache: &BlockCache) -> Result<Option<&Rc<Block>>, Stop> {
+    /// Comes to the block of the entry before; false before the first.
+    fn find_block(&mut self) -> Result<bool, Stop> {
+        let Scan { tree, cache, from, .. } = self.scan;
         while self.entry == 0 {
             let (mut table, mut block_count) = (self.table, self.block_at);
             while block_count == 0 {
-                let Some(before) = table.checked_sub(1) else { return Ok(None) };
+                let Some(before) = table.checked_sub(1) else { return Ok(false) };
                 table = before;
                 block_count = self.tables[table].meta.index.len();
             }
             let (current, block_at) = (&self.tables[table], block_count - 1);
             let Some(block) = tree.pass(cache, current, block_at) else {
-                return Err(tree.stop_ahead(cache, current, block_at, self.passed, Heading::Down(self.from)));
+                return Err(tree.stop_ahead(cache, current, block_at, self.passed, Heading::Down(from)));
             };
-            let block = Rc::clone(block);
             self.passed += 1;
-            (self.table, self.block_at, self.entry) = (table, block_at, block.count());
-            self.block = Some(block);
+            (self.table, self.block_at, self.block, self.entry) = (table, block_at, block, block.count());
+            self.may_repeat = block.may_repeat_keys();
         }
-        Ok(self.block.as_ref())
+        Ok(true)
     }
 
-    /// Gathers the key before; `Ok(false)` before the first.
-    fn ready(&mut self, at: Version, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        if self.is_gathered {
-            return Ok(true);
-        }
-        let mut any = false;
-        while let Some(block) = self.block_before(tree, cache)? {
-            let block = Rc::clone(block);
-            let (prefix, (entry, value)) = (block.prefix(), block.entry_with_place(self.entry - 1));
-            if !any {
-                any = true;
-                self.key.clear();
-                self.key.extend_from_slice(prefix);
-                self.key.extend_from_slice(entry.suffix);
-            } else if self.key.strip_prefix(prefix) != Some(entry.suffix) {
-                break;
-            }
-            if entry.version <= at {
-                self.seen = Some(Seen { version: entry.version, value, block: Rc::clone(&block) });
-            }
+    /// Moves to the key before of which the reader sees a revision; false before the first of the scan.
+    fn advance(&mut self) -> Result<bool, Stop> {
+        while self.find_block()? {
             self.entry -= 1;
-            if self.entry == 0 && !self.goes_on_before() {
-                break;
+            let oldest = self.block.entry(self.entry);
+            self.key.clear();
+            self.key.extend_from_slice(self.block.prefix());
+            self.key.extend_from_slice(oldest.suffix);
+            if self.key[..] < *self.scan.from {
+                return Ok(false);
+            }
+            let seen = self.visible(&oldest);
+            let newer = if self.may_repeat || self.entry == 0 { self.gather()? } else { None };
+            if let Some(revision) = newer.or(seen) {
+                self.revision = revision;
+                return Ok(true);
             }
         }
-        self.is_gathered = any;
-        Ok(any)
+        Ok(false)
+    }
+
+    fn visible(&self, entry: &Entry<'a>) -> Option<Revision<'a>> {
+        let revision = Revision { version: entry.version, value: entry.value };
+        (entry.version <= self.scan.at).then_some(revision)
+    }
+
+    /// Goes back over the newer revisions of its key, to the newest that the reader sees.
+    fn gather(&mut self) -> Result<Option<Revision<'a>>, Stop> {
+        let mut seen = None;
+        while (self.entry > 0 || self.goes_on_before()) && self.find_block()? {
+            let rest = self.key.strip_prefix(self.block.prefix());
+            while let Some(before) = self.entry.checked_sub(1) {
+                let entry = self.block.entry(before);
+                if rest != Some(entry.suffix) {
+                    return Ok(seen);
+                }
+                seen = self.visible(&entry).or(seen);
+                self.entry = before;
+            }
+        }
+        Ok(seen)
     }
 
     /// Whether the key it gathers, with which this block begins, may have newer revisions before it.
@@ -138,48 +162,29 @@ impl<'a> RunSource<'a> {
         let before = self.table.checked_sub(1).map(|before| &self.tables[before].meta.last_key);
         self.block_at > 0 || before == Some(&self.key)
     }
-
-    /// What the reader sees of the key it stands at.
-    fn revision(&self) -> Option<Revision<'_>> {
-        let seen = self.seen.as_ref()?;
-        Some(Revision { version: seen.version, value: seen.value.clone().map(|place| seen.block.bytes(place)) })
-    }
-
-    fn advance(&mut self) {
-        self.is_gathered = false;
-        self.seen = None;
-    }
 }
 
-impl Source<'_> {
-    /// Whether it stands at a key; `Ok(false)` before its first.
-    fn ready(&mut self, at: Version, tree: &Tree, cache: &BlockCache) -> Result<bool, Stop> {
-        match self {
-            Source::Memory { memtable, walk } => Ok(walk.key(memtable).is_some()),
-            Source::Run(run) => run.ready(at, tree, cache),
-        }
-    }
-
-    /// The key it stands at; it is ready.
+impl<'a> ordered::Source<'a> for Source<'a> {
     fn key(&self) -> &[u8] {
         match self {
-            Source::Memory { memtable, walk } => walk.key(memtable).expect("invariant: it is ready"),
+            Source::Memory(memory) => memory.key,
             Source::Run(run) => &run.key,
         }
     }
 
-    /// What a reader at `at` sees of the key it stands at.
-    fn revision(&self, at: Version) -> Option<Revision<'_>> {
+    fn revision(&self) -> Revision<'a> {
         match self {
-            Source::Memory { memtable, walk } => walk.revision(memtable, at),
-            Source::Run(run) => run.revision(),
+            Source::Memory(memory) => memory.revision,
+            Source::Run(run) => run.revision,
         }
     }
 
-    /// Moves to the key before.
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<bool, Stop> {
         match self {
-            Source::Memory { memtable, walk } => walk.prev(memtable),
+            Source::Memory(memory) => {
+                memory.walk.prev(memory.memtable);
+                Ok(memory.stand())
+            }
             Source::Run(run) => run.advance(),
         }
     }
@@ -199,70 +204,18 @@ impl Tree {
         at: Version,
         visit: Visit<'_>,
     ) -> Result<(), Stop> {
-        let ranges = self.range_deletes();
-        let mut sources = self.sources_before(cache, from, to)?;
-        let mut key = Vec::new();
-        // Which sources stand at the key.
-        let mut here: Vec<usize> = Vec::new();
-        loop {
-            here.clear();
-            for n in 0..sources.len() {
-                if !sources[n].ready(at, self, cache)? {
-                    continue;
-                }
-                let order = here.first().map(|last| sources[n].key().cmp(sources[*last].key()));
-                if order.is_none_or(|order| order.is_gt()) {
-                    here.clear();
-                }
-                if order.is_none_or(|order| order.is_ge()) {
-                    here.push(n);
-                }
-            }
-            let Some(last) = here.first() else { return Ok(()) };
-            key.clear();
-            key.extend_from_slice(sources[*last].key());
-            if key[..] < *from {
-                return Ok(());
-            }
-            // Sources stand newest first, so the first revision a reader at `at` sees is the newest.
-            if let Some(revision) = here.iter().find_map(|n| sources[*n].revision(at)) {
-                let seen =
-                    ranges.is_empty() || hidden_at(&ranges, &key, at).is_none_or(|hidden| hidden <= revision.version);
-                if revision.value.is_some_and(|value| seen && visit(&key, value).is_break()) {
-                    return Ok(());
-                }
-            }
-            here.iter().for_each(|n| sources[*n].advance());
+        if from >= to {
+            return Ok(());
         }
-    }
-
-    fn sources_before<'a>(&'a self, cache: &BlockCache, from: &'a [u8], to: &[u8]) -> Result<Vec<Source<'a>>, Stop> {
-        let (memtables, levels) = self.scan_sources();
-        let mut sources: Vec<Source<'a>> = Vec::new();
-        for memtable in memtables {
-            let mut walk = BackWalk::default();
-            walk.seek_before(memtable, to);
-            if walk.key(memtable).is_some() {
-                sources.push(Source::Memory { memtable, walk });
+        let scan = Scan { tree: self, cache, from, to, at };
+        let runs = scan.runs(RunSource::behind, |run| (run.table, run.block_at))?;
+        let memory = self.memtables().filter_map(|memtable| MemorySource::last(memtable, &scan));
+        let mut sources: Vec<Source<'_>> = memory.map(Source::Memory).collect();
+        for mut run in runs {
+            if run.advance()? {
+                sources.push(Source::Run(run));
             }
         }
-        // As forwards: no block counts as read before all are there.
-        let mut missing = Vec::new();
-        let prefix = self.prefix_of_range(from, to);
-        for run in levels.into_iter().flatten() {
-            match RunSource::before(run, from, to, prefix, self, cache) {
-                Ok(source) => sources.extend(source.map(Source::Run)),
-                Err(id) => missing.push(id),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(Stop::Need(Need::of(missing)));
-        }
-        for source in &sources {
-            if let Source::Run(run) = source {
-                self.pass(cache, &run.tables[run.table], run.block_at);
-            }
-        }
-        Ok(sources)
+        Ordered::new(sources, Direction::Down, from, to).visit(&self.range_deletes(from, to, at), visit)
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! ```
 //! use tantu_path::agg::{self, AggOn};
-//! use tantu_path::Map;
+//! use tantu_path::{List, Map};
 //!
 //! // user → hour → count
 //! let visits: AggOn<Map<String, Map<i64, i64>>> = agg::key("ann", agg::key(7, agg::count()));
 //! let totals: AggOn<Map<String, f64>> = agg::key("ann", agg::sum(1.5)).and(agg::key("all", agg::sum(1.5)));
+//! // count, sum and the last three
+//! let stats: AggOn<Map<String, (u64, i64, List<i64>)>> =
+//!     agg::key("ann", agg::tuple((agg::count(), agg::sum(5), agg::top_monotonic(3).of(5))));
+//! let gone: AggOn<Map<String, Map<i64, i64>>> = agg::key("ann", agg::key(7, agg::void()));
 //! ```
 //!
 //! ```compile_fail
@@ -14,9 +18,17 @@
 //! use tantu_path::Map;
 //! let wrong: AggOn<Map<String, String>> = agg::key("ann", agg::count());
 //! ```
+//!
+//! ```compile_fail
+//! use tantu_path::agg::{self, AggOn};
+//! use tantu_path::Map;
+//! let wrong: AggOn<Map<i64, i64>> = agg::key("ann", agg::count());
+//! ```
 
 use super::AggShape;
-use crate::marker::{Map, PStateSchema};
+use super::fold::Fold;
+use super::leaf::Leaf;
+use crate::marker::{List, Map, PStateSchema};
 use crate::typed::PathArg;
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,20 +39,11 @@ pub struct AggOn<S> {
     types: PhantomData<fn() -> S>,
 }
 
-/// A leaf that can hold a count.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot hold a count", note = "use i64, u64, i32 or u32")]
-pub trait Counted: PStateSchema {}
-
-/// A leaf that can hold a sum.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot hold a sum", note = "use i64, u64, i32, u32 or f64")]
-pub trait Summed: PStateSchema {}
-
-macro_rules! leaves {
-    ($trait:ident: $($leaf:ty),*) => {$(impl $trait for $leaf {})*};
+/// An aggregator whose result is of shape `S`: what a batch or a [`Fold`] gives out.
+pub struct AggOut<S> {
+    leaf: Leaf,
+    types: PhantomData<fn() -> S>,
 }
-
-leaves!(Counted: i64, u64, i32, u32);
-leaves!(Summed: i64, u64, i32, u32, f64);
 
 impl<S> AggOn<S> {
     /// Gives a type to a shape; that it is right is the caller's word.
@@ -59,14 +62,52 @@ impl<S> AggOn<S> {
     }
 }
 
+impl<S: PStateSchema> AggOut<S> {
+    /// Gives a type to an aggregator's result; that it is right is the caller's word.
+    pub fn from_untyped(leaf: Leaf) -> AggOut<S> {
+        AggOut { leaf, types: PhantomData }
+    }
+
+    /// The untyped aggregator.
+    pub fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
+    /// This aggregator over all rows.
+    pub fn fold_of_all(&self) -> Fold {
+        Fold::of_all(vec![(self.leaf.clone(), S::schema())])
+    }
+
+    /// This aggregator by group.
+    pub fn fold_by_group(&self) -> Fold {
+        Fold::by_group(vec![(self.leaf.clone(), S::schema())])
+    }
+}
+
+impl<S: PStateSchema> From<AggOn<S>> for AggOut<S> {
+    /// # Panics
+    /// If it is not one aggregator but a compound shape.
+    #[track_caller]
+    fn from(on: AggOn<S>) -> AggOut<S> {
+        match on.shape {
+            AggShape::Leaf(leaf) => AggOut::from_untyped(leaf),
+            AggShape::Map(_) | AggShape::List(_) => panic!("a compound shape is several aggregators, not one"),
+        }
+    }
+}
+
 impl<K, V> AggOn<Map<K, V>> {
     /// This, then another aggregation into the same map.
+    ///
+    /// # Panics
+    /// If one of them is not made of keys but is an aggregator of whole maps.
+    #[track_caller]
     pub fn and(self, other: AggOn<Map<K, V>>) -> AggOn<Map<K, V>> {
         let mut arms = Vec::new();
         for shape in [self.shape, other.shape] {
             match shape {
                 AggShape::Map(more) => arms.extend(more),
-                AggShape::List(_) | AggShape::Leaf(_) => unreachable!("a typed shape on a map goes to its keys"),
+                AggShape::List(_) | AggShape::Leaf(_) => panic!("`and` joins aggregations under keys of a map"),
             }
         }
         AggOn::from_untyped(AggShape::Map(arms))
@@ -76,6 +117,12 @@ impl<K, V> AggOn<Map<K, V>> {
 impl<S> fmt::Debug for AggOn<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.shape, f)
+    }
+}
+
+impl<S> fmt::Debug for AggOut<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.leaf, f)
     }
 }
 
@@ -89,12 +136,41 @@ where
     AggOn::from_untyped(AggShape::key(key.into_arg(), shape.shape))
 }
 
-/// How many times this was aggregated.
-pub fn count<T: Counted>() -> AggOn<T> {
-    AggOn::from_untyped(AggShape::count())
+/// At each place of a tuple its own.
+pub fn tuple<S: AggShapes>(parts: S) -> AggOn<S::Tuple> {
+    AggOn::from_untyped(AggShape::List(parts.into_shapes()))
 }
 
-/// The sum of the arguments.
-pub fn sum<T: Summed, A: PathArg<T::Plain>>(argument: A) -> AggOn<T> {
-    AggOn::from_untyped(AggShape::sum(argument.into_arg()))
+/// At each element of a list, which has exactly so many, its own.
+pub fn elements<T: PStateSchema>(parts: impl IntoIterator<Item = AggOn<T>>) -> AggOn<List<T>> {
+    AggOn::from_untyped(AggShape::List(parts.into_iter().map(AggOn::into_untyped).collect()))
 }
+
+/// A tuple of shapes.
+pub trait AggShapes {
+    /// The schema they are for.
+    type Tuple;
+    #[doc(hidden)]
+    fn into_shapes(self) -> Vec<AggShape>;
+}
+
+macro_rules! shapes {
+    ($($part:ident)+) => {
+        impl<$($part: PStateSchema),+> AggShapes for ($(AggOn<$part>,)+) {
+            type Tuple = ($($part,)+);
+
+            #[allow(non_snake_case, reason = "one name for a part and its type")]
+            fn into_shapes(self) -> Vec<AggShape> {
+                let ($($part,)+) = self;
+                vec![$($part.into_untyped()),+]
+            }
+        }
+    };
+}
+
+shapes!(A);
+shapes!(A B);
+shapes!(A B C);
+shapes!(A B C D);
+shapes!(A B C D E);
+shapes!(A B C D E F);

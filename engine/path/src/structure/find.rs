@@ -118,13 +118,7 @@ pub(crate) fn locate<'p, 's, S: Store + ?Sized>(
                 let Some(inner) = place.inner(&key, &super::key_form(&key)) else {
                     return Ok(Spot::At { place, stored, rest });
                 };
-                let found = match &stored {
-                    Some(at @ Value::Map(_)) => at.get(&key).cloned(),
-                    Some(at @ Value::Record(_)) => {
-                        key.as_u64().and_then(|id| at.field(u32::try_from(id).ok()?)).cloned()
-                    }
-                    _ => None,
-                };
+                let found = stored.as_ref().and_then(|at| part_of(at, &key)).cloned();
                 if found.is_none() && nav.is(&map::MUST) {
                     return Ok(Spot::Nowhere);
                 }
@@ -155,6 +149,15 @@ pub(crate) fn locate<'p, 's, S: Store + ?Sized>(
         }
         stored = value.map(|bytes| of.decode(&bytes)).transpose()?;
         (place, rest, assumed) = (inner, behind, false);
+    }
+}
+
+/// The entry of a stored map or record under a key.
+fn part_of<'v>(at: &'v Value, key: &Value) -> Option<&'v Value> {
+    match at {
+        Value::Record(_) => at.field(u32::try_from(key.as_u64()?).ok()?),
+        Value::Map(_) => at.get(key),
+        _ => None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the fuzz targets may call: chunks of depot segments, behind their checksums.
 
 use super::{
-    BLOCK_ALIGN, CHUNK_HEADER_SIZE, CHUNK_MAGIC, CHUNK_SIZE_MAX, Chunk, ChunkAt, ObjectId, Offset, Path, Run, TaskId,
-    check_chunk, gather, place, read_runs,
+    BLOCK_ALIGN, Buf, CHUNK_HEADER_SIZE, CHUNK_MAGIC, CHUNK_SIZE_MAX, Chunk, ChunkAt, ObjectId, Offset, Path, Run,
+    TaskId, check_chunk, gather, place, read_runs,
 };
 
 const DEPOT: ObjectId = ObjectId(2);
@@ -25,7 +25,7 @@ pub fn chunk(bytes: &[u8]) {
     let records: u64 = runs.iter().map(Run::count).sum();
     let end = runs.last().map_or(first, Run::end);
     assert_eq!(end.0 - first.0, records, "offsets are not dense");
-    let Chunk { buf: again, end: end_again, .. } = gather(DEPOT, runs.iter(), CHUNK_SIZE_MAX);
+    let Chunk { buf: again, end: end_again, .. } = gather(DEPOT, runs.iter(), CHUNK_SIZE_MAX, Buf::with_capacity(0));
     if end_again == end {
         let at = ChunkAt { size: again.len() as u32, ..at };
         assert_eq!(read_runs(DEPOT, at, &again), Ok(runs), "it is read in another way");
@@ -47,6 +47,6 @@ fn chunk_seed(n: u64) -> Vec<u8> {
         first = made.end();
         runs.push(made);
     }
-    let buf = gather(DEPOT, runs.iter(), CHUNK_SIZE_MAX).buf;
+    let buf = gather(DEPOT, runs.iter(), CHUNK_SIZE_MAX, Buf::with_capacity(0)).buf;
     buf[..buf.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)].to_vec()
 }

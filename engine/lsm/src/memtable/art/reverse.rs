@@ -24,17 +24,13 @@ impl Art {
             SIXTEEN => self.sixteens.at(node.index()).last_up_to(to),
             FORTY_EIGHT => {
                 let node = self.forty_eights.at(node.index());
-                (0..=to)
-                    .rev()
-                    .find(|byte| node.places[usize::from(*byte)] != 0)
-                    .map(|byte| (byte, node.children[usize::from(node.places[usize::from(byte)]) - 1]))
+                let byte = node.places[..=usize::from(to)].iter().rposition(|place| *place != 0)?;
+                Some((byte as u8, node.children[usize::from(node.places[byte]) - 1]))
             }
             _ => {
                 let node = self.fulls.at(node.index());
-                (0..=to)
-                    .rev()
-                    .find(|byte| node.children[usize::from(*byte)] != Link::NONE)
-                    .map(|byte| (byte, node.children[usize::from(byte)]))
+                let byte = node.children[..=usize::from(to)].iter().rposition(|child| *child != Link::NONE)?;
+                Some((byte as u8, node.children[byte]))
             }
         }
     }

@@ -1,0 +1,218 @@
+//! The library of operations that are more than a closure. What reads better as one is one: arithmetic, comparisons,
+//! `size`, `get`, `first`, null checks, `println!`; `&&` and `||` stop as soon as they are decided.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use tantu_flow::{TestBlock, Var};
+//!
+//! let block = TestBlock::new(|b, prices: Var<BTreeMap<String, i64>>| {
+//!     let (name, price) = b.explode_map(prices);
+//!     let (at, letter) = b.explode_indexed(name, |name| name.chars().map(String::from).collect::<Vec<_>>());
+//!     let (cheap, double) = b.expand(price, |price| (price < 10, price * 2));
+//!     let (from, to) = (b.constant(0i64), b.constant(2i64));
+//!     let n = b.range(from, to);
+//!     b.each((at, letter, cheap, double, n), |(at, letter, cheap, double, n)| {
+//!         format!("{at}{letter} {cheap} {double} {n}")
+//!     })
+//! });
+//! let mut seen = Vec::new();
+//! block.run(&BTreeMap::from([("ab".to_string(), 20i64)]), |text| seen.push(text.to_string())).unwrap();
+//! assert_eq!(seen, ["0a false 40 0", "0a false 40 1", "1b false 40 0", "1b false 40 1"]);
+//! ```
+
+use crate::arena::Arena;
+use crate::block::{Block, read};
+use crate::data::{Data, Owned, Record, Returned};
+use crate::slot::Frame;
+use crate::step::Step;
+use crate::var::{Var, Vars};
+use std::collections::BTreeMap;
+use tantu_base::value::{Decode, DecodeError, Encode, Reader};
+
+/// What an event can know of the module it runs in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModuleInfo {
+    /// The module's name.
+    pub module: String,
+    /// How many tasks it has.
+    pub task_count: u32,
+}
+
+impl Record for ModuleInfo {}
+
+impl Encode for ModuleInfo {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (self.module.clone(), self.task_count).encode(out);
+    }
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        (self.module.clone(), self.task_count).encode_key(out);
+    }
+}
+
+impl Decode for ModuleInfo {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (module, task_count) = Decode::decode(reader)?;
+        Ok(ModuleInfo { module, task_count })
+    }
+}
+
+/// A tuple that a closure returns to bind several vars.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be expanded into vars",
+    note = "return a tuple of values that a closure may return"
+)]
+pub trait Expanded: 'static {
+    /// A var for each part.
+    type Vars: Vars;
+    #[doc(hidden)]
+    fn put(self, vars: Self::Vars, frame: &mut Frame, arena: &mut Arena);
+}
+
+macro_rules! expanded {
+    ($($name:ident $at:tt)+) => {
+        impl<$($name: Returned),+> Expanded for ($($name,)+) {
+            type Vars = ($(Var<$name::Data>,)+);
+            fn put(self, vars: Self::Vars, frame: &mut Frame, arena: &mut Arena) {
+                $(frame.set(vars.$at.id, self.$at.into_slot(arena));)+
+            }
+        }
+    };
+}
+
+expanded! { A 0 B 1 }
+expanded! { A 0 B 1 C 2 }
+expanded! { A 0 B 1 C 2 D 3 }
+expanded! { A 0 B 1 C 2 D 3 E 4 }
+expanded! { A 0 B 1 C 2 D 3 E 4 F 5 }
+expanded! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 }
+expanded! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 }
+
+impl Block {
+    /// Calls a function that returns a tuple; each part is a var of its own.
+    #[track_caller]
+    pub fn expand<I: Vars, R: Expanded>(
+        &mut self,
+        inputs: I,
+        function: impl for<'x> Fn(I::Refs<'x>) -> R + Send + Sync + 'static,
+    ) -> R::Vars {
+        let uses = self.uses(inputs);
+        let outs = self.bind_all::<R::Vars>("expand");
+        let call = move |frame: &mut Frame, arena: &mut Arena| {
+            let result = function(read(&inputs, frame));
+            result.put(outs, frame, arena);
+        };
+        self.push(Step::Call(Box::new(call)), "expand", uses, crate::ways::ids_of(outs));
+        outs
+    }
+
+    /// The same value, as a var of its own.
+    #[track_caller]
+    pub fn identity<T: Data + ?Sized>(&mut self, of: Var<T>) -> Var<T> {
+        self.uses(of);
+        let out = self.bind::<T>("identity");
+        self.copy(vec![(of.id, out.id)]);
+        out
+    }
+
+    /// Another value where the function says so, else the same: an `if` in one line.
+    #[track_caller]
+    pub fn replace_if<T: Data + ?Sized, R: Returned<Data = T>>(
+        &mut self,
+        of: Var<T>,
+        test: impl for<'x> Fn(T::Ref<'x>) -> bool + Send + Sync + 'static,
+        with: impl for<'x> Fn(T::Ref<'x>) -> R + Send + Sync + 'static,
+    ) -> Var<T> {
+        let found = self.each(of, test);
+        self.if_else(found, |b| b.each(of, with), |_| of)
+    }
+
+    /// Emits the numbers from the first, below the second.
+    #[track_caller]
+    pub fn range(&mut self, from: Var<i64>, to: Var<i64>) -> Var<i64> {
+        self.explode((from, to), |(from, to)| from..to)
+    }
+
+    /// Emits each element of a list.
+    #[track_caller]
+    pub fn explode_list<T: Owned + Clone>(&mut self, list: Var<Vec<T>>) -> Var<<T as Returned>::Data> {
+        self.explode(list, |list| list.clone())
+    }
+
+    /// Emits each element of what the function returns, with its index.
+    #[track_caller]
+    pub fn explode_indexed<I: Vars, C>(
+        &mut self,
+        inputs: I,
+        function: impl for<'x> Fn(I::Refs<'x>) -> C + Send + Sync + 'static,
+    ) -> (Var<i64>, Var<<C::Item as Returned>::Data>)
+    where
+        C: IntoIterator,
+        C::Item: Owned + Clone,
+    {
+        let pair = self.explode(inputs, move |refs| {
+            function(refs).into_iter().enumerate().map(|(at, item)| (at as i64, item)).collect::<Vec<_>>()
+        });
+        self.expand(pair, |pair| pair.clone())
+    }
+
+    /// Emits each key of a map with its value.
+    #[track_caller]
+    pub fn explode_map<K: Owned + Ord + Clone, V: Owned + Clone>(
+        &mut self,
+        map: Var<BTreeMap<K, V>>,
+    ) -> (Var<<K as Returned>::Data>, Var<<V as Returned>::Data>) {
+        let entry = self.explode(map, |map| map.clone());
+        self.expand(entry, |entry| entry.clone())
+    }
+
+    /// The id of the task the event runs on.
+    #[track_caller]
+    pub fn current_task_id(&mut self) -> Var<i64> {
+        let out = self.bind::<i64>("current_task_id");
+        self.push(Step::TaskId(out.id), "current_task_id", Vec::new(), vec![out.id]);
+        out
+    }
+
+    /// The module the event runs in.
+    #[track_caller]
+    pub fn module_instance_info(&mut self) -> Var<ModuleInfo> {
+        let out = self.bind::<ModuleInfo>("module_instance_info");
+        self.push(Step::ModuleInfo(out.id), "module_instance_info", Vec::new(), vec![out.id]);
+        out
+    }
+
+    /// A random UUID of version 7 (it starts with the time) in its usual text form.
+    #[track_caller]
+    pub fn random_uuid(&mut self) -> Var<str> {
+        let out = self.bind::<str>("random_uuid");
+        self.push(Step::Uuid(out.id), "random_uuid", Vec::new(), vec![out.id]);
+        out
+    }
+
+    /// If the event has taken longer than it should, the code below goes on as a new event of this task, behind those
+    /// that wait. Otherwise nothing happens.
+    #[track_caller]
+    pub fn yield_if_overtime(&mut self) {
+        self.push(Step::Overtime { position: 0 }, "yield_if_overtime", Vec::new(), Vec::new());
+    }
+}
+
+/// The text of a UUID of version 7.
+pub(crate) fn uuid_v7(wall_ms: u64, random: [u64; 2]) -> String {
+    let time = wall_ms & 0xffff_ffff_ffff;
+    let (a, b) = (random[0] & 0xfff, random[1] & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000);
+    format!("{:08x}-{:04x}-7{a:03x}-{:04x}-{:012x}", time >> 16, time & 0xffff, b >> 48, b & 0xffff_ffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_has_its_version_its_variant_and_sorts_by_time() {
+        let text = uuid_v7(0x0123_4567_89ab, [u64::MAX, u64::MAX]);
+        assert_eq!(text, "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert!(uuid_v7(5, [u64::MAX; 2]) < uuid_v7(6, [0; 2]));
+        assert_eq!(uuid_v7(0, [0; 2]), "00000000-0000-7000-8000-000000000000");
+    }
+}

@@ -1,0 +1,224 @@
+//! The states of a fold, by group: a hash table of indexes, keys and plain states in two arenas.
+//!
+//! A new group takes no allocation of its own once the arenas have grown, and a plain state that fits its cell is
+//! replaced in place. Only collections are objects of their own.
+
+use super::live::{Form, Live};
+use hashbrown::HashTable;
+
+/// Bytes a plain state gets at first: every scalar but text fits.
+const CELL_SIZE: usize = 16;
+/// Bytes of abandoned cells below which nobody looks.
+const UNUSED_SIZE_MIN: usize = 64 << 10;
+
+/// The groups and their states, a fixed number each.
+#[derive(Debug)]
+pub(super) struct Groups {
+    forms: Vec<Form>,
+    table: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+    keys: Vec<u8>,
+    groups: Vec<Group>,
+    cells: Vec<Cell>,
+    bytes: Vec<u8>,
+    unused: usize,
+    lives: Vec<Live>,
+    live_size: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    hash: u64,
+    start: usize,
+    len: usize,
+}
+
+/// Where a plain state lies in the arena; or, for a collection, at `start` which it is.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    start: usize,
+    len: u32,
+    capacity: u32,
+}
+
+impl Groups {
+    pub(super) fn new(forms: Vec<Form>) -> Groups {
+        Groups {
+            forms,
+            table: HashTable::new(),
+            hasher: foldhash::fast::FixedState::default(),
+            keys: Vec::new(),
+            groups: Vec::new(),
+            cells: Vec::new(),
+            bytes: Vec::new(),
+            unused: 0,
+            lives: Vec::new(),
+            live_size: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Bytes in use.
+    pub(super) fn size(&self) -> usize {
+        self.keys.len()
+            + self.bytes.len()
+            + self.live_size
+            + self.groups.len() * (size_of::<Group>() + 2 * size_of::<u32>())
+            + self.cells.len() * size_of::<Cell>()
+            + self.lives.len() * size_of::<Live>()
+    }
+
+    /// Forgets everything and keeps the memory of the arenas.
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.keys.clear();
+        self.groups.clear();
+        self.cells.clear();
+        self.bytes.clear();
+        self.unused = 0;
+        self.lives.clear();
+        self.live_size = 0;
+    }
+
+    /// The group of a key, made if it is new.
+    #[inline]
+    pub(super) fn at(&mut self, key: &[u8]) -> usize {
+        let hash = self.hash(key);
+        let found = self.table.find(hash, |at| {
+            let group = &self.groups[*at as usize];
+            group.hash == hash && &self.keys[group.start..][..group.len] == key
+        });
+        match found {
+            Some(at) => *at as usize,
+            None => self.insert(hash, key),
+        }
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        use std::hash::BuildHasher;
+        self.hasher.hash_one(key)
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
+        let at = u32::try_from(self.groups.len()).expect("invariant: a fold's memory ends long before 2^32 groups");
+        let groups = &self.groups;
+        self.table.insert_unique(hash, at, |at| groups[*at as usize].hash);
+        self.groups.push(Group { hash, start: self.keys.len(), len: key.len() });
+        self.keys.extend_from_slice(key);
+        for form in &self.forms {
+            let start = match form {
+                Form::Plain => 0,
+                _ => {
+                    self.lives.push(Live::new(*form));
+                    self.lives.len() - 1
+                }
+            };
+            self.cells.push(Cell { start, len: 0, capacity: 0 });
+        }
+        at as usize
+    }
+
+    pub(super) fn key(&self, group: usize) -> &[u8] {
+        let Group { start, len, .. } = self.groups[group];
+        &self.keys[start..][..len]
+    }
+
+    fn cell(&self, group: usize, state: usize) -> usize {
+        group * self.forms.len() + state
+    }
+
+    /// A plain state; none if there was no row yet.
+    #[inline]
+    pub(super) fn plain(&self, group: usize, state: usize) -> Option<&[u8]> {
+        let cell = self.cells[self.cell(group, state)];
+        (cell.len > 0).then(|| &self.bytes[cell.start..][..cell.len as usize])
+    }
+
+    /// Replaces a plain state.
+    #[inline]
+    pub(super) fn set_plain(&mut self, group: usize, state: usize, bytes: &[u8]) {
+        let at = self.cell(group, state);
+        if bytes.len() > self.cells[at].capacity as usize {
+            self.grow(at, bytes.len());
+        }
+        let cell = &mut self.cells[at];
+        cell.len = bytes.len() as u32;
+        self.bytes[cell.start..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn grow(&mut self, at: usize, len: usize) {
+        self.unused += self.cells[at].capacity as usize;
+        self.cells[at].len = 0;
+        if self.unused > UNUSED_SIZE_MIN && self.unused > self.bytes.len() / 2 {
+            self.compact();
+        }
+        let capacity = len.next_power_of_two().max(CELL_SIZE);
+        self.cells[at].start = self.bytes.len();
+        self.cells[at].capacity = u32::try_from(capacity).expect("invariant: a state is shorter than 2 GiB");
+        self.bytes.resize(self.bytes.len() + capacity, 0);
+    }
+
+    /// Leaves the abandoned cells behind.
+    fn compact(&mut self) {
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.unused);
+        for (at, cell) in self.cells.iter_mut().enumerate() {
+            if self.forms[at % self.forms.len()] != Form::Plain || cell.len == 0 {
+                continue;
+            }
+            let start = bytes.len();
+            bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
+            cell.start = start;
+        }
+        self.bytes = bytes;
+        self.unused = 0;
+    }
+
+    /// Changes a collection.
+    pub(super) fn with_live<T>(&mut self, group: usize, state: usize, change: impl FnOnce(&mut Live) -> T) -> T {
+        let at = self.cells[self.cell(group, state)].start;
+        let live = &mut self.lives[at];
+        let before = live.size();
+        let answer = change(live);
+        self.live_size = self.live_size - before + live.size();
+        answer
+    }
+
+    pub(super) fn live(&self, group: usize, state: usize) -> &Live {
+        &self.lives[self.cells[self.cell(group, state)].start]
+    }
+
+    /// The groups in the order of their keys.
+    pub(super) fn sorted(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.groups.len() as u32).collect();
+        order.sort_unstable_by(|a, b| self.key(*a as usize).cmp(self.key(*b as usize)));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_grow_leave_their_cells_and_the_arena_is_compacted() {
+        let mut groups = Groups::new(vec![Form::Plain, Form::List]);
+        let long = |n: usize, len: usize| vec![n as u8; len];
+        for len in [1usize, 100, 5_000, 200] {
+            for n in 0..100usize {
+                let at = groups.at(&n.to_be_bytes());
+                assert_eq!(at, n);
+                groups.set_plain(at, 0, &long(n, len));
+            }
+        }
+        for n in 0..100usize {
+            assert_eq!(groups.plain(n, 0), Some(&long(n, 200)[..]));
+            assert_eq!(groups.key(n), n.to_be_bytes());
+        }
+        assert!(groups.bytes.len() <= 100 * 8192 + 8192 + 2 * UNUSED_SIZE_MIN, "{}", groups.bytes.len());
+        groups.clear();
+        assert_eq!((groups.len(), groups.size()), (0, 0));
+    }
+}

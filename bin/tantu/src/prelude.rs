@@ -14,5 +14,6 @@ pub use tantu_flow::{
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{
-    Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, TransformTo, agg, path, select_value, transform_value,
+    Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, Sub, TransformTo, Untracked, agg, path, select_value,
+    transform_value,
 };

@@ -218,7 +218,7 @@ fn access(step: &Step) -> Option<(usize, Vec<&Arg>)> {
         Step::Aggregate { pstate, shape: AggShape::Map(arms) } => {
             Some((*pstate, arms.iter().map(|(key, _)| key).collect()))
         }
-        Step::Aggregate { pstate, .. } => Some((*pstate, Vec::new())),
+        Step::Aggregate { pstate, .. } | Step::Clear { pstate } => Some((*pstate, Vec::new())),
         _ => None,
     }
 }

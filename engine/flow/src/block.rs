@@ -313,6 +313,13 @@ impl Block {
         self.push(Step::Transform { pstate, path }, label, uses, Vec::new());
     }
 
+    /// Resets this task's partition: as if nothing had been written to it (PST-22).
+    #[track_caller]
+    pub fn local_clear<S: PStateSchema>(&mut self, pstate: PState<S>) {
+        let name = self.pstate_name(pstate.index, true);
+        self.push(Step::Clear { pstate: pstate.index }, format!("local_clear {name}"), Vec::new(), Vec::new());
+    }
+
     /// Aggregates into this task's partition; missing keys are created.
     #[track_caller]
     pub fn compound_agg<S: PStateSchema>(&mut self, pstate: PState<S>, shape: AggOn<S>) {

@@ -369,6 +369,9 @@ impl StreamTopology {
         if defining.pstates.iter().any(|other| other.name == name) {
             defining.error(here(), format!("the module has a PState `{name}` already"));
         }
+        if let Err(error) = schema.check_declared() {
+            defining.error(here(), format!("the PState `{name}`: {error}"));
+        }
         let PStateOptions { global, private, unchecked } = options;
         defining.pstates.push(PStateDef {
             name: name.to_string(),

@@ -21,7 +21,9 @@ use std::ops::ControlFlow;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{AggError, Arg, Args, EvalError, Scratch, Store, aggregate, select_store, transform_store};
+use tantu_path::{
+    AggError, Arg, Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store,
+};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -259,7 +261,7 @@ impl Run {
                 return Ok(Then::Back);
             }
             Step::Select { .. } => return self.select(plan, at, host),
-            Step::Transform { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
+            Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
             Step::End => return Ok(Then::Back),
             _ => return self.rare(plan, at, host),
         }
@@ -417,6 +419,7 @@ impl Run {
                 &args,
                 &mut self.scratch,
             ),
+            Step::Clear { pstate } => clear_store(ObjectId(*pstate as u32), host),
             Step::Aggregate { pstate, shape } => {
                 aggregate(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
             }
@@ -537,6 +540,20 @@ mod tests {
         fn delete(&mut self, _: ObjectId, _: &[u8]) -> Result<(), Stop> {
             Ok(())
         }
+        fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+            Ok(())
+        }
+
+        fn scan_back(
+            &mut self,
+            _: ObjectId,
+            _: std::ops::Bound<&[u8]>,
+            _: std::ops::Bound<&[u8]>,
+            _: VisitEntry<'_>,
+        ) -> Result<(), Stop> {
+            Ok(())
+        }
+
         fn scan(
             &mut self,
             _: ObjectId,

@@ -107,6 +107,9 @@ pub(crate) enum Step {
         pstate: usize,
         path: Path,
     },
+    Clear {
+        pstate: usize,
+    },
     Aggregate {
         pstate: usize,
         shape: AggShape,

@@ -111,6 +111,27 @@ impl Store for TestHost<'_> {
         Ok(())
     }
 
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        self.state.retain(|(of, key), _| *of != object || !(from <= &key[..] && &key[..] < to));
+        Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        let mut all = Vec::new();
+        self.scan(object, from, to, &mut |key, value| {
+            all.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        let _ = all.iter().rev().try_for_each(|(key, value)| visit(key, value));
+        Ok(())
+    }
+
     fn scan(
         &mut self,
         object: ObjectId,

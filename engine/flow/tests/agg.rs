@@ -29,6 +29,14 @@ impl Store for Task {
         Ok(())
     }
 
+    fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+        unreachable!("an aggregation writes keys")
+    }
+
+    fn scan_back(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
+        unreachable!("an aggregation reads keys")
+    }
+
     fn scan(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
         unreachable!("an aggregation reads keys")
     }

@@ -24,7 +24,7 @@ const DELETED: u32 = u32::MAX;
 /// Stands for no older version.
 const NONE: u32 = u32::MAX;
 
-/// A deletion of every key in `[from, to)`, up to a version.
+/// A deletion of every key in `[from, to)`, before a version: what the same version puts there stays.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct RangeDelete {
     pub(crate) from: Vec<u8>,

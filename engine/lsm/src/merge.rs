@@ -197,7 +197,7 @@ impl Keeper {
             return false;
         }
         let hidden =
-            crate::memtable::hidden_at(ranges, entry.key, floor).is_some_and(|version| version >= entry.version);
+            crate::memtable::hidden_at(ranges, entry.key, floor).is_some_and(|version| version > entry.version);
         if entry.version <= floor {
             self.below = true;
             return !hidden && (entry.value.is_some() || !bottom);

@@ -231,7 +231,7 @@ fn spills(run: &[Rc<Table>], first: usize, key: &[u8]) -> bool {
 
 /// The value a reader sees.
 fn seen<'a>(revision: &Revision<'a>, hidden: Option<Version>) -> Option<&'a [u8]> {
-    revision.value.filter(|_| hidden.is_none_or(|hidden| hidden < revision.version))
+    revision.value.filter(|_| hidden.is_none_or(|hidden| hidden <= revision.version))
 }
 
 /// What each item gives, none waiting for another.

@@ -246,7 +246,7 @@ impl Tree {
         for memtable in self.memtables() {
             hidden = hidden.max(hidden_at(&memtable.ranges, key, at));
             if let Some(revision) = memtable.get(key, at) {
-                let seen = hidden.is_none_or(|version| version < revision.version);
+                let seen = hidden.is_none_or(|version| version <= revision.version);
                 return Ok(match revision.value {
                     Some(value) if seen => {
                         out.extend_from_slice(value);
@@ -270,7 +270,7 @@ impl Tree {
                     continue;
                 }
                 if let Some(Revision { version, value }) = self.get_in(cache, table, key, hash, at)? {
-                    let seen = hidden.is_none_or(|hidden| hidden < version);
+                    let seen = hidden.is_none_or(|hidden| hidden <= version);
                     out.extend_from_slice(value.filter(|_| seen).unwrap_or_default());
                     return Ok(seen && value.is_some());
                 }

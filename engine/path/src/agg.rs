@@ -39,11 +39,13 @@ pub use typed_leaf::{
 use crate::arg::{Arg, Args};
 use crate::error::{AggError, EvalError};
 use crate::partition::check_new_key;
+use crate::path::{Nav, Path};
 use crate::row::{NULL_FORM, Of};
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::show::type_name;
 use crate::store::Store;
+use crate::structure::change;
 use crate::walk::{check_depth, put_key_form, put_value_form};
 use live::{Form, Live};
 use std::collections::BTreeMap;
@@ -79,6 +81,30 @@ pub fn aggregate_capturing<S: Store + ?Sized, A: Args + ?Sized>(
     Evaluation { of: Of(object), args, scratch, captured: Some(captured) }.run(schema, shape, store)
 }
 
+/// The places a shape folds into, as a path to them.
+fn touched(shape: &AggShape) -> Vec<Nav> {
+    let AggShape::Map(arms) = shape else { return vec![] };
+    let under = |(key, shape): &(Arg, AggShape)| {
+        let mut path = Path::new().key(key.clone());
+        path.navs.extend(touched(shape));
+        path
+    };
+    Path::new().multi_path(arms.iter().map(under)).navs
+}
+
+/// Arguments of any kind as those of a known size.
+struct ByRef<'a, A: ?Sized>(&'a A);
+
+impl<A: Args + ?Sized> Args for ByRef<'_, A> {
+    fn value(&self, slot: u32, out: &mut Vec<u8>) {
+        self.0.value(slot, out);
+    }
+
+    fn key(&self, slot: u32, out: &mut Vec<u8>) {
+        self.0.key(slot, out);
+    }
+}
+
 /// One aggregation into a partition.
 struct Evaluation<'a, A: ?Sized> {
     of: Of,
@@ -90,6 +116,12 @@ struct Evaluation<'a, A: ?Sized> {
 impl<A: Args + ?Sized> Evaluation<'_, A> {
     fn run<S: Store + ?Sized>(&mut self, schema: &Schema, shape: &AggShape, store: &mut S) -> Result<(), EvalError> {
         let of = self.of;
+        if schema.has_sub() {
+            let (args, plain) = (ByRef(self.args), schema.unwrapped());
+            return change::update(of, schema, &touched(shape), store, &args, &mut |at| {
+                self.update(shape, at, &plain).map_err(|source| of.agg(source))
+            });
+        }
         match (schema, shape) {
             (Schema::Map(key_schema, value_schema), AggShape::Map(arms)) => match &arms[..] {
                 [(key, AggShape::Leaf(leaf))] => self.entry((key_schema, value_schema), key, leaf, store),

@@ -78,6 +78,12 @@ pub enum PathError {
     /// Void has no collection to be removed from (PTH-40).
     #[error("term_void at the top of a PState: there is nothing to remove it from")]
     VoidAtTop,
+    /// A select of a subindexed structure, or of something that holds one, as a whole (ERR-12).
+    #[error("the path selects the subindexed structure {schema} as a whole; navigate into it")]
+    Subindexed {
+        /// What it stands on.
+        schema: String,
+    },
     /// A user closure could not read its arguments.
     #[error("{navigator}: the closure {name} cannot read its argument: {source}")]
     Closure {

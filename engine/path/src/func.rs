@@ -20,6 +20,7 @@ pub struct Func {
     /// Whether a module may know it by its name.
     named: bool,
     call: Arc<Call>,
+    may_void: bool,
 }
 
 impl Func {
@@ -28,13 +29,13 @@ impl Func {
     where
         F: Fn(&[u8], &[Vec<u8>], &mut Vec<u8>) -> Result<(), DecodeError> + Send + Sync + 'static,
     {
-        Func { name, named: false, call: Arc::new(call) }
+        Func { name, named: false, call: Arc::new(call), may_void: true }
     }
 
     /// The same function under a name of its own, by which a path that is sent can name it: whoever reads the path
     /// must know a function of that name ([`Functions`]).
     pub fn named(name: &'static str, func: Func) -> Func {
-        Func { name, named: true, call: func.call }
+        Func { name, named: true, ..func }
     }
 
     /// A function of the navigated value alone.
@@ -44,10 +45,11 @@ impl Func {
         R: Encode,
         F: Fn(A) -> R + Send + Sync + 'static,
     {
-        Func::new(std::any::type_name::<F>(), move |at, _, out| {
+        let func = Func::new(std::any::type_name::<F>(), move |at, _, out| {
             f(decoded::<A>(at)?).encode(out);
             Ok(())
-        })
+        });
+        Func { may_void: false, ..func }
     }
 
     /// A function of the navigated value alone that may answer void.
@@ -73,11 +75,12 @@ impl Func {
         R: Encode,
         F: Fn(A, B) -> R + Send + Sync + 'static,
     {
-        Func::new(std::any::type_name::<F>(), move |at, extra, out| {
+        let func = Func::new(std::any::type_name::<F>(), move |at, extra, out| {
             let argument = extra.first().map_or(&[] as &[u8], Vec::as_slice);
             f(decoded::<A>(at)?, decoded::<B>(argument)?).encode(out);
             Ok(())
-        })
+        });
+        Func { may_void: false, ..func }
     }
 
     /// A function on untyped values; the slice holds the extra arguments, `None` is void.
@@ -149,6 +152,11 @@ impl Func {
 
     pub(crate) fn is_named(&self) -> bool {
         self.named
+    }
+
+    /// Whether it may answer void.
+    pub(crate) fn may_void(&self) -> bool {
+        self.may_void
     }
 
     /// Calls it.

@@ -27,6 +27,8 @@ pub(crate) struct Stretch<'a> {
     pub(crate) size_enough: usize,
     /// Fail at more bytes than this, with what is held already.
     pub(crate) size_max: usize,
+    /// Bytes of every key that are left out.
+    pub(crate) skip: usize,
 }
 
 /// How a read of a stretch ended.
@@ -42,7 +44,7 @@ pub(crate) enum Read {
 
 impl<'a> Stretch<'a> {
     pub(crate) fn all(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Stretch<'a> {
-        Stretch { from, to, count_max: usize::MAX, size_enough: usize::MAX, size_max: GATHER_SIZE_MAX }
+        Stretch { from, to, count_max: usize::MAX, size_enough: usize::MAX, size_max: GATHER_SIZE_MAX, skip: 0 }
     }
 
     /// Bounds that cross hold nothing, and a store need not know what to do with them.
@@ -108,7 +110,7 @@ impl Rows {
                 too_much = true;
                 return ControlFlow::Break(());
             }
-            self.push(key, value);
+            self.push(&key[stretch.skip..], value);
             limited = self.count() - count >= stretch.count_max || self.size() - size >= stretch.size_enough;
             if limited { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -134,8 +136,7 @@ impl Rows {
         }
     }
 
-    /// Adds the last `count` entries of a stretch. The store scans forwards only, so all of it is passed over;
-    /// what is held stays in proportion to `count`.
+    /// Adds the last `count` entries of a stretch, ascending.
     pub(crate) fn read_last<S: Store + ?Sized>(
         &mut self,
         store: &mut S,
@@ -146,24 +147,25 @@ impl Rows {
         if stretch.is_empty() || count == 0 {
             return Ok(());
         }
-        let mut ring: std::collections::VecDeque<(Vec<u8>, Vec<u8>)> = std::collections::VecDeque::new();
-        let mut size = 0;
-        store.scan(object, stretch.from, stretch.to, &mut |key, value| {
-            let reused = if ring.len() == count { ring.pop_front() } else { None };
-            let (mut k, mut v) = reused.unwrap_or_default();
-            size -= k.len() + v.len();
-            k.clear();
-            v.clear();
-            k.extend_from_slice(key);
-            v.extend_from_slice(value);
-            size += k.len() + v.len();
-            ring.push_back((k, v));
-            if size > stretch.size_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if size > stretch.size_max {
+        let (before, size) = (self.count(), self.size());
+        let mut too_much = false;
+        let scanned = store.scan_back(object, stretch.from, stretch.to, &mut |key, value| {
+            too_much = self.size() + key.len() + value.len() > stretch.size_max;
+            if too_much {
+                return ControlFlow::Break(());
+            }
+            self.push(&key[stretch.skip..], value);
+            if self.count() - before == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Err(stop) = scanned {
+            self.places.truncate(before);
+            self.bytes.truncate(size);
+            return Err(stop.into());
+        }
+        if too_much {
             return Err(EvalError::TooMuch { object });
         }
-        ring.iter().for_each(|(key, value)| self.push(key, value));
+        self.places[before..].reverse();
         Ok(())
     }
 }

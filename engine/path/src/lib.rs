@@ -20,6 +20,7 @@ mod func;
 mod gather;
 mod limit;
 mod marker;
+mod marker_sub;
 mod nav;
 mod navigate;
 mod page;
@@ -32,6 +33,7 @@ mod schema_codec;
 mod scratch;
 mod show;
 mod store;
+mod structure;
 mod typed;
 mod walk;
 
@@ -47,15 +49,17 @@ pub use marker::List;
 pub use marker::{
     AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
 };
+pub use marker_sub::{Sub, Untracked};
 pub use nav::custom::{Custom, CustomNav};
 pub use navigate::Navigate;
 pub use page::{Page, PageLimit, select_page};
 pub use partition::{select_store, transform_store};
 pub use path::{Nav, Path};
-pub use schema::{FieldSchema, Schema, SchemaError, Step};
+pub use schema::{DeclareError, FieldSchema, Schema, SchemaError, Step, Tracking};
 pub use schema_codec::SchemaDecodeError;
 pub use scratch::Scratch;
 pub use store::{Stop, Store, VisitEntry};
+pub use structure::change::clear_store;
 pub use typed::{
     Arm, ChangeArm, Condition, ExtraArgs, KeyPath, PathArg, PathTo, TransformTo, path, select_value, transform_value,
 };

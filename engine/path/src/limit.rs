@@ -23,6 +23,11 @@ pub(crate) const IMAGE_SIZE_MAX: usize = 32 << 20;
 pub(crate) const RETAINED_SIZE_MAX: usize = 1 << 20;
 /// Longest stored value, in bytes: it must travel in one replog entry.
 pub(crate) const STORED_SIZE_MAX: usize = RECORD_SIZE_MAX;
+/// Most subindexed structures in one schema: a location's number is 16 bits wide.
+pub(crate) const SUB_COUNT_MAX: usize = 1 << 10;
+/// A structure with at most so many elements, all of them read, is removed element by element instead of by a range
+/// deletion, which every later reader would have to look at until it is compacted away.
+pub(crate) const ERASE_SINGLY_COUNT_MAX: usize = 64;
 /// Most bytes of results in one page, which travels in one frame.
 pub(crate) const PAGE_SIZE_MAX: usize = FRAME_SIZE_MAX - (1 << 20);
 
@@ -30,4 +35,5 @@ const _: () = assert!(STORED_SIZE_MAX + KEY_SIZE_MAX < PAGE_SIZE_MAX);
 // A path is written as one value, three lists deeper with each sub-path, and leaves its arguments half the depth.
 const _: () = assert!(PATH_DEPTH_MAX * 3 + 4 <= VALUE_DEPTH_MAX / 2);
 const _: () = assert!(IMAGE_SIZE_MAX <= GATHER_SIZE_MAX && STORED_SIZE_MAX <= IMAGE_SIZE_MAX);
+const _: () = assert!(SUB_COUNT_MAX <= 1 << 16);
 const _: () = assert!(PATH_SIZE_MAX < FRAME_SIZE_MAX);

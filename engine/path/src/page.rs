@@ -1,10 +1,11 @@
 //! Selects in pages, for clients: a bounded part of the answer at a time, each evaluated on its own, continued
-//! after the last top-level key seen.
+//! after the last key seen: of the top level, or of the subindexed structure the path goes over.
 
 use crate::arg::Args;
 use crate::error::EvalError;
 use crate::gather::{Read, Stretch};
 use crate::limit::PAGE_SIZE_MAX;
+use crate::nav::range::Take;
 use crate::partition::{Entries, Way, select_store};
 use crate::path::Path;
 use crate::reach::borrowed;
@@ -12,6 +13,9 @@ use crate::row::Of;
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::store::Store;
+use crate::structure::ends;
+use crate::structure::find::{self, Over, Spot};
+use crate::structure::touch::Reads;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::ObjectId;
 
@@ -61,11 +65,14 @@ pub fn select_page<S: Store + ?Sized>(
     path.check_select().map_err(|source| of.path(source))?;
     let (path, entry_count) = path.unpaged();
     let path = &*path;
+    if schema.has_sub() {
+        return select_page_within(schema, object, path, store, args, scratch, after, limit);
+    }
     let way = match schema {
         Schema::Map(..) => Way::of(&path.navs, args).map_err(|source| of.path(source))?,
         _ => Way::Image,
     };
-    let Way::Entries { from, to, count_max: None, part, rest } = way else {
+    let Way::Entries { from, to, take: Take::All, part, rest } = way else {
         return select_whole(schema, object, path, store, args, scratch);
     };
     let from = match after {
@@ -90,6 +97,68 @@ pub fn select_page<S: Store + ?Sized>(
         let visited = entries.select(key, value, &mut scratch.arg, &mut scratch.out, &mut |row| page.push(row))?;
         if visited.is_break() {
             // This entry's rows do not fit: they begin the next page, unless a page has no room for them at all.
+            if last.is_none() {
+                return Err(EvalError::PageTooLong { object });
+            }
+            page.rows.truncate(size);
+            page.row_count = count;
+            whole = false;
+            break;
+        }
+        last = Some(key);
+    }
+    page.next = if whole { None } else { last.map(<[u8]>::to_vec) };
+    scratch.rows.release();
+    Ok(page)
+}
+
+/// [`select_page`] of a PState with subindexed structures: a path that goes straight to one of them, or to the
+/// top-level map, and over all of its entries is cut between those. Reads no more of it than the page holds.
+#[expect(clippy::too_many_arguments, reason = "those of `select_page`")]
+fn select_page_within<S: Store + ?Sized>(
+    schema: &Schema,
+    object: ObjectId,
+    path: &Path,
+    store: &mut S,
+    args: &dyn Args,
+    scratch: &mut Scratch,
+    after: Option<&[u8]>,
+    limit: PageLimit,
+) -> Result<Page, EvalError> {
+    let of = Of(object);
+    ends::check_ends(schema, &path.navs).map_err(|source| of.path(source))?;
+    let mut reads = Reads::new(of, store, args, &path.navs, false);
+    let found = match find::locate(&mut reads, schema, &path.navs)? {
+        Spot::At { place, stored, rest } => {
+            Over::of(&mut reads, &place, stored.as_ref(), rest)?.map(|over| (place, over))
+        }
+        Spot::Nowhere | Spot::Leaf { .. } => None,
+    };
+    let Some((place, over)) = found.filter(|(_, over)| over.take == Take::All) else {
+        return select_whole(schema, object, path, store, args, scratch);
+    };
+    let from = match after {
+        Some(after) if is_below(&over.from, after) => Bound::Excluded(after.to_vec()),
+        _ => over.from.clone(),
+    };
+    let (from, to) = place.bounds(&from, &over.to);
+    let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
+    stretch.count_max = limit.entry_count.max(1);
+    stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX);
+    stretch.skip = place.prefix().len();
+    scratch.rows.clear();
+    let read = scratch.rows.read(reads.store, object, stretch)?;
+    let few = scratch.rows.count() == 0 || scratch.rows.size() < stretch.size_enough / 2;
+    if read == Read::Need && few {
+        return Err(EvalError::Need);
+    }
+    let starts = over.entries(&mut reads, &place, &scratch.rows)?;
+    let mut page = Page::default();
+    let mut last: Option<&[u8]> = None;
+    let mut whole = read == Read::Whole;
+    for ((key, _), start) in scratch.rows.iter().zip(&starts) {
+        let (count, size) = (page.row_count, page.rows.len());
+        if start.select(of, over.rest, args, &mut scratch.out, &mut |row| page.push(row))?.is_break() {
             if last.is_none() {
                 return Err(EvalError::PageTooLong { object });
             }

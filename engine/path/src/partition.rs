@@ -19,6 +19,7 @@ use crate::row::{Became, NULL_FORM, Of, Visit, select_row, select_value, transfo
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::store::Store;
+use crate::structure::{change, find};
 use crate::walk::{Cx, check_depth, put_key_form, rebuild_terminated};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::ObjectId;
@@ -29,7 +30,7 @@ pub(crate) enum Way<'p> {
     /// One entry.
     Entry { key: &'p Nav, rest: &'p [Nav] },
     /// Entry by entry; `part` says what of an entry the path goes on with.
-    Entries { from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, count_max: Option<usize>, part: &'p Nav, rest: &'p [Nav] },
+    Entries { from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, take: Take, part: &'p Nav, rest: &'p [Nav] },
     /// On an image of what the path can touch.
     Image,
 }
@@ -42,18 +43,13 @@ impl<'p> Way<'p> {
         }
         if visits_entries(first) {
             let (from, to) = (Bound::Unbounded, Bound::Unbounded);
-            return Ok(Way::Entries { from, to, count_max: None, part: first, rest });
+            return Ok(Way::Entries { from, to, take: Take::All, part: first, rest });
         }
         match rest.split_first() {
             Some((second, rest)) if first.rule.reach == Reach::Span && visits_entries(second) => {
                 let span = Span::of(first, &Cx::new(args))?;
-                let count_max = match span.take {
-                    Take::All => None,
-                    Take::First(count) => Some(count),
-                    Take::Last(_) => return Ok(Way::Image),
-                };
                 let (from, to) = (key_bound(&span.from), key_bound(&span.to));
-                Ok(Way::Entries { from, to, count_max, part: second, rest })
+                Ok(Way::Entries { from, to, take: span.take, part: second, rest })
             }
             _ => Ok(Way::Image),
         }
@@ -79,6 +75,9 @@ pub fn select_store<S: Store + ?Sized>(
     path.check_select().map_err(|source| of.path(source))?;
     let (path, _) = path.unpaged();
     let path = &*path;
+    if schema.has_sub() {
+        return find::select(of, schema, &path.navs, store, args, &mut scratch.out, visit);
+    }
     let Schema::Map(..) = schema else {
         let found = store.get(object, &[], &mut scratch.value)?;
         let value = found.then_some(&scratch.value[..]);
@@ -94,11 +93,19 @@ pub fn select_store<S: Store + ?Sized>(
                 select_row(of, rest, value, args, &mut scratch.out, visit).map(drop)?;
             }
         }
-        Way::Entries { from, to, count_max, part, rest } => {
+        Way::Entries { from, to, take, part, rest } => {
             let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
-            stretch.count_max = count_max.unwrap_or(usize::MAX);
             scratch.rows.clear();
-            scratch.rows.read_fully(store, object, stretch)?;
+            match take {
+                Take::Last(count) => scratch.rows.read_last(store, object, stretch, count)?,
+                Take::First(count) => {
+                    stretch.count_max = count;
+                    scratch.rows.read_fully(store, object, stretch)?;
+                }
+                Take::All => {
+                    scratch.rows.read_fully(store, object, stretch)?;
+                }
+            }
             let entries = Entries { of, part, rest, args };
             for (key, value) in scratch.rows.iter() {
                 if entries.select(key, value, &mut scratch.arg, &mut scratch.out, visit)?.is_break() {
@@ -178,6 +185,9 @@ pub fn transform_store<S: Store + ?Sized>(
 ) -> Result<(), EvalError> {
     let of = Of(object);
     path.check_transform().map_err(|source| of.path(source))?;
+    if schema.has_sub() {
+        return change::transform(of, schema, &path.navs, store, args);
+    }
     let Schema::Map(key_schema, value_schema) = schema else {
         return transform_single(of, schema, path, store, args, scratch);
     };

@@ -29,9 +29,26 @@ struct Reads {
 }
 
 /// Navigators, and those that follow them.
-struct Chain<'a> {
-    navs: &'a [Nav],
-    rest: Option<&'a Chain<'a>>,
+#[derive(Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    pub(crate) navs: &'a [Nav],
+    pub(crate) rest: Option<&'a Chain<'a>>,
+}
+
+impl<'a> Chain<'a> {
+    /// The first navigator and the chain behind it.
+    pub(crate) fn split_first(&self) -> Option<(&'a Nav, Chain<'a>)> {
+        match (self.navs.split_first(), self.rest) {
+            (Some((nav, navs)), rest) => Some((nav, Chain { navs, rest })),
+            (None, Some(rest)) => rest.split_first(),
+            (None, None) => None,
+        }
+    }
+
+    /// The first navigator.
+    pub(crate) fn first(&self) -> Option<&'a Nav> {
+        self.split_first().map(|(nav, _)| nav)
+    }
 }
 
 /// Reads what the navigators can touch. In a transform one branch may remove an entry that another branch's

@@ -4,6 +4,7 @@
 //! location (but not as a typed key or set element), numeric types strict, and names the first location that
 //! does not fit. Two schemas are equal when they accept the same declarations, field names included.
 
+use crate::limit::SUB_COUNT_MAX;
 use crate::show::{brief, type_name};
 use std::fmt;
 use tantu_base::value::{DecodeError, Reader, Value};
@@ -41,6 +42,17 @@ pub enum Schema {
     Tuple(Vec<Schema>),
     /// Known fields by id, ascending; each may be absent.
     Record(Vec<FieldSchema>),
+    /// A map, set or list whose elements are stored one by one.
+    Sub(Box<Schema>, Tracking),
+}
+
+/// Whether a subindexed structure knows its size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tracking {
+    /// It does: asking is one read, and each write of an element reads whether the element is new.
+    Size,
+    /// It does not: asking counts, and an element can be written blindly. (A list knows its size in any case.)
+    Nothing,
 }
 
 /// One field of a record.
@@ -52,6 +64,43 @@ pub struct FieldSchema {
     pub name: String,
     /// What it holds.
     pub schema: Schema,
+}
+
+/// Why a PState cannot be declared with a schema.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DeclareError {
+    /// A list or a set has no keys to index by.
+    #[error("a PState cannot be a {schema}: use a map, or a record with it as a field")]
+    TopCollection {
+        /// The schema.
+        schema: String,
+    },
+    /// The top is indexed as it is.
+    #[error("a PState cannot be a {schema}: a top-level map is indexed as it is, and no other top can be subindexed")]
+    TopSub {
+        /// The schema.
+        schema: String,
+    },
+    /// Only collections have elements.
+    #[error("{schema}: only a map, a set or a list can be subindexed")]
+    NoStructure {
+        /// The schema.
+        schema: String,
+    },
+    /// What is within a stored value that has no address of its own cannot be subindexed.
+    #[error("{schema}: a subindexed structure cannot stand within {within} that is not subindexed itself")]
+    MisplacedSub {
+        /// In what.
+        within: &'static str,
+        /// The schema.
+        schema: String,
+    },
+    /// More structures than locations have numbers.
+    #[error("the schema names {count} subindexed structures; the limit is {}", SUB_COUNT_MAX)]
+    TooManySubs {
+        /// How many.
+        count: usize,
+    },
 }
 
 /// One step from the top of a PState towards a location.
@@ -140,6 +189,94 @@ impl Schema {
         Schema::Set(Box::new(element))
     }
 
+    /// A subindexed structure of this shape, which is a map, a set or a list.
+    pub fn sub(of: Schema) -> Schema {
+        Schema::Sub(Box::new(of), Tracking::Size)
+    }
+
+    /// A subindexed structure of this shape that does not know its size.
+    pub fn untracked(of: Schema) -> Schema {
+        Schema::Sub(Box::new(of), Tracking::Nothing)
+    }
+
+    /// How many subindexed structures the shape names, at any level.
+    pub(crate) fn sub_count(&self) -> usize {
+        match self {
+            Schema::Sub(of, _) => 1 + of.sub_count(),
+            Schema::List(of) | Schema::Set(of) => of.sub_count(),
+            Schema::Map(key, of) => key.sub_count() + of.sub_count(),
+            Schema::Tuple(of) => of.iter().map(Schema::sub_count).sum(),
+            Schema::Record(fields) => fields.iter().map(|field| field.schema.sub_count()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the shape names a subindexed structure.
+    pub(crate) fn has_sub(&self) -> bool {
+        match self {
+            Schema::Sub(..) => true,
+            Schema::List(of) | Schema::Set(of) => of.has_sub(),
+            Schema::Map(key, of) => key.has_sub() || of.has_sub(),
+            Schema::Tuple(of) => of.iter().any(Schema::has_sub),
+            Schema::Record(fields) => fields.iter().any(|field| field.schema.has_sub()),
+            _ => false,
+        }
+    }
+
+    /// The same shape with no structure subindexed.
+    pub(crate) fn unwrapped(&self) -> Schema {
+        match self {
+            Schema::Sub(of, _) => of.unwrapped(),
+            Schema::List(of) => Schema::list(of.unwrapped()),
+            Schema::Set(of) => Schema::set(of.unwrapped()),
+            Schema::Map(key, of) => Schema::map(key.unwrapped(), of.unwrapped()),
+            Schema::Tuple(of) => Schema::Tuple(of.iter().map(Schema::unwrapped).collect()),
+            Schema::Record(fields) => {
+                let field = |of: &FieldSchema| FieldSchema { schema: of.schema.unwrapped(), ..of.clone() };
+                Schema::Record(fields.iter().map(field).collect())
+            }
+            leaf => leaf.clone(),
+        }
+    }
+
+    /// Whether a PState may be declared with this schema: at the top a map, a record or a leaf, and subindexed
+    /// structures only where their elements have an address.
+    pub fn check_declared(&self) -> Result<(), DeclareError> {
+        match self {
+            Schema::List(_) | Schema::Set(_) => Err(DeclareError::TopCollection { schema: self.to_string() }),
+            Schema::Sub(..) => Err(DeclareError::TopSub { schema: self.to_string() }),
+            _ => {
+                self.check_subs()?;
+                match self.sub_count() {
+                    count if count > SUB_COUNT_MAX => Err(DeclareError::TooManySubs { count }),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn check_subs(&self) -> Result<(), DeclareError> {
+        let refuse = |within: &'static str| {
+            if self.has_sub() { Err(DeclareError::MisplacedSub { within, schema: self.to_string() }) } else { Ok(()) }
+        };
+        match self {
+            Schema::List(_) => refuse("a list"),
+            Schema::Set(_) => refuse("a set"),
+            Schema::Tuple(_) => refuse("a tuple"),
+            Schema::Map(key, _) if key.has_sub() => refuse("a key"),
+            Schema::Map(_, of) => of.check_subs(),
+            Schema::Record(fields) => fields.iter().try_for_each(|field| field.schema.check_subs()),
+            Schema::Sub(of, _) => match &**of {
+                Schema::Map(..) => of.check_subs(),
+                Schema::List(element) => element.check_subs(),
+                Schema::Set(element) if !element.has_sub() => Ok(()),
+                Schema::Set(_) => refuse("a set"),
+                _ => Err(DeclareError::NoStructure { schema: self.to_string() }),
+            },
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the value may stand at a location of this shape.
     pub fn check(&self, value: &Value) -> Result<(), SchemaError> {
         let fits = match (self, value) {
@@ -157,6 +294,7 @@ impl Schema {
                 return check_tuple(of, elements);
             }
             (Schema::Record(fields), Value::Record(entries)) => return check_record(fields, entries),
+            (Schema::Sub(of, _), _) => return of.check(value),
             _ => false,
         };
         if fits { Ok(()) } else { Err(SchemaError::new(self, value)) }
@@ -261,6 +399,8 @@ impl fmt::Display for Schema {
             Schema::List(of) => write!(f, "List<{of}>"),
             Schema::Set(of) => write!(f, "Set<{of}>"),
             Schema::Map(key, of) => write!(f, "Map<{key}, {of}>"),
+            Schema::Sub(of, Tracking::Size) => write!(f, "Sub<{of}>"),
+            Schema::Sub(of, Tracking::Nothing) => write!(f, "Untracked<{of}>"),
             Schema::Tuple(of) => {
                 f.write_str("(")?;
                 for (index, schema) in of.iter().enumerate() {

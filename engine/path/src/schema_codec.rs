@@ -10,9 +10,10 @@
 //! | 12 map | | key shape, value shape |
 //! | 13 tuple | | element shapes |
 //! | 14 record | | `[id u64, name string, shape]` per field, ids ascending |
+//! | 15 subindexed, 16 subindexed without size | | shape of a map, a set or a list |
 
 use crate::limit::SCHEMA_SIZE_MAX;
-use crate::schema::{FieldSchema, Schema};
+use crate::schema::{FieldSchema, Schema, Tracking};
 use tantu_base::value::{DecodeError, Value};
 
 const VERSION: u64 = 1;
@@ -80,6 +81,8 @@ impl Schema {
             Schema::Map(key, of) => node(12, vec![key.to_value(), of.to_value()]),
             Schema::Tuple(of) => node(13, of.iter().map(Schema::to_value).collect()),
             Schema::Record(fields) => node(14, fields.iter().map(FieldSchema::to_value).collect()),
+            Schema::Sub(of, Tracking::Size) => node(15, vec![of.to_value()]),
+            Schema::Sub(of, Tracking::Nothing) => node(16, vec![of.to_value()]),
         }
     }
 
@@ -106,6 +109,8 @@ impl Schema {
             (12, [key, of]) => Schema::map(Schema::from_value(key)?, Schema::from_value(of)?),
             (13, of) => Schema::Tuple(of.iter().map(Schema::from_value).collect::<Result<_, _>>()?),
             (14, fields) => Schema::record_from(fields)?,
+            (15, [of]) => Schema::sub(Schema::from_value(of)?),
+            (16, [of]) => Schema::untracked(Schema::from_value(of)?),
             _ => return Err(SchemaDecodeError::Shape("unknown code or wrong number of parts")),
         })
     }

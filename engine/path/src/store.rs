@@ -1,7 +1,8 @@
 //! The seam to storage: what an evaluation needs of a PState partition.
 //!
 //! Keys are key form (their byte order is the key order), values are value form. A PState whose schema is a
-//! map stores one entry per top-level key; any other is one entry under the empty key.
+//! map stores one entry per top-level key; any other is one entry under the empty key. The elements of subindexed
+//! structures have keys of their own behind all of these (`structure.rs`).
 
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::ObjectId;
@@ -29,9 +30,22 @@ pub trait Store {
     /// Stages a deletion; an absent key is no error. Never answers [`Stop::Need`].
     fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop>;
 
+    /// Stages the deletion of every key in `[from, to)`. What is put there later stays. Never answers [`Stop::Need`].
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop>;
+
     /// Visits entries in ascending key order until the visitor breaks. When this answers [`Stop::Need`] the
     /// visitor has seen a prefix, whole entries only.
     fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop>;
+
+    /// As [`Store::scan`], in descending key order. When this answers [`Stop::Need`] the visitor has seen the end of
+    /// the range, whole entries only.
+    fn scan_back(
         &mut self,
         object: ObjectId,
         from: Bound<&[u8]>,

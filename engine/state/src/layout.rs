@@ -3,6 +3,7 @@
 //! | object | rest of the key | value |
 //! |---|---|---|
 //! | a PState | the entry's key in key form (empty for a PState that is one value) | value form |
+//! | a PState | `0xF0`, number of the location (2 bytes), the keys on the way and the element's, in key form | value form |
 //! | a depot | `0x00` | [`DepotMeta`] |
 //! | a depot | `0x01`, the chunk's end offset (exclusive), 8 bytes big-endian | [`ChunkAt`] |
 //! | a depot | `0x02`, the chunk's last append time, its end offset, 8 bytes big-endian each | [`ChunkAt`] |
@@ -15,7 +16,11 @@
 
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset};
+use tantu_lsm::PrefixRule;
 
+/// What all elements of a subindexed structure under one top-level key begin with: object, `F0`, location, that key. Filters hold
+/// it, so that a scan of a structure passes over tables without it.
+pub(crate) const ELEMENT_PREFIX: PrefixRule = PrefixRule { byte_count: 7, value_count: 1 };
 /// First byte after the object of a depot's meta entry.
 const DEPOT_META: u8 = 0;
 /// First byte after the object of a depot's chunk entries.

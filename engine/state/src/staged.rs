@@ -56,6 +56,11 @@ pub struct Staged {
     slots: Vec<Slot>,
     bytes: Vec<u8>,
     undo: Vec<Undo>,
+    /// Deleted ranges. Keys within that were written before are marked deleted as well, so that what an index entry
+    /// says is newer than any range.
+    ranges: Vec<(Range, Range)>,
+    /// How many of them are of earlier batches.
+    ranges_before: usize,
     batch: u32,
     hasher: foldhash::fast::FixedState,
 }
@@ -64,6 +69,7 @@ impl Staged {
     /// Starts a streaming batch: from here on [`Staged::rollback`] can undo.
     pub fn begin_batch(&mut self) {
         self.undo.clear();
+        self.ranges_before = self.ranges.len();
         self.batch += 1;
     }
 
@@ -75,17 +81,18 @@ impl Staged {
             slot.state = undo.state;
             slot.batch = 0;
         }
+        self.ranges.truncate(self.ranges_before);
         self.batch += 1;
     }
 
     /// Whether there is nothing to seal.
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(|slot| slot.state == State::Nothing)
+        self.ranges.is_empty() && self.slots.iter().all(|slot| slot.state == State::Nothing)
     }
 
     /// Bytes it holds.
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.slots.len() * size_of::<Slot>()
+        self.bytes.len() + self.slots.len() * size_of::<Slot>() + self.ranges.len() * size_of::<(Range, Range)>()
     }
 
     /// Empties it and keeps the memory.
@@ -94,6 +101,8 @@ impl Staged {
         self.slots.clear();
         self.bytes.clear();
         self.undo.clear();
+        self.ranges.clear();
+        self.ranges_before = 0;
         self.batch = 0;
     }
 
@@ -119,13 +128,32 @@ impl Staged {
     /// What it knows of a key.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Known<'_> {
-        if self.slots.is_empty() {
-            return Known::Nothing;
+        let known = match self.slots.is_empty() {
+            true => Known::Nothing,
+            false => match self.find(self.hasher.hash_one(key), key) {
+                None => Known::Nothing,
+                Some(at) => self.known(&self.slots[at as usize]),
+            },
+        };
+        match known {
+            Known::Nothing if self.ranges().any(|(from, to)| from <= key && key < to) => Known::Deleted,
+            known => known,
         }
-        match self.find(self.hasher.hash_one(key), key) {
-            None => Known::Nothing,
-            Some(at) => self.known(&self.slots[at as usize]),
-        }
+    }
+
+    /// The deleted ranges, from and to. What [`Staged::iter`] says of a key within one is newer.
+    #[inline]
+    pub fn ranges(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.ranges.iter().map(|(from, to)| (self.slice(*from), self.slice(*to)))
+    }
+
+    /// Deletes every key in `[from, to)`.
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        let within = |slot: &&Slot| slot.state == State::Value && (from..to).contains(&self.slice(slot.key));
+        let keys: Vec<Vec<u8>> = self.slots.iter().filter(within).map(|slot| self.slice(slot.key).to_vec()).collect();
+        keys.iter().for_each(|key| self.set(key, None));
+        let range = (self.store(from), self.store(to));
+        self.ranges.push(range);
     }
 
     fn known(&self, slot: &Slot) -> Known<'_> {
@@ -221,6 +249,32 @@ mod tests {
         staged.begin_batch();
         staged.set(b"new", Some(b"again"));
         assert_eq!(staged.get(b"new"), Known::Value(b"again"));
+    }
+
+    #[test]
+    fn a_deleted_range_hides_what_was_there_and_not_what_comes_later() {
+        let mut staged = Staged::default();
+        staged.begin_batch();
+        staged.set(b"b1", Some(b"old"));
+        staged.set(b"c", Some(b"outside"));
+        staged.begin_batch();
+        staged.delete_range(b"b", b"c");
+        assert_eq!(staged.get(b"b1"), Known::Deleted);
+        assert_eq!(staged.get(b"b2"), Known::Deleted, "also what only lower layers have");
+        assert_eq!(staged.get(b"c"), Known::Value(b"outside"));
+        assert_eq!(staged.get(b"a"), Known::Nothing);
+        staged.set(b"b2", Some(b"new"));
+        assert_eq!(staged.get(b"b2"), Known::Value(b"new"));
+        staged.rollback();
+        assert_eq!(staged.get(b"b1"), Known::Value(b"old"));
+        assert_eq!(staged.get(b"b2"), Known::Nothing);
+        staged.delete_range(b"b", b"c");
+        staged.begin_batch();
+        staged.set(b"b2", Some(b"newer"));
+        staged.rollback();
+        assert_eq!(staged.get(b"b2"), Known::Deleted, "the range is of the batch before");
+        staged.clear();
+        assert!(staged.is_empty() && staged.get(b"b1") == Known::Nothing);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::depot::{DepotPartition, Run};
 use crate::detach::Detached;
-use crate::layout::{DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
+use crate::layout::{DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
 use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
 use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::staged::Staged;
@@ -163,7 +163,8 @@ impl TaskState {
         depots: &[ObjectId],
         options: &TaskStateOptions,
     ) -> Result<Self, StateError> {
-        let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, options.tree.clone())?;
+        let tree_options = TreeOptions { prefix: Some(ELEMENT_PREFIX), ..options.tree.clone() };
+        let mut tree = Tree::open(disk, &dir.join("tree"), owners.tree, entropy, tree_options)?;
         let bufs = options.chunk_bufs.clone();
         let segments = DepotSegments::open(disk, &dir.join("depot"), owners.segments, task, options.segments, bufs)?;
         let flushed = tree.flushed();
@@ -333,6 +334,10 @@ impl TaskState {
                 SystemWrite::Put { key, value } => entry.put(&key, &value),
                 SystemWrite::DeleteRange { from, to } => entry.delete_range(&from, &to),
             }
+        }
+        // In one version a deleted range comes before what is put, wherever it stands.
+        for (from, to) in self.staged.ranges() {
+            entry.delete_range(from, to);
         }
         for (key, known) in self.staged.iter() {
             match known {

@@ -99,6 +99,13 @@ impl Store for OwnView<'_> {
         Ok(())
     }
 
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        let object = self.object(object);
+        let (from, to) = tree_range(object, Bound::Included(from), Bound::Excluded(to));
+        self.state.staged.delete_range(&from, &to);
+        Ok(())
+    }
+
     fn scan(
         &mut self,
         object: ObjectId,
@@ -109,37 +116,102 @@ impl Store for OwnView<'_> {
         let object = self.object(object);
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
-        let mut overlay: BTreeMap<&[u8], Known<'_>> = BTreeMap::new();
-        for layer in state.layers.iter().map(|(_, layer)| layer).chain(std::iter::once(&state.staged)) {
-            overlay.extend(layer.iter().filter(|(key, _)| *key >= &from[..] && *key < &to[..]));
-        }
-        let mut overlay = overlay.into_iter().peekable();
+        let overlay = Overlay::of(state, &from, &to);
+        let mut newer = overlay.entries.iter().peekable();
         let mut broke = false;
         let mut emit = |key: &[u8], value: Known<'_>| match value {
             Known::Value(value) => visit(&key[4..], value),
             Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
         };
         let result = state.tree.scan(self.cache, &from, &to, state.visible, &mut |key, value| {
-            while let Some((newer, known)) = overlay.next_if(|(newer, _)| *newer < key) {
-                if emit(newer, known).is_break() {
+            while let Some((key, known)) = newer.next_if(|(newer, _)| **newer < key) {
+                if emit(key, *known).is_break() {
                     broke = true;
                     return ControlFlow::Break(());
                 }
             }
-            let known = overlay.next_if(|(newer, _)| *newer == key).map_or(Known::Value(value), |(_, known)| known);
-            let flow = emit(key, known);
+            let flow = emit(key, overlay.known(newer.next_if(|(newer, _)| **newer == key), key, value));
             broke |= flow.is_break();
             flow
         });
         result.map_err(|s| stop(s, self.need))?;
         if !broke {
-            for (key, known) in overlay {
-                if emit(key, known).is_break() {
+            for (key, known) in newer {
+                if emit(key, *known).is_break() {
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        let object = self.object(object);
+        let (from, to) = tree_range(object, from, to);
+        let state = &mut *self.state;
+        let overlay = Overlay::of(state, &from, &to);
+        let mut newer = overlay.entries.iter().rev().peekable();
+        let mut broke = false;
+        let mut emit = |key: &[u8], value: Known<'_>| match value {
+            Known::Value(value) => visit(&key[4..], value),
+            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
+        };
+        let result = state.tree.scan_back(self.cache, &from, &to, state.visible, &mut |key, value| {
+            while let Some((key, known)) = newer.next_if(|(newer, _)| **newer > key) {
+                if emit(key, *known).is_break() {
+                    broke = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            let flow = emit(key, overlay.known(newer.next_if(|(newer, _)| **newer == key), key, value));
+            broke |= flow.is_break();
+            flow
+        });
+        result.map_err(|s| stop(s, self.need))?;
+        if !broke {
+            for (key, known) in newer {
+                if emit(key, *known).is_break() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is staged and pending of a range of keys.
+struct Overlay<'a> {
+    entries: BTreeMap<&'a [u8], Known<'a>>,
+    /// Ranges that were deleted: what the tree has there is hidden.
+    deleted: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Overlay<'a> {
+    fn of(state: &'a TaskState, from: &[u8], to: &[u8]) -> Overlay<'a> {
+        let mut overlay = Overlay { entries: BTreeMap::new(), deleted: Vec::new() };
+        for layer in state.layers.iter().map(|(_, layer)| layer).chain(std::iter::once(&state.staged)) {
+            for (start, end) in layer.ranges().filter(|(start, end)| *start < to && *end > from && start < end) {
+                overlay.deleted.push((start, end));
+                overlay.entries.range_mut::<&[u8], _>(start..end).for_each(|(_, known)| *known = Known::Deleted);
+            }
+            overlay.entries.extend(layer.iter().filter(|(key, _)| *key >= from && *key < to));
+        }
+        overlay
+    }
+
+    /// What is known of a key that the tree has a value of.
+    fn known<'v>(&self, newer: Option<(&&'v [u8], &Known<'v>)>, key: &[u8], value: &'v [u8]) -> Known<'v> {
+        match newer {
+            Some((_, known)) => *known,
+            None if self.deleted.iter().any(|(start, end)| *start <= key && key < *end) => Known::Deleted,
+            None => Known::Value(value),
+        }
     }
 }
 
@@ -172,6 +244,23 @@ impl Store for PinnedView<'_> {
 
     fn delete(&mut self, _: ObjectId, _: &[u8]) -> Result<(), Stop> {
         Err(Stop::Failed("a committed version cannot be written".into()))
+    }
+
+    fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+        Err(Stop::Failed("a committed version cannot be written".into()))
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        let (from, to) = tree_range(self.objects[object.index()], from, to);
+        let tree = &self.state.tree;
+        let result = tree.scan_back(self.cache, &from, &to, self.at, &mut |key, value| visit(&key[4..], value));
+        result.map_err(|s| stop(s, self.need))
     }
 
     fn scan(

@@ -56,6 +56,22 @@ impl Store for RunHost<'_> {
         self.view.delete(object, key)
     }
 
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        self.batch.touched = true;
+        self.view.delete_range(object, from, to)
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        self.batch.touched = true;
+        self.view.scan_back(object, from, to, visit)
+    }
+
     fn scan(
         &mut self,
         object: ObjectId,

@@ -116,6 +116,14 @@ impl Store for NoStore {
         Err(Stop::Failed(NO_STORE.into()))
     }
 
+    fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+        Err(Stop::Failed(NO_STORE.into()))
+    }
+
+    fn scan_back(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
+        Err(Stop::Failed(NO_STORE.into()))
+    }
+
     fn scan(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
         Err(Stop::Failed(NO_STORE.into()))
     }

@@ -102,6 +102,28 @@ impl Store for World {
         Ok(())
     }
 
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        let task = self.task;
+        let is_in = |key: &[u8]| from <= key && key < to;
+        self.state.retain(|(at, of, key), _| (*at, *of) != (task, object.0) || !is_in(key));
+        Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        _: Bound<&[u8]>,
+        _: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        for ((task, of, key), value) in self.state.iter().rev() {
+            if (*task, *of) == (self.task, object.0) && visit(key, value) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn scan(&mut self, object: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, visit: VisitEntry<'_>) -> Result<(), Stop> {
         for ((task, of, key), value) in &self.state {
             if (*task, *of) == (self.task, object.0) && visit(key, value) == ControlFlow::Break(()) {

@@ -59,7 +59,7 @@ impl<'a, S: Source<'a>> Ordered<S> {
         while let Some(first) = self.order.first() {
             let source = &self.sources[first.source];
             let (key, Revision { version, value }) = (source.key(), source.revision());
-            let hides = |range: &&RangeDelete| range.version >= version && range.covers(key);
+            let hides = |range: &&RangeDelete| range.version > version && range.covers(key);
             if let Some(value) = value.filter(|_| !ranges.iter().any(hides))
                 && visit(key, value).is_break()
             {

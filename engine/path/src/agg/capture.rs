@@ -25,6 +25,12 @@
 /// #         self.0.remove(key);
 /// #         Ok(())
 /// #     }
+/// #     fn delete_range(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {
+/// #         Ok(())
+/// #     }
+/// #     fn scan_back(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
+/// #         Ok(())
+/// #     }
 /// #     fn scan(&mut self, _: ObjectId, _: Bound<&[u8]>, _: Bound<&[u8]>, _: VisitEntry<'_>) -> Result<(), Stop> {
 /// #         Ok(())
 /// #     }

@@ -20,6 +20,8 @@ pub struct MapStore {
     pub misses: Vec<usize>,
     pub shown_before_miss: usize,
     pub reads: usize,
+    /// Entries scans have shown.
+    pub steps: usize,
     pub writes: usize,
 }
 
@@ -93,6 +95,34 @@ impl Store for MapStore {
         Ok(())
     }
 
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        assert_eq!(object, OBJECT);
+        self.writes += 1;
+        self.entries.retain(|key, _| key[..] < *from || key[..] >= *to);
+        Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        assert_eq!(object, OBJECT);
+        let shown_max = if self.misses_now() { self.shown_before_miss } else { usize::MAX };
+        for (shown, (key, value)) in self.entries.range::<[u8], _>((from, to)).rev().enumerate() {
+            if shown == shown_max {
+                return Err(Stop::Need);
+            }
+            self.steps += 1;
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+        }
+        if shown_max == usize::MAX { Ok(()) } else { Err(Stop::Need) }
+    }
+
     fn scan(
         &mut self,
         object: ObjectId,
@@ -106,6 +136,7 @@ impl Store for MapStore {
             if shown == shown_max {
                 return Err(Stop::Need);
             }
+            self.steps += 1;
             if visit(key, value).is_break() {
                 return Ok(());
             }

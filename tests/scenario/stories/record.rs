@@ -297,6 +297,27 @@ impl Store for Partition {
         Ok(())
     }
 
+    fn delete_range(&mut self, _: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        self.writes += 1;
+        self.rows.retain(|key, _| &key[..] < from || &key[..] >= to);
+        Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        _: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        for (key, value) in self.rows.range::<[u8], _>((from, to)).rev() {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn scan(&mut self, _: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>, visit: VisitEntry<'_>) -> Result<(), Stop> {
         for (key, value) in self.rows.range::<[u8], _>((from, to)) {
             if visit(key, value).is_break() {

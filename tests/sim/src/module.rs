@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
 use tantu_flow::{
-    DepotOptions, Module, ModuleDef, ModuleRuntime, PState, Setup, SourceOptions, StartFrom, Topologies, Var, define,
-    random,
+    DepotOptions, Module, ModuleDef, ModuleRuntime, PState, PStateOptions, Setup, SourceOptions, StartFrom, Topologies,
+    Var, define, random,
 };
 use tantu_model::word::words;
 use tantu_path::{Map, Navigate, agg, path};
@@ -56,7 +56,9 @@ impl Module for Noting {
         let lines = setup.declare_depot::<String>("*lines", random());
         let mut counter = topologies.stream("counter");
         let counts = counter.pstate::<Map<String, i64>>("$$counts");
-        let notes = counter.pstate::<Map<String, i64>>("$$notes");
+        // Notes stay where their line starts, which is not the task of their key.
+        let here = PStateOptions { unchecked: true, ..PStateOptions::default() };
+        let notes = counter.pstate_with::<Map<String, i64>>("$$notes", here);
         let all = SourceOptions { start: StartFrom::Beginning, ..SourceOptions::default() };
         counter.source_with(&lines, all, |b, line| {
             b.compound_agg(notes, agg::key(line, agg::count()));

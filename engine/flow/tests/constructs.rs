@@ -1,5 +1,7 @@
 //! Constructs of the language one by one, on plain inputs.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::collections::BTreeMap;

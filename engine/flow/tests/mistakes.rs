@@ -1,5 +1,7 @@
 //! What is wrong with a block is said when it is defined, with the author's line.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use tantu_flow::{Anchor, Block, TestBlock, Var};
 
 /// Everything wrong with a block.

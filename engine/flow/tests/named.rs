@@ -1,5 +1,7 @@
 //! The untyped layer: loops, branches and PStates by name.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use support::{World, plan_of};

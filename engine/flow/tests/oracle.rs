@@ -1,6 +1,8 @@
 //! Random programs mean what the sequential interpreter of `tantu-model` says, however often their runs park and yield, and
 //! no function is called twice for it. Vars are texts, so that what they point to is tested too.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use proptest::prelude::*;
@@ -27,9 +29,12 @@ fn number(text: &str) -> i64 {
     text.parse().expect("vars are numbers")
 }
 
+/// A program, how often its closures ran, and where it ended with what.
+type Written = (Vec<Op>, Arc<AtomicU64>, Arc<Mutex<Vec<(u32, i64)>>>);
+
 thread_local! {
     /// The program that [`Random`] is made of, and the counter of its calls.
-    static PROGRAM: RefCell<(Vec<Op>, Arc<AtomicU64>, Arc<Mutex<Vec<(u32, i64)>>>)> = RefCell::default();
+    static PROGRAM: RefCell<Written> = RefCell::default();
 }
 
 struct Random;

@@ -1,5 +1,7 @@
 //! Where partitioners send an event, and what travels.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use support::{World, plan_of};

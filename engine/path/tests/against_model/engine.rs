@@ -228,6 +228,26 @@ impl Store for Partition {
         Ok(())
     }
 
+    fn delete_range(&mut self, _: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        self.entries.retain(|key, _| &key[..] < from || &key[..] >= to);
+        Ok(())
+    }
+
+    fn scan_back(
+        &mut self,
+        _: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: VisitEntry<'_>,
+    ) -> Result<(), Stop> {
+        for (key, value) in self.entries.range::<[u8], _>((from, to)).rev() {
+            if visit(key, value) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn scan(&mut self, _: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>, visit: VisitEntry<'_>) -> Result<(), Stop> {
         for (key, value) in self.entries.range::<[u8], _>((from, to)) {
             if visit(key, value) == ControlFlow::Break(()) {

@@ -19,8 +19,10 @@ impl Module for CustomPartitioner {
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
         let depot = setup.declare_depot::<Pair>("*depot", random());
         let mut s = topologies.stream("s");
-        let nexts = s.pstate::<Sightings>("$$nexts");
-        let finals = s.pstate::<Sightings>("$$finals");
+        // What is noted stays where it is noted, which is not where its key would live: that is what this shows.
+        let here = PStateOptions { unchecked: true, ..PStateOptions::default() };
+        let nexts = s.pstate_with::<Sightings>("$$nexts", here);
+        let finals = s.pstate_with::<Sightings>("$$finals", here);
         s.source(&depot, |b, pair| {
             let name = b.each(pair, |Pair { n1, n2 }| format!("({n1}, {n2})"));
             b.custom_partition((), |_task_count, ()| 1);

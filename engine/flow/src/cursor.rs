@@ -104,52 +104,28 @@ impl Cursors {
             // A cursor at its last continuation is gone before that runs: a loop round it needs no more memory.
             let (to, last) = match &mut cursor.walk {
                 Walk::Column { out, start, next, end } => {
-                    self.column.truncate(*end);
-                    let found = self.column.get(*next).copied();
-                    *next += 1;
-                    let last = *next >= *end;
-                    if last {
-                        self.column.truncate(*start);
-                    }
-                    let to = found.map(|value| {
-                        frame.set(*out, value);
+                    next_collected(&mut self.column, (*start, next, *end), 1, |value| {
+                        frame.set(*out, value[0]);
                         at + 1
-                    });
-                    (to, last)
+                    })
                 }
                 Walk::Streams { start, next, end } => {
-                    self.column.truncate(*end);
-                    let found = self.column.get(*next..*next + 2).map(|pair| (pair[0], pair[1]));
-                    *next += 2;
-                    let last = *next >= *end;
-                    if last {
-                        self.column.truncate(*start);
-                    }
                     let Step::Streams { targets, .. } = &plan.steps[at].step else {
                         unreachable!("the cursor names its step")
                     };
-                    let to = found.map(|(stream, value)| {
-                        let (out, to) = targets[stream.bits() as usize];
-                        frame.set(out, value);
+                    next_collected(&mut self.column, (*start, next, *end), 2, |pair| {
+                        let (out, to) = targets[pair[0].bits() as usize];
+                        frame.set(out, pair[1]);
                         to
-                    });
-                    (to, last)
+                    })
                 }
                 Walk::Rows { start, next, end } => {
-                    self.column.truncate(*end);
                     let Step::Drain { fold } = &plan.steps[at].step else { unreachable!("the cursor names its step") };
                     let outs = &plan.folds[*fold].outs;
-                    let found = self.column.get(*next..*next + outs.len()).filter(|_| *next < *end);
-                    let to = found.map(|row| {
+                    next_collected(&mut self.column, (*start, next, *end), outs.len(), |row| {
                         outs.iter().zip(row).for_each(|(out, slot)| frame.set(out.var, *slot));
                         at + 1
-                    });
-                    *next += outs.len();
-                    let last = *next >= *end;
-                    if last {
-                        self.column.truncate(*start);
-                    }
-                    (to, last)
+                    })
                 }
                 Walk::Unfold { state } => {
                     let Step::Unfold(unfold) = &plan.steps[at].step else { unreachable!("the cursor names its step") };
@@ -175,4 +151,23 @@ impl Cursors {
         }
         None
     }
+}
+
+/// The next slots of what was collected from `start` up to `end` go to `set`, which says where the run goes on; and
+/// whether they were the last.
+#[inline]
+fn next_collected(
+    column: &mut Vec<Slot>,
+    (start, next, end): (usize, &mut usize, usize),
+    width: usize,
+    set: impl FnOnce(&[Slot]) -> usize,
+) -> (Option<usize>, bool) {
+    column.truncate(end);
+    let to = column.get(*next..*next + width).map(set);
+    *next += width;
+    let last = *next >= end;
+    if last {
+        column.truncate(start);
+    }
+    (to, last)
 }

@@ -90,14 +90,14 @@ impl Module for Bids {
         let bids = setup.declare_depot::<(String, i64)>("*bids", random());
         let mut topology = topologies.stream("bids");
         let highest = topology.pstate::<i64>("$$highest");
-        let bidders = topology.pstate::<Set<String>>("$$bidders");
+        let bidders = topology.pstate::<Map<String, Set<String>>>("$$bidders");
         let counts = topology.pstate::<Map<String, u64>>("$$counts");
         let products = topology.pstate::<Map<String, i64>>("$$products");
         topology.source(&bids, |b, bid| {
             let who = b.each(bid, |bid| bid.0.clone());
             let amount = b.each(bid, |bid| bid.1);
             b.agg(highest, agg::max(amount));
-            b.agg(bidders, agg::set(who));
+            b.compound_agg(bidders, agg::key("all", agg::set(who)));
             b.agg(counts, agg::multi_set(who));
             b.compound_agg(products, agg::key(who, agg::combiner(1i64, |a, b| a * b).of(amount)));
         });
@@ -131,7 +131,7 @@ fn a_partition_is_aggregated_as_a_whole_and_by_key_from_vars() {
     };
     let key = |who: &str| tantu_base::value::encoded_key(who);
     assert_eq!(partition(0), [(vec![], Value::I64(7))]);
-    assert_eq!(partition(1), [(vec![], Value::set(["ann".into(), "bob".into()]))]);
+    assert_eq!(partition(1), [(key("all"), Value::set(["ann".into(), "bob".into()]))]);
     assert_eq!(partition(2), [(key("ann"), Value::U64(2)), (key("bob"), Value::U64(1))]);
     assert_eq!(partition(3), [(key("ann"), Value::I64(15)), (key("bob"), Value::I64(7))]);
 }

@@ -136,7 +136,7 @@ mod tests {
             prepare(&path).expect("the file is made");
             // One core after the other: each has a load of its own.
             let load = short_load(1, 3, None);
-            let mut run = || own(&path, waiting, &load, core, 4).expect("it commits");
+            let run = || own(&path, waiting, &load, core, 4).expect("it commits");
             // On a busy machine nothing may end within the short time that counts.
             let mut tries = (0..5).map(|_| run());
             let Loaded { latencies, sent, .. } = tries

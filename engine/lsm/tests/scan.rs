@@ -220,3 +220,30 @@ fn compressed_tables_are_smaller_and_read_the_same() {
     }
     assert!(sizes[1] * 10 < sizes[0] * 7, "{sizes:?} blocks of 4 KiB");
 }
+
+#[test]
+fn what_a_version_puts_into_a_range_that_it_deletes_stays_wherever_it_lies() {
+    let (mut rig, _) = settled(20);
+    rig.apply(2, &[Change::DeleteRange(key(2), key(18)), Change::Put(key(5), vec![5; 10])]);
+    // In the memtable, in a table of its own, and merged with what the range hid.
+    for stage in 0..3 {
+        let mut expected: Vec<Vec<u8>> = [0, 1, 5, 18, 19].map(key).to_vec();
+        expected.sort();
+        let keys = |pairs: Vec<(Vec<u8>, Vec<u8>)>| pairs.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let mut found = keys(rig.scan(b"", b"\xff", 2).expect("a scan"));
+        found.sort();
+        assert_eq!(found, expected, "stage {stage}");
+        let mut back = keys(rig.scan_back(b"", b"\xff", 2, 100).expect("a scan"));
+        back.sort();
+        assert_eq!(back, expected, "stage {stage}");
+        assert_eq!(rig.get(&key(5), 2).expect("a read"), Some(vec![5; 10]), "stage {stage}");
+        assert_eq!(rig.get(&key(6), 2).expect("a read"), None, "stage {stage}");
+        rig.tree.seal();
+        rig.settle().expect("no faults are planned");
+        if stage == 1 {
+            rig.tree.retain_from(Version(2));
+            rig.tree.merge_all();
+            rig.settle().expect("no faults are planned");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::nav::range::Take;
 use crate::partition::{Entries, Way, select_store};
 use crate::path::Path;
 use crate::reach::borrowed;
-use crate::row::Of;
+use crate::row::{Of, Visit};
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 use crate::store::Store;
@@ -65,6 +65,7 @@ pub fn select_page<S: Store + ?Sized>(
     path.check_select().map_err(|source| of.path(source))?;
     let (path, entry_count) = path.unpaged();
     let path = &*path;
+    let limit = PageLimit { entry_count: limit.entry_count.min(entry_count.unwrap_or(usize::MAX)), ..limit };
     if schema.has_sub() {
         return select_page_within(schema, object, path, store, args, scratch, after, limit);
     }
@@ -80,7 +81,7 @@ pub fn select_page<S: Store + ?Sized>(
         _ => from,
     };
     let mut stretch = Stretch::all(borrowed(&from), borrowed(&to));
-    stretch.count_max = entry_count.unwrap_or(limit.entry_count).min(limit.entry_count).max(1);
+    stretch.count_max = limit.entry_count.max(1);
     stretch.size_enough = limit.size.clamp(1, PAGE_SIZE_MAX);
     scratch.rows.clear();
     let read = scratch.rows.read(store, object, stretch)?;
@@ -88,17 +89,29 @@ pub fn select_page<S: Store + ?Sized>(
     if read == Read::Need && few {
         return Err(EvalError::Need);
     }
+    let entries = Entries { of, part, rest, args };
+    let Scratch { rows, arg, out, .. } = scratch;
+    let page = fill(of, rows.iter(), read, |(key, value), visit| entries.select(key, value, arg, out, visit))?;
+    rows.release();
+    Ok(page)
+}
+
+/// A page of what the entries that were read lead to, cut between two of them.
+fn fill<'r, E>(
+    of: Of,
+    entries: impl Iterator<Item = (&'r [u8], E)>,
+    read: Read,
+    mut select: impl FnMut((&'r [u8], E), Visit<'_>) -> Result<ControlFlow<()>, EvalError>,
+) -> Result<Page, EvalError> {
     let mut page = Page::default();
     let mut last: Option<&[u8]> = None;
     let mut whole = read == Read::Whole;
-    let entries = Entries { of, part, rest, args };
-    for (key, value) in scratch.rows.iter() {
+    for (key, entry) in entries {
         let (count, size) = (page.row_count, page.rows.len());
-        let visited = entries.select(key, value, &mut scratch.arg, &mut scratch.out, &mut |row| page.push(row))?;
-        if visited.is_break() {
+        if select((key, entry), &mut |row| page.push(row))?.is_break() {
             // This entry's rows do not fit: they begin the next page, unless a page has no room for them at all.
             if last.is_none() {
-                return Err(EvalError::PageTooLong { object });
+                return Err(EvalError::PageTooLong { object: of.0 });
             }
             page.rows.truncate(size);
             page.row_count = count;
@@ -108,7 +121,6 @@ pub fn select_page<S: Store + ?Sized>(
         last = Some(key);
     }
     page.next = if whole { None } else { last.map(<[u8]>::to_vec) };
-    scratch.rows.release();
     Ok(page)
 }
 
@@ -153,24 +165,10 @@ fn select_page_within<S: Store + ?Sized>(
         return Err(EvalError::Need);
     }
     let starts = over.entries(&mut reads, &place, &scratch.rows)?;
-    let mut page = Page::default();
-    let mut last: Option<&[u8]> = None;
-    let mut whole = read == Read::Whole;
-    for ((key, _), start) in scratch.rows.iter().zip(&starts) {
-        let (count, size) = (page.row_count, page.rows.len());
-        if start.select(of, over.rest, args, &mut scratch.out, &mut |row| page.push(row))?.is_break() {
-            if last.is_none() {
-                return Err(EvalError::PageTooLong { object });
-            }
-            page.rows.truncate(size);
-            page.row_count = count;
-            whole = false;
-            break;
-        }
-        last = Some(key);
-    }
-    page.next = if whole { None } else { last.map(<[u8]>::to_vec) };
-    scratch.rows.release();
+    let Scratch { rows, out, .. } = scratch;
+    let entries = rows.iter().zip(&starts).map(|((key, _), start)| (key, start));
+    let page = fill(of, entries, read, |(_, start), visit| start.select(of, over.rest, args, out, visit))?;
+    rows.release();
     Ok(page)
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
 use tantu_lsm::{BlockCache, Need};
-use tantu_path::{Stop, Store};
+use tantu_path::{Stop, Store, VisitEntry};
 
 /// Turns a tree's answer into a store's.
 fn stop(stop: tantu_lsm::Stop, need: &mut Option<Need>) -> Stop {
@@ -117,32 +117,10 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let mut newer = overlay.entries.iter().peekable();
-        let mut broke = false;
-        let mut emit = |key: &[u8], value: Known<'_>| match value {
-            Known::Value(value) => visit(&key[4..], value),
-            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
-        };
-        let result = state.tree.scan(self.cache, &from, &to, state.visible, &mut |key, value| {
-            while let Some((key, known)) = newer.next_if(|(newer, _)| **newer < key) {
-                if emit(key, *known).is_break() {
-                    broke = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = emit(key, overlay.known(newer.next_if(|(newer, _)| **newer == key), key, value));
-            broke |= flow.is_break();
-            flow
-        });
-        result.map_err(|s| stop(s, self.need))?;
-        if !broke {
-            for (key, known) in newer {
-                if emit(key, *known).is_break() {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        let newer = overlay.entries.iter();
+        let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
+        let merged = overlay.merge(newer, |a, b| a < b, visit, |visit| tree.scan(cache, &from, &to, at, visit));
+        merged.map_err(|s| stop(s, self.need))
     }
 
     fn scan_back(
@@ -156,32 +134,10 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let mut newer = overlay.entries.iter().rev().peekable();
-        let mut broke = false;
-        let mut emit = |key: &[u8], value: Known<'_>| match value {
-            Known::Value(value) => visit(&key[4..], value),
-            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
-        };
-        let result = state.tree.scan_back(self.cache, &from, &to, state.visible, &mut |key, value| {
-            while let Some((key, known)) = newer.next_if(|(newer, _)| **newer > key) {
-                if emit(key, *known).is_break() {
-                    broke = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = emit(key, overlay.known(newer.next_if(|(newer, _)| **newer == key), key, value));
-            broke |= flow.is_break();
-            flow
-        });
-        result.map_err(|s| stop(s, self.need))?;
-        if !broke {
-            for (key, known) in newer {
-                if emit(key, *known).is_break() {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        let newer = overlay.entries.iter().rev();
+        let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
+        let merged = overlay.merge(newer, |a, b| a > b, visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
+        merged.map_err(|s| stop(s, self.need))
     }
 }
 
@@ -203,6 +159,41 @@ impl<'a> Overlay<'a> {
             overlay.entries.extend(layer.iter().filter(|(key, _)| *key >= from && *key < to));
         }
         overlay
+    }
+
+    /// Visits what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
+    /// comes before another.
+    fn merge<'o>(
+        &'o self,
+        newer: impl Iterator<Item = (&'o &'a [u8], &'o Known<'a>)>,
+        comes_before: fn(&[u8], &[u8]) -> bool,
+        visit: VisitEntry<'_>,
+        scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
+    ) -> Result<(), tantu_lsm::Stop>
+    where
+        'a: 'o,
+    {
+        let mut newer = newer.peekable();
+        let mut broke = false;
+        let mut emit = |key: &[u8], value: Known<'_>| match value {
+            Known::Value(value) => visit(&key[4..], value),
+            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
+        };
+        scan(&mut |key, value| {
+            while let Some((key, known)) = newer.next_if(|(newer, _)| comes_before(newer, key)) {
+                if emit(key, *known).is_break() {
+                    broke = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            let flow = emit(key, self.known(newer.next_if(|(newer, _)| **newer == key), key, value));
+            broke |= flow.is_break();
+            flow
+        })?;
+        if !broke {
+            let _ = newer.try_for_each(|(key, known)| emit(key, *known));
+        }
+        Ok(())
     }
 
     /// What is known of a key that the tree has a value of.

@@ -69,6 +69,8 @@ pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 pub const QUERY_FOLD_SIZE_MAX: usize = 64 << 20;
 /// Bytes of rows after which an event of a query sends those it gathered.
 pub const QUERY_ROWS_SIZE: usize = 256 << 10;
+/// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
+pub const QUERY_RUN_COUNT_MAX: usize = 1_024;
 /// Events of queries a turn runs.
 pub const QUERY_EVENTS_PER_TURN: usize = 256;
 /// Longest error text that travels, in bytes.

@@ -10,7 +10,7 @@ use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::{
     FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_FOLD_SIZE_MAX, QUERY_ROWS_SIZE,
-    QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
+    QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
 };
 use crate::stream::panic_text;
 use crate::thread::TaskThread;
@@ -86,7 +86,8 @@ pub(crate) struct Queries {
     ready: VecDeque<Running>,
     /// Events that wait for blocks.
     parked: Vec<(Running, Need)>,
-    spare: Vec<Run>,
+    /// Registers and letters of ended events, to be used again.
+    spare: Vec<(Run, Vec<u8>)>,
     next_slot: usize,
 }
 
@@ -439,6 +440,9 @@ impl TaskThread {
 
     /// Begins the next event of a query, of each task in turn.
     fn begin_query_event(&mut self, now: Nanos) -> Option<Running> {
+        if self.queries.parked.len() + self.queries.ready.len() >= QUERY_RUN_COUNT_MAX {
+            return None;
+        }
         let module = Arc::clone(&self.config.module);
         loop {
             let count = self.slots.len();
@@ -449,13 +453,12 @@ impl TaskThread {
             let topology = slot.calls.next_stream()?;
             let event = slot.calls.pop(topology)?;
             let plan = module.plan(topology).expect("invariant: checked when it was pushed");
-            let mut run = self.queries.spare.pop().unwrap_or_default();
+            let (mut run, letters) = self.queries.spare.pop().unwrap_or_default();
             let begun = run.begin(plan, event.at, slot.calls.live(&event));
             slot.calls.reclaim();
             let Event { root, id: bits, .. } = event;
             if let Err(error) = begun {
-                self.queries.spare.push(run);
-                self.send_report(&Letter::Failed { root, text: &error.to_string() }, now);
+                self.report_call_failed(root, &error.to_string(), (run, letters), now);
                 continue;
             }
             let version = slot.state.visible();
@@ -465,7 +468,7 @@ impl TaskThread {
                 topology,
                 root,
                 bits,
-                letters: Vec::new(),
+                letters,
                 jobs: Vec::new(),
                 rows: BTreeMap::new(),
                 drained: self.drained(plan, &root, event.at),
@@ -550,30 +553,32 @@ impl TaskThread {
     /// What an ended event sent leaves, then its report.
     fn end_query_event(&mut self, running: Running, failure: Option<String>, doors: &mut Doors<'_>) {
         let now = doors.clock.now();
-        let Running { slot, root, bits, letters, jobs, result, mut run, at, .. } = running;
+        let Running { slot, root, bits, mut letters, jobs, result, mut run, at, .. } = running;
         self.slots[slot].state.unpin(at);
         run.reset();
-        self.queries.spare.push(run);
         let failure = failure.or_else(|| result.and_then(|value| self.keep_result(&root, value)));
-        match failure {
-            Some(text) => self.send_report(&Letter::Failed { root, text: &text }, now),
-            None => {
-                self.release(&letters, now);
-                self.jobs.start(jobs, doors);
-                self.send_report(&Letter::Done { root, bits }, now);
-            }
+        if let Some(text) = failure {
+            return self.report_call_failed(root, &text, (run, letters), now);
         }
+        Letter::Done { root, bits }.encode(&mut letters);
+        self.release(&letters, now);
+        self.jobs.start(jobs, doors);
+        letters.clear();
+        self.queries.spare.push((run, letters));
+    }
+
+    /// Tells a call's root that an event failed; what the event would have sent is dropped.
+    fn report_call_failed(&mut self, root: Root, text: &str, (run, mut letters): (Run, Vec<u8>), now: Nanos) {
+        letters.clear();
+        Letter::Failed { root, text }.encode(&mut letters);
+        self.release(&letters, now);
+        letters.clear();
+        self.queries.spare.push((run, letters));
     }
 
     /// Notes the result of a call that started here, or says why it cannot be one.
     fn keep_result(&mut self, root: &Root, value: Vec<u8>) -> Option<String> {
         let call = self.queries.calls.get_mut(&(root.task, root.offset))?;
         call.result.replace(value).map(|_| SEVERAL_RESULTS.to_string())
-    }
-
-    fn send_report(&mut self, letter: &Letter<'_>, now: Nanos) {
-        let mut bytes = Vec::new();
-        letter.encode(&mut bytes);
-        self.release(&bytes, now);
     }
 }

@@ -105,6 +105,14 @@ impl Queries {
         self.calls.len() >= QUERY_CALL_COUNT_MAX
     }
 
+    /// Bytes that calls started here hold: their arguments, what their aggregators took in, their results.
+    pub(crate) fn size(&self) -> usize {
+        let of_call = |call: &Call| {
+            call.arguments.len() + call.fold.as_ref().map_or(0, Fold::size) + call.result.as_ref().map_or(0, Vec::len)
+        };
+        self.calls.values().map(of_call).sum()
+    }
+
     /// Whether no call started here is without an answer.
     pub(crate) fn is_quiet(&self) -> bool {
         self.calls.is_empty()

@@ -332,7 +332,7 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size()
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size() + self.queries.size()
     }
 
     fn events_size(&self) -> usize {

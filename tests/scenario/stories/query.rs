@@ -225,6 +225,11 @@ impl Module for Astray {
             let one = q.constant(1i64);
             q.agg::<i64>(agg::sum(one))
         });
+        topologies.query("half-way", |q, (user,): (Var<str>,)| {
+            let long = q.each(user, |user| user.len() > 3);
+            q.if_true(long, |b| b.global_partition());
+            q.agg::<i64>(agg::count())
+        });
         topologies.query("forgets", |q, (user,): (Var<str>,)| {
             let length = q.each(user, |user| user.len() as i64);
             q.origin_partition();
@@ -255,5 +260,7 @@ fn a_query_that_does_not_come_home_or_writes_is_refused_with_its_line() {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
     assert!(text.contains("a topology `s` already"), "{text}");
-    assert_eq!(text.lines().count(), 1 + 7, "{text}");
+    let nowhere = text.matches("need a partitioner directly before").count();
+    assert_eq!(nowhere, 2, "no row may reach aggregators without one, on no way: {text}");
+    assert_eq!(text.lines().count(), 1 + 8, "{text}");
 }

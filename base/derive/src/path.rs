@@ -41,6 +41,9 @@ pub(crate) fn write(of: &RecordType) -> TokenStream {
             }
 
             #[automatically_derived]
+            impl __path::OneValue for #name {}
+
+            #[automatically_derived]
             impl __path::RecordLocation for #name {
                 type Record = Self;
                 type At<F: __path::PStateSchema> = F;

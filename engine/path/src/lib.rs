@@ -47,7 +47,7 @@ pub use func::{Func, Functions, NamedFn, ReadExtra};
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;
 pub use marker::{
-    AllLocation, ListLocation, Map, MapLocation, NullLocation, PStateSchema, PairLocation, Set, SetLocation,
+    AllLocation, ListLocation, Map, MapLocation, NullLocation, OneValue, PStateSchema, PairLocation, Set, SetLocation,
 };
 pub use marker_sub::{Sub, Untracked};
 pub use nav::custom::{Custom, CustomNav};

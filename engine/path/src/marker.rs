@@ -33,6 +33,14 @@ pub struct List<T>(PhantomData<fn() -> T>);
 /// A set schema: sorted distinct elements.
 pub struct Set<T>(PhantomData<fn() -> T>);
 
+/// A schema whose partition is one value, not entries: what may have an initial value (PST-16).
+#[diagnostic::on_unimplemented(
+    message = "a PState of `{Self}` cannot have an initial value",
+    label = "its partition is not one value",
+    note = "a partition of a map starts empty; give a value where a key is missing with `null_to_val`"
+)]
+pub trait OneValue: PStateSchema {}
+
 macro_rules! leaf {
     ($($rust:ty => $schema:ident),* $(,)?) => {$(
         impl PStateSchema for $rust {
@@ -44,6 +52,8 @@ macro_rules! leaf {
                 Schema::$schema
             }
         }
+
+        impl OneValue for $rust {}
     )*};
 }
 
@@ -51,6 +61,8 @@ leaf! {
     bool => Bool, i64 => I64, u64 => U64, i32 => I32, u32 => U32, f64 => F64,
     String => Str, Vec<u8> => Bytes, Uuid => Uuid, Value => Any,
 }
+
+impl<T: OneValue> OneValue for Option<T> {}
 
 impl<T: PStateSchema> PStateSchema for Option<T> {
     type Value = Option<T::Plain>;
@@ -112,6 +124,8 @@ macro_rules! tuple {
                 Schema::Tuple(vec![$($part::schema()),+])
             }
         }
+
+        impl<$($part: PStateSchema),+> OneValue for ($($part,)+) {}
     };
 }
 

@@ -137,6 +137,7 @@ pub(crate) static RULES: &[&Rule] = &[
     &view::VOID_TO_VAL,
     &view::TRANSFORMED,
     &view::SUBSELECT,
+    &view::SIZE,
     &branch::STAY,
     &branch::STOP,
     &branch::IF_PATH,

@@ -102,6 +102,25 @@ pub trait Navigate: Sized {
         self.navigate(Path::map_keys)
     }
 
+    /// How many elements or entries there are; null has none (PTH-24). Of a subindexed structure that tracks its size, and
+    /// of a subindexed list, it is one read; others are counted. It cannot be changed.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use tantu_path::{List, Map, Navigate, path, select_value};
+    ///
+    /// let scores = BTreeMap::from([("ann".to_string(), vec![3, 9]), ("bob".to_string(), vec![])]);
+    /// assert_eq!(select_value(&scores, &path::<Map<String, List<i64>>>().size())?, [2]);
+    /// assert_eq!(select_value(&scores, &path::<Map<String, List<i64>>>().map_vals().size())?, [2, 0]);
+    /// # Ok::<(), tantu_path::PathError>(())
+    /// ```
+    fn size(self) -> PathTo<Self::Root, u64>
+    where
+        Self::At: AllLocation,
+    {
+        self.navigate(Path::size)
+    }
+
     /// The value under several keys, each inside the value of the one before (PTH-01).
     fn key_path<K: KeyPath<Self::At>>(self, keys: K) -> PathTo<Self::Root, K::To> {
         self.navigate(|path| path.keys(keys.into_args()))

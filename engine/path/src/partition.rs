@@ -12,7 +12,7 @@ use crate::arg::Args;
 use crate::error::{EvalError, PathError};
 use crate::gather::{Rows, Stretch};
 use crate::nav::range::{Span, Take};
-use crate::nav::{Reach, each, map, term};
+use crate::nav::{Reach, each, map, term, view};
 use crate::path::{Nav, Path};
 use crate::reach::{Image, borrowed, key_bound, read_image};
 use crate::row::{Became, NULL_FORM, Of, Visit, select_row, select_value, transform_row};
@@ -31,6 +31,8 @@ pub(crate) enum Way<'p> {
     Entry { key: &'p Nav, rest: &'p [Nav] },
     /// Entry by entry; `part` says what of an entry the path goes on with.
     Entries { from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, take: Take, part: &'p Nav, rest: &'p [Nav] },
+    /// Only counted.
+    Count { rest: &'p [Nav] },
     /// On an image of what the path can touch.
     Image,
 }
@@ -40,6 +42,9 @@ impl<'p> Way<'p> {
         let Some((first, rest)) = navs.split_first() else { return Ok(Way::Image) };
         if first.is(&map::KEY) || first.is(&map::MUST) {
             return Ok(Way::Entry { key: first, rest });
+        }
+        if first.is(&view::SIZE) {
+            return Ok(Way::Count { rest });
         }
         if visits_entries(first) {
             let (from, to) = (Bound::Unbounded, Bound::Unbounded);
@@ -54,6 +59,20 @@ impl<'p> Way<'p> {
             _ => Ok(Way::Image),
         }
     }
+}
+
+/// How many entries an object has within bounds. None of them is kept.
+pub(crate) fn count_entries<S: Store + ?Sized>(
+    store: &mut S,
+    object: ObjectId,
+    (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+) -> Result<u64, EvalError> {
+    let mut count = 0;
+    store.scan(object, from, to, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
 }
 
 fn visits_entries(nav: &Nav) -> bool {
@@ -84,6 +103,10 @@ pub fn select_store<S: Store + ?Sized>(
         return select_row(of, &path.navs, value, args, &mut scratch.out, visit).map(drop);
     };
     match Way::of(&path.navs, args).map_err(|source| of.path(source))? {
+        Way::Count { rest } => {
+            let count = count_entries(store, object, (Bound::Unbounded, Bound::Unbounded))?;
+            select_value(of, rest, &view::size_value(count), args, &mut scratch.out, visit).map(drop)?;
+        }
         Way::Entry { key, rest } => {
             scratch.key.clear();
             put_key_form(&key.args[0], args, &mut scratch.key);

@@ -129,6 +129,8 @@ impl Path {
         dispense_collected() => nav::collect::DISPENSE_COLLECTED;
         /// The list of what was set aside and the value, as one value (PTH-35).
         collected() => nav::collect::COLLECTED;
+        /// How many elements there are; null has none (PTH-24).
+        size() => nav::view::SIZE;
         /// Where it is (PTH-28).
         stay() => nav::branch::STAY;
         /// Nowhere (PTH-28).

@@ -95,6 +95,15 @@ pub enum DeclareError {
         /// The schema.
         schema: String,
     },
+    /// Entries have no value to start from.
+    #[error("a PState of {schema} cannot have an initial value: its partition is not one value")]
+    InitialEntries {
+        /// The schema.
+        schema: String,
+    },
+    /// The initial value does not fit.
+    #[error("the initial value does not fit: {0}")]
+    Initial(SchemaError),
     /// More structures than locations have numbers.
     #[error("the schema names {count} subindexed structures; the limit is {}", SUB_COUNT_MAX)]
     TooManySubs {
@@ -253,6 +262,17 @@ impl Schema {
                 }
             }
         }
+    }
+
+    /// Whether every partition of a PState of this schema may start with the value (PST-16).
+    ///
+    /// # Errors
+    /// [`DeclareError`]: the partition is not one value, or this one does not fit.
+    pub fn check_initial(&self, value: &Value) -> Result<(), DeclareError> {
+        if matches!(self, Schema::Map(..)) || self.has_sub() {
+            return Err(DeclareError::InitialEntries { schema: self.to_string() });
+        }
+        self.check(value).map_err(DeclareError::Initial)
     }
 
     fn check_subs(&self) -> Result<(), DeclareError> {

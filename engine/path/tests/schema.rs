@@ -102,6 +102,22 @@ fn marker_types_are_their_schemas() {
 }
 
 /// A schema that a value fits: its own shape, made loose at random places.
+/// PST-05.
+#[test]
+fn an_element_of_a_list_is_a_class_or_a_schema_and_one_of_a_set_is_no_structure() {
+    assert_eq!(List::<String>::schema(), Schema::list(Schema::Str));
+    let nested = List::<Map<String, Set<i64>>>::schema();
+    assert_eq!(nested, Schema::list(Schema::map(Schema::Str, Schema::set(Schema::I64))));
+    nested.check(&Value::List(vec![Value::map([(text("a"), Value::set([Value::I64(1)]))]), Value::Null])).unwrap();
+    let misfit = nested.check(&Value::List(vec![Value::Null, Value::map([(text("a"), Value::I64(1))])])).unwrap_err();
+    assert_eq!(misfit.location(), "[1][\"a\"]");
+    let declared = |of: Schema| Schema::map(Schema::Str, of).check_declared();
+    let sub_list = || Schema::sub(Schema::list(Schema::I64));
+    assert!(declared(Schema::sub(Schema::list(sub_list()))).is_ok(), "a structure of structures");
+    assert!(declared(Schema::sub(Schema::set(sub_list()))).is_err(), "an element of a set is a value");
+    assert!(declared(Schema::set(sub_list())).is_err());
+}
+
 fn schema_of(value: &Value) -> Schema {
     match value {
         Value::Null => Schema::I64,

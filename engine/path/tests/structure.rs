@@ -219,6 +219,30 @@ fn an_element_of_a_large_structure_costs_at_most_the_handle_and_itself() {
     assert_eq!(costs(&mut store), (2, 3, 0), "also as one value");
 }
 
+/// PST-11.
+#[test]
+fn the_size_of_a_tracked_structure_is_one_read_and_that_of_another_is_counted() {
+    let size = || Path::new().key(text("ann")).size();
+    for (tracked, costs_of_size) in [(true, (1, 0, 0)), (false, (2, 1000, 0))] {
+        let schema = squares(tracked);
+        let mut store = user_with(&schema, 1000);
+        costs(&mut store);
+        assert_eq!(find(&schema, &size(), &mut store), Ok(vec![Value::U64(1000)]));
+        assert_eq!(costs(&mut store), costs_of_size, "tracked: {tracked}");
+        assert_eq!(find(&schema, &Path::new().key(text("eve")).size(), &mut store), Ok(vec![Value::U64(0)]));
+        assert_eq!(find(&schema, &Path::new().size(), &mut store), Ok(vec![Value::U64(1)]), "users, not elements");
+        let large = size().filter_greater_than(Value::U64(999));
+        assert_eq!(find(&schema, &large, &mut store), Ok(vec![Value::U64(1000)]), "the path goes on from it");
+        let error = change(&schema, &size().term_val(Value::U64(1)), &mut store).unwrap_err().to_string();
+        assert!(error.contains("size: is computed and cannot be changed"), "{error}");
+    }
+    let schema = Schema::map(Schema::Str, Schema::sub(Schema::list(Schema::I64)));
+    let mut store = user_with(&schema, 7);
+    costs(&mut store);
+    assert_eq!(find(&schema, &size(), &mut store), Ok(vec![Value::U64(7)]));
+    assert_eq!(costs(&mut store), (1, 0, 0), "a list knows its size");
+}
+
 /// PST-35.
 #[test]
 fn untracked_structures_are_written_without_a_read() {

@@ -94,6 +94,28 @@ pub(crate) static SUBSELECT: Rule = Rule {
     ..PLAIN
 };
 
+/// How many elements a map, list or set has; null has none. A transform cannot go on from it.
+pub(crate) static SIZE: Rule = Rule {
+    code: 95,
+    name: "size",
+    select: |nav, at, cx, next| {
+        let count = match at {
+            Value::Null => 0,
+            Value::List(elements) | Value::Set(elements) => elements.len(),
+            Value::Map(entries) => entries.len(),
+            _ => return Err(nav.type_error("map, list or set", at)),
+        };
+        next(cx, &size_value(count as u64))
+    },
+    transform: |nav, _, _, _| Err(nav.argument("is computed and cannot be changed".to_owned())),
+    ..PLAIN
+};
+
+/// A size as a path goes on from it.
+pub(crate) fn size_value(count: u64) -> Value {
+    Value::U64(count)
+}
+
 fn transformed(nav: &Nav, at: Option<Value>, cx: &mut Cx<'_>) -> Rebuilt {
     cx.instead_collected(vec![], |cx| rebuild_terminated(&nav.paths[0].navs, at, cx))
 }

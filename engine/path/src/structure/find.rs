@@ -10,9 +10,10 @@ use crate::arg::Args;
 use crate::error::{EvalError, PathError};
 use crate::gather::Rows;
 use crate::nav::range::{Span, Take};
-use crate::nav::{each, list, map};
+use crate::nav::{each, list, map, view};
+use crate::partition::count_entries;
 use crate::path::Nav;
-use crate::reach::{Chain, key_bound};
+use crate::reach::{Chain, borrowed, key_bound};
 use crate::row::{Of, Visit, select_row, select_value};
 use crate::schema::Schema;
 use crate::store::Store;
@@ -57,6 +58,12 @@ pub(crate) fn select<S: Store + ?Sized>(
         Spot::Leaf { value, rest } => return select_row(of, rest, value.as_deref(), args, out, visit).map(drop),
         Spot::At { place, stored, rest } => (place, stored, rest),
     };
+    if let Some((_, behind)) = rest.split_first().filter(|(nav, _)| nav.is(&view::SIZE))
+        && let Kind::Structure(_) = place.kind()
+    {
+        let count = count(&mut reads, &place, stored.as_ref())?;
+        return select_value(of, behind, &view::size_value(count), args, out, visit).map(drop);
+    }
     if let Some(over) = Over::of(&mut reads, &place, stored.as_ref(), rest)? {
         let mut rows = Rows::default();
         reads.read_rows(&mut rows, &place, &over.from, &over.to, over.take)?;
@@ -70,6 +77,22 @@ pub(crate) fn select<S: Store + ?Sized>(
     }
     let value = value_of(&mut reads, &place, stored, rest)?;
     select_value(of, rest, &value, args, out, visit).map(drop)
+}
+
+/// How many elements a structure has: what its handle says, or they are counted.
+fn count<S: Store + ?Sized>(
+    reads: &mut Reads<'_, S>,
+    place: &Place<'_>,
+    stored: Option<&Value>,
+) -> Result<u64, EvalError> {
+    match place.size_of(reads.of, stored)? {
+        None => Ok(0),
+        Some(Size::Tracked(count) | Size::List { count, .. }) => Ok(count),
+        Some(Size::Untracked) => {
+            let (from, to) = place.bounds(&Bound::Unbounded, &Bound::Unbounded);
+            count_entries(reads.store, reads.of.0, (borrowed(&from), borrowed(&to)))
+        }
+    }
 }
 
 /// What the rest of a path sees of a place.

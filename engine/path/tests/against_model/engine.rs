@@ -123,6 +123,7 @@ fn step_with_path(p: Path, step: &Step) -> Path {
         Step::If(cond, then, otherwise) => p.if_path(path(cond), path(then), otherwise.as_deref().map(path)),
         Step::Cond(arms) => p.cond_path(arms.iter().map(|(cond, then)| (path(cond), path(then)))),
         Step::Multi(paths) => p.multi_path(paths.iter().map(|inner| path(inner))),
+        Step::Size => p.size(),
         Step::Subselect(inner) => p.subselect(path(inner)),
         Step::ContinuousSubseqs(inner) => p.continuous_subseqs(path(inner)),
         Step::CollectOne(inner) => p.collect_one(path(inner)),

@@ -299,7 +299,7 @@ impl<'b> Tape<'b> {
             Compare::Greater,
             Compare::GreaterOrEqual,
         ];
-        let step = match self.pick(14) {
+        let step = match self.pick(15) {
             0 | 1 => Step::Filter(COMPARE[self.pick(6)], self.argument(at)),
             2 => Step::Pred(IS_EVEN),
             3 => Step::NullTo(self.argument(at)),
@@ -312,6 +312,7 @@ impl<'b> Tape<'b> {
             10 => Step::Val,
             11 => Step::DispenseCollected,
             12 => Step::IsCollected(SEVERAL),
+            13 => return (Step::Size, Shape::Nat),
             _ => return ([Step::Collected, Step::Stop][self.pick(2)].clone(), at.clone()),
         };
         (step, at.clone())

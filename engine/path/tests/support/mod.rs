@@ -225,6 +225,7 @@ pub fn part(closures: bool) -> BoxedStrategy<Part> {
         "null_to_list",
         "null_to_set",
         "null_to_map",
+        "size",
     ]);
     let with_key = prop::sample::select(vec!["key", "key", "key", "must", "must", "map_key", "nth", "set_elem"]);
     let with_keys = prop::sample::select(vec!["submap", "subset"]);
@@ -432,6 +433,7 @@ fn add_plain(p: tantu_path::Path, name: &str) -> tantu_path::Path {
         "end" => p.end(),
         "void_set_elem" => p.void_set_elem(),
         "stay" => p.stay(),
+        "size" => p.size(),
         "null_to_list" => p.null_to_list(),
         "null_to_set" => p.null_to_set(),
         "null_to_map" => p.null_to_map(),

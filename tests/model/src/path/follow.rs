@@ -95,6 +95,7 @@ fn look_further(going: Going, rest: Way, value: &Data, aside: &[Data], found: &m
                 look(rest, &made, aside, found);
             }
         }
+        Step::Size => look(rest, &Data::Nat(size(value)?), aside, found),
         Step::Subselect(path) => look(rest, &Data::List(select(path, value)?), aside, found),
         Step::Multi(paths) => paths.iter().for_each(|path| look(before(path, &rest), value, aside, found)),
         Step::If(..) | Step::Cond(_) => {
@@ -120,6 +121,17 @@ fn look_further(going: Going, rest: Way, value: &Data, aside: &[Data], found: &m
         }
     }
     Ok(())
+}
+
+/// Null is nothing, and what has no elements has no size.
+fn size(value: &Data) -> Result<u64, Fault> {
+    match value {
+        Data::Null => Ok(0),
+        Data::List(of) => Ok(of.len() as u64),
+        Data::Set(of) => Ok(of.len() as u64),
+        Data::Map(of) => Ok(of.len() as u64),
+        other => Err(Fault(format!("{other:?} has no elements"))),
+    }
 }
 
 fn fresh(path: &[Step], aside: &[Data], rest: &Way) -> Way {
@@ -190,6 +202,7 @@ fn change(mut way: Way, at: Place, aside: &[Data], given: &mut VecDeque<Data>) -
         }
         Step::IsCollected(test) if is_collected(*test, aside) => change(rest, at, aside, given),
         Step::IsCollected(_) => Ok(at),
+        Step::Size => Err(Fault("a size is not changed".to_owned())),
         Step::Transformed(path) => {
             let made = change(self::way(path), at, &[], &mut VecDeque::new())?;
             change(rest, made, aside, given)

@@ -104,6 +104,8 @@ pub enum Step {
     NotSelected(Path),
     /// 24: the function's answer.
     View(Function, Vec<Data>),
+    /// 24: how many elements there are.
+    Size,
     /// 25: what a transform path makes of the value.
     Transformed(Path),
     /// 26: a default for null.

@@ -49,10 +49,12 @@ impl Instance {
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
+        let slow_write_ms = config.slow_write_ms;
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
             move |thread: ThreadId, doors: &mut Doors<'_>| {
-                let config = ThreadConfig { memory, ..ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime)) };
+                let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
+                let config = ThreadConfig { memory, slow_write_ms, ..usual };
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);

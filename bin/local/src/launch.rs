@@ -9,6 +9,7 @@ use tantu_doors::Pin;
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::MemoryBudget;
+use tantu_task::limit::SLOW_WRITE_MS;
 
 /// How a module is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,11 +25,21 @@ pub struct LaunchConfig {
     /// Bytes of memory of each task thread, at least 256 MiB: blocks, memtables, records and what is under way. Clients are
     /// let in only while there is room.
     pub memory: usize,
+    /// How long a write of a PState may take before it is logged as slow, in milliseconds
+    /// (`pstate.excessive.write.time.warning.millis`).
+    pub slow_write_ms: u64,
 }
 
 impl Default for LaunchConfig {
     fn default() -> Self {
-        Self { tasks: 8, threads: 2, workers: 1, pin: Pin::Auto, memory: MemoryBudget::SIZE_DEFAULT }
+        Self {
+            tasks: 8,
+            threads: 2,
+            workers: 1,
+            pin: Pin::Auto,
+            memory: MemoryBudget::SIZE_DEFAULT,
+            slow_write_ms: SLOW_WRITE_MS,
+        }
     }
 }
 

@@ -212,7 +212,7 @@ fn hopped(target: &Target, one_partition: bool) -> Facts {
 /// The PState that a step accesses and the top-level keys it goes to.
 fn access(step: &Step) -> Option<(usize, Vec<&Arg>)> {
     match step {
-        Step::Select { pstate, path, .. } | Step::Transform { pstate, path } => {
+        Step::Select { pstate, path, .. } | Step::Pages { pstate, path, .. } | Step::Transform { pstate, path } => {
             Some((*pstate, path.leading_key().into_iter().collect()))
         }
         Step::Aggregate { pstate, shape: AggShape::Map(arms) } => {

@@ -326,8 +326,8 @@ impl Block {
         self.aggregate_untyped(pstate.index, "compound_agg", shape.into_untyped());
     }
 
-    /// Aggregates into this task's partition as a whole. A count or a sum needs a value to start from, other
-    /// aggregators do not.
+    /// Aggregates into this task's partition as a whole. A count or a sum needs a value to start from
+    /// ([`pstate_initial`](crate::StreamTopology::pstate_initial)), other aggregators do not.
     ///
     /// ```
     /// use tantu_flow::{Module, Setup, Topologies, define, random};

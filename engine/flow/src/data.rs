@@ -118,6 +118,24 @@ impl Register {
         Ok(slot)
     }
 
+    /// Reads the values that lie one after the other in a var of bytes, as slots of vars of this type.
+    pub(crate) fn decode_each(
+        &self,
+        rows: u32,
+        frame: &Frame,
+        column: &mut Vec<Slot>,
+        arena: &mut Arena,
+    ) -> Result<(), DecodeError> {
+        // SAFETY: the plan pairs this var with bytes, which are pinned while the var is live.
+        let pinned = unsafe { <[u8] as Data>::read(frame.get(rows)) };
+        let mut reader = Reader::new(pinned);
+        while !reader.is_empty() {
+            // SAFETY: the reader stands on pinned memory.
+            column.push(unsafe { (self.codec.decode)(&mut reader, arena)? });
+        }
+        Ok(())
+    }
+
     /// Reads a row of values, as slots of vars of these types. What they point to is in the arena.
     pub(crate) fn decode_row(
         registers: &[Register],

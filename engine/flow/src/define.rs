@@ -10,6 +10,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use tantu_base::value::Value;
 use tantu_path::Functions;
 
 /// Where the author's call is.
@@ -96,6 +97,17 @@ impl Defining {
     /// A mistake unless the module has one task only.
     pub(crate) fn needs_one_task(&mut self, place: Place, what: String) {
         self.one_task.push(DefineError { file: place.file(), line: place.line(), what });
+    }
+
+    /// Partitions of a PState start with a value.
+    pub(crate) fn start_with(&mut self, pstate: usize, initial: Vec<u8>, place: Place) {
+        let def = &mut self.pstates[pstate];
+        let name = def.name.clone();
+        let value = Value::decode(&initial).expect("invariant: it was just encoded");
+        match def.schema.check_initial(&value) {
+            Ok(()) => def.initial = Some(initial),
+            Err(error) => self.error(place, format!("the PState `{name}`: {error}")),
+        }
     }
 
     /// Topologies of all kinds share one space of names.

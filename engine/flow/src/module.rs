@@ -13,7 +13,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tantu_path::{Functions, MapLocation, NamedFn, PStateSchema, Schema};
+use tantu_base::value::{Value, encoded};
+use tantu_path::{Functions, MapLocation, NamedFn, OneValue, PStateSchema, Schema};
 
 /// An application: everything in it is declared by [`Module::define`], which runs when it is launched.
 pub trait Module: 'static {
@@ -86,6 +87,8 @@ pub struct PStateDef {
     pub key_partitioner: KeyPartitioner,
     /// See [`PStateOptions`].
     pub unchecked: bool,
+    /// What a partition to which nothing was written holds, in value form.
+    pub initial: Option<Vec<u8>>,
 }
 
 /// Where a topology starts in a partition it meets for the first time. Later its own progress counts.
@@ -335,6 +338,38 @@ impl StreamTopology {
         self.declare(name, options, KeyPartitioner::default())
     }
 
+    /// Declares a PState whose partitions start with a value: a partition to which nothing was written, or which was cleared,
+    /// holds it (PST-16). It is part of the declaration and is not stored, so another one in a later version of the module
+    /// holds for the partitions to which nothing was written.
+    ///
+    /// ```
+    /// use tantu_flow::{PStateOptions, TestBlock, Var};
+    /// use tantu_path::{agg, path};
+    ///
+    /// let totals = TestBlock::define(
+    ///     |topology| topology.pstate_initial::<i64>("$$total", PStateOptions::default(), 100),
+    ///     |b, total, amount: Var<i64>| b.agg(total, agg::sum(amount)),
+    /// )?;
+    /// assert_eq!(totals.select("$$total", path::<i64>())?, [100]);
+    /// totals.run(&5i64, |_| {})?;
+    /// assert_eq!(totals.select("$$total", path::<i64>())?, [105]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn pstate_initial<S: OneValue>(&mut self, name: &str, options: PStateOptions, initial: S::Plain) -> PState<S> {
+        let pstate = self.declare::<S>(name, options, KeyPartitioner::default());
+        self.defining.borrow_mut().start_with(pstate.index, encoded(&initial), here());
+        pstate
+    }
+
+    /// Declares a PState of a schema that is known only at run time whose partitions start with a value, as
+    /// [`StreamTopology::pstate_initial`].
+    #[track_caller]
+    pub fn pstate_untyped_initial(&mut self, name: &str, schema: Schema, options: PStateOptions, initial: &Value) {
+        let index = self.declare_schema(name, schema, options, KeyPartitioner::default());
+        self.defining.borrow_mut().start_with(index, encoded(initial), here());
+    }
+
     /// Declares a PState of a schema that is known only at run time, for the untyped layer, which goes by its name.
     #[track_caller]
     pub fn pstate_untyped(&mut self, name: &str, schema: Schema, options: PStateOptions) {
@@ -381,6 +416,7 @@ impl StreamTopology {
             owner: self.index,
             key_partitioner: by,
             unchecked,
+            initial: None,
         });
         defining.pstates.len() - 1
     }

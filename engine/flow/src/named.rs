@@ -335,6 +335,14 @@ impl Named<'_> {
         self.bind(out, var);
     }
 
+    /// As [`Named::local_select`], in pages, with other events of the task between them.
+    #[track_caller]
+    pub fn local_select_yielding(&mut self, pstate: &str, path: Path, out: &str) {
+        let pstate = self.pstate(pstate);
+        let var = self.block.select_yielding_untyped::<Value>(pstate, path);
+        self.bind(out, var);
+    }
+
     /// Goes where the path's key lives and reads there.
     #[track_caller]
     pub fn select(&mut self, pstate: &str, path: Path, out: &str) {

@@ -189,6 +189,15 @@ impl Block {
         out
     }
 
+    /// A random number of 64 bits, from the source of randomness of the task: a run that is replayed from a seed makes the same
+    /// one again.
+    #[track_caller]
+    pub fn random_number(&mut self) -> Var<i64> {
+        let out = self.bind::<i64>("random_number");
+        self.push(Step::Random(out.id), "random_number", Vec::new(), vec![out.id]);
+        out
+    }
+
     /// If the event has taken longer than it should, the code below goes on as a new event of this task, behind those
     /// that wait. Otherwise nothing happens.
     #[track_caller]

@@ -103,7 +103,10 @@ impl Plan {
             line: record.place.line(),
         };
         let hop = |record: &StepRecord| match record.step {
-            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => {
+            Step::Hop { position, .. }
+            | Step::Overtime { position }
+            | Step::Await { position, .. }
+            | Step::Pages { position, .. } => {
                 let live = &self.entries[position as usize].live;
                 let live = live.iter().map(|register| (register.var, register.type_name())).collect();
                 Some(HopInfo { label: record.label.clone(), live })

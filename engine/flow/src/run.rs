@@ -18,11 +18,12 @@ use crate::slot::Frame;
 use crate::step::{Advance, Step, Target};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
-use tantu_base::door::Job;
+use tantu_base::door::{Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{
-    AggError, Arg, Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store,
+    AggError, Arg, Args, EvalError, Page, PageLimit, Path, Scratch, Store, aggregate, clear_store, select_page,
+    select_store, transform_store,
 };
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
@@ -42,6 +43,23 @@ pub trait Host: Store {
     /// Starts a job. When it is done, its answer is appended to `live`, and the work goes on there as a new event of
     /// this task; if it fails, so does what the event is part of.
     fn start_job(&mut self, at: Position, live: &[u8], job: Job);
+    /// The time, if writes of PStates are being timed now.
+    fn write_begins(&self) -> Option<Nanos> {
+        None
+    }
+    /// A write that was being timed is done.
+    fn wrote(&self, begun: Nanos, what: WriteInfo<'_>) {
+        unreachable!("only a host that gives the time is told: {begun:?} {what:?}")
+    }
+    /// How much a page of a yielding select holds; none if the host answers selects whole.
+    fn page_limit(&self) -> Option<PageLimit> {
+        None
+    }
+    /// Goes on with a yielding select after its first page. Each further page, as the partition is now, is appended to `live`
+    /// as bytes, and the work goes on there as a new event of this task. Only a host with a page limit is asked.
+    fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
+        unreachable!("a host that answers selects whole: {at:?} {live:?} {select:?}")
+    }
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
     /// The task where the call started. A host that runs no queries is not asked.
@@ -71,6 +89,30 @@ pub trait Host: Store {
     fn result(&mut self, value: &[u8]) -> Result<(), String> {
         unreachable!("only a query has a result: {value:?}")
     }
+}
+
+/// A write of a PState, in the author's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteInfo<'a> {
+    /// Of which topology.
+    pub topology: &'a str,
+    /// What it does.
+    pub label: &'a str,
+    /// The author's file.
+    pub file: &'static str,
+    /// The line in it.
+    pub line: u32,
+}
+
+/// What a yielding select has still to answer.
+#[derive(Clone, Debug)]
+pub struct PagedSelect {
+    /// The place of the PState in the module.
+    pub pstate: usize,
+    /// The path, without slots.
+    pub path: Path,
+    /// Behind which entry it goes on.
+    pub after: Vec<u8>,
 }
 
 /// A visitor of groups: keys, then results, in value form.
@@ -261,6 +303,13 @@ impl Run {
                 return Ok(Then::Back);
             }
             Step::Select { .. } => return self.select(plan, at, host),
+            Step::Rows { rows, out } => {
+                let start = self.cursors.column.len();
+                out.decode_each(*rows, &self.frame, &mut self.cursors.column, &mut self.arena)
+                    .map_err(|source| RunError::Live { topology: plan.name.clone(), source })?;
+                self.cursors.push_column(plan, at, out.var, start, &self.frame, &self.arena);
+                return Ok(Then::Back);
+            }
             Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
             Step::End => return Ok(Then::Back),
             _ => return self.rare(plan, at, host),
@@ -276,6 +325,7 @@ impl Run {
                 let text = crate::ops::uuid_v7(host.wall_ms(), [host.random(), host.random()]);
                 self.frame.set(*out, text.into_slot(&mut self.arena));
             }
+            Step::Random(out) => self.frame.set(*out, <i64 as Data>::slot(host.random() as i64)),
             Step::ModuleInfo(out) => {
                 let info = ModuleInfo { module: plan.module.clone(), task_count: host.task_count() };
                 self.frame.set(*out, info.into_slot(&mut self.arena));
@@ -292,6 +342,7 @@ impl Run {
                     return Ok(Then::Back);
                 }
             }
+            Step::Pages { .. } => return self.pages(plan, at, host),
             Step::Await { job, position, .. } => {
                 self.gather_live(plan, *position, 1);
                 host.start_job(Position(*position), &self.live, job(&self.frame));
@@ -402,6 +453,39 @@ impl Run {
         }
     }
 
+    /// The first page of a yielding select, or all of it.
+    fn pages(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        self.guard(plan, at, host)?;
+        let Step::Pages { pstate, path, rows, position } = &plan.steps[at].step else {
+            unreachable!("the step is a select")
+        };
+        let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
+        let (schema, object) = (&plan.schemas[*pstate].1, ObjectId(*pstate as u32));
+        let page = match host.page_limit() {
+            Some(limit) => select_page(schema, object, path, host, &args, &mut self.scratch, None, limit),
+            None => {
+                let mut all = Page::default();
+                let mut visit = |value: &[u8]| {
+                    all.rows.extend_from_slice(value);
+                    ControlFlow::Continue(())
+                };
+                select_store(schema, object, path, host, &args, &mut self.scratch, &mut visit).map(|()| all)
+            }
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(EvalError::Need) => return Ok(Then::Need),
+            Err(error) => return Err(eval_error(plan, at, error)),
+        };
+        let next = page.next.map(|after| PagedSelect { pstate: *pstate, path: path.bind(&args), after });
+        self.frame.set(*rows, self.arena.copy(&page.rows));
+        if let Some(select) = next {
+            self.gather_live(plan, *position, 1);
+            host.select_on(Position(*position), &self.live, select);
+        }
+        Ok(Then::Next)
+    }
+
     fn forget(&mut self, start: usize, mark: Mark) {
         self.cursors.column.truncate(start);
         self.arena.reset(mark);
@@ -410,6 +494,7 @@ impl Run {
     fn write(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
         self.guard(plan, at, host)?;
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
+        let begun = host.write_begins();
         let result = match &plan.steps[at].step {
             Step::Transform { pstate, path } => transform_store(
                 &plan.schemas[*pstate].1,
@@ -425,6 +510,11 @@ impl Run {
             }
             _ => unreachable!("the step writes"),
         };
+        if let Some(begun) = begun {
+            let record = &plan.steps[at];
+            let (file, line) = (record.place.file(), record.place.line());
+            host.wrote(begun, WriteInfo { topology: &plan.name, label: &record.label, file, line });
+        }
         match result {
             Ok(()) => Ok(Then::Next),
             Err(EvalError::Need) => Ok(Then::Need),

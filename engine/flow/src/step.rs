@@ -98,9 +98,23 @@ pub(crate) enum Step {
     TaskId(u32),
     ModuleInfo(u32),
     Uuid(u32),
+    Random(u32),
     Select {
         pstate: usize,
         path: Path,
+        out: Register,
+    },
+    /// A select that may run over several events. The rows of its first page, or of the whole answer, go into `rows`; each
+    /// further page is an event that begins with the next step, with its rows there.
+    Pages {
+        pstate: usize,
+        path: Path,
+        rows: u32,
+        position: u32,
+    },
+    /// Emits each of the rows of a page.
+    Rows {
+        rows: u32,
         out: Register,
     },
     Transform {
@@ -170,7 +184,10 @@ impl Step {
     /// Where the events that it starts begin.
     pub(crate) fn position_mut(&mut self) -> Option<&mut u32> {
         match self {
-            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => Some(position),
+            Step::Hop { position, .. }
+            | Step::Overtime { position }
+            | Step::Await { position, .. }
+            | Step::Pages { position, .. } => Some(position),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ use crate::data::{Data, Owned, Register};
 use crate::define::{DefineErrors, Defining, DefiningHandle};
 use crate::depot::random;
 use crate::fault::RunError;
-use crate::module::{ModuleDef, Setup, StreamTopology, Topologies};
+use crate::module::{ModuleDef, PStateDef, Setup, StreamTopology, Topologies};
 use crate::plan::Position;
 use crate::run::{Host, Outcome, Run};
 use crate::slot::Frame;
@@ -41,7 +41,10 @@ use std::rc::Rc;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, encoded};
-use tantu_path::{EvalError, NoArgs, PStateSchema, PathTo, Scratch, Stop, Store, VisitEntry, select_store};
+use tantu_path::{
+    EvalError, NoArgs, PStateSchema, PathTo, Scratch, Stop, Store, TransformTo, VisitEntry, select_store,
+    transform_store,
+};
 
 /// Why a block that was run directly failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,12 @@ pub enum TestError {
     /// A path failed.
     #[error(transparent)]
     Path(#[from] EvalError),
+    /// `select_one` needs exactly one value.
+    #[error("the path leads to {count} values, not to exactly one")]
+    NotOne {
+        /// To how many.
+        count: usize,
+    },
     /// A value is not of the type asked for.
     #[error(transparent)]
     Type(#[from] DecodeError),
@@ -85,6 +94,7 @@ impl<I: ?Sized, O> std::fmt::Debug for TestBlock<I, O> {
 
 /// The host of one run.
 struct TestHost<'a> {
+    pstates: &'a [PStateDef],
     state: &'a mut Entries,
     random: &'a Cell<u64>,
     last: Position,
@@ -97,6 +107,8 @@ impl Store for TestHost<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
         out.clear();
         let found = self.state.get(&(object, key.to_vec()));
+        let initial = || self.pstates[object.index()].initial.as_ref().filter(|_| key.is_empty());
+        let found = found.or_else(initial);
         found.into_iter().for_each(|value| out.extend_from_slice(value));
         Ok(found.is_some())
     }
@@ -258,6 +270,7 @@ impl<I: Data + ?Sized, O: Vars> TestBlock<I, O> {
         let plan = &self.module.streams[0].plan;
         let mut state = self.state.borrow().clone();
         let mut host = TestHost {
+            pstates: &self.module.pstates,
             state: &mut state,
             random: &self.random,
             last: Position(plan.entries.len() as u32 - 1),
@@ -296,6 +309,37 @@ impl<I: Data + ?Sized, O: Vars> TestBlock<I, O> {
         Ok(())
     }
 
+    /// Changes a PState of the block along a path, as an event of its topology would.
+    ///
+    /// # Errors
+    /// [`TestError`] if there is none of this name, or the path fails; nothing is changed then.
+    pub fn transform<S: PStateSchema>(&self, pstate: &str, path: &TransformTo<S>) -> Result<(), TestError> {
+        let index = self.pstate(pstate)?;
+        let mut state = self.state.borrow().clone();
+        let (schema, object) = (&self.module.pstates[index].schema, ObjectId(index as u32));
+        transform_store(schema, object, path.path(), &mut self.host(&mut state), &NoArgs, &mut Scratch::new())?;
+        *self.state.borrow_mut() = state;
+        Ok(())
+    }
+
+    fn pstate(&self, name: &str) -> Result<usize, TestError> {
+        let index = self.module.pstates.iter().position(|def| def.name == name);
+        index.ok_or_else(|| TestError::NoPState(name.to_string()))
+    }
+
+    /// A host of paths alone.
+    fn host<'a>(&'a self, state: &'a mut Entries) -> TestHost<'a> {
+        TestHost {
+            pstates: &self.module.pstates,
+            state,
+            random: &self.random,
+            last: Position(0),
+            emitted: Vec::new(),
+            jobs: VecDeque::new(),
+            hopped: false,
+        }
+    }
+
     /// What a path selects in a PState of the block.
     ///
     /// # Errors
@@ -305,17 +349,9 @@ impl<I: Data + ?Sized, O: Vars> TestBlock<I, O> {
         pstate: &str,
         path: PathTo<S, T>,
     ) -> Result<Vec<T::Value>, TestError> {
-        let index = self.module.pstates.iter().position(|def| def.name == pstate);
-        let index = index.ok_or_else(|| TestError::NoPState(pstate.to_string()))?;
+        let index = self.pstate(pstate)?;
         let mut state = self.state.borrow().clone();
-        let mut host = TestHost {
-            state: &mut state,
-            random: &self.random,
-            last: Position(0),
-            emitted: Vec::new(),
-            jobs: VecDeque::new(),
-            hopped: false,
-        };
+        let mut host = self.host(&mut state);
         let mut found = Vec::new();
         let mut collect = |value: &[u8]| {
             found.push(value.to_vec());

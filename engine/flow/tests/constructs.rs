@@ -196,3 +196,24 @@ fn while_a_future_is_awaited_only_what_is_needed_after_it_waits() {
     world.run(&plan, u32::MAX).unwrap();
     assert_eq!(world.hops.iter().map(|(task, ..)| *task).take(1).collect::<Vec<_>>(), [3]);
 }
+
+#[test]
+fn random_numbers_come_from_the_hosts_source() {
+    let numbers = || {
+        let block = TestBlock::new(|b, n: Var<i64>| {
+            let both = (b.random_number(), b.random_number());
+            b.each((both, n), |((one, other), _)| (one, other))
+        });
+        let mut seen = Vec::new();
+        for n in 0..3i64 {
+            block.run(&n, |pair| seen.push(*pair)).unwrap();
+        }
+        seen
+    };
+    let seen = numbers();
+    assert_eq!(seen, numbers(), "the same seed, the same numbers");
+    let mut all: Vec<i64> = seen.into_iter().flat_map(|(one, other)| [one, other]).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6, "each is another");
+}

@@ -128,6 +128,8 @@ pub struct TaskState {
     sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
+    /// What partitions to which nothing was written hold, in value form.
+    initial: BTreeMap<ObjectId, Vec<u8>>,
     pub(crate) depots: Vec<DepotPartition>,
     /// Commits the tree has not flushed, and where they are in the log.
     unflushed: VecDeque<(Version, Lsn)>,
@@ -200,6 +202,7 @@ impl TaskState {
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
+            initial: BTreeMap::new(),
             uncopied: vec![VecDeque::new(); partitions.len()],
             copied: partitions.iter().map(|depot| VecDeque::from([(flushed, depot.copied_end)])).collect(),
             depots: partitions,
@@ -270,6 +273,18 @@ impl TaskState {
         if *count == 0 {
             self.pins.remove(&version);
         }
+    }
+
+    /// A partition of one value to which nothing was written holds this, in value form (PST-16).
+    pub fn set_initial(&mut self, object: ObjectId, value: Vec<u8>) {
+        self.initial.insert(object, value);
+    }
+
+    /// Puts the initial value of a partition into `out` if the key is that of its one value.
+    pub(crate) fn start(&self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> bool {
+        let initial = self.initial.get(&object).filter(|_| key.is_empty());
+        initial.into_iter().for_each(|value| out.extend_from_slice(value));
+        initial.is_some()
     }
 
     /// Starts a streaming batch.

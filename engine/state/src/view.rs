@@ -14,7 +14,7 @@ use tantu_lsm::{BlockCache, Need};
 use tantu_path::{Stop, Store, VisitEntry};
 
 /// Turns a tree's answer into a store's.
-fn stop(stop: tantu_lsm::Stop, need: &mut Option<Need>) -> Stop {
+pub(crate) fn stop(stop: tantu_lsm::Stop, need: &mut Option<Need>) -> Stop {
     match stop {
         tantu_lsm::Stop::Need(blocks) => {
             *need = Some(blocks);
@@ -25,7 +25,7 @@ fn stop(stop: tantu_lsm::Stop, need: &mut Option<Need>) -> Stop {
 }
 
 /// The tree keys `[from, to)` of a range of an object's keys.
-fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> (Vec<u8>, Vec<u8>) {
     let key = |key: &[u8], past: bool| {
         let mut out = Vec::with_capacity(key.len() + 5);
         object_key(object, key, &mut out);
@@ -75,14 +75,15 @@ impl Store for OwnView<'_> {
         for layer in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)) {
             match layer.get(scratch) {
                 Known::Nothing => {}
-                Known::Deleted => return Ok(false),
+                Known::Deleted => return Ok(self.state.start(object, key, out)),
                 Known::Value(value) => {
                     out.extend_from_slice(value);
                     return Ok(true);
                 }
             }
         }
-        tree.get(self.cache, scratch, *visible, out).map_err(|s| stop(s, self.need))
+        let found = tree.get(self.cache, scratch, *visible, out).map_err(|s| stop(s, self.need))?;
+        Ok(found || self.state.start(object, key, out))
     }
 
     fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
@@ -142,14 +143,14 @@ impl Store for OwnView<'_> {
 }
 
 /// What is staged and pending of a range of keys.
-struct Overlay<'a> {
-    entries: BTreeMap<&'a [u8], Known<'a>>,
+pub(crate) struct Overlay<'a> {
+    pub(crate) entries: BTreeMap<&'a [u8], Known<'a>>,
     /// Ranges that were deleted: what the tree has there is hidden.
-    deleted: Vec<(&'a [u8], &'a [u8])>,
+    pub(crate) deleted: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Overlay<'a> {
-    fn of(state: &'a TaskState, from: &[u8], to: &[u8]) -> Overlay<'a> {
+    pub(crate) fn of(state: &'a TaskState, from: &[u8], to: &[u8]) -> Overlay<'a> {
         let mut overlay = Overlay { entries: BTreeMap::new(), deleted: Vec::new() };
         for layer in state.layers.iter().map(|(_, layer)| layer).chain(std::iter::once(&state.staged)) {
             for (start, end) in layer.ranges().filter(|(start, end)| *start < to && *end > from && start < end) {
@@ -163,7 +164,7 @@ impl<'a> Overlay<'a> {
 
     /// Visits what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
     /// comes before another.
-    fn merge<'o>(
+    pub(crate) fn merge<'o>(
         &'o self,
         newer: impl Iterator<Item = (&'o &'a [u8], &'o Known<'a>)>,
         comes_before: fn(&[u8], &[u8]) -> bool,
@@ -223,10 +224,12 @@ pub struct PinnedView<'a> {
 
 impl Store for PinnedView<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        let object = self.objects[object.index()];
         let mut tree_key = Vec::with_capacity(key.len() + 4);
-        object_key(self.objects[object.index()], key, &mut tree_key);
+        object_key(object, key, &mut tree_key);
         out.clear();
-        self.state.tree.get(self.cache, &tree_key, self.at, out).map_err(|s| stop(s, self.need))
+        let found = self.state.tree.get(self.cache, &tree_key, self.at, out).map_err(|s| stop(s, self.need))?;
+        Ok(found || self.state.start(object, key, out))
     }
 
     fn put(&mut self, _: ObjectId, _: &[u8], _: &[u8]) -> Result<(), Stop> {

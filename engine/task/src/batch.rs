@@ -2,7 +2,9 @@
 
 use crate::event::Event;
 use crate::jobs::Starting;
+use crate::paging::Paging;
 use tantu_net::letter::{Letter, Root};
+use tantu_state::TaskState;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Batch {
     pub(crate) hops: Vec<u8>,
     /// Jobs its events wait for.
     pub(crate) jobs: Vec<Starting>,
+    /// Yielding selects after their first page.
+    pub(crate) pagings: Vec<Paging>,
     /// Every root with an event in the batch, and what its events did to its ack value.
     pub(crate) roots: Vec<(Root, u64)>,
     /// Whether an event looked at or changed a PState.
@@ -33,6 +37,7 @@ impl Batch {
             bits: 0,
             hops: Vec::new(),
             jobs: Vec::new(),
+            pagings: Vec::new(),
             roots: Vec::new(),
             touched: false,
         }
@@ -48,6 +53,11 @@ impl Batch {
             _ => self.roots.push((event.root, self.bits)),
         }
         self.bits = 0;
+    }
+
+    /// The batch failed: its selects do not go on.
+    pub(crate) fn drop_pagings(&mut self, state: &mut TaskState) {
+        self.pagings.drain(..).for_each(|paging| paging.snapshot.release(state));
     }
 
     /// Reports of a batch that succeeded.

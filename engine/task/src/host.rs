@@ -3,12 +3,13 @@
 use crate::batch::Batch;
 use crate::jobs::Starting;
 use crate::limit::TURN_NS_MAX;
+use crate::paging::{Paging, page_limit};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, Position, Shuffle};
+use tantu_flow::{Host, PagedSelect, Position, Shuffle, WriteInfo};
 use tantu_net::letter::Letter;
-use tantu_path::{Stop, Store};
+use tantu_path::{PageLimit, Stop, Store};
 use tantu_state::view::OwnView;
 
 /// Random numbers of events and of the `random` partitioners: splitmix64 from a seed the Entropy door gave.
@@ -38,6 +39,8 @@ pub(crate) struct RunHost<'a> {
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
+    /// How long a write may take before it is logged, in nanoseconds, if writes are being timed.
+    pub(crate) slow_write_ns: Option<u64>,
 }
 
 impl Store for RunHost<'_> {
@@ -116,6 +119,32 @@ impl Host for RunHost<'_> {
         self.batch.bits ^= event;
         let stream = self.batch.stream;
         self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
+    }
+
+    fn write_begins(&self) -> Option<Nanos> {
+        self.slow_write_ns.map(|_| self.clock.now())
+    }
+
+    fn wrote(&self, begun: Nanos, what: WriteInfo<'_>) {
+        let took_ns = self.clock.now().since(begun);
+        if self.slow_write_ns.is_some_and(|most| took_ns >= most) {
+            let WriteInfo { topology, label, file, line } = what;
+            let (task, took_ms) = (self.task.0, took_ns / 1_000_000);
+            tracing::warn!(topology, task, took_ms, "a write of a PState was slow: `{label}`, {file}:{line}");
+        }
+    }
+
+    fn page_limit(&self) -> Option<PageLimit> {
+        Some(page_limit())
+    }
+
+    fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        let snapshot = self.view.snapshot(ObjectId(select.pstate as u32));
+        let (task, stream, live) = (self.task, self.batch.stream, live.to_vec());
+        self.batch.pagings.push(Paging { task, stream, at, root, event, live, select, snapshot });
     }
 
     #[inline]

@@ -16,6 +16,14 @@ pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
 pub const EXECUTING_COUNT_MAX: usize = 8_192;
 /// A core starts no more records while this many of its events wait for jobs.
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
+/// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).
+pub const SLOW_WRITE_MS: u64 = 50;
+/// Milliseconds for which writes are timed after a turn that took as long as a write may.
+pub const SLOW_WRITE_WATCH_MS: u64 = 60_000;
+/// A core starts no more records while this many yielding selects are under way,
+pub const PAGED_SELECT_COUNT_MAX: usize = 1_024;
+/// or while they hold so many bytes of variables and of writes that were not committed when they began.
+pub const PAGED_SELECT_SIZE_MAX: usize = 64 << 20;
 /// Most bytes of events a task holds before it starts no more records.
 pub const EVENT_QUEUE_SIZE_MAX: usize = 16 << 20;
 /// Admission closes while this many bytes are staged or sealed and not durable.

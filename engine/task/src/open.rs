@@ -140,6 +140,9 @@ fn open_slot(
     doors: &mut Doors<'_>,
 ) -> Result<TaskSlot, StopReason> {
     let module = &*config.module;
+    for (def, object) in module.def.pstates.iter().zip(&module.pstates) {
+        def.initial.iter().for_each(|value| state.set_initial(*object, value.clone()));
+    }
     let mut sources = Vec::new();
     for ((stream, index), progress) in module.all_sources().zip(&module.sources) {
         let def = &module.def.streams[stream].sources[index];

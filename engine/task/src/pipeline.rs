@@ -85,6 +85,7 @@ impl TaskThread {
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
             self.queries.wake(at, &blocks);
+            self.pagings.wake(self.slots[at].task, &blocks);
         }
         self.depot_reads.wake();
         Ok(())
@@ -190,6 +191,7 @@ impl TaskThread {
             }
             self.release(&effects.hops, now);
             self.jobs.start(effects.jobs.drain(..), doors);
+            self.pagings.start(effects.pagings.drain(..));
             self.release(&effects.reports, now);
             for append in &effects.appends {
                 self.answer_append(at, append);
@@ -335,8 +337,9 @@ impl TaskThread {
     /// Events that did not finish are dropped: their roots are not done, so the next start runs them again.
     fn drop_batches(&mut self) {
         for slot in &mut self.slots {
-            if slot.batch.take().is_some() {
+            if let Some(mut batch) = slot.batch.take() {
                 slot.state.rollback_batch();
+                batch.drop_pagings(&mut slot.state);
                 slot.run.reset();
             }
             slot.hold = Hold::Free;

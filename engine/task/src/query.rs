@@ -12,6 +12,8 @@ use crate::limit::{
     FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_FOLD_SIZE_MAX, QUERY_ROWS_SIZE,
     QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
 };
+use crate::paging::{Paging, page_limit};
+use crate::slot::TaskSlot;
 use crate::stream::panic_text;
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,10 +24,11 @@ use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::fixed::{FixedReader, put_sized};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_flow::{FoldDef, Host, Outcome, Plan, Position, Run, Shuffle};
+use tantu_flow::{FoldDef, Host, Outcome, PagedSelect, Plan, Position, Run, Shuffle};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
-use tantu_path::{AggError, Fold, Room, Stop, Store};
+use tantu_path::{AggError, Fold, PageLimit, Room, Stop, Store};
+use tantu_state::snapshot::Snapshot;
 use tantu_state::view::PinnedView;
 
 /// A call that started on this thread and has no answer yet.
@@ -58,6 +61,8 @@ struct Running {
     letters: Vec<u8>,
     /// What it started.
     jobs: Vec<Starting>,
+    /// Its yielding selects after their first page, each with the random number of its own.
+    selects: Vec<(u64, Position, Vec<u8>, PagedSelect)>,
     /// Rows on their way to aggregators, by task and aggregation.
     rows: BTreeMap<(TaskId, usize), Gathered>,
     /// What the aggregators made of the phase before, in the event that begins one.
@@ -149,6 +154,7 @@ struct QueryHost<'a> {
     bits: &'a mut u64,
     letters: &'a mut Vec<u8>,
     jobs: &'a mut Vec<Starting>,
+    selects: &'a mut Vec<(u64, Position, Vec<u8>, PagedSelect)>,
     rows: &'a mut BTreeMap<(TaskId, usize), Gathered>,
     drained: &'a mut Option<Fold>,
     result: &'a mut Option<Vec<u8>>,
@@ -266,6 +272,16 @@ impl Host for QueryHost<'_> {
         *self.bits ^= event;
         let Self { task, topology: stream, root, .. } = *self;
         self.jobs.push(Starting { task, stream, at, root, event, live: live.to_vec(), job });
+    }
+
+    fn page_limit(&self) -> Option<PageLimit> {
+        Some(page_limit())
+    }
+
+    fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
+        let event = self.random.next();
+        *self.bits ^= event;
+        self.selects.push((event, at, live.to_vec(), select));
     }
 
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
@@ -478,6 +494,7 @@ impl TaskThread {
                 bits,
                 letters,
                 jobs: Vec::new(),
+                selects: Vec::new(),
                 rows: BTreeMap::new(),
                 drained: self.drained(plan, &root, event.at),
                 result: None,
@@ -502,7 +519,7 @@ impl TaskThread {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
             let (at, topology, root) = (running.at, running.topology, running.root);
-            let Running { run, bits, letters, jobs, rows, drained, result, .. } = &mut running;
+            let Running { run, bits, letters, jobs, selects, rows, drained, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
                 cache: &mut self.cache,
@@ -525,6 +542,7 @@ impl TaskThread {
                 bits,
                 letters,
                 jobs,
+                selects,
                 rows,
                 drained,
                 result,
@@ -561,7 +579,16 @@ impl TaskThread {
     /// What an ended event sent leaves, then its report.
     fn end_query_event(&mut self, running: Running, failure: Option<String>, doors: &mut Doors<'_>) {
         let now = doors.clock.now();
-        let Running { slot, root, bits, mut letters, jobs, result, mut run, at, .. } = running;
+        let Running { slot, topology: stream, root, bits, mut letters, jobs, selects, result, mut run, at, .. } =
+            running;
+        let TaskSlot { task, state, .. } = &mut self.slots[slot];
+        if failure.is_none() {
+            let goes_on = |(event, position, live, select)| {
+                let snapshot = Snapshot::committed(state, at);
+                Paging { task: *task, stream, at: position, root, event, live, select, snapshot }
+            };
+            self.pagings.start(selects.into_iter().map(goes_on));
+        }
         self.slots[slot].state.unpin(at);
         run.reset();
         let failure = failure.or_else(|| result.and_then(|value| self.keep_result(&root, value)));

@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::event::EventQueue;
 use crate::jobs::Starting;
+use crate::paging::Paging;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
@@ -31,11 +32,17 @@ pub(crate) struct Effects {
     pub(crate) appends: Vec<AppendWait>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,
+    /// Yielding selects that go on.
+    pub(crate) pagings: Vec<Paging>,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.hops.is_empty() && self.reports.is_empty() && self.appends.is_empty() && self.jobs.is_empty()
+        self.hops.is_empty()
+            && self.reports.is_empty()
+            && self.appends.is_empty()
+            && self.jobs.is_empty()
+            && self.pagings.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -43,6 +50,7 @@ impl Effects {
         self.reports.clear();
         self.appends.clear();
         self.jobs.clear();
+        debug_assert!(self.pagings.is_empty(), "their versions would stay pinned");
     }
 }
 

@@ -36,7 +36,7 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
-        if self.jobs.is_full() {
+        if self.jobs.is_full() || self.pagings.is_full() {
             return false;
         }
         for at in 0..self.slots.len() {
@@ -116,6 +116,7 @@ impl TaskThread {
             Turn::Failed(text) => {
                 tracing::debug!(task = self.slots[at].task.0, text, "a streaming batch failed");
                 self.slots[at].state.rollback_batch();
+                batch.drop_pagings(&mut self.slots[at].state);
                 let mut reports = Vec::new();
                 batch.report_failed(&text, &mut reports);
                 self.release(&reports, doors.clock.now());
@@ -129,6 +130,7 @@ impl TaskThread {
         let module = Arc::clone(&self.config.module);
         let plan = &*module.def.streams[usize::from(batch.stream)].plan;
         let start = doors.clock.now();
+        let slow_write_ns = self.slow_writes.limit(start);
         let slot = &mut self.slots[at];
         loop {
             if batch.current.is_none() {
@@ -158,6 +160,7 @@ impl TaskThread {
                 task: slot.task,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
+                slow_write_ns,
             };
             let mut fuel = FUEL_PER_CHECK;
             let run = &mut slot.run;
@@ -204,6 +207,7 @@ impl TaskThread {
             slot.gathering.hops.extend_from_slice(&batch.hops);
             slot.gathering.reports.extend_from_slice(&reports);
             slot.gathering.jobs.append(&mut batch.jobs);
+            slot.gathering.pagings.append(&mut batch.pagings);
             return;
         }
         self.jobs.start(batch.jobs.drain(..), doors);

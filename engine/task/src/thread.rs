@@ -6,14 +6,16 @@ use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
-    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_WRITE_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::outbox::Outbox;
+use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
 use crate::query::Queries;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
+use crate::slow_write::SlowWrites;
 use crate::space::Space;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct ThreadConfig {
     pub state: TaskStateOptions,
     /// Its memory.
     pub memory: MemoryBudget,
+    /// How long a write of a PState may take before it is logged, in milliseconds.
+    pub slow_write_ms: u64,
 }
 
 impl ThreadConfig {
@@ -57,6 +61,7 @@ impl ThreadConfig {
             log: SegLogOptions::default(),
             state: TaskStateOptions::default(),
             memory: MemoryBudget::default(),
+            slow_write_ms: SLOW_WRITE_MS,
         }
     }
 }
@@ -122,6 +127,8 @@ pub struct TaskThread {
     pub(crate) depot_reads: DepotReads,
     pub(crate) queries: Queries,
     pub(crate) jobs: EventJobs,
+    pub(crate) pagings: Pagings,
+    pub(crate) slow_writes: SlowWrites,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -144,6 +151,7 @@ impl TaskThread {
         cache: BlockCache,
         seed: u64,
     ) -> Self {
+        let slow_writes = SlowWrites::new(config.slow_write_ms.saturating_mul(1_000_000));
         Self {
             clock: CategoryClock::new(config.shares),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
@@ -158,6 +166,8 @@ impl TaskThread {
             depot_reads: DepotReads::default(),
             queries: Queries::default(),
             jobs: EventJobs::default(),
+            pagings: Pagings::default(),
+            slow_writes,
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -208,6 +218,7 @@ impl TaskThread {
             && self.outbox.size() == 0
             && self.queries.is_quiet()
             && self.jobs.is_empty()
+            && self.pagings.is_empty()
             && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
@@ -256,6 +267,11 @@ impl TaskThread {
             let Some(category) = ran else { break };
             let after = doors.clock.now();
             self.clock.spend(category, after.since(now).max(1));
+            if self.slow_writes.turn(now, after) {
+                let took_ms = after.since(now) / 1_000_000;
+                let thread = self.config.thread.0;
+                tracing::info!(thread, took_ms, "a turn was long: writes of PStates are timed for a while");
+            }
             now = after;
             worked = true;
         }
@@ -268,6 +284,7 @@ impl TaskThread {
             Category::Client | Category::MirrorClient => {
                 let mut worked = self.run_selects(doors)?;
                 worked |= self.run_depot_reads();
+                worked |= self.run_pages(true, doors);
                 worked |= self.run_queries(doors);
                 // A full disk keeps much under way for long: appends are refused then, and reads go on.
                 if self.space.is_full() || self.admits() {
@@ -290,6 +307,7 @@ impl TaskThread {
                         break;
                     }
                 }
+                worked |= self.run_pages(false, doors);
                 worked |= self.start_records(now);
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
@@ -332,7 +350,8 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size() + self.queries.size()
+        let under_way = self.jobs.size() + self.pagings.size() + self.queries.size();
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + under_way
     }
 
     fn events_size(&self) -> usize {

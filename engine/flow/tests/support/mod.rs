@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, Module, Outcome, Plan, Position, Run, RunError, Shuffle, define};
-use tantu_path::{Stop, Store, VisitEntry};
+use tantu_flow::{Host, Module, Outcome, PagedSelect, Plan, Position, Run, RunError, Shuffle, define};
+use tantu_path::{PageLimit, Stop, Store, VisitEntry};
 
 /// An event that waits: the task, where it starts, its live variables.
 pub(crate) type Event = (u32, Position, Vec<u8>);
@@ -29,6 +29,10 @@ pub(crate) struct World {
     /// Every so many looks at the clock say it is late; 0 for never.
     pub(crate) late_every: u32,
     looks: std::cell::Cell<u32>,
+    /// Entries of a page of a yielding select; without it selects are answered whole.
+    pub(crate) page: Option<usize>,
+    /// Yielding selects that are not at their end: where an event of a page begins, with which live variables.
+    pub(crate) paged: Vec<(Position, Vec<u8>, PagedSelect)>,
     shuffles: BTreeMap<u32, Shuffle>,
     random: u64,
     task: u32,
@@ -48,6 +52,8 @@ impl World {
             crowded_from: None,
             late_every: 0,
             looks: std::cell::Cell::new(0),
+            page: None,
+            paged: Vec::new(),
             shuffles: BTreeMap::new(),
             random: 1,
             task: 0,
@@ -164,6 +170,14 @@ impl Host for World {
     fn is_overtime(&self) -> bool {
         self.looks.set(self.looks.get() + 1);
         self.late_every > 0 && self.looks.get().is_multiple_of(self.late_every)
+    }
+
+    fn page_limit(&self) -> Option<PageLimit> {
+        self.page.map(|entry_count| PageLimit { entry_count, ..PageLimit::default() })
+    }
+
+    fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
+        self.paged.push((at, live.to_vec(), select));
     }
 
     fn start_job(&mut self, at: Position, live: &[u8], job: Job) {

@@ -6,6 +6,8 @@
 pub mod artifact;
 pub mod demo;
 pub mod prelude;
+pub mod schedule;
+pub mod testing;
 pub mod uid;
 
 pub use tantu_base as base;

@@ -10,7 +10,7 @@ pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Module, ModuleInfo, Named, OutStream,
     PStateOptions, QueryBlock, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology,
-    TestBlock, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
+    TestBlock, TestPState, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{

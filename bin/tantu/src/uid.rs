@@ -62,44 +62,51 @@ pub fn uuid_v7() -> Uuid {
 
 /// A counter on each task, in a PState that only its topology sees.
 #[derive(Clone, Copy)]
-struct Counter {
-    counts: PState<Option<i64>>,
-    start: i64,
-    step: i64,
+struct Counter<N> {
+    counts: PState<Option<N>>,
+    start: N,
+    step: N,
 }
 
-impl Counter {
-    #[track_caller]
-    fn declare(topology: &mut StreamTopology, name: &str, start: i64, step: i64) -> Counter {
-        let counts = topology.pstate_with(name, PStateOptions { private: true, ..PStateOptions::default() });
-        Counter { counts, start, step }
-    }
+macro_rules! counter {
+    ($($number:ty),*) => {$(
+        impl Counter<$number> {
+            #[track_caller]
+            fn declare(topology: &mut StreamTopology, name: &str, start: $number, step: $number) -> Self {
+                let counts = topology.pstate_with(name, PStateOptions { private: true, ..PStateOptions::default() });
+                Counter { counts, start, step }
+            }
 
-    #[track_caller]
-    fn next(&self, b: &mut Block) -> Var<i64> {
-        let Counter { counts, start, step } = *self;
-        let number = b.local_select(counts, path().null_to_val(start));
-        b.local_transform(counts, path().null_to_val(start).term(move |number| number + step));
-        number
-    }
+            #[track_caller]
+            fn next(&self, b: &mut Block) -> Var<$number> {
+                let Counter { counts, start, step } = *self;
+                let number = b.local_select(counts, path().null_to_val(start));
+                b.assert(number, move |number| number.checked_add(step).is_some(), "the task has given all of its ids");
+                b.local_transform(counts, path().null_to_val(start).term(move |number| number + step));
+                number
+            }
+        }
+    )*};
 }
+
+counter! { i64, i32 }
 
 /// Ids that no other task of the module gives (UID-01): 22 bits of task, 42 bits of counter. Of one task they ascend, or
 /// descend; a task has four million million of them. In a stream topology a record that is tried again gets another.
 #[derive(Clone, Copy)]
-pub struct ModuleUniqueId(Counter);
+pub struct ModuleUniqueId(Counter<i64>);
 
 impl ModuleUniqueId {
     /// Declares the private PState of this name that counts from 0 up.
     #[track_caller]
     pub fn declare(topology: &mut StreamTopology, name: &str) -> ModuleUniqueId {
-        ModuleUniqueId(Counter::declare(topology, name, 0, 1))
+        ModuleUniqueId(Counter::<i64>::declare(topology, name, 0, 1))
     }
 
     /// Declares the private PState of this name that counts down, so that newer ids sort first.
     #[track_caller]
     pub fn declare_descending(topology: &mut StreamTopology, name: &str) -> ModuleUniqueId {
-        ModuleUniqueId(Counter::declare(topology, name, COUNTER_MAX, -1))
+        ModuleUniqueId(Counter::<i64>::declare(topology, name, COUNTER_MAX, -1))
     }
 
     /// A new id, on the task the event runs on.
@@ -113,24 +120,49 @@ impl ModuleUniqueId {
 
 /// Ids that are unique on their task, of 64 bits (UID-02).
 #[derive(Clone, Copy)]
-pub struct TaskUniqueId(Counter);
+pub struct TaskUniqueId(Counter<i64>);
 
 impl TaskUniqueId {
     /// Declares the private PState of this name that counts from 0 up.
     #[track_caller]
     pub fn declare(topology: &mut StreamTopology, name: &str) -> TaskUniqueId {
-        TaskUniqueId(Counter::declare(topology, name, 0, 1))
+        TaskUniqueId(Counter::<i64>::declare(topology, name, 0, 1))
     }
 
     /// Declares the private PState of this name that counts down from the largest number.
     #[track_caller]
     pub fn declare_descending(topology: &mut StreamTopology, name: &str) -> TaskUniqueId {
-        TaskUniqueId(Counter::declare(topology, name, i64::MAX, -1))
+        TaskUniqueId(Counter::<i64>::declare(topology, name, i64::MAX, -1))
     }
 
     /// A new id, on the task the event runs on.
     #[track_caller]
     pub fn next(&self, b: &mut Block) -> Var<i64> {
+        self.0.next(b)
+    }
+}
+
+/// Ids that are unique on their task, of 32 bits (UID-02). When a task has given all of them, the event that asks for one
+/// more fails.
+#[derive(Clone, Copy)]
+pub struct TaskUniqueId32(Counter<i32>);
+
+impl TaskUniqueId32 {
+    /// Declares the private PState of this name that counts from 0 up.
+    #[track_caller]
+    pub fn declare(topology: &mut StreamTopology, name: &str) -> TaskUniqueId32 {
+        TaskUniqueId32(Counter::<i32>::declare(topology, name, 0, 1))
+    }
+
+    /// Declares the private PState of this name that counts down from the largest number.
+    #[track_caller]
+    pub fn declare_descending(topology: &mut StreamTopology, name: &str) -> TaskUniqueId32 {
+        TaskUniqueId32(Counter::<i32>::declare(topology, name, i32::MAX, -1))
+    }
+
+    /// A new id, on the task the event runs on.
+    #[track_caller]
+    pub fn next(&self, b: &mut Block) -> Var<i32> {
         self.0.next(b)
     }
 }
@@ -191,6 +223,29 @@ mod tests {
         let read = cluster.pstate::<Option<i64>>("Ids", "$$up").map(|up| up.select_on(0, path()));
         assert!(!matches!(&read, Ok(Ok(_))), "the counters are private");
         cluster.close().unwrap();
+    }
+
+    #[test]
+    fn ids_of_32_bits_count_from_both_ends() {
+        let block = TestBlock::define(
+            |topology| {
+                let down = TaskUniqueId32::declare_descending(topology, "$$down");
+                (TaskUniqueId32::declare(topology, "$$up"), down)
+            },
+            |b, (up, down), _: Var<i64>| {
+                let ids = (up.next(b), down.next(b));
+                b.each(ids, |ids| ids)
+            },
+        );
+        let (block, mut seen) = (block.unwrap(), Vec::new());
+        for _ in 0..3 {
+            block.run(&0i64, |ids| seen.push(*ids)).unwrap();
+        }
+        assert_eq!(seen, [(0, i32::MAX), (1, i32::MAX - 1), (2, i32::MAX - 2)]);
+        let last = path::<Option<i32>>().term_val(i32::MAX);
+        block.transform("$$up", &last).unwrap();
+        let error = block.run(&0i64, |_| {}).unwrap_err().to_string();
+        assert!(error.contains("has given all of its ids"), "{error}");
     }
 
     #[test]

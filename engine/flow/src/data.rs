@@ -52,6 +52,10 @@ pub trait Returned: 'static {
 }
 
 /// A value that can live by itself: in a depot, at a leaf of a PState, inside a record.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a record of a depot, or a part of one",
+    note = "write `#[derive(Record)]` on it"
+)]
 pub trait Owned: Returned + Encode + Decode + Send {
     /// The slot of a value that stays where it is.
     #[doc(hidden)]

@@ -12,7 +12,7 @@ use tantu_base::value::{Decode, Encode, Uuid, Value};
 /// A type that is a schema.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a PState schema",
-    note = "use i64, u64, i32, u32, f64, bool, String, Vec<u8>, Uuid, Value, a tuple of these, or Map<K, V>, List<T>, Set<T>"
+    note = "use i64, u64, i32, u32, f64, bool, String, Vec<u8>, Uuid, Value, a tuple of these, Map<K, V>, List<T>, Set<T>, or a type of yours with `#[derive(Record)]`"
 )]
 pub trait PStateSchema: 'static {
     /// What reading a location of this shape gives.
@@ -160,7 +160,7 @@ pub trait SetLocation: PStateSchema {
 }
 
 /// A location whose elements `all` can visit.
-#[diagnostic::on_unimplemented(message = "`all` needs a map, list or set, but the path stands on `{Self}`")]
+#[diagnostic::on_unimplemented(message = "`all` and `size` need a map, list or set, but the path stands on `{Self}`")]
 pub trait AllLocation: PStateSchema {
     /// Shape of what is visited; pairs for a map.
     type Element: PStateSchema;

@@ -247,7 +247,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_closed_loop_keeps_its_window_full_and_no_fuller() {
-        let mut run = || {
+        let run = || {
             let mut slow = Slow { out: VecDeque::new(), out_max: 0, stall: Duration::ZERO };
             let loaded = produce(&mut slow, &short_load(1, 7, None), 0).expect("it ends");
             (loaded, slow)

@@ -141,7 +141,7 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
-    /// Rows of a batch block reach its aggregators.
+    /// Rows of a batch block reach a table: aggregators, a side of a join.
     Fold {
         /// Where.
         task: TaskId,
@@ -149,16 +149,23 @@ pub enum Letter<'a> {
         topology: u16,
         /// Low half of the plan's fingerprint.
         fingerprint: u32,
-        /// Which aggregation of the plan.
-        fold: u16,
+        /// Which table of the plan.
+        table: u16,
         /// What the rows descend from.
         root: Root,
         /// The letter's own random number in its root's ack value.
         event: u64,
-        /// Whether the rows are partial states, rather than arguments.
+        /// Whether the rows are partial states of aggregators.
         is_partial: bool,
         /// Keys and values of each row, each with its length before it.
         rows: &'a [u8],
+    },
+    /// A root ended: its tables go.
+    End {
+        /// A task of the thread that is told.
+        task: TaskId,
+        /// The root.
+        root: Root,
     },
     /// Events of a root are done.
     Done {
@@ -262,6 +269,7 @@ const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
+const END: u8 = 15;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -343,9 +351,11 @@ impl<'a> Letter<'a> {
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
-            Letter::Continue { .. } | Letter::Fold { .. } | Letter::Done { .. } | Letter::Failed { .. } => {
-                self.encode_event(out)
-            }
+            Letter::Continue { .. }
+            | Letter::Fold { .. }
+            | Letter::End { .. }
+            | Letter::Done { .. }
+            | Letter::Failed { .. } => self.encode_event(out),
             Letter::Appended { .. }
             | Letter::Rows { .. }
             | Letter::Records { .. }
@@ -399,16 +409,21 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 out.extend_from_slice(live);
             }
-            Letter::Fold { task, topology, fingerprint, fold, ref root, event, is_partial, rows } => {
+            Letter::Fold { task, topology, fingerprint, table, ref root, event, is_partial, rows } => {
                 out.push(FOLD);
                 out.extend_from_slice(&task.0.to_le_bytes());
                 out.extend_from_slice(&topology.to_le_bytes());
                 out.extend_from_slice(&fingerprint.to_le_bytes());
-                out.extend_from_slice(&fold.to_le_bytes());
+                out.extend_from_slice(&table.to_le_bytes());
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
                 out.extend_from_slice(rows);
+            }
+            Letter::End { task, ref root } => {
+                out.push(END);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                put_root(out, root);
             }
             Letter::Done { ref root, bits } => {
                 out.push(DONE);
@@ -479,7 +494,7 @@ impl<'a> Letter<'a> {
         let reader = &mut FixedReader::new(frame);
         match reader.u8()? {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
-            kind @ (CONTINUE | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | FOLD | END | DONE | FAILED) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -510,12 +525,13 @@ impl<'a> Letter<'a> {
                 task: TaskId(reader.u32()?),
                 topology: reader.u16()?,
                 fingerprint: reader.u32()?,
-                fold: reader.u16()?,
+                table: reader.u16()?,
                 root: read_root(reader)?,
                 event: reader.u64()?,
                 is_partial: reader.u8()? != 0,
                 rows: reader.rest(),
             },
+            END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
         })
@@ -561,7 +577,7 @@ mod tests {
                 task: TaskId(4),
                 topology: 1,
                 fingerprint: 0x1234_5678,
-                fold: 2,
+                table: 2,
                 root,
                 event: 99,
                 is_partial: true,
@@ -582,6 +598,7 @@ mod tests {
                 event: u64::MAX,
                 live: b"",
             },
+            Letter::End { task: TaskId(6), root },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
             Letter::Appended { request: 7, offset: Offset(1 << 40) },

@@ -3,7 +3,7 @@
 pub use tantu_base::id::Offset;
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
-    AckLevel, ClientError, Depot, PState, PageMax, PartitionOffsets, PendingAppend, Query, RecordPage,
+    AckLevel, ClientError, Depot, PState, PageMax, PartitionOffsets, Pending, PendingAppend, Query, RecordPage,
 };
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
 use tantu_flow::{
-    DepotOptions, Module, ModuleDef, ModuleRuntime, PState, PStateOptions, Setup, SourceOptions, StartFrom, Topologies,
+    DepotOptions, MicrobatchObjects, Module, ModuleDef, ModuleRuntime, PState, PStateOptions, Setup, SourceOptions, StartFrom, Topologies,
     Var, define, random,
 };
 use tantu_model::word::words;
@@ -110,8 +110,17 @@ pub fn prepare(
     let pstates = def.pstates.iter().map(|pstate| meta.object(ObjectKind::PState, &pstate.name, &[])).collect();
     let sources = def.streams.iter().flat_map(|stream| &stream.sources);
     let sources = sources.map(|source| meta.object(ObjectKind::Source, &def.depots[source.depot].name, &[])).collect();
+    let microbatches = def.microbatches.iter().map(|microbatch| {
+        let topology = meta.object(ObjectKind::Microbatch, &microbatch.name, &[]);
+        let name = |depot: usize| format!("{}/{}", microbatch.name, def.depots[depot].name);
+        let names = microbatch.sources.iter().map(|source| name(source.depot)).collect::<Vec<_>>();
+        let sources = names.iter().map(|name| meta.object(ObjectKind::Source, name, &[])).collect();
+        MicrobatchObjects { topology, sources }
+    });
+    let microbatches = microbatches.collect();
     if found.as_ref() != Some(&meta) {
         write_module(disk, path, &meta)?;
     }
-    Ok(Arc::new(ModuleRuntime { def, task_count: tasks, thread_count: threads, depots, pstates, sources }))
+    let (task_count, thread_count) = (tasks, threads);
+    Ok(Arc::new(ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches }))
 }

@@ -16,6 +16,7 @@ use crate::limit::{LETTER_BATCH_SIZE, MICROBATCH_TELL_MS};
 use crate::micro::coordinator::{Act, Coordinator};
 use crate::micro::part::{Part, Try, TryPhase};
 use crate::micro::record::{Ranges, Record};
+use crate::slot::TaskSlot;
 use crate::thread::{StopReason, TaskThread};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -330,15 +331,16 @@ impl TaskThread {
         }
         match state.publish_run(run) {
             Ok(()) => {
-                for (source, (_, to)) in self.slots[slot].parts[at].sources.iter_mut().zip(ranges.0) {
+                let TaskSlot { state, parts, .. } = &mut self.slots[slot];
+                for (source, (_, to)) in parts[at].sources.iter_mut().zip(ranges.0) {
                     if source.is_here && to > source.progress {
                         source.progress = to;
                         let mut key = Vec::new();
                         object_key(source.object, &[], &mut key);
-                        self.slots[slot].state.put_system(key, to.0.to_le_bytes().to_vec());
+                        state.put_system(key, to.0.to_le_bytes().to_vec());
                     }
                 }
-                self.slots[slot].parts[at].attempt = None;
+                parts[at].attempt = None;
             }
             // It is being published, and that was asked again.
             Err(RunError::Phase(_)) => {}
@@ -408,9 +410,9 @@ impl TaskThread {
     }
 
     fn news(&mut self, slot: usize, at: usize) -> Option<(TaskId, RunId, Vec<u8>)> {
-        let slot = &mut self.slots[slot];
-        let depots = slot.state.depots();
-        let part = &mut slot.parts[at];
+        let TaskSlot { task, state, parts, .. } = &mut self.slots[slot];
+        let depots = state.depots();
+        let part = &mut parts[at];
         let ends = part.ends(|depot| depots[depot].committed_end());
         if ends == part.told {
             return None;
@@ -421,12 +423,12 @@ impl TaskThread {
             body.extend_from_slice(&end.0.to_le_bytes());
         }
         part.told = ends;
-        Some((slot.task, RunId { topology: part.topology, ..RunId::default() }, body))
+        Some((*task, RunId { topology: part.topology, ..RunId::default() }, body))
     }
 
     /// When microbatches want a turn, though nothing arrives.
     pub(crate) fn microbatches_wake_at(&self) -> Option<Nanos> {
-        let has_news = |slot: &crate::slot::TaskSlot| {
+        let has_news = |slot: &TaskSlot| {
             let depots = slot.state.depots();
             slot.parts.iter().any(|part: &Part| part.ends(|depot| depots[depot].committed_end()) != part.told)
         };

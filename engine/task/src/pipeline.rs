@@ -352,11 +352,13 @@ impl TaskThread {
     }
 
     fn finish_close(self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
-        let Self { config, slots, mut pipeline, mut cache, .. } = self;
+        let Self { config, mut slots, mut pipeline, mut cache, .. } = self;
         // Whatever is still on its way (compaction, prewriting) ends before files close.
         let reached = slots.iter().map(|slot| (slot.task, slot.state.visible())).collect();
         let end = pipeline.log.end();
-        pipeline.log.release(end, doors.disk);
+        // Side runs that are prepared, and not published, are nowhere else.
+        let low = slots.iter_mut().map(|slot| slot.state.low_water(end)).min().unwrap_or(end);
+        pipeline.log.release(low, doors.disk);
         let mut states: Vec<_> = slots.into_iter().map(|slot| slot.state).collect();
         drain(&mut pipeline.log, &mut states, &mut cache, doors)?;
         for state in states {

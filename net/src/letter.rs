@@ -169,7 +169,7 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
-    /// Rows of a batch block reach its aggregators.
+    /// Rows of a batch block reach a table: aggregators, a side of a join.
     Fold {
         /// Where.
         task: TaskId,
@@ -177,16 +177,23 @@ pub enum Letter<'a> {
         topology: u16,
         /// Low half of the plan's fingerprint.
         fingerprint: u32,
-        /// Which aggregation of the plan.
-        fold: u16,
+        /// Which table of the plan.
+        table: u16,
         /// What the rows descend from.
         root: Root,
         /// The letter's own random number in its root's ack value.
         event: u64,
-        /// Whether the rows are partial states, rather than arguments.
+        /// Whether the rows are partial states of aggregators.
         is_partial: bool,
         /// Keys and values of each row, each with its length before it.
         rows: &'a [u8],
+    },
+    /// A root ended: its tables go.
+    End {
+        /// A task of the thread that is told.
+        task: TaskId,
+        /// The root.
+        root: Root,
     },
     /// Events of a root are done.
     Done {
@@ -301,9 +308,10 @@ const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
-const ASK_MICROBATCH: u8 = 15;
-const MICROBATCH: u8 = 16;
-const MICROBATCH_STATUS: u8 = 17;
+const END: u8 = 15;
+const ASK_MICROBATCH: u8 = 16;
+const MICROBATCH: u8 = 17;
+const MICROBATCH_STATUS: u8 = 18;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -387,6 +395,7 @@ impl<'a> Letter<'a> {
         match self {
             Letter::Continue { .. }
             | Letter::Fold { .. }
+            | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. }
             | Letter::Microbatch { .. } => self.encode_event(out),
@@ -449,12 +458,12 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 out.extend_from_slice(live);
             }
-            Letter::Fold { task, topology, fingerprint, fold, ref root, event, is_partial, rows } => {
+            Letter::Fold { task, topology, fingerprint, table, ref root, event, is_partial, rows } => {
                 out.push(FOLD);
                 out.extend_from_slice(&task.0.to_le_bytes());
                 out.extend_from_slice(&topology.to_le_bytes());
                 out.extend_from_slice(&fingerprint.to_le_bytes());
-                out.extend_from_slice(&fold.to_le_bytes());
+                out.extend_from_slice(&table.to_le_bytes());
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
@@ -468,6 +477,11 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&epoch.0.to_le_bytes());
                 out.push(says as u8);
                 out.extend_from_slice(body);
+            }
+            Letter::End { task, ref root } => {
+                out.push(END);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                put_root(out, root);
             }
             Letter::Done { ref root, bits } => {
                 out.push(DONE);
@@ -547,7 +561,7 @@ impl<'a> Letter<'a> {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS | ASK_MICROBATCH) => {
                 Self::decode_request(kind, reader)
             }
-            kind @ (CONTINUE | FOLD | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | FOLD | END | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -579,7 +593,7 @@ impl<'a> Letter<'a> {
                 task: TaskId(reader.u32()?),
                 topology: reader.u16()?,
                 fingerprint: reader.u32()?,
-                fold: reader.u16()?,
+                table: reader.u16()?,
                 root: read_root(reader)?,
                 event: reader.u64()?,
                 is_partial: reader.u8()? != 0,
@@ -593,6 +607,7 @@ impl<'a> Letter<'a> {
                 says: read_says(reader)?,
                 body: reader.rest(),
             },
+            END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
         })
@@ -645,7 +660,7 @@ mod tests {
                 task: TaskId(4),
                 topology: 1,
                 fingerprint: 0x1234_5678,
-                fold: 2,
+                table: 2,
                 root,
                 event: 99,
                 is_partial: true,
@@ -686,6 +701,7 @@ mod tests {
                 body: b"body",
             },
             Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
+            Letter::End { task: TaskId(6), root },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
             Letter::Appended { request: 7, offset: Offset(1 << 40) },

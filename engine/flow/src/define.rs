@@ -115,7 +115,8 @@ impl Defining {
     pub(crate) fn add_query(&mut self, name: &str, code: Recorded, inputs: Vec<Register>, output: &'static str) {
         let mut plan = PlanBuilder::new(name);
         let around = Surroundings { pstates: &self.pstates, starts_on_zero: false, unchecked: self.unchecked };
-        let (at, mistakes) = plan.add(code, inputs.clone(), around);
+        let (begin, mistakes) = plan.add(code, inputs.clone(), around);
+        let at = plan.first_stage().unwrap_or(begin);
         mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
         self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan });
     }

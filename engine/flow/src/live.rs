@@ -75,7 +75,7 @@ impl Liveness {
             | Step::Select { .. }
             | Step::Streams { .. }
             | Step::Unfold(_)
-            | Step::Drain { .. }
+            | Step::Gathered { .. }
             | Step::Records { .. } => {
                 self.successors[at].iter().for_each(|to| needed.extend(&self.alive[*to]));
                 record.defs.iter().for_each(|def| {

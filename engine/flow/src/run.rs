@@ -16,14 +16,13 @@ use crate::ops::ModuleInfo;
 use crate::plan::{Plan, Position};
 use crate::slot::Frame;
 use crate::step::{Advance, Step, Target};
+use crate::table::{BatchError, RowsOf, VisitRow};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{
-    AggError, Arg, Args, EvalError, Scratch, Stop, Store, aggregate, clear_store, select_store, transform_store,
-};
+use tantu_path::{Arg, Args, EvalError, Scratch, Stop, Store, aggregate, clear_store, select_store, transform_store};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -48,21 +47,36 @@ pub trait Host: Store {
     fn origin(&self) -> TaskId {
         unreachable!("only a query has an origin partitioner")
     }
-    /// A row reaches the aggregators of a fold on a task: the value forms of its keys, and of all arguments. A host that
+    /// The event reached a batch block with these vars and ends. A host that runs no batch blocks is not asked.
+    ///
+    /// # Errors
+    /// A sentence, if no batch block may be entered here.
+    fn enter(&mut self, block: usize, live: &[u8]) -> Result<(), String> {
+        unreachable!("only a microbatch enters batch blocks: {block} {live:?}")
+    }
+    /// A row reaches the aggregators of a table on a task: the value forms of its keys, and of all arguments. A host that
     /// runs no batch blocks is not asked.
     ///
     /// # Errors
     /// What an aggregator answers.
-    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators: {to} {fold} {keys:?} {args:?}")
+    fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
+        unreachable!("only a batch block has aggregators: {to} {table} {keys:?} {args:?}")
     }
-    /// Visits what a fold became on this task: keys and results of each group. A host that runs no batch blocks is not
-    /// asked.
+    /// A row goes into a table on a task: the value forms of its keys, and of the rest. A host that runs no batch
+    /// blocks is not asked.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
+        unreachable!("only a batch block has tables: {to} {table} {keys:?} {rest:?}")
+    }
+    /// Visits a page of rows of this task's tables, as [`crate::Tables::page`] does. A host that runs no batch blocks is
+    /// not asked.
     ///
     /// # Errors
     /// What an aggregator answers.
-    fn drain(&mut self, fold: usize, _: VisitGroup<'_>) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators: {fold}")
+    fn page(&mut self, of: RowsOf, from: u64, _: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
+        unreachable!("only a batch block has tables: {of:?} {from}")
     }
     /// The number of the microbatch. A host that runs none is not asked.
     fn microbatch(&self) -> u64 {
@@ -84,9 +98,6 @@ pub trait Host: Store {
         unreachable!("only a query has a result: {value:?}")
     }
 }
-
-/// A visitor of groups: keys, then results, in value form.
-pub type VisitGroup<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// A visitor of records in value form.
 pub type VisitRecord<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
@@ -312,12 +323,18 @@ impl Run {
                 host.start_job(Position(*position), &self.live, job(&self.frame));
                 return Ok(Then::Back);
             }
-            Step::Fold { target, fold } => {
-                self.fold(plan, at, target, *fold, host)?;
+            Step::Fold { target, table } => {
+                self.fold(plan, at, (target, *table), host)?;
                 return Ok(Then::Back);
             }
-            Step::Drain { fold } => {
-                self.drain(plan, at, *fold, host)?;
+            Step::Row { target, table, keys, rest } => self.row(plan, at, (target, *table), (keys, rest), host)?,
+            Step::Gathered { of, outs } => {
+                self.gathered(plan, at, (*of, outs), host)?;
+                return Ok(Then::Back);
+            }
+            Step::Enter { block, position, .. } => {
+                self.gather_live(plan, *position, 0);
+                host.enter(*block, &self.live).map_err(|what| complaint(plan, at, what))?;
                 return Ok(Then::Back);
             }
             Step::Records { .. } => return self.records(plan, at, host),
@@ -461,6 +478,12 @@ impl Run {
         let index = match target {
             Target::All => return Ok(None),
             Target::Origin => return Ok(Some(host.origin())),
+            Target::Here => return Ok(Some(host.task())),
+            Target::Keys(keys) => {
+                self.live.clear();
+                keys.iter().for_each(|key| key.encode_key(&self.frame, &mut self.live));
+                i64::from(partition_of_key(&self.live, count))
+            }
             Target::Global => 0,
             Target::Shuffle if count == 1 => 0,
             Target::Shuffle => i64::from(host.shuffle().0),

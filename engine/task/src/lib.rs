@@ -23,6 +23,7 @@ mod slot;
 mod source;
 mod space;
 mod stream;
+mod tables;
 mod thread;
 mod trimming;
 mod waiters;

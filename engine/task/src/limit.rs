@@ -65,10 +65,13 @@ pub const QUERY_TIMEOUT_MS: u64 = 30_000;
 /// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
 /// are as many.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
-/// Most bytes that the aggregators of a call of a query hold.
-pub const QUERY_FOLD_SIZE_MAX: usize = 64 << 20;
-/// Bytes of rows after which an event of a query sends those it gathered.
-pub const QUERY_ROWS_SIZE: usize = 256 << 10;
+/// Most bytes that the tables of a root's batch blocks hold on a task: what aggregators took in, sides of joins,
+/// materialized rows.
+pub const TABLES_SIZE_MAX: usize = 64 << 20;
+/// Milliseconds after their last row that tables nobody ended are dropped.
+pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
+/// Bytes of rows after which an event sends those it gathered for a table.
+pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 /// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
 pub const QUERY_RUN_COUNT_MAX: usize = 1_024;
 /// Events of queries a turn runs.

@@ -12,7 +12,7 @@ pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod start;
 
-use crate::limit::{LETTER_BATCH_SIZE, MICROBATCH_TELL_MS};
+use crate::limit::{LETTER_BATCH_SIZE, MICROBATCH_TELL_MS, TABLES_KEPT_MS};
 use crate::micro::coordinator::{Act, Coordinator};
 use crate::micro::part::{Part, Try, TryPhase};
 use crate::micro::record::{Ranges, Record};
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Epoch, Offset, RunId, TaskId};
+use tantu_flow::Where;
 use tantu_net::letter::{Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_state::layout::object_key;
 use tantu_state::side::{RunError, RunEvent};
@@ -153,6 +154,7 @@ impl TaskThread {
                 self.slots[0].state.put_noted(record.key(topology), value, note);
             }
             Act::Start { run, epochs } => self.start_microbatch(at, run, &epochs, now),
+            Act::GoOn { run, epochs } => self.go_on(at, run, &epochs, now),
             Act::Answer { peer, request } => {
                 let (finished, processed, paused) = self.micro.coordinators[at].status();
                 let letter = Letter::MicrobatchStatus { request, finished, processed, paused };
@@ -170,16 +172,38 @@ impl TaskThread {
         let (def, stream, source) = module.microbatch(at).expect("invariant: it has a coordinator");
         let fingerprint = def.plan.fingerprint() as u32;
         let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
-        let (mut letters, mut bits) = (Vec::new(), 0);
+        if def.sources.is_empty() {
+            return self.go_on(at, run, epochs, now);
+        }
+        let mut letters = Vec::new();
         for source in &def.sources {
             let event = self.random.next();
-            bits ^= event;
+            self.micro.coordinators[at].sent(run, event);
             let position = source.at.0;
             Letter::Continue { task: TaskId(0), stream, fingerprint, position, root, event, live: &[] }
                 .encode(&mut letters);
         }
         self.send_events(TaskId(0), run, epochs, &letters);
-        self.micro.coordinators[at].events(run, bits, now);
+    }
+
+    /// No event of an attempt is out: the next stage of a batch block starts, or what was written is prepared.
+    fn go_on(&mut self, at: usize, run: RunId, epochs: &[Epoch], now: Nanos) {
+        let module = Arc::clone(&self.config.module);
+        let (def, stream, source) = module.microbatch(at).expect("invariant: it has a coordinator");
+        let Some((stage, live)) = self.micro.coordinators[at].next_stage(run, &def.plan, now) else { return };
+        let tasks = match stage.on {
+            Where::Origin | Where::Zero => 0..1,
+            Where::Everywhere => 0..module.task_count,
+        };
+        let (fingerprint, position) = (def.plan.fingerprint() as u32, stage.at.0);
+        let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
+        let mut letters = Vec::new();
+        for task in tasks.map(TaskId) {
+            let event = self.random.next();
+            self.micro.coordinators[at].sent(run, event);
+            Letter::Continue { task, stream, fingerprint, position, root, event, live: &live }.encode(&mut letters);
+        }
+        self.send_events(TaskId(0), run, epochs, &letters);
     }
 
     /// A client asks something of a microbatch topology.
@@ -266,6 +290,7 @@ impl TaskThread {
         match self.slots[slot].state.begin_run(run) {
             Ok(()) => {
                 self.slots[slot].parts[at].attempt = Some(Try::new(run));
+                [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
                 let (task, epoch) = (self.slots[slot].task, self.pipeline.epoch());
                 self.answer(task, run, run.attempt.epoch, MicrobatchSays::Primed, &epoch.0.to_le_bytes());
             }
@@ -302,9 +327,18 @@ impl TaskThread {
                         attempt.events.push(stream, tantu_flow::Position(position), root, event, live);
                     }
                 }
+                Letter::Fold { task, fingerprint, table, root, event, is_partial, rows, .. } => {
+                    let Some(slot) = self.slot_of(task) else { continue };
+                    if plan != Some(fingerprint) {
+                        self.fail_attempt(slot, run, "rows were sent by another version of the module");
+                    } else if self.attempt(slot, at, run).is_some_and(|attempt| attempt.takes_events()) {
+                        self.take_micro_rows(slot, at, run, (root, table, is_partial, rows), now);
+                        self.report_bits(task, run, event);
+                    }
+                }
                 Letter::Done { bits, .. } => {
                     if let Some(coordinator) = self.micro.coordinators.get_mut(at) {
-                        coordinator.events(run, bits, now);
+                        coordinator.done(run, bits);
                     }
                 }
                 _ => tracing::warn!(microbatch = run.id, "dropped a letter that no event of a microbatch sends"),
@@ -312,9 +346,50 @@ impl TaskThread {
         }
     }
 
+    /// Rows of the attempt reach a table of a task.
+    fn take_micro_rows(
+        &mut self,
+        slot: usize,
+        at: usize,
+        run: RunId,
+        (root, table, is_partial, rows): (Root, u16, bool, &[u8]),
+        now: Nanos,
+    ) {
+        let module = Arc::clone(&self.config.module);
+        let plan = &*module.def.microbatches[at].plan;
+        let (task, until) = (self.slots[slot].task, self.tables_until(at, now));
+        let Some(tables) = self.tables.of(task, &root, until) else { return };
+        if let Err(error) = tables.take(plan, usize::from(table), is_partial, rows) {
+            self.fail_attempt(slot, run, &error.to_string());
+        }
+    }
+
+    /// Until when the tables of a microbatch stay if nobody ends them.
+    pub(crate) fn tables_until(&self, at: usize, now: Nanos) -> Nanos {
+        let timeout = self.config.module.def.microbatches[at].options.phase_timeout;
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+        now.plus_ms(timeout_ms + TABLES_KEPT_MS)
+    }
+
+    /// The tables that a task has of a microbatch, or had of earlier attempts at it, go.
+    fn end_tables(&mut self, slot: usize, at: usize, id: u64) {
+        let (_, _, source) = self.config.module.microbatch(at).expect("invariant: it is of the module");
+        let root = Root { task: TaskId(0), source, offset: Offset(id), attempt: u32::MAX };
+        self.tables.end(std::iter::once(self.slots[slot].task), &root);
+    }
+
+    /// Tells the coordinator that events are done.
+    pub(crate) fn report_bits(&mut self, from: TaskId, run: RunId, bits: u64) {
+        let root = Root { task: TaskId(0), source: 0, offset: Offset(run.id), attempt: run.attempt.counter };
+        let mut body = Vec::new();
+        Letter::Done { root, bits }.encode(&mut body);
+        self.answer(from, run, run.attempt.epoch, MicrobatchSays::Events, &body);
+    }
+
     fn prepare(&mut self, slot: usize, at: usize, run: RunId) {
         let Some(attempt) = self.attempt(slot, at, run).filter(|attempt| attempt.phase == TryPhase::Running) else { return };
         attempt.phase = TryPhase::Preparing;
+        self.end_tables(slot, at, run.id);
         let epoch = self.pipeline.epoch();
         if let Err(error) = self.slots[slot].state.prepare_run(run, epoch) {
             self.fail_attempt(slot, run, &error.to_string());

@@ -236,9 +236,9 @@ impl TaskThread {
     }
 
     /// Events of a root of this thread are done.
-    pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+    pub(crate) fn report_done(&mut self, root: Root, bits: u64, now: Nanos) {
         if self.is_call(&root) {
-            return self.call_done(root, bits);
+            return self.call_done(root, bits, now);
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];

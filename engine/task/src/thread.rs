@@ -6,7 +6,7 @@ use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
-    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
@@ -17,6 +17,7 @@ use crate::query::Queries;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
 use crate::space::Space;
+use crate::tables::{Arrived, RootTables};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -123,6 +124,7 @@ pub struct TaskThread {
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
     pub(crate) queries: Queries,
+    pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
     pub(crate) micro: Micro,
     clock: CategoryClock,
@@ -160,6 +162,7 @@ impl TaskThread {
             space: Space::default(),
             depot_reads: DepotReads::default(),
             queries: Queries::default(),
+            tables: RootTables::default(),
             jobs: EventJobs::default(),
             micro: Micro::default(),
             done: Vec::new(),
@@ -348,7 +351,12 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size() + self.jobs.size() + self.queries.size()
+        slots
+            + self.outbox.size()
+            + self.pipeline.uncommitted_size()
+            + self.jobs.size()
+            + self.queries.size()
+            + self.tables.size()
     }
 
     fn events_size(&self) -> usize {
@@ -401,13 +409,17 @@ impl TaskThread {
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }
-            Letter::Fold { topology, fingerprint, fold, root, event, is_partial, rows, .. } => {
-                match self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32) {
-                    Some(plan) if plan == fingerprint => self.take_rows(root, fold, event, is_partial, rows, now),
-                    _ => self.report_failed(root, "rows were sent by another version of the module", now),
+            Letter::Fold { task, topology, fingerprint, table, root, event, is_partial, rows } => {
+                let plan = self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32);
+                if plan == Some(fingerprint) {
+                    let arrived = Arrived { task, topology, table, root, event, is_partial, rows };
+                    self.take_rows(arrived, now.plus_ms(TABLES_KEPT_MS), now);
+                } else {
+                    self.report_failed(root, "rows were sent by another version of the module", now);
                 }
             }
-            Letter::Done { root, bits } => self.report_done(root, bits),
+            Letter::End { root, .. } => self.take_end(&root),
+            Letter::Done { root, bits } => self.report_done(root, bits, now),
             Letter::Failed { root, text } => self.report_failed(root, text, now),
             Letter::Appended { .. }
             | Letter::Rows { .. }
@@ -445,6 +457,7 @@ impl TaskThread {
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
             self.fail_overdue(now);
+            self.tables.drop_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
         let trims = self.trim_depots(now);
@@ -475,7 +488,7 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
-        if !self.queries.is_quiet() {
+        if !self.queries.is_quiet() || !self.tables.is_empty() {
             sooner(self.timeouts_at);
         }
         if self.memory_size >= self.config.memory.admission() {

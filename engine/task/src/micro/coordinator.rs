@@ -16,7 +16,7 @@ use crate::micro::record::{Fixed, Record, Ranges};
 use std::collections::BTreeSet;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId};
-use tantu_flow::MicrobatchOptions;
+use tantu_flow::{MicrobatchOptions, Plan, Stage, Stages};
 use tantu_net::letter::{MicrobatchAsk, MicrobatchSays};
 
 /// What the coordinator wants done.
@@ -28,6 +28,8 @@ pub(crate) enum Act {
     Write { record: Record, value: Vec<u8> },
     /// The first events of an attempt, one for each source, on task 0.
     Start { run: RunId, epochs: Vec<Epoch> },
+    /// No event is out: the next stage of a batch block begins, or all is done.
+    GoOn { run: RunId, epochs: Vec<Epoch> },
     /// An answer to a client.
     Answer { peer: Peer, request: u64 },
     /// No: too many clients wait.
@@ -129,7 +131,8 @@ pub(crate) struct Coordinator {
     missing: BTreeSet<TaskId>,
     /// Of the task threads, as they were primed.
     epochs: Vec<Option<Epoch>>,
-    xor: u64,
+    /// What is out, and which batch blocks are to come.
+    stages: Stages,
     /// When the phase is given up, or what it asks is asked again.
     deadline: Nanos,
     retry_ms: u64,
@@ -188,7 +191,7 @@ impl Coordinator {
             counter: 0,
             missing: BTreeSet::new(),
             epochs: vec![None; thread_count as usize],
-            xor: 0,
+            stages: Stages::default(),
             deadline: now,
             retry_ms: MICROBATCH_RETRY_MS,
             ended_at: now,
@@ -379,8 +382,8 @@ impl Coordinator {
             return;
         }
         self.become_phase(Phase::Running, now);
-        self.xor = 0;
-        let epochs: Vec<Epoch> = self.epochs.iter().map(|epoch| epoch.unwrap_or_default()).collect();
+        self.stages = Stages::default();
+        let epochs = self.known_epochs();
         for task in 0..self.task_count {
             let mut body = Vec::new();
             epochs.iter().for_each(|epoch| body.extend_from_slice(&epoch.0.to_le_bytes()));
@@ -388,6 +391,10 @@ impl Coordinator {
             self.tell(TaskId(task), self.epoch_of(TaskId(task)), MicrobatchSays::Begin, body);
         }
         self.acts.push(Act::Start { run: self.run, epochs });
+    }
+
+    fn known_epochs(&self) -> Vec<Epoch> {
+        self.epochs.iter().map(|epoch| epoch.unwrap_or_default()).collect()
     }
 
     fn epoch_of(&self, task: TaskId) -> Epoch {
@@ -404,19 +411,45 @@ impl Coordinator {
         Ranges(self.sources.iter().map(of).collect())
     }
 
-    /// Events have these numbers, or are done: XOR of all is zero when none is out.
-    pub(crate) fn events(&mut self, run: RunId, bits: u64, now: Nanos) {
-        if self.phase != Phase::Running || run != self.run {
-            return;
+    fn is_running(&self, run: RunId) -> bool {
+        self.phase == Phase::Running && run == self.run
+    }
+
+    /// An event was sent from here, with this number.
+    pub(crate) fn sent(&mut self, run: RunId, event: u64) {
+        if self.is_running(run) {
+            self.stages.sent(event);
         }
-        self.xor ^= bits;
-        if self.xor == 0 {
-            self.become_phase(Phase::Preparing, now);
-            self.missing = self.all();
-            for task in 0..self.task_count {
-                self.tell(TaskId(task), self.epoch_of(TaskId(task)), MicrobatchSays::Prepare, Vec::new());
-            }
+    }
+
+    /// Events are done: the XOR of their numbers and those of the events they sent.
+    pub(crate) fn done(&mut self, run: RunId, bits: u64) {
+        if self.is_running(run) && self.stages.done(bits) {
+            self.acts.push(Act::GoOn { run, epochs: self.known_epochs() });
         }
+    }
+
+    /// An event on task 0 entered a batch block.
+    pub(crate) fn entered(&mut self, run: RunId, block: usize, live: Vec<u8>) {
+        if self.is_running(run) {
+            self.stages.enter(block, live);
+        }
+    }
+
+    /// The stage that begins now that no event is out; none if all is done, and what was written is to be prepared.
+    pub(crate) fn next_stage(&mut self, run: RunId, plan: &Plan, now: Nanos) -> Option<(Stage, Vec<u8>)> {
+        if !self.is_running(run) {
+            return None;
+        }
+        if let Some(next) = self.stages.next(plan) {
+            return Some(next);
+        }
+        self.become_phase(Phase::Preparing, now);
+        self.missing = self.all();
+        for task in 0..self.task_count {
+            self.tell(TaskId(task), self.epoch_of(TaskId(task)), MicrobatchSays::Prepare, Vec::new());
+        }
+        None
     }
 
     /// A participant's writes are durable; it was primed in this epoch.

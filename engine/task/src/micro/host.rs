@@ -4,10 +4,11 @@ use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::TURN_NS_MAX;
 use crate::micro::record::Range;
+use crate::tables::{RootTables, RowsOut, Sender};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, Offset, TaskId};
-use tantu_flow::{Host, Position, Shuffle, VisitRecord};
+use tantu_flow::{BatchError, Host, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::{Stop, Store};
 use tantu_state::depot::Lookup;
@@ -23,7 +24,13 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) start: Nanos,
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
-    pub(crate) fingerprint: u32,
+    pub(crate) plan: &'a Plan,
+    pub(crate) tables: &'a mut RootTables,
+    /// How long the attempt's tables stay.
+    pub(crate) until: Nanos,
+    pub(crate) rows: &'a mut RowsOut,
+    pub(crate) read: &'a mut Vec<RowsOf>,
+    pub(crate) entered: &'a mut Vec<(usize, Vec<u8>)>,
     pub(crate) topology: u16,
     pub(crate) root: Root,
     pub(crate) bits: &'a mut u64,
@@ -33,6 +40,21 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) ranges: &'a [(usize, Range)],
     /// Set when records have to be read from the disk.
     pub(crate) loading: &'a mut bool,
+}
+
+impl MicroHost<'_> {
+    /// Where rows of the event leave, and they.
+    fn rows_out(&mut self) -> (&mut RowsOut, Sender<'_>) {
+        let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
+        let (plan, topology, root) = (*plan, *topology, *root);
+        (rows, Sender { plan, topology, root, random, bits, letters })
+    }
+
+    /// The event ran to its end: what it gathered leaves with its letters.
+    pub(crate) fn end(&mut self) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.send_all(&mut sender)
+    }
 }
 
 impl Store for MicroHost<'_> {
@@ -109,8 +131,39 @@ impl Host for MicroHost<'_> {
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
         let event = self.random.next();
         *self.bits ^= event;
-        let Self { topology: stream, fingerprint, root, .. } = *self;
+        let (stream, root, fingerprint) = (self.topology, self.root, self.plan.fingerprint() as u32);
         Letter::Continue { task: to, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
+    }
+
+    fn origin(&self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn enter(&mut self, block: usize, live: &[u8]) -> Result<(), String> {
+        if self.task != TaskId(0) {
+            return Err(format!("a batch block is entered on task 0, not on {}", self.task));
+        }
+        self.entered.push((block, live.to_vec()));
+        Ok(())
+    }
+
+    fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, args)
+    }
+
+    fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, rest)
+    }
+
+    fn page(&mut self, of: RowsOf, from: u64, visit: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
+        let tables = self.tables.of(self.task, &self.root, self.until);
+        let next = tables.expect("invariant: a later attempt ends this one").page(self.plan, of, from, visit)?;
+        if next.is_none() {
+            self.read.push(of);
+        }
+        Ok(next)
     }
 
     fn microbatch(&self) -> u64 {

@@ -4,8 +4,9 @@ use crate::event::{Event, EventQueue};
 use crate::jobs::Starting;
 use crate::micro::record::Ranges;
 use crate::slot::Hold;
+use crate::tables::RowsOut;
 use tantu_base::id::{Epoch, ObjectId, Offset, RunId};
-use tantu_flow::Run;
+use tantu_flow::{RowsOf, Run};
 
 /// A source on a task.
 #[derive(Debug)]
@@ -67,6 +68,12 @@ pub(crate) struct Try {
     /// What they sent, encoded.
     pub(crate) letters: Vec<u8>,
     pub(crate) jobs: Vec<Starting>,
+    /// Rows of its event on their way to tables.
+    pub(crate) rows: RowsOut,
+    /// Tables its event has read to their end.
+    pub(crate) read: Vec<RowsOf>,
+    /// Batch blocks that were entered, and with which vars.
+    pub(crate) entered: Vec<(usize, Vec<u8>)>,
 }
 
 impl Try {
@@ -84,6 +91,9 @@ impl Try {
             bits: 0,
             letters: Vec::new(),
             jobs: Vec::new(),
+            rows: RowsOut::default(),
+            read: Vec::new(),
+            entered: Vec::new(),
         }
     }
 
@@ -111,6 +121,9 @@ impl Try {
         self.hold = Hold::Free;
         self.letters.clear();
         self.jobs.clear();
+        self.rows = RowsOut::default();
+        self.read.clear();
+        self.entered.clear();
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tantu_base::door::Doors;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Outcome, Position};
-use tantu_net::letter::{Letter, Root};
+use tantu_net::letter::Root;
 use tantu_state::side::view::RunView;
 
 /// How a turn of an attempt on a task ended.
@@ -46,7 +46,7 @@ impl TaskThread {
         let mut attempt = self.slots[slot].parts[at].attempt.take().expect("invariant: just seen");
         attempt.hold = Hold::Free;
         match self.run_attempt(slot, at, &mut attempt, doors) {
-            Turn::Rests => self.send_attempt(slot, &mut attempt, doors),
+            Turn::Rests => self.send_attempt(slot, at, &mut attempt, doors),
             Turn::Failed(text) => {
                 attempt.end();
                 self.fail_attempt(slot, attempt.run, &text);
@@ -58,17 +58,20 @@ impl TaskThread {
     }
 
     /// What events sent leaves, with a report of those that ended.
-    fn send_attempt(&mut self, slot: usize, attempt: &mut Try, doors: &mut Doors<'_>) {
-        let task = self.slots[slot].task;
-        if attempt.bits != 0 {
-            let (run, bits) = (attempt.run, std::mem::take(&mut attempt.bits));
-            let root = Root { task: TaskId(0), source: 0, offset: Offset(run.id), attempt: run.attempt.counter };
-            Letter::Done { root, bits }.encode(&mut attempt.letters);
-        }
+    fn send_attempt(&mut self, slot: usize, at: usize, attempt: &mut Try, doors: &mut Doors<'_>) {
+        let (task, run) = (self.slots[slot].task, attempt.run);
         let letters = std::mem::take(&mut attempt.letters);
-        self.send_events(task, attempt.run, &attempt.epochs, &letters);
+        self.send_events(task, run, &attempt.epochs, &letters);
         attempt.letters = letters;
         attempt.letters.clear();
+        // Task 0 and the coordinator are on one thread: a block is known before the event that entered it is reported.
+        for (block, live) in attempt.entered.drain(..) {
+            self.micro.coordinators[at].entered(run, block, live);
+        }
+        match std::mem::take(&mut attempt.bits) {
+            0 => {}
+            bits => self.report_bits(task, run, bits),
+        }
         self.jobs.start(attempt.jobs.drain(..), doors);
     }
 
@@ -77,7 +80,9 @@ impl TaskThread {
         let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
         let plan = &*def.plan;
         let start = doors.clock.now();
-        let Try { run, ranges, events, registers, hold, current, current_bits, bits, letters, jobs, .. } = attempt;
+        let until = self.tables_until(at, start);
+        let Try { run, ranges, events, registers, hold, current, current_bits, bits, letters, jobs, rows, read, entered, .. } =
+            attempt;
         let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
         let ranges: Vec<_> = def.sources.iter().map(|source| source.depot).zip(ranges.0.iter().copied()).collect();
         let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
@@ -107,7 +112,12 @@ impl TaskThread {
                 start,
                 task: *task,
                 task_count: module.task_count,
-                fingerprint: plan.fingerprint() as u32,
+                plan,
+                tables: &mut self.tables,
+                until,
+                rows,
+                read,
+                entered,
                 topology,
                 root,
                 bits: current_bits,
@@ -121,6 +131,13 @@ impl TaskThread {
             let outcome = catch_unwind(AssertUnwindSafe(|| registers.resume(plan, &mut host, &mut fuel)));
             match outcome {
                 Ok(Outcome::Done) => {
+                    if let Err(error) = host.end() {
+                        return Turn::Failed(error.to_string());
+                    }
+                    if !read.is_empty() {
+                        self.tables.forget(plan, *task, &root, read);
+                        read.clear();
+                    }
                     *current = None;
                     // Reported when it has ended: until then the root waits for it, whatever it has sent.
                     *bits ^= *current_bits;

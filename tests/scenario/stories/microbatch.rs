@@ -271,6 +271,64 @@ fn records_are_exploded_in_order_as_often_as_the_code_says_from_the_beginning_if
     cluster.close().unwrap();
 }
 
+/// Batch blocks in sequence: words are counted, then all counts are added up.
+struct Grouped;
+
+impl Module for Grouped {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let lines = setup.declare_depot::<String>("*lines", random());
+        let mut grouped = topologies.microbatch("grouped");
+        let counts = grouped.pstate::<Map<String, i64>>("$$counts");
+        let global = PStateOptions { global: true, ..PStateOptions::default() };
+        let totals = grouped.pstate_with::<Map<i64, i64>>("$$totals", global);
+        let ends = grouped.pstate_with::<Map<i64, i64>>("$$ends", global);
+        grouped.source(&lines, |m, batch| {
+            let id = m.current_microbatch_id();
+            m.batch_block(|b| {
+                let line = b.explode_microbatch(batch);
+                let word = b.explode(line, |line| line.split_whitespace().map(str::to_string).collect::<Vec<_>>());
+                let (word, count) = b.group_by(word, |g| g.agg::<i64>(agg::count()));
+                b.compound_agg(counts, agg::key(word, agg::sum(count)));
+            });
+            m.batch_block(|b| {
+                b.all_partition();
+                let count = b.local_select(counts, path().map_vals());
+                b.global_partition();
+                let total = b.agg::<i64>(agg::sum(count));
+                b.compound_agg(totals, agg::key(id, agg::last(total)));
+            });
+            m.compound_agg(ends, agg::key(id, agg::count()));
+        });
+    }
+}
+
+#[test]
+fn batch_blocks_run_one_after_the_other_and_the_code_behind_them_once() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Grouped>(config(2)).unwrap();
+    let lines = cluster.depot::<String>("Grouped", "*lines").unwrap();
+    let mut expected = BTreeMap::new();
+    let mut totals = BTreeMap::new();
+    for round in 1..=4i64 {
+        cluster.pause_microbatch_topology("Grouped", "grouped").unwrap();
+        for at in 0..50 {
+            lines.append(&line(at, &mut expected)).unwrap();
+        }
+        cluster.resume_microbatch_topology("Grouped", "grouped").unwrap();
+        let status = cluster.wait_for_microbatch_processed_count("Grouped", "grouped", 50 * round as u64, LONG).unwrap();
+        assert_eq!(status.finished, round as u64);
+        totals.insert(round, expected.values().sum::<i64>());
+    }
+    assert_eq!(counts(&cluster, "Grouped", "$$counts"), expected);
+    let global = |name: &str| -> BTreeMap<i64, i64> {
+        let found = cluster.pstate::<Map<i64, i64>>("Grouped", name).unwrap();
+        found.select_on(0, path().all()).unwrap().into_iter().collect()
+    };
+    assert_eq!(global("$$totals"), totals, "the second block sees what the first wrote");
+    assert_eq!(global("$$ends"), (1..=4).map(|id| (id, 1)).collect());
+    cluster.close().unwrap();
+}
+
 /// A topology that was not there when records came, and one that runs without records.
 struct Late<const WITH: bool>;
 

@@ -23,7 +23,8 @@ struct Bank;
 impl Module for Bank {
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
         let deposits = setup.declare_depot::<Deposit>("*deposits", hash_by(|deposit: &Deposit| deposit.0.clone()));
-        let transfers = setup.declare_depot::<Transfer>("*transfers", hash_by(|transfer: &Transfer| transfer.0.clone()));
+        let transfers =
+            setup.declare_depot::<Transfer>("*transfers", hash_by(|transfer: &Transfer| transfer.0.clone()));
         let mut bank = topologies.microbatch("bank");
         let funds = bank.pstate::<Map<String, i64>>("$$funds");
         bank.source(&deposits, |m, batch| {

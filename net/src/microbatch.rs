@@ -80,9 +80,8 @@ pub(crate) fn read_says(reader: &mut FixedReader<'_>) -> Result<MicrobatchSays, 
     use MicrobatchSays::{
         Abandon, Begin, Ends, Events, Failed, Finished, Paused, Prepare, Prepared, Prime, Primed, Publish, Published,
     };
-    let all = [
-        Ends, Prime, Primed, Begin, Events, Prepare, Prepared, Publish, Published, Failed, Abandon, Finished, Paused,
-    ];
+    let all =
+        [Ends, Prime, Primed, Begin, Events, Prepare, Prepared, Publish, Published, Failed, Abandon, Finished, Paused];
     let value = reader.u8()?;
     let known = all.into_iter().find(|says| *says as u8 == value);
     known.ok_or(LetterError::Unknown { what: "part of the microbatch protocol", value })

@@ -74,7 +74,12 @@ impl Microbatch {
         if status.processed >= count {
             return Ok(status);
         }
-        Err(ClientError::NotProcessed { topology: self.name().to_string(), count, processed: status.processed, timeout })
+        Err(ClientError::NotProcessed {
+            topology: self.name().to_string(),
+            count,
+            processed: status.processed,
+            timeout,
+        })
     }
 
     /// Begins no more microbatches, also after a restart; returns when the one under way has ended.

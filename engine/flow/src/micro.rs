@@ -197,7 +197,8 @@ impl Topologies {
         let mut defining = self.defining.borrow_mut();
         defining.check_topology_name(name, here());
         if options.max_records == 0 {
-            defining.error(here(), format!("the topology `{name}` is to process no records; `max_records` is at least 1"));
+            defining
+                .error(here(), format!("the topology `{name}` is to process no records; `max_records` is at least 1"));
         }
         let plan = crate::plan::PlanBuilder::new(name);
         defining.microbatches.push(MicrobatchRecord { name: name.to_string(), options, sources: Vec::new(), plan });

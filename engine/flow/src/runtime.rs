@@ -52,7 +52,8 @@ impl ModuleRuntime {
         if let Some(stream) = streams.get(at) {
             return Some(&stream.plan);
         }
-        let rest = queries.iter().map(|query| &query.plan).chain(microbatches.iter().map(|microbatch| &microbatch.plan));
+        let rest =
+            queries.iter().map(|query| &query.plan).chain(microbatches.iter().map(|microbatch| &microbatch.plan));
         rest.map(|plan| &**plan).nth(at - streams.len())
     }
 

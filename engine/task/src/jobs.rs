@@ -103,7 +103,9 @@ impl TaskThread {
         doors.jobs.reap(&mut done);
         let worked = !done.is_empty();
         for JobDone { token, result } in done.drain(..) {
-            let Some(Waiting { task, stream, at: position, root, event, mut live }) = self.jobs.running.remove(&token.tag) else {
+            let Some(Waiting { task, stream, at: position, root, event, mut live }) =
+                self.jobs.running.remove(&token.tag)
+            else {
                 continue;
             };
             self.jobs.size -= live.len();

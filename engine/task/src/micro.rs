@@ -11,6 +11,8 @@ pub(crate) mod part;
 pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod start;
+#[cfg(test)]
+mod tests;
 
 use crate::limit::{LETTER_BATCH_SIZE, MICROBATCH_TELL_MS, TABLES_KEPT_MS};
 use crate::micro::coordinator::{Act, Coordinator};
@@ -387,7 +389,9 @@ impl TaskThread {
     }
 
     fn prepare(&mut self, slot: usize, at: usize, run: RunId) {
-        let Some(attempt) = self.attempt(slot, at, run).filter(|attempt| attempt.phase == TryPhase::Running) else { return };
+        let Some(attempt) = self.attempt(slot, at, run).filter(|attempt| attempt.phase == TryPhase::Running) else {
+            return;
+        };
         attempt.phase = TryPhase::Preparing;
         self.end_tables(slot, at, run.id);
         let epoch = self.pipeline.epoch();

@@ -315,7 +315,8 @@ fn batch_blocks_run_one_after_the_other_and_the_code_behind_them_once() {
             lines.append(&line(at, &mut expected)).unwrap();
         }
         cluster.resume_microbatch_topology("Grouped", "grouped").unwrap();
-        let status = cluster.wait_for_microbatch_processed_count("Grouped", "grouped", 50 * round as u64, LONG).unwrap();
+        let status =
+            cluster.wait_for_microbatch_processed_count("Grouped", "grouped", 50 * round as u64, LONG).unwrap();
         assert_eq!(status.finished, round as u64);
         totals.insert(round, expected.values().sum::<i64>());
     }
@@ -338,7 +339,8 @@ impl<const WITH: bool> Module for Late<WITH> {
         if !WITH {
             return;
         }
-        for (name, start) in [("all", StartFrom::Beginning), ("two", StartFrom::RecordsAgo(2)), ("new", StartFrom::End)] {
+        for (name, start) in [("all", StartFrom::Beginning), ("two", StartFrom::RecordsAgo(2)), ("new", StartFrom::End)]
+        {
             let mut topology = topologies.microbatch(name);
             let sum = topology.pstate::<Map<i64, i64>>(&format!("$${name}"));
             topology.source_from(&numbers, start, |m, batch| {
@@ -348,7 +350,8 @@ impl<const WITH: bool> Module for Late<WITH> {
                 m.compound_agg(sum, agg::key(key, agg::sum(n)));
             });
         }
-        let options = MicrobatchOptions { empty_period: Some(Duration::from_millis(5)), ..MicrobatchOptions::default() };
+        let options =
+            MicrobatchOptions { empty_period: Some(Duration::from_millis(5)), ..MicrobatchOptions::default() };
         let mut ticker = topologies.microbatch_with("ticker", options);
         let ticks = ticker.pstate::<Map<i64, i64>>("$$ticks");
         ticker.source(&numbers, |m, batch| {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
 use tantu_flow::{
-    DepotOptions, DepotRef, MicrobatchObjects, MicrobatchOptions, Module, ModuleDef, ModuleRuntime, PState, PStateOptions, Setup, SourceOptions, StartFrom, Topologies,
-    Var, define, random,
+    DepotOptions, DepotRef, MicrobatchObjects, MicrobatchOptions, Module, ModuleDef, ModuleRuntime, PState,
+    PStateOptions, Setup, SourceOptions, StartFrom, Topologies, Var, define, random,
 };
 use tantu_model::word::words;
 use tantu_path::{Map, Navigate, agg, path};

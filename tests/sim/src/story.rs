@@ -377,7 +377,11 @@ impl Story {
     fn judge<C: Cluster>(&mut self, mut cluster: C, machine: &Machine<'_>, wire: &mut SimWire) -> Result<(), String> {
         let Machine { disk, swarm, .. } = *machine;
         let counts = self.read_all(&mut cluster, machine, wire, COUNTS)?;
-        let exact = if swarm.exact { self.read_all(&mut cluster, machine, wire, exact_pstate(swarm))? } else { WordCounts::new() };
+        let exact = if swarm.exact {
+            self.read_all(&mut cluster, machine, wire, exact_pstate(swarm))?
+        } else {
+            WordCounts::new()
+        };
         cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
         let times: Vec<u64> = self.client.history.times().collect();
         let times: Vec<u64> =

@@ -9,10 +9,8 @@
 //!            └───────────┴───────────┴─► Backoff ─► Priming
 //! ```
 
-use crate::limit::{
-    MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX,
-};
-use crate::micro::record::{Fixed, Record, Ranges};
+use crate::limit::{MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX};
+use crate::micro::record::{Fixed, Ranges, Record};
 use std::collections::BTreeSet;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId};
@@ -340,7 +338,9 @@ impl Coordinator {
     /// Fixes the records of the next microbatch.
     fn fix(&mut self) {
         let most = self.options.max_records;
-        let range = |partition: &Partition| (partition.from, Offset(partition.end.0.min(partition.from.0.saturating_add(most))));
+        let range = |partition: &Partition| {
+            (partition.from, Offset(partition.end.0.min(partition.from.0.saturating_add(most))))
+        };
         let ranges = self.sources.iter().zip(&self.partitions);
         let ranges = ranges.map(|(source, partitions)| (*source, partitions.iter().map(range).collect())).collect();
         let fixed = Fixed { id: self.finished + 1, ranges };

@@ -81,8 +81,22 @@ impl TaskThread {
         let plan = &*def.plan;
         let start = doors.clock.now();
         let until = self.tables_until(at, start);
-        let Try { run, ranges, events, registers, hold, current, current_bits, bits, letters, jobs, rows, read, entered, .. } =
-            attempt;
+        let Try {
+            run,
+            ranges,
+            events,
+            registers,
+            hold,
+            current,
+            current_bits,
+            bits,
+            letters,
+            jobs,
+            rows,
+            read,
+            entered,
+            ..
+        } = attempt;
         let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
         let ranges: Vec<_> = def.sources.iter().map(|source| source.depot).zip(ranges.0.iter().copied()).collect();
         let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
@@ -102,8 +116,7 @@ impl TaskThread {
                 }
             }
             let mut need = None;
-            let view =
-                RunView { state, cache: &mut self.cache, need: &mut need, objects: &module.pstates, run: *run };
+            let view = RunView { state, cache: &mut self.cache, need: &mut need, objects: &module.pstates, run: *run };
             let mut host = MicroHost {
                 view,
                 random: &mut self.random,

@@ -27,7 +27,8 @@ pub(crate) fn open_parts(
             let is_here = !module.def.depots[source.depot].global || state.task == TaskId(0);
             let max_entries = module.def.depots[source.depot].options.max_entries;
             let start = (source.depot, source.start, max_entries);
-            let progress = if is_here { first_offset(state, *object, start, cache, doors)? } else { Default::default() };
+            let progress =
+                if is_here { first_offset(state, *object, start, cache, doors)? } else { Default::default() };
             sources.push(PartSource { depot: source.depot, object: *object, is_here, progress });
         }
         parts.push(Part { topology: ids.topology, sources, told: Vec::new(), paused: false, attempt: None });

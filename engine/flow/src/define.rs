@@ -1,6 +1,7 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
 use crate::data::Register;
+use crate::micro::MicrobatchRecord;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::{PlanBuilder, Position, Surroundings};
 use crate::query::QueryDef;
@@ -77,6 +78,7 @@ pub(crate) struct Defining {
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
     pub(crate) queries: Vec<QueryRecord>,
+    pub(crate) microbatches: Vec<MicrobatchRecord>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
     /// The functions that clients' paths may name.
@@ -104,7 +106,8 @@ impl Defining {
             self.error(place, "a topology needs a name".to_string());
         }
         let names = self.streams.iter().map(|stream| &stream.name);
-        if names.chain(self.queries.iter().map(|query| &query.name)).any(|other| other == name) {
+        let names = names.chain(self.queries.iter().map(|query| &query.name));
+        if names.chain(self.microbatches.iter().map(|record| &record.name)).any(|other| other == name) {
             self.error(place, format!("the module has a topology `{name}` already"));
         }
     }
@@ -154,7 +157,7 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
 impl Defining {
     /// The whole, if nothing is wrong with it.
     pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
-        let Defining { depots, pstates, streams, queries, functions, errors, one_task, .. } = self;
+        let Defining { depots, pstates, streams, queries, microbatches, functions, errors, one_task, .. } = self;
         if !errors.is_empty() {
             return Err(DefineErrors { module: name, errors });
         }
@@ -177,6 +180,7 @@ impl Defining {
                 plan: Arc::new(record.plan.build(&name, schemas.clone())),
             })
             .collect();
-        Ok(ModuleDef { name, depots, pstates, streams, queries, functions, one_task })
+        let microbatches = microbatches.into_iter().map(|record| record.build(&name, &schemas)).collect();
+        Ok(ModuleDef { name, depots, pstates, streams, queries, microbatches, functions, one_task })
     }
 }

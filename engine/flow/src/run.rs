@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{Arg, Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store};
+use tantu_path::{Arg, Args, EvalError, Scratch, Stop, Store, aggregate, clear_store, select_store, transform_store};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -78,6 +78,18 @@ pub trait Host: Store {
     fn page(&mut self, of: RowsOf, from: u64, _: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
         unreachable!("only a batch block has tables: {of:?} {from}")
     }
+    /// The number of the microbatch. A host that runs none is not asked.
+    fn microbatch(&self) -> u64 {
+        unreachable!("only a microbatch topology has microbatches")
+    }
+    /// Visits the records that the microbatch has of a depot on this task, in order, but the first `skip`. A host that
+    /// runs no microbatches is not asked.
+    ///
+    /// # Errors
+    /// What a store answers.
+    fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
+        unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
+    }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
     /// # Errors
@@ -86,6 +98,9 @@ pub trait Host: Store {
         unreachable!("only a query has a result: {value:?}")
     }
 }
+
+/// A visitor of records in value form.
+pub type VisitRecord<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// How far a run came.
 #[derive(Clone, PartialEq, Debug)]
@@ -145,7 +160,7 @@ impl Args for FrameArgs<'_> {
 }
 
 /// What one step asks of the loop.
-enum Then {
+pub(crate) enum Then {
     Next,
     /// This way ends: the innermost iterator goes on.
     Back,
@@ -322,6 +337,8 @@ impl Run {
                 host.enter(*block, &self.live).map_err(|what| complaint(plan, at, what))?;
                 return Ok(Then::Back);
             }
+            Step::Records { .. } => return self.records(plan, at, host),
+            Step::MicrobatchId(out) => self.frame.set(*out, <i64 as Data>::slot(host.microbatch() as i64)),
             Step::Result(value) => self.result(plan, value, host)?,
             Step::Check(complain) => {
                 if let Some(what) = complain(&self.frame) {
@@ -349,7 +366,7 @@ impl Run {
     }
 
     /// Encodes the live vars of a position but the last `but`.
-    fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
+    pub(crate) fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
         self.live.clear();
         let live = &plan.entries[position as usize].live;
         for register in &live[..live.len() - but] {
@@ -419,7 +436,7 @@ impl Run {
         }
     }
 
-    fn forget(&mut self, start: usize, mark: Mark) {
+    pub(crate) fn forget(&mut self, start: usize, mark: Mark) {
         self.cursors.column.truncate(start);
         self.arena.reset(mark);
     }

@@ -4,7 +4,7 @@
 //! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
 //! each other's.
 
-use tantu_base::fixed::{FixedReader, Truncated};
+use tantu_base::fixed::{FixedReader, Truncated, put_sized};
 use tantu_base::id::{Offset, TaskId};
 
 /// When an append is answered.
@@ -49,7 +49,7 @@ pub struct Root {
     pub source: u16,
     /// The record, or the number of the call.
     pub offset: Offset,
-    /// Which try.
+    /// Which try. Of a call, how many calls of queries are around it.
     pub attempt: u32,
 }
 
@@ -159,6 +159,27 @@ pub enum Letter<'a> {
         is_partial: bool,
         /// Keys and values of each row, each with its length before it.
         rows: &'a [u8],
+    },
+    /// An event calls a query, on its own task, and goes on with the result.
+    Call {
+        /// Where.
+        task: TaskId,
+        /// Place of the query in the module.
+        query: u16,
+        /// Which topology goes on.
+        topology: u16,
+        /// Low half of its plan's fingerprint.
+        fingerprint: u32,
+        /// Where in the plan it goes on.
+        position: u32,
+        /// What the event descends from.
+        root: Root,
+        /// The number, in its root's ack value, of the event that goes on.
+        event: u64,
+        /// The arguments in value form, one after the other.
+        arguments: &'a [u8],
+        /// Encoded live variables; the result is appended to them.
+        live: &'a [u8],
     },
     /// A root ended: its tables go.
     End {
@@ -270,6 +291,7 @@ const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
 const END: u8 = 15;
+const CALL: u8 = 16;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -353,6 +375,7 @@ impl<'a> Letter<'a> {
         match self {
             Letter::Continue { .. }
             | Letter::Fold { .. }
+            | Letter::Call { .. }
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => self.encode_event(out),
@@ -419,6 +442,18 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
                 out.extend_from_slice(rows);
+            }
+            Letter::Call { task, query, topology, fingerprint, position, ref root, event, arguments, live } => {
+                out.push(CALL);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&query.to_le_bytes());
+                out.extend_from_slice(&topology.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&position.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                put_sized(out, arguments);
+                out.extend_from_slice(live);
             }
             Letter::End { task, ref root } => {
                 out.push(END);
@@ -494,7 +529,7 @@ impl<'a> Letter<'a> {
         let reader = &mut FixedReader::new(frame);
         match reader.u8()? {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
-            kind @ (CONTINUE | FOLD | END | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | FOLD | CALL | END | DONE | FAILED) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -530,6 +565,17 @@ impl<'a> Letter<'a> {
                 event: reader.u64()?,
                 is_partial: reader.u8()? != 0,
                 rows: reader.rest(),
+            },
+            CALL => Letter::Call {
+                task: TaskId(reader.u32()?),
+                query: reader.u16()?,
+                topology: reader.u16()?,
+                fingerprint: reader.u32()?,
+                position: reader.u32()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                arguments: reader.sized()?,
+                live: reader.rest(),
             },
             END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
@@ -597,6 +643,17 @@ mod tests {
                 root,
                 event: u64::MAX,
                 live: b"",
+            },
+            Letter::Call {
+                task: TaskId(4),
+                query: 3,
+                topology: 1,
+                fingerprint: 0x1234_5678,
+                position: 9,
+                root,
+                event: 100,
+                arguments: b"arguments",
+                live: b"live",
             },
             Letter::End { task: TaskId(6), root },
             Letter::Done { root, bits: 5 },

@@ -8,8 +8,8 @@ pub use tantu_client::{
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;
 pub use tantu_flow::{
-    Anchor, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Module, ModuleInfo, Named, OutStream,
-    PStateOptions, QueryBlock, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology,
+    Anchor, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, Module, ModuleInfo, Named,
+    OutStream, PStateOptions, QueryBlock, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology,
     TestBlock, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};

@@ -197,6 +197,7 @@ impl Requests {
             | Letter::Invoke { .. }
             | Letter::Continue { .. }
             | Letter::Fold { .. }
+            | Letter::Call { .. }
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}

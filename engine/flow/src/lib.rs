@@ -19,9 +19,12 @@ mod depot;
 mod emit;
 mod fault;
 mod fold;
+mod invoke;
+mod join;
 mod key_partitioner;
 mod live;
 mod looped;
+mod materialize;
 mod module;
 mod named;
 mod ops;
@@ -52,8 +55,10 @@ pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::FoldDef;
+pub use join::{Missable, OptVars};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;
+pub use materialize::Materialized;
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,

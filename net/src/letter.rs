@@ -4,8 +4,10 @@
 //! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
 //! each other's.
 
+pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
+use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
-use tantu_base::id::{Offset, TaskId};
+use tantu_base::id::{Epoch, Offset, RunId, TaskId};
 
 /// When an append is answered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -124,6 +126,32 @@ pub enum Letter<'a> {
         /// Place of the depot in the module.
         depot: u16,
     },
+    /// A client asks something of a microbatch topology.
+    AskMicrobatch {
+        /// Task 0.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the topology among the module's microbatch topologies.
+        topology: u16,
+        /// What.
+        ask: MicrobatchAsk,
+    },
+    /// Of the protocol of a microbatch topology.
+    Microbatch {
+        /// Whom it is for: a participant, or task 0 for the coordinator.
+        task: TaskId,
+        /// Who sends it: the participant, or task 0.
+        from: TaskId,
+        /// Which attempt.
+        run: RunId,
+        /// The receiver's epoch, as the sender knows it; what is meant for another incarnation is dropped.
+        epoch: Epoch,
+        /// What it says.
+        says: MicrobatchSays,
+        /// What belongs to that.
+        body: &'a [u8],
+    },
     /// An event goes on here.
     Continue {
         /// Where.
@@ -240,6 +268,17 @@ pub enum Letter<'a> {
         /// The one after the last.
         end: Offset,
     },
+    /// How far a microbatch topology is.
+    MicrobatchStatus {
+        /// The client's name for the request.
+        request: u64,
+        /// The last microbatch that is visible on every task.
+        finished: u64,
+        /// Records in all of them.
+        processed: u64,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// A request was refused.
     Refused {
         /// The client's name for the request.
@@ -291,7 +330,10 @@ const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
 const END: u8 = 15;
-const CALL: u8 = 16;
+const ASK_MICROBATCH: u8 = 16;
+const MICROBATCH: u8 = 17;
+const MICROBATCH_STATUS: u8 = 18;
+const CALL: u8 = 19;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -378,16 +420,19 @@ impl<'a> Letter<'a> {
             | Letter::Call { .. }
             | Letter::End { .. }
             | Letter::Done { .. }
-            | Letter::Failed { .. } => self.encode_event(out),
+            | Letter::Failed { .. }
+            | Letter::Microbatch { .. } => self.encode_event(out),
             Letter::Appended { .. }
             | Letter::Rows { .. }
             | Letter::Records { .. }
             | Letter::Offsets { .. }
+            | Letter::MicrobatchStatus { .. }
             | Letter::Refused { .. } => self.encode_answer(out),
             Letter::Append { .. }
             | Letter::Select { .. }
             | Letter::Invoke { .. }
             | Letter::ReadDepot { .. }
+            | Letter::AskMicrobatch { .. }
             | Letter::AskOffsets { .. } => self.encode_request(out),
         }
     }
@@ -414,6 +459,10 @@ impl<'a> Letter<'a> {
                 put_range(out, range);
             }
             Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
+            Letter::AskMicrobatch { task, request, topology, ask } => {
+                put_request(out, ASK_MICROBATCH, task, request, topology);
+                put_ask(out, ask);
+            }
             _ => unreachable!("a request"),
         }
     }
@@ -454,6 +503,15 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 put_sized(out, arguments);
                 out.extend_from_slice(live);
+            }
+            Letter::Microbatch { task, from, ref run, epoch, says, body } => {
+                out.push(MICROBATCH);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&from.0.to_le_bytes());
+                put_run(out, run);
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+                out.push(says as u8);
+                out.extend_from_slice(body);
             }
             Letter::End { task, ref root } => {
                 out.push(END);
@@ -503,6 +561,13 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&start.0.to_le_bytes());
                 out.extend_from_slice(&end.0.to_le_bytes());
             }
+            Letter::MicrobatchStatus { request, finished, processed, paused } => {
+                out.push(MICROBATCH_STATUS);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&finished.to_le_bytes());
+                out.extend_from_slice(&processed.to_le_bytes());
+                out.push(u8::from(paused));
+            }
             Letter::Refused { request, refusal, text } => {
                 out.push(REFUSED);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -528,8 +593,10 @@ impl<'a> Letter<'a> {
     fn decode(frame: &'a [u8]) -> Result<Letter<'a>, LetterError> {
         let reader = &mut FixedReader::new(frame);
         match reader.u8()? {
-            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
-            kind @ (CONTINUE | FOLD | CALL | END | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS | ASK_MICROBATCH) => {
+                Self::decode_request(kind, reader)
+            }
+            kind @ (CONTINUE | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -540,6 +607,7 @@ impl<'a> Letter<'a> {
             APPEND => Letter::Append { task, request, depot: object, ack: read_ack(reader)?, record: reader.rest() },
             SELECT => Letter::Select { task, request, pstate: object, path: reader.rest() },
             INVOKE => Letter::Invoke { task, request, query: object, arguments: reader.rest() },
+            ASK_MICROBATCH => Letter::AskMicrobatch { task, request, topology: object, ask: read_ask(reader)? },
             READ_DEPOT => Letter::ReadDepot { task, request, depot: object, range: read_range(reader)? },
             _ => Letter::AskOffsets { task, request, depot: object },
         })
@@ -577,6 +645,14 @@ impl<'a> Letter<'a> {
                 arguments: reader.sized()?,
                 live: reader.rest(),
             },
+            MICROBATCH => Letter::Microbatch {
+                task: TaskId(reader.u32()?),
+                from: TaskId(reader.u32()?),
+                run: read_run(reader)?,
+                epoch: Epoch(reader.u64()?),
+                says: read_says(reader)?,
+                body: reader.rest(),
+            },
             END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
@@ -601,6 +677,12 @@ impl<'a> Letter<'a> {
             OFFSETS => {
                 Letter::Offsets { request: reader.u64()?, start: Offset(reader.u64()?), end: Offset(reader.u64()?) }
             }
+            MICROBATCH_STATUS => Letter::MicrobatchStatus {
+                request: reader.u64()?,
+                finished: reader.u64()?,
+                processed: reader.u64()?,
+                paused: reader.u8()? != 0,
+            },
             REFUSED => {
                 Letter::Refused { request: reader.u64()?, refusal: read_refusal(reader)?, text: read_text(reader)? }
             }
@@ -612,6 +694,7 @@ impl<'a> Letter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tantu_base::id::{Attempt, ObjectId};
 
     #[test]
     fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
@@ -655,6 +738,26 @@ mod tests {
                 arguments: b"arguments",
                 live: b"live",
             },
+            Letter::AskMicrobatch { task: TaskId(0), request: 6, topology: 2, ask: MicrobatchAsk::Pause },
+            Letter::AskMicrobatch {
+                task: TaskId(0),
+                request: 7,
+                topology: 2,
+                ask: MicrobatchAsk::Await { count: 1 << 40, timeout_ms: 9 },
+            },
+            Letter::Microbatch {
+                task: TaskId(1),
+                from: TaskId(2),
+                run: RunId {
+                    topology: ObjectId(3),
+                    id: 1 << 40,
+                    attempt: Attempt { epoch: Epoch(1 << 41), counter: 4 },
+                },
+                epoch: Epoch(1 << 42),
+                says: MicrobatchSays::Prepared,
+                body: b"body",
+            },
+            Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
             Letter::End { task: TaskId(6), root },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },

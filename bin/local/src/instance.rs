@@ -113,6 +113,7 @@ fn checkpoint_all(
         depots: runtime.depots.clone(),
         pstates: runtime.pstates.clone(),
         sources: runtime.sources.clone(),
+        microbatches: runtime.microbatches.clone(),
     });
     let (_mesh, ports) = Mesh::new(threads);
     let (clock, mut entropy) = (KernelClock::default(), KernelEntropy::default());

@@ -282,7 +282,7 @@ impl Block {
         };
         let (name, owner) = (def.name.clone(), def.owner);
         if writes && owner != self.stream {
-            let owner = defining.streams[owner].name.clone();
+            let owner = defining.owner_name(owner);
             defining.error(here(), format!("`{name}` belongs to the topology `{owner}`, which alone may write it"));
         }
         name

@@ -2,6 +2,7 @@
 
 use crate::data::Register;
 use crate::invoke::{Invoked, Temporary};
+use crate::micro::MicrobatchRecord;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::{PlanBuilder, Position, Surroundings};
 use crate::query::QueryDef;
@@ -81,6 +82,7 @@ pub(crate) struct Defining {
     pub(crate) temporaries: Vec<Temporary>,
     /// Queries that code of the module calls.
     pub(crate) invoked: Vec<Invoked>,
+    pub(crate) microbatches: Vec<MicrobatchRecord>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
     /// The functions that clients' paths may name.
@@ -108,7 +110,8 @@ impl Defining {
             self.error(place, "a topology needs a name".to_string());
         }
         let names = self.streams.iter().map(|stream| &stream.name);
-        if names.chain(self.queries.iter().map(|query| &query.name)).any(|other| other == name) {
+        let names = names.chain(self.queries.iter().map(|query| &query.name));
+        if names.chain(self.microbatches.iter().map(|record| &record.name)).any(|other| other == name) {
             self.error(place, format!("the module has a topology `{name}` already"));
         }
     }
@@ -165,7 +168,9 @@ impl Defining {
     /// The whole, if nothing is wrong with it.
     pub(crate) fn finish(mut self, name: String) -> Result<ModuleDef, DefineErrors> {
         self.check_invoked();
-        let Defining { depots, pstates, streams, queries, temporaries, functions, errors, one_task, .. } = self;
+        let Defining {
+            depots, pstates, streams, queries, microbatches, temporaries, functions, errors, one_task, ..
+        } = self;
         if !errors.is_empty() {
             return Err(DefineErrors { module: name, errors });
         }
@@ -188,6 +193,7 @@ impl Defining {
                 plan: Arc::new(record.plan.build(&name, schemas.clone()).with_temporaries(&temporaries)),
             })
             .collect();
-        Ok(ModuleDef { name, depots, pstates, streams, queries, functions, one_task })
+        let microbatches = microbatches.into_iter().map(|record| record.build(&name, &schemas)).collect();
+        Ok(ModuleDef { name, depots, pstates, streams, queries, microbatches, functions, one_task })
     }
 }

@@ -25,6 +25,7 @@ mod key_partitioner;
 mod live;
 mod looped;
 mod materialize;
+mod micro;
 mod module;
 mod named;
 mod ops;
@@ -59,6 +60,7 @@ pub use join::{Missable, OptVars};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;
 pub use materialize::Materialized;
+pub use micro::{Batch, MicrobatchBlock, MicrobatchDef, MicrobatchOptions, MicrobatchSource, MicrobatchTopology};
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
     SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
@@ -68,8 +70,8 @@ pub use ops::{Expanded, ModuleInfo};
 pub use partition::Partitioned;
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
 pub use query::{ArgumentValues, Arguments, QueryDef, var_type};
-pub use run::{Host, Outcome, Run};
-pub use runtime::ModuleRuntime;
+pub use run::{Host, Outcome, Run, VisitRecord};
+pub use runtime::{MicrobatchObjects, ModuleRuntime};
 pub use shuffle::Shuffle;
 pub use stage::{BlockDef, Stage, Stages, Where};
 pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row};

@@ -75,7 +75,8 @@ impl Liveness {
             | Step::Select { .. }
             | Step::Streams { .. }
             | Step::Unfold(_)
-            | Step::Gathered { .. } => {
+            | Step::Gathered { .. }
+            | Step::Records { .. } => {
                 self.successors[at].iter().for_each(|to| needed.extend(&self.alive[*to]));
                 record.defs.iter().for_each(|def| {
                     needed.remove(def);

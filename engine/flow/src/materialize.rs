@@ -53,8 +53,30 @@ impl BatchBlock {
 }
 
 impl crate::block::Block {
-    /// A batch block: the code in it is run as a whole, with all tasks, and the code behind it when that is through.
-    /// Microbatch topologies have them, where the event is on task 0; a query is one by itself.
+    /// A batch block: its phases are complete on all tasks one after the other, and the code behind it goes on once, on task
+    /// 0, when all of it is. It is entered on task 0, and sees the vars that are known there.
+    ///
+    /// ```
+    /// use tantu_flow::{Module, Setup, Topologies, define, random};
+    /// use tantu_path::{Map, agg};
+    ///
+    /// struct Words;
+    /// impl Module for Words {
+    ///     fn define(setup: &mut Setup, topologies: &mut Topologies) {
+    ///         let words = setup.declare_depot::<String>("*words", random());
+    ///         let mut counter = topologies.microbatch("counter");
+    ///         let counts = counter.pstate::<Map<String, i64>>("$$counts");
+    ///         counter.source(&words, |m, batch| {
+    ///             m.batch_block(|b| {
+    ///                 let word = b.explode_microbatch(batch);
+    ///                 let (word, count) = b.group_by(word, |g| g.agg::<i64>(agg::count()));
+    ///                 b.compound_agg(counts, agg::key(word, agg::sum(count)));
+    ///             });
+    ///         });
+    ///     }
+    /// }
+    /// assert!(define::<Words>().is_ok());
+    /// ```
     #[track_caller]
     pub fn batch_block<R>(&mut self, body: impl FnOnce(&mut BatchBlock) -> R) -> R {
         if !self.has_batches {

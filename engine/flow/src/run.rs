@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::{Arg, Args, EvalError, Scratch, Store, aggregate, clear_store, select_store, transform_store};
+use tantu_path::{Arg, Args, EvalError, Scratch, Stop, Store, aggregate, clear_store, select_store, transform_store};
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
 pub trait Host: Store {
@@ -87,6 +87,18 @@ pub trait Host: Store {
     fn page(&mut self, of: RowsOf, from: u64, _: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
         unreachable!("only a batch block has tables: {of:?} {from}")
     }
+    /// The number of the microbatch. A host that runs none is not asked.
+    fn microbatch(&self) -> u64 {
+        unreachable!("only a microbatch topology has microbatches")
+    }
+    /// Visits the records that the microbatch has of a depot on this task, in order, but the first `skip`. A host that
+    /// runs no microbatches is not asked.
+    ///
+    /// # Errors
+    /// What a store answers.
+    fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
+        unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
+    }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
     /// # Errors
@@ -95,6 +107,9 @@ pub trait Host: Store {
         unreachable!("only a query has a result: {value:?}")
     }
 }
+
+/// A visitor of records in value form.
+pub type VisitRecord<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// How far a run came.
 #[derive(Clone, PartialEq, Debug)]
@@ -317,6 +332,8 @@ impl Run {
                 host.start_job(Position(*position), &self.live, job(&self.frame));
                 return Ok(Then::Back);
             }
+            Step::Records { .. } => return self.records(plan, at, host),
+            Step::MicrobatchId(out) => self.frame.set(*out, <i64 as Data>::slot(host.microbatch() as i64)),
             Step::Result(value) => self.result(plan, value, host)?,
             Step::Check(complain) => {
                 if let Some(what) = complain(&self.frame) {
@@ -414,7 +431,7 @@ impl Run {
         }
     }
 
-    fn forget(&mut self, start: usize, mark: Mark) {
+    pub(crate) fn forget(&mut self, start: usize, mark: Mark) {
         self.cursors.column.truncate(start);
         self.arena.reset(mark);
     }

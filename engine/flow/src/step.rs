@@ -171,6 +171,14 @@ pub(crate) enum Step {
         /// The vars it is entered with.
         position: u32,
     },
+    /// The number of the microbatch.
+    MicrobatchId(u32),
+    /// Emits the records that the microbatch has on this task but so many, a page at a time.
+    Records {
+        depot: usize,
+        skip: u32,
+        out: Register,
+    },
     /// The query's result.
     Result(Register),
     End,

@@ -320,7 +320,7 @@ impl TaskSurvey {
                     self.append(large.depot, large.first, end)?;
                 }
                 Op::Put { key, value } if is_new => self.entry(key, version, Some(value))?,
-                Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
+                _ => {}
             }
         }
         Ok(())

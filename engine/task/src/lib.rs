@@ -13,6 +13,7 @@ mod host;
 mod jobs;
 pub mod limit;
 mod memory;
+mod micro;
 mod open;
 mod outbox;
 mod pipeline;

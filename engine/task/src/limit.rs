@@ -80,11 +80,22 @@ pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 pub const QUERY_RUN_COUNT_MAX: usize = 1_024;
 /// Events of queries a turn runs.
 pub const QUERY_EVENTS_PER_TURN: usize = 256;
+/// Milliseconds between two letters of a task thread to the coordinators of microbatches about what its depots have.
+pub const MICROBATCH_TELL_MS: u64 = 1;
+/// Milliseconds before the attempt after a failed one; twice as many after each more,
+pub const MICROBATCH_RETRY_MS: u64 = 20;
+/// but no more than these.
+pub const MICROBATCH_RETRY_MS_MAX: u64 = 5_000;
+/// Milliseconds after which the publish of a decided microbatch is asked for again.
+pub const MICROBATCH_AGAIN_MS: u64 = 1_000;
+/// Clients that may wait for one microbatch topology.
+pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
+const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

@@ -412,7 +412,9 @@ impl TaskThread {
 
     /// Whether this is the root of a call, not of a record.
     pub(crate) fn is_call(&self, root: &Root) -> bool {
-        usize::from(root.source) >= self.config.module.sources.len()
+        let module = &self.config.module;
+        let from = module.sources.len();
+        (from..from + module.def.queries.len()).contains(&usize::from(root.source))
     }
 
     /// Events of a call of this thread are done.

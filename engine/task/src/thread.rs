@@ -9,6 +9,8 @@ use crate::limit::{
     PROGRESS_CHECKPOINT_MS, SEAL_SIZE, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
+use crate::micro::Micro;
+use crate::micro::part::Part;
 use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
 use crate::query::Queries;
@@ -124,6 +126,7 @@ pub struct TaskThread {
     pub(crate) queries: Queries,
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
+    pub(crate) micro: Micro,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -161,6 +164,7 @@ impl TaskThread {
             queries: Queries::default(),
             tables: RootTables::default(),
             jobs: EventJobs::default(),
+            micro: Micro::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -211,6 +215,7 @@ impl TaskThread {
             && self.outbox.size() == 0
             && self.queries.is_quiet()
             && self.jobs.is_empty()
+            && self.micro.is_quiet()
             && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
@@ -297,7 +302,17 @@ impl TaskThread {
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
-            Category::IsrReplication | Category::FlexLatency => Ok(self.receive(category, now, doors)),
+            Category::FlexLatency => {
+                let mut worked = false;
+                while self.receive(category, now, doors) {
+                    worked = true;
+                    if self.events_size() > EVENT_QUEUE_SIZE_MAX {
+                        break;
+                    }
+                }
+                Ok(worked | (self.has_microbatches() && self.turn_microbatches(now, doors)?))
+            }
+            Category::IsrReplication => Ok(self.receive(category, now, doors)),
         }
     }
 
@@ -332,7 +347,8 @@ impl TaskThread {
     /// Bytes in use besides the cache.
     fn count_memory(&self) -> usize {
         let of_slot = |slot: &TaskSlot| {
-            slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
+            let parts: usize = slot.parts.iter().map(Part::size).sum();
+            slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
         slots
@@ -344,7 +360,8 @@ impl TaskThread {
     }
 
     fn events_size(&self) -> usize {
-        self.slots.iter().map(|slot| slot.events.size()).sum()
+        let parts = |slot: &TaskSlot| slot.parts.iter().map(Part::size).sum::<usize>();
+        self.slots.iter().map(|slot| slot.events.size() + parts(slot)).sum()
     }
 
     /// Takes one batch of letters of a category.
@@ -377,6 +394,8 @@ impl TaskThread {
                 self.take_read_depot(peer, task, request, depot, range);
             }
             Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
+            Letter::AskMicrobatch { request, topology, ask, .. } => self.take_ask(peer, request, topology, ask, now),
+            letter @ Letter::Microbatch { .. } => self.take_microbatch(letter, now),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
@@ -407,6 +426,7 @@ impl TaskThread {
             | Letter::Rows { .. }
             | Letter::Records { .. }
             | Letter::Offsets { .. }
+            | Letter::MicrobatchStatus { .. }
             | Letter::Refused { .. } => {
                 tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
             }
@@ -476,6 +496,7 @@ impl TaskThread {
             sooner(self.memory_at);
         }
         self.next_trim().map(&mut sooner);
+        self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);
         }

@@ -142,8 +142,10 @@ fn sources_are_joined_across_tasks_with_and_without_partners() {
             assert_eq!(found, expected, "at least {least} on {tasks} tasks");
         }
         let everything = cluster.query::<(), Vec<(i64, Option<String>, Option<i64>)>>("Shop", "everything").unwrap();
-        let mut expected: Vec<_> =
-            orders.iter().map(|(order, (customer, _))| (*customer, names.get(customer).cloned(), Some(*order))).collect();
+        let mut expected: Vec<_> = orders
+            .iter()
+            .map(|(order, (customer, _))| (*customer, names.get(customer).cloned(), Some(*order)))
+            .collect();
         let served: BTreeSet<i64> = orders.values().map(|(customer, _)| *customer).collect();
         let alone = names.iter().filter(|(number, _)| !served.contains(number));
         expected.extend(alone.map(|(number, name)| (*number, Some(name.clone()), None)));
@@ -186,10 +188,8 @@ impl Module for Numbers {
         let numbers = setup.declare_depot::<i64>("*numbers", random());
         let mut s = topologies.stream("numbers");
         let fibonacci = s.pstate::<Map<i64, i64>>("$$fibonacci");
-        let notes = s.pstate_with::<Map<i64, i64>>(
-            "$$notes",
-            PStateOptions { unchecked: true, ..PStateOptions::default() },
-        );
+        let notes =
+            s.pstate_with::<Map<i64, i64>>("$$notes", PStateOptions { unchecked: true, ..PStateOptions::default() });
         s.source(&numbers, |b, n| {
             // Something is written first: the call leaves when that is durable.
             b.compound_agg(notes, agg::key(n, agg::count()));

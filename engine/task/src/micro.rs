@@ -57,6 +57,24 @@ impl TaskThread {
         !self.config.module.def.microbatches.is_empty()
     }
 
+    /// Begins no more microbatches in this life; says whether a decided one has still to be made visible.
+    pub fn hold_microbatches(&mut self) -> bool {
+        self.micro.coordinators.iter_mut().for_each(Coordinator::hold);
+        self.micro.coordinators.iter().any(Coordinator::owes_publish)
+    }
+
+    /// Drops what attempts that are not decided wrote: their records will be tried again. For a log that is given up.
+    pub fn drop_undecided(&mut self) {
+        for slot in &mut self.slots {
+            let runs: Vec<RunId> = slot.state.prepared_runs().map(|(run, _)| run).collect();
+            for run in runs {
+                if let Err(error) = slot.state.drop_run(run) {
+                    tracing::warn!(%run, %error, "an attempt could not be dropped");
+                }
+            }
+        }
+    }
+
     /// One turn of microbatches: letters, what they want done, events; false if there was nothing.
     pub(crate) fn turn_microbatches(&mut self, now: Nanos, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let mut worked = self.take_local(now);

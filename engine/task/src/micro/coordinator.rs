@@ -247,6 +247,16 @@ impl Coordinator {
         rests || (self.paused && self.is_between())
     }
 
+    /// Begins nothing more in this life of the process.
+    pub(crate) fn hold(&mut self) {
+        self.paused = true;
+    }
+
+    /// Whether something is decided and not finished.
+    pub(crate) fn owes_publish(&self) -> bool {
+        matches!(self.phase, Phase::Deciding | Phase::Publishing | Phase::Finishing)
+    }
+
     /// Whether no attempt is under way.
     fn is_between(&self) -> bool {
         matches!(self.phase, Phase::Idle | Phase::Backoff { .. })

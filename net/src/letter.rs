@@ -6,7 +6,7 @@
 
 pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
 use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
-use tantu_base::fixed::{FixedReader, Truncated};
+use tantu_base::fixed::{FixedReader, Truncated, put_sized};
 use tantu_base::id::{Epoch, Offset, RunId, TaskId};
 
 /// When an append is answered.
@@ -51,7 +51,7 @@ pub struct Root {
     pub source: u16,
     /// The record, or the number of the call.
     pub offset: Offset,
-    /// Which try.
+    /// Which try. Of a call, how many calls of queries are around it.
     pub attempt: u32,
 }
 
@@ -188,6 +188,27 @@ pub enum Letter<'a> {
         /// Keys and values of each row, each with its length before it.
         rows: &'a [u8],
     },
+    /// An event calls a query, on its own task, and goes on with the result.
+    Call {
+        /// Where.
+        task: TaskId,
+        /// Place of the query in the module.
+        query: u16,
+        /// Which topology goes on.
+        topology: u16,
+        /// Low half of its plan's fingerprint.
+        fingerprint: u32,
+        /// Where in the plan it goes on.
+        position: u32,
+        /// What the event descends from.
+        root: Root,
+        /// The number, in its root's ack value, of the event that goes on.
+        event: u64,
+        /// The arguments in value form, one after the other.
+        arguments: &'a [u8],
+        /// Encoded live variables; the result is appended to them.
+        live: &'a [u8],
+    },
     /// A root ended: its tables go.
     End {
         /// A task of the thread that is told.
@@ -312,6 +333,7 @@ const END: u8 = 15;
 const ASK_MICROBATCH: u8 = 16;
 const MICROBATCH: u8 = 17;
 const MICROBATCH_STATUS: u8 = 18;
+const CALL: u8 = 19;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -395,6 +417,7 @@ impl<'a> Letter<'a> {
         match self {
             Letter::Continue { .. }
             | Letter::Fold { .. }
+            | Letter::Call { .. }
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. }
@@ -468,6 +491,18 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
                 out.extend_from_slice(rows);
+            }
+            Letter::Call { task, query, topology, fingerprint, position, ref root, event, arguments, live } => {
+                out.push(CALL);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&query.to_le_bytes());
+                out.extend_from_slice(&topology.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&position.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                put_sized(out, arguments);
+                out.extend_from_slice(live);
             }
             Letter::Microbatch { task, from, ref run, epoch, says, body } => {
                 out.push(MICROBATCH);
@@ -561,7 +596,7 @@ impl<'a> Letter<'a> {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS | ASK_MICROBATCH) => {
                 Self::decode_request(kind, reader)
             }
-            kind @ (CONTINUE | FOLD | END | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -598,6 +633,17 @@ impl<'a> Letter<'a> {
                 event: reader.u64()?,
                 is_partial: reader.u8()? != 0,
                 rows: reader.rest(),
+            },
+            CALL => Letter::Call {
+                task: TaskId(reader.u32()?),
+                query: reader.u16()?,
+                topology: reader.u16()?,
+                fingerprint: reader.u32()?,
+                position: reader.u32()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                arguments: reader.sized()?,
+                live: reader.rest(),
             },
             MICROBATCH => Letter::Microbatch {
                 task: TaskId(reader.u32()?),
@@ -680,6 +726,17 @@ mod tests {
                 root,
                 event: u64::MAX,
                 live: b"",
+            },
+            Letter::Call {
+                task: TaskId(4),
+                query: 3,
+                topology: 1,
+                fingerprint: 0x1234_5678,
+                position: 9,
+                root,
+                event: 100,
+                arguments: b"arguments",
+                live: b"live",
             },
             Letter::AskMicrobatch { task: TaskId(0), request: 6, topology: 2, ask: MicrobatchAsk::Pause },
             Letter::AskMicrobatch {

@@ -9,10 +9,10 @@ pub use tantu_client::{
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;
 pub use tantu_flow::{
-    Anchor, Batch, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, MicrobatchBlock, MicrobatchOptions,
-    MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record, RetryMode, Setup,
-    SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, Topologies, Var, Vars, custom, define, disallow,
-    hash_by, random,
+    Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
+    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record,
+    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, Topologies, Var, Vars, custom,
+    define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{

@@ -208,6 +208,7 @@ impl Requests {
             | Letter::Microbatch { .. }
             | Letter::Continue { .. }
             | Letter::Fold { .. }
+            | Letter::Call { .. }
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}

@@ -39,6 +39,8 @@ pub struct BatchBlock {
     /// Sources whose rows nobody has taken.
     open: BTreeMap<usize, Place>,
     is_query: bool,
+    /// Whether the code around it has batch blocks.
+    outside: bool,
 }
 
 /// The body of a query topology.
@@ -105,7 +107,10 @@ impl BatchBlock {
         let enter = block.push(enter, "batch_block", needs, Vec::new());
         let entry = Scope { loops: Default::default(), ..block.scope.clone() };
         let levels = vec![Level { kind: Kind::Whole, phase: Phase::Pre }];
-        let mut batch = BatchBlock { block, entry, enter, stages: Vec::new(), levels, open: BTreeMap::new(), is_query };
+        let outside = std::mem::replace(&mut block.has_batches, false);
+        block.binds_once = true;
+        let (stages, open) = (Vec::new(), BTreeMap::new());
+        let mut batch = BatchBlock { block, entry, enter, stages, levels, open, is_query, outside };
         batch.begin_stage(Where::Origin);
         batch
     }
@@ -127,7 +132,12 @@ impl BatchBlock {
         if let Step::Enter { stages, after, .. } = &mut self.block.code.steps[self.enter].step {
             (*stages, *after) = (std::mem::take(&mut self.stages), behind);
         }
+        (self.block.has_batches, self.block.binds_once) = (self.outside, false);
         self.block
+    }
+
+    pub(crate) fn is_query(&self) -> bool {
+        self.is_query
     }
 
     fn level(&mut self) -> &mut Level {
@@ -182,6 +192,7 @@ impl BatchBlock {
         let vars = body(self);
         self.end_level();
         self.levels.pop();
+        self.block.binds_once = true;
         self.block.uses(vars);
         let scope = self.block.scope.clone();
         // Who takes the rows fills these in.
@@ -340,6 +351,7 @@ impl BatchBlock {
         let gathered = Step::Gathered { of: RowsOf::Fold(table), outs: Vec::new() };
         let results = self.block.add(gathered, "results", Vec::new(), Vec::new());
         self.level().phase = Phase::Agg { before, results, table, is_grouped };
+        self.block.binds_once = false;
     }
 
     /// Turns the partitioner before the first aggregator into the row's way to the aggregators.

@@ -1,9 +1,9 @@
 //! The steps of batch blocks: rows that go into tables, rows that come out of them, and results.
 
 use crate::data::Register;
-use crate::fault::{RunError, batch_error};
+use crate::fault::{RunError, batch_error, complaint};
 use crate::plan::{Plan, Position};
-use crate::run::{Host, Run};
+use crate::run::{Host, Run, Then};
 use crate::slot::Slot;
 use crate::step::{Step, Target};
 use crate::table::{RowsOf, TableDef};
@@ -13,8 +13,33 @@ use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::Arg;
 
 impl Run {
+    /// Steps of batch blocks, and calls of queries.
+    pub(crate) fn batch_step(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        match &plan.steps[at].step {
+            Step::Row { target, table, keys, rest } => {
+                self.row(plan, at, (target, *table), (keys, rest), host)?;
+                return Ok(Then::Next);
+            }
+            Step::Fold { target, table } => self.fold(plan, at, (target, *table), host)?,
+            Step::Gathered { of, outs } => self.gathered(plan, at, (*of, outs), host)?,
+            Step::Enter { block, position, .. } => {
+                self.gather_live(plan, *position, 0);
+                host.enter(*block, &self.live).map_err(|what| complaint(plan, at, what))?;
+            }
+            Step::Invoke { query, arguments, position } => {
+                let mut values = Vec::new();
+                arguments.iter().for_each(|argument| argument.encode(&self.frame, &mut values));
+                self.gather_live(plan, *position, 1);
+                let invoked = host.invoke(Position(*position), &self.live, query, &values);
+                invoked.map_err(|what| complaint(plan, at, what))?;
+            }
+            _ => unreachable!("the other steps are run where they are common"),
+        }
+        Ok(Then::Back)
+    }
+
     /// A row ends at aggregators.
-    pub(crate) fn fold(
+    fn fold(
         &mut self,
         plan: &Plan,
         at: usize,
@@ -43,7 +68,7 @@ impl Run {
     }
 
     /// A row goes into a table.
-    pub(crate) fn row(
+    fn row(
         &mut self,
         plan: &Plan,
         at: usize,
@@ -62,7 +87,7 @@ impl Run {
     }
 
     /// A page of rows goes on, one by one; the next page when they are through.
-    pub(crate) fn gathered(
+    fn gathered(
         &mut self,
         plan: &Plan,
         at: usize,

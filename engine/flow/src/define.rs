@@ -1,6 +1,7 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
 use crate::data::Register;
+use crate::invoke::{Invoked, Temporary};
 use crate::micro::MicrobatchRecord;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::{PlanBuilder, Position, Surroundings};
@@ -78,6 +79,9 @@ pub(crate) struct Defining {
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
     pub(crate) queries: Vec<QueryRecord>,
+    pub(crate) temporaries: Vec<Temporary>,
+    /// Queries that code of the module calls.
+    pub(crate) invoked: Vec<Invoked>,
     pub(crate) microbatches: Vec<MicrobatchRecord>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
@@ -121,6 +125,12 @@ impl Defining {
         self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan });
     }
 
+    /// What a query takes and returns.
+    pub(crate) fn signature(&self, query: &str) -> Option<(Vec<&'static str>, &'static str)> {
+        let found = self.queries.iter().find(|record| record.name == query)?;
+        Some((found.inputs.iter().map(Register::type_name).collect(), found.output))
+    }
+
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
         self.streams.push(StreamRecord { name: name.to_string(), sources: Vec::new(), plan: PlanBuilder::new(name) });
         self.streams.len() - 1
@@ -156,8 +166,11 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
 
 impl Defining {
     /// The whole, if nothing is wrong with it.
-    pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
-        let Defining { depots, pstates, streams, queries, microbatches, functions, errors, one_task, .. } = self;
+    pub(crate) fn finish(mut self, name: String) -> Result<ModuleDef, DefineErrors> {
+        self.check_invoked();
+        let Defining {
+            depots, pstates, streams, queries, microbatches, temporaries, functions, errors, one_task, ..
+        } = self;
         if !errors.is_empty() {
             return Err(DefineErrors { module: name, errors });
         }
@@ -177,7 +190,7 @@ impl Defining {
                 at: record.at,
                 inputs: record.inputs.iter().map(Register::type_name).collect(),
                 output: record.output,
-                plan: Arc::new(record.plan.build(&name, schemas.clone())),
+                plan: Arc::new(record.plan.build(&name, schemas.clone()).with_temporaries(&temporaries)),
             })
             .collect();
         let microbatches = microbatches.into_iter().map(|record| record.build(&name, &schemas)).collect();

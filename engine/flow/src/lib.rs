@@ -19,9 +19,12 @@ mod depot;
 mod emit;
 mod fault;
 mod fold;
+mod invoke;
+mod join;
 mod key_partitioner;
 mod live;
 mod looped;
+mod materialize;
 mod micro;
 mod module;
 mod named;
@@ -53,8 +56,10 @@ pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::FoldDef;
+pub use join::{Missable, OptVars};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;
+pub use materialize::Materialized;
 pub use micro::{Batch, MicrobatchBlock, MicrobatchDef, MicrobatchOptions, MicrobatchSource, MicrobatchTopology};
 pub use module::{
     DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,

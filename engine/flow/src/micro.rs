@@ -4,7 +4,6 @@
 //! emits the records there that belong to the microbatch. What the code writes on all tasks becomes visible together on each,
 //! when every task has it safely; an attempt that fails leaves nothing behind, and the same records are tried again.
 
-use crate::batch::BatchBlock;
 use crate::block::Block;
 use crate::data::{Data, Owned, Register, Returned};
 use crate::define::{Defining, here};
@@ -127,43 +126,6 @@ impl DerefMut for MicrobatchBlock {
     }
 }
 
-impl MicrobatchBlock {
-    /// A batch block: its phases are complete on all tasks one after the other, and the code behind it goes on once, on task
-    /// 0, when all of it is. It is entered on task 0, and sees the vars that are known there.
-    ///
-    /// ```
-    /// use tantu_flow::{Module, Setup, Topologies, define, random};
-    /// use tantu_path::{Map, agg};
-    ///
-    /// struct Words;
-    /// impl Module for Words {
-    ///     fn define(setup: &mut Setup, topologies: &mut Topologies) {
-    ///         let words = setup.declare_depot::<String>("*words", random());
-    ///         let mut counter = topologies.microbatch("counter");
-    ///         let counts = counter.pstate::<Map<String, i64>>("$$counts");
-    ///         counter.source(&words, |m, batch| {
-    ///             m.batch_block(|b| {
-    ///                 let word = b.explode_microbatch(batch);
-    ///                 let (word, count) = b.group_by(word, |g| g.agg::<i64>(agg::count()));
-    ///                 b.compound_agg(counts, agg::key(word, agg::sum(count)));
-    ///             });
-    ///         });
-    ///     }
-    /// }
-    /// assert!(define::<Words>().is_ok());
-    /// ```
-    #[track_caller]
-    pub fn batch_block(&mut self, body: impl FnOnce(&mut BatchBlock)) {
-        let fresh = Block::source(Rc::clone(&self.block.defining), self.block.stream, self.block.source);
-        let block = std::mem::replace(&mut self.block, fresh);
-        let scope = block.scope.clone();
-        let mut batch = BatchBlock::begin(block, Vec::new(), false);
-        body(&mut batch);
-        self.block = batch.end();
-        self.block.scope = scope;
-    }
-}
-
 impl Topologies {
     /// Declares a microbatch topology.
     ///
@@ -260,7 +222,9 @@ impl MicrobatchTopology {
         let place = here();
         let (defining, owner) = (&self.owner.defining, self.owner.index);
         let source = defining.borrow_mut().new_source();
-        let mut block = MicrobatchBlock { block: Block::source(Rc::clone(defining), owner, source) };
+        let mut block = Block::source(Rc::clone(defining), owner, source);
+        block.has_batches = true;
+        let mut block = MicrobatchBlock { block };
         body(&mut block, Batch { source, depot: depot.index, of: PhantomData });
         let recorded = block.block.finish();
         let mut defining = defining.borrow_mut();

@@ -172,6 +172,11 @@ pub struct ModuleDef {
 }
 
 impl ModuleDef {
+    /// The place of a query.
+    pub fn query_index(&self, name: &str) -> Option<u16> {
+        self.queries.iter().position(|query| query.name == name).map(|at| at as u16)
+    }
+
     /// The name of the topology that may write a PState.
     pub fn owner(&self, pstate: &PStateDef) -> &str {
         match microbatch_of(pstate.owner) {
@@ -209,6 +214,12 @@ impl<T> Clone for DepotRef<T> {
 pub struct PState<S> {
     pub(crate) index: usize,
     of: PhantomData<fn() -> S>,
+}
+
+impl<S> PState<S> {
+    pub(crate) fn at(index: usize) -> Self {
+        PState { index, of: PhantomData }
+    }
 }
 
 impl<S> Copy for PState<S> {}

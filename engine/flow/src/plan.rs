@@ -4,6 +4,7 @@
 
 use crate::alignment::{Alignment, Guard, Mistake};
 use crate::data::Register;
+use crate::invoke::{FIRST_TEMPORARY, Temporary};
 use crate::live::{Liveness, prune_forks};
 use crate::module::PStateDef;
 use crate::scope::Recorded;
@@ -12,6 +13,7 @@ use crate::stage::{BlockDef, Stage};
 use crate::step::{Step, StepRecord, Target};
 use crate::table::{JoinDef, RowsOf, TableDef};
 use std::fmt;
+use tantu_base::id::ObjectId;
 use tantu_base::value::partition_hash;
 use tantu_path::Schema;
 
@@ -39,7 +41,9 @@ pub struct Plan {
     pub(crate) entries: Vec<Entry>,
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
-    pub(crate) schemas: Vec<(String, Schema)>,
+    schemas: Vec<(String, Schema)>,
+    /// Those of temporary state.
+    temporaries: Vec<Schema>,
     pub(crate) batches: Batches,
     pub(crate) frame_size: usize,
     fingerprint: u64,
@@ -99,6 +103,39 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The schema of a PState, or of temporary state.
+    #[inline]
+    pub(crate) fn schema(&self, pstate: usize) -> &Schema {
+        match self.schemas.get(pstate) {
+            Some((_, schema)) => schema,
+            None => &self.temporaries[pstate - FIRST_TEMPORARY],
+        }
+    }
+
+    /// Whether a PState of this number, in a [`crate::Host`]'s calls, is temporary state.
+    pub fn is_temporary(object: ObjectId) -> bool {
+        object.0 as usize >= FIRST_TEMPORARY
+    }
+
+    /// Whether its code uses temporary state.
+    pub fn has_temporary(&self) -> bool {
+        !self.temporaries.is_empty()
+    }
+
+    pub(crate) fn with_temporaries(mut self, all: &[Temporary]) -> Plan {
+        let used = self.steps.iter().any(|record| match record.step {
+            Step::Select { pstate, .. }
+            | Step::Transform { pstate, .. }
+            | Step::Clear { pstate }
+            | Step::Aggregate { pstate, .. } => pstate >= FIRST_TEMPORARY,
+            _ => false,
+        });
+        if used {
+            self.temporaries = all.iter().map(|temporary| temporary.schema.clone()).collect();
+        }
+        self
+    }
+
     /// Where rows of its batch blocks wait for the next stage.
     pub fn tables(&self) -> &[TableDef] {
         &self.batches.tables
@@ -127,7 +164,10 @@ impl Plan {
             line: record.place.line(),
         };
         let hop = |record: &StepRecord| match record.step {
-            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => {
+            Step::Hop { position, .. }
+            | Step::Overtime { position }
+            | Step::Await { position, .. }
+            | Step::Invoke { position, .. } => {
                 let live = &self.entries[position as usize].live;
                 let live = live.iter().map(|register| (register.var, register.type_name())).collect();
                 Some(HopInfo { label: record.label.clone(), live })
@@ -279,6 +319,7 @@ impl PlanBuilder {
             entries,
             registers,
             schemas,
+            temporaries: Vec::new(),
             batches,
             frame_size,
             fingerprint: 0,

@@ -43,6 +43,15 @@ pub trait Host: Store {
     fn start_job(&mut self, at: Position, live: &[u8], job: Job);
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
+    /// Calls a query with arguments in value form, on this task. When it is done, its result is appended to `live`, and the
+    /// work goes on there as a new event of this task; if it fails, so does what the event is part of.
+    ///
+    /// # Errors
+    /// A sentence, if no query can be called from here.
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let _ = (at, live, arguments);
+        Err(format!("the query `{query}` cannot be called here"))
+    }
     /// The task where the call started. A host that runs no queries is not asked.
     fn origin(&self) -> TaskId {
         unreachable!("only a query has an origin partitioner")
@@ -323,20 +332,6 @@ impl Run {
                 host.start_job(Position(*position), &self.live, job(&self.frame));
                 return Ok(Then::Back);
             }
-            Step::Fold { target, table } => {
-                self.fold(plan, at, (target, *table), host)?;
-                return Ok(Then::Back);
-            }
-            Step::Row { target, table, keys, rest } => self.row(plan, at, (target, *table), (keys, rest), host)?,
-            Step::Gathered { of, outs } => {
-                self.gathered(plan, at, (*of, outs), host)?;
-                return Ok(Then::Back);
-            }
-            Step::Enter { block, position, .. } => {
-                self.gather_live(plan, *position, 0);
-                host.enter(*block, &self.live).map_err(|what| complaint(plan, at, what))?;
-                return Ok(Then::Back);
-            }
             Step::Records { .. } => return self.records(plan, at, host),
             Step::MicrobatchId(out) => self.frame.set(*out, <i64 as Data>::slot(host.microbatch() as i64)),
             Step::Result(value) => self.result(plan, value, host)?,
@@ -345,7 +340,7 @@ impl Run {
                     return Err(complaint(plan, at, what));
                 }
             }
-            _ => unreachable!("the other steps are run where they are common"),
+            _ => return self.batch_step(plan, at, host),
         }
         Ok(Then::Next)
     }
@@ -419,7 +414,7 @@ impl Run {
             }
         };
         let object = ObjectId(*pstate as u32);
-        let result = select_store(&plan.schemas[*pstate].1, object, path, host, &args, &mut self.scratch, &mut visit);
+        let result = select_store(plan.schema(*pstate), object, path, host, &args, &mut self.scratch, &mut visit);
         if let Some(source) = misfit {
             return Err(RunError::Live { topology: plan.name.clone(), source });
         }
@@ -445,17 +440,12 @@ impl Run {
         self.guard(plan, at, host)?;
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let result = match &plan.steps[at].step {
-            Step::Transform { pstate, path } => transform_store(
-                &plan.schemas[*pstate].1,
-                ObjectId(*pstate as u32),
-                path,
-                host,
-                &args,
-                &mut self.scratch,
-            ),
+            Step::Transform { pstate, path } => {
+                transform_store(plan.schema(*pstate), ObjectId(*pstate as u32), path, host, &args, &mut self.scratch)
+            }
             Step::Clear { pstate } => clear_store(ObjectId(*pstate as u32), host),
             Step::Aggregate { pstate, shape } => {
-                aggregate(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
+                aggregate(plan.schema(*pstate), ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
             }
             _ => unreachable!("the step writes"),
         };

@@ -135,6 +135,12 @@ pub(crate) enum Step {
         job: MakeJob,
         position: u32,
     },
+    /// Goes on as a new event of this task when the query has its result.
+    Invoke {
+        query: String,
+        arguments: Vec<Register>,
+        position: u32,
+    },
     /// Fails the event if there is a complaint.
     Check(Complain),
     /// The row ends at the aggregators of a table, perhaps on another task.
@@ -209,13 +215,16 @@ impl Step {
 
     /// Whether what comes after it always is a new event.
     pub(crate) fn ends_event(&self) -> bool {
-        matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Enter { .. })
+        matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Invoke { .. } | Step::Enter { .. })
     }
 
     /// Where the events that it starts begin.
     pub(crate) fn position_mut(&mut self) -> Option<&mut u32> {
         match self {
-            Step::Hop { position, .. } | Step::Overtime { position } | Step::Await { position, .. } => Some(position),
+            Step::Hop { position, .. }
+            | Step::Overtime { position }
+            | Step::Await { position, .. }
+            | Step::Invoke { position, .. } => Some(position),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ mod source;
 mod space;
 mod stream;
 mod tables;
+mod temporary;
 mod thread;
 mod trimming;
 mod waiters;

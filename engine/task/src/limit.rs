@@ -70,6 +70,10 @@ pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 pub const TABLES_SIZE_MAX: usize = 64 << 20;
 /// Milliseconds after their last row that tables nobody ended are dropped.
 pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
+/// Queries that are called from within each other, at most.
+pub const QUERY_DEPTH_MAX: u32 = 1_000;
+/// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.
+pub const QUERY_NESTED_COUNT_MAX: usize = 256 << 10;
 /// Bytes of rows after which an event sends those it gathered for a table.
 pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 /// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
@@ -90,6 +94,7 @@ pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
+const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);

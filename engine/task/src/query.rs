@@ -9,11 +9,12 @@ use crate::event::Event;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::{
-    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TABLES_KEPT_MS,
-    TURN_NS_MAX, TURN_NS_TARGET,
+    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX,
+    QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TABLES_KEPT_MS, TURN_NS_MAX, TURN_NS_TARGET,
 };
 use crate::stream::panic_text;
 use crate::tables::{RootTables, RowsOut, Sender};
+use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
@@ -22,17 +23,36 @@ use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_flow::{BatchError, Host, Outcome, Plan, Position, RowsOf, Run, Shuffle, Stages, VisitRow, Where};
+use tantu_flow::{BatchError, Host, ModuleDef, Outcome, Plan, Position, RowsOf, Run, Shuffle, Stages, VisitRow, Where};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
 use tantu_path::{Stop, Store};
 use tantu_state::view::PinnedView;
 
+/// Who waits for the result of a call.
+#[derive(Debug)]
+enum Asker {
+    Client {
+        peer: Peer,
+        request: u64,
+    },
+    /// An event of the task where the call started.
+    Event {
+        topology: u16,
+        fingerprint: u32,
+        at: Position,
+        root: Root,
+        event: u64,
+        live: Vec<u8>,
+    },
+}
+
 /// A call that started on this thread and has no answer yet.
 #[derive(Debug)]
 struct Call {
-    peer: Peer,
-    request: u64,
+    asker: Asker,
+    /// How many calls are around it.
+    depth: u32,
     query: u16,
     /// What is out, and what is to come.
     stages: Stages,
@@ -69,6 +89,8 @@ pub(crate) struct Queries {
     next: u64,
     /// Events whose blocks arrived, or which used up a turn.
     ready: VecDeque<Running>,
+    /// Calls that fail now, and why.
+    failing: VecDeque<(Root, String)>,
     /// Events that wait for blocks.
     parked: Vec<(Running, Need)>,
     /// Registers and letters of ended events, to be used again.
@@ -90,9 +112,15 @@ impl Queries {
         self.calls.len() >= QUERY_CALL_COUNT_MAX
     }
 
-    /// Bytes that calls started here hold: their arguments and results.
+    /// Bytes that calls started here hold: their arguments and results, and what goes on with these.
     pub(crate) fn size(&self) -> usize {
-        let of_call = |call: &Call| call.stages.size() + call.result.as_ref().map_or(0, Vec::len);
+        let of_call = |call: &Call| {
+            let waiting = match &call.asker {
+                Asker::Client { .. } => 0,
+                Asker::Event { live, .. } => live.len(),
+            };
+            size_of::<Call>() + call.stages.size() + call.result.as_ref().map_or(0, Vec::len) + waiting
+        };
         self.calls.values().map(of_call).sum()
     }
 
@@ -106,6 +134,7 @@ impl Queries {
 struct QueryHost<'a> {
     view: PinnedView<'a>,
     plan: &'a Plan,
+    module: &'a ModuleDef,
     tables: &'a mut RootTables,
     /// How long the root's tables stay.
     until: Nanos,
@@ -126,6 +155,12 @@ struct QueryHost<'a> {
 }
 
 impl QueryHost<'_> {
+    /// The temporary state of the call on this task.
+    fn temporary(&mut self) -> Result<&mut TemporaryState, Stop> {
+        let state = self.tables.state_of(self.task, &self.root, self.until);
+        state.ok_or_else(|| Stop::Failed("the call is over".to_string()))
+    }
+
     /// Where rows of the event leave, and they.
     fn rows_out(&mut self) -> (&mut RowsOut, Sender<'_>) {
         let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
@@ -142,19 +177,31 @@ impl QueryHost<'_> {
 
 impl Store for QueryHost<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        self.view.get(object, key, out)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.get(object, key, out),
+            false => self.view.get(object, key, out),
+        }
     }
 
     fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        self.view.put(object, key, value)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.put(object, key, value),
+            false => self.view.put(object, key, value),
+        }
     }
 
     fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        self.view.delete(object, key)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.delete(object, key),
+            false => self.view.delete(object, key),
+        }
     }
 
     fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
-        self.view.delete_range(object, from, to)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.delete_range(object, from, to),
+            false => self.view.delete_range(object, from, to),
+        }
     }
 
     fn scan_back(
@@ -164,7 +211,10 @@ impl Store for QueryHost<'_> {
         to: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        self.view.scan_back(object, from, to, visit)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.scan_back(object, from, to, visit),
+            false => self.view.scan_back(object, from, to, visit),
+        }
     }
 
     fn scan(
@@ -174,7 +224,10 @@ impl Store for QueryHost<'_> {
         to: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        self.view.scan(object, from, to, visit)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.scan(object, from, to, visit),
+            false => self.view.scan(object, from, to, visit),
+        }
     }
 }
 
@@ -209,6 +262,17 @@ impl Host for QueryHost<'_> {
         *self.bits ^= event;
         let Self { task, topology: stream, root, .. } = *self;
         self.jobs.push(Starting { task, stream, at, root, event, live: live.to_vec(), job });
+    }
+
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
+        let (position, root) = (at.0, self.root);
+        Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
+            .encode(self.letters);
+        Ok(())
     }
 
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
@@ -269,7 +333,7 @@ impl TaskThread {
         now: Nanos,
     ) {
         let module = Arc::clone(&self.config.module);
-        let (def, topology, source) = match (self.slot_of(task), module.query(usize::from(query))) {
+        match (self.slot_of(task), module.query(usize::from(query))) {
             _ if self.closing => return self.refuse(peer, request, Refusal::Closing, "the module is closing"),
             (None, _) => {
                 let text = format!("{task} is not on {}", self.config.thread);
@@ -279,16 +343,47 @@ impl TaskThread {
                 let text = format!("the module has no query {query}");
                 return self.refuse(peer, request, Refusal::Invalid, &text);
             }
-            (Some(_), Some(found)) => found,
+            (Some(_), Some(_)) => {}
+        }
+        self.start_call(task, (query, 0), arguments, Asker::Client { peer, request }, now);
+    }
+
+    /// An event invokes a query.
+    pub(crate) fn take_call(&mut self, letter: Letter<'_>, now: Nanos) {
+        let Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live } = letter else {
+            unreachable!("the letter calls a query")
         };
+        let depth = if self.is_call(&root) { root.attempt + 1 } else { 0 };
+        if depth > QUERY_DEPTH_MAX {
+            let text = format!("queries invoke each other more than {QUERY_DEPTH_MAX} deep");
+            return self.fail_event(root, &text, now);
+        }
+        if self.queries.calls.len() >= QUERY_NESTED_COUNT_MAX {
+            let text = format!("more than {QUERY_NESTED_COUNT_MAX} calls of queries are under way");
+            return self.fail_event(root, &text, now);
+        }
+        let asker = Asker::Event { topology, fingerprint, at: Position(position), root, event, live: live.to_vec() };
+        self.start_call(task, (query, depth), arguments, asker, now);
+    }
+
+    /// Tells a root, here or elsewhere, that an event of it failed.
+    fn fail_event(&mut self, root: Root, text: &str, now: Nanos) {
+        let mut letter = Vec::new();
+        Letter::Failed { root, text }.encode(&mut letter);
+        self.release(&letter, now);
+    }
+
+    fn start_call(&mut self, task: TaskId, (query, depth): (u16, u32), arguments: &[u8], asker: Asker, now: Nanos) {
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, source) = module.query(usize::from(query)).expect("invariant: checked before");
         let number = Offset(self.queries.next);
         self.queries.next += 1;
         let deadline = now.plus_ms(QUERY_TIMEOUT_MS);
         let plan = &def.plan;
         let mut stages = Stages::default();
         stages.enter(0, arguments.to_vec());
-        let root = Root { task, source, offset: number, attempt: 0 };
-        let call = Call { peer, request, query, stages, deadline, result: None };
+        let root = Root { task, source, offset: number, attempt: depth };
+        let call = Call { asker, depth, query, stages, deadline, result: None };
         self.queries.calls.insert((task, number), call);
         let started = self.go_on_with_call(root, plan, topology, now);
         assert!(started, "a query has a stage");
@@ -335,23 +430,58 @@ impl TaskThread {
             return;
         }
         let call = self.queries.calls.remove(&(root.task, root.offset)).expect("invariant: just seen");
+        if def.plan.has_temporary() {
+            self.end_root(root, &def.plan);
+        }
         match call.result {
-            Some(rows) => {
-                let letter = Letter::Rows { request: call.request, more: false, count: 1, rows: &rows };
-                self.outbox.push(call.peer, Category::Client, &letter);
-            }
+            Some(rows) => self.answer_call(root.task, call.asker, &rows, now),
             None => {
                 let text = format!("the query {} ended without a result: no row reached it", def.name);
-                self.refuse(call.peer, call.request, Refusal::QueryFailed, &text);
+                self.refuse_call(call.asker, Refusal::QueryFailed, &text, now);
             }
         }
     }
 
+    fn answer_call(&mut self, task: TaskId, asker: Asker, result: &[u8], now: Nanos) {
+        match asker {
+            Asker::Client { peer, request } => {
+                let letter = Letter::Rows { request, more: false, count: 1, rows: result };
+                self.outbox.push(peer, Category::Client, &letter);
+            }
+            Asker::Event { topology: stream, fingerprint, at, root, event, mut live } => {
+                live.extend_from_slice(result);
+                let mut letter = Vec::new();
+                let (position, live) = (at.0, &live[..]);
+                Letter::Continue { task, stream, fingerprint, position, root, event, live }.encode(&mut letter);
+                self.release(&letter, now);
+            }
+        }
+    }
+
+    fn refuse_call(&mut self, asker: Asker, refusal: Refusal, text: &str, now: Nanos) {
+        match asker {
+            Asker::Client { peer, request } => self.refuse(peer, request, refusal, text),
+            Asker::Event { root, .. } => self.fail_event(root, text, now),
+        }
+    }
+
     /// An event of a call of this thread failed.
-    pub(crate) fn call_failed(&mut self, root: Root, text: &str) {
+    pub(crate) fn call_failed(&mut self, root: Root, text: &str, now: Nanos) {
+        self.queries.failing.push_back((root, text.to_string()));
+        if self.queries.failing.len() > 1 {
+            // Whoever called it fails with it, and so on: the first of them goes through all.
+            return;
+        }
+        while let Some((root, text)) = self.queries.failing.front().cloned() {
+            self.fail_call(root, &text, now);
+            self.queries.failing.pop_front();
+        }
+    }
+
+    fn fail_call(&mut self, root: Root, text: &str, now: Nanos) {
         if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
             self.end_call(root, &call);
-            self.refuse(call.peer, call.request, Refusal::QueryFailed, text);
+            self.refuse_call(call.asker, Refusal::QueryFailed, text, now);
         }
     }
 
@@ -366,10 +496,10 @@ impl TaskThread {
         let late: Vec<_> = self.queries.calls.extract_if(.., |_, call| call.deadline <= now).collect();
         for ((task, offset), call) in late {
             let source = self.config.module.sources.len() as u16 + call.query;
-            self.end_call(Root { task, source, offset, attempt: 0 }, &call);
+            self.end_call(Root { task, source, offset, attempt: call.depth }, &call);
             let name = &self.config.module.def.queries[usize::from(call.query)].name;
             let text = format!("the query {name} took longer than {QUERY_TIMEOUT_MS} ms");
-            self.refuse(call.peer, call.request, Refusal::QueryTimedOut, &text);
+            self.refuse_call(call.asker, Refusal::QueryTimedOut, &text, now);
         }
     }
 
@@ -448,6 +578,7 @@ impl TaskThread {
             let mut host = QueryHost {
                 view,
                 plan,
+                module: &module.def,
                 tables: &mut self.tables,
                 until: start.plus_ms(TABLES_KEPT_MS),
                 random: &mut self.random,

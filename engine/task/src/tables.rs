@@ -6,6 +6,7 @@
 
 use crate::host::EventRandom;
 use crate::limit::{BATCH_ROWS_SIZE, TABLES_SIZE_MAX};
+use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
@@ -27,6 +28,8 @@ struct Held {
     /// When they go, whoever may still want them.
     until: Nanos,
     tables: Tables,
+    /// Of a query's call.
+    state: TemporaryState,
 }
 
 /// See the module.
@@ -38,7 +41,21 @@ pub(crate) struct RootTables {
 impl RootTables {
     /// The tables of a root on a task; none if those of a later attempt are there. They stay at least until this time.
     pub(crate) fn of(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut Tables> {
-        let fresh = || Held { attempt: root.attempt, until, tables: Tables::new(TABLES_SIZE_MAX) };
+        self.held(task, root, until).map(|held| &mut held.tables)
+    }
+
+    /// The same for a call's temporary state.
+    pub(crate) fn state_of(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut TemporaryState> {
+        self.held(task, root, until).map(|held| &mut held.state)
+    }
+
+    fn held(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut Held> {
+        let fresh = || Held {
+            attempt: root.attempt,
+            until,
+            tables: Tables::new(TABLES_SIZE_MAX),
+            state: TemporaryState::new(TABLES_SIZE_MAX),
+        };
         let held = self.held.entry(key(task, root)).or_insert_with(fresh);
         if held.attempt > root.attempt {
             return None;
@@ -47,7 +64,7 @@ impl RootTables {
             *held = fresh();
         }
         held.until = held.until.max(until);
-        Some(&mut held.tables)
+        Some(held)
     }
 
     /// These have been read to their end.
@@ -55,7 +72,7 @@ impl RootTables {
         let key = key(task, root);
         let Some(held) = self.held.get_mut(&key).filter(|held| held.attempt == root.attempt) else { return };
         read.iter().for_each(|of| held.tables.forget(plan, *of));
-        if held.tables.is_empty() {
+        if held.tables.is_empty() && held.state.is_empty() {
             self.held.remove(&key);
         }
     }
@@ -81,7 +98,7 @@ impl RootTables {
 
     /// Bytes they hold.
     pub(crate) fn size(&self) -> usize {
-        self.held.values().map(|held| held.tables.size()).sum()
+        self.held.values().map(|held| held.tables.size() + held.state.size()).sum()
     }
 }
 
@@ -207,7 +224,7 @@ impl TaskThread {
 
     /// A root ended: its tables go, on every task.
     pub(crate) fn end_root(&mut self, root: Root, plan: &Plan) {
-        if plan.tables().is_empty() {
+        if plan.tables().is_empty() && !plan.has_temporary() {
             return;
         }
         for thread in 0..self.config.module.thread_count {

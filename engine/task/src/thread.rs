@@ -418,6 +418,7 @@ impl TaskThread {
                     self.report_failed(root, "rows were sent by another version of the module", now);
                 }
             }
+            letter @ Letter::Call { .. } => self.take_call(letter, now),
             Letter::End { root, .. } => self.take_end(&root),
             Letter::Done { root, bits } => self.report_done(root, bits, now),
             Letter::Failed { root, text } => self.report_failed(root, text, now),

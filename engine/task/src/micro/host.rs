@@ -8,7 +8,7 @@ use crate::tables::{RootTables, RowsOut, Sender};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, Offset, TaskId};
-use tantu_flow::{BatchError, Host, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
+use tantu_flow::{BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::{Stop, Store};
 use tantu_state::depot::Lookup;
@@ -25,6 +25,7 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
     pub(crate) plan: &'a Plan,
+    pub(crate) module: &'a ModuleDef,
     pub(crate) tables: &'a mut RootTables,
     /// How long the attempt's tables stay.
     pub(crate) until: Nanos,
@@ -133,6 +134,17 @@ impl Host for MicroHost<'_> {
         *self.bits ^= event;
         let (stream, root, fingerprint) = (self.topology, self.root, self.plan.fingerprint() as u32);
         Letter::Continue { task: to, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
+    }
+
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
+        let (position, root) = (at.0, self.root);
+        Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
+            .encode(self.letters);
+        Ok(())
     }
 
     fn origin(&self) -> TaskId {

@@ -129,6 +129,7 @@ impl TaskThread {
             task: *task,
             task_count: module.task_count,
             plan,
+            module: &module.def,
             tables: &mut self.tables,
             until,
             rows: &mut attempt.rows,

@@ -380,6 +380,9 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RUN: RunId = RunId { topology: ObjectId(9), id: 1 << 33, attempt: Attempt { epoch: Epoch(3), counter: 4 } };
+
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
         let start = writer.begin_section(TaskId(3), Version(9));
@@ -392,6 +395,15 @@ mod tests {
         run.time_ms = 77;
         writer.append(ObjectId(5), &run);
         writer.append_at(&Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 });
+        let start_of_chunk = writer.begin_chunk(RUN, 2);
+        writer.delete_range(b"c", b"d");
+        writer.put(b"key", b"in the run");
+        assert!(writer.end_chunk(start_of_chunk));
+        let start_of_chunk = writer.begin_chunk(RUN, 3);
+        assert!(!writer.end_chunk(start_of_chunk), "without writes there is none");
+        writer.prepared(RUN, Epoch(7), 3);
+        writer.publish(RUN);
+        writer.drop_run(RUN);
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -420,6 +432,30 @@ mod tests {
             ops[4],
             Op::AppendAt(Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 })
         );
+    }
+
+    #[test]
+    fn an_entry_gives_back_what_it_says_of_side_runs() {
+        let body = sample();
+        let section = sections(&body).next().expect("two sections").expect("whole");
+        let ops: Vec<_> = section.iter().skip(5).map(|op| op.expect("known")).collect();
+        let [Op::Chunk { run, seq, writes }, rest @ ..] = &ops[..] else { panic!("a chunk first: {ops:?}") };
+        assert_eq!((*run, *seq), (RUN, 2));
+        let writes: Vec<_> = chunk_writes(writes).map(|op| op.expect("known")).collect();
+        let put = Op::Put { key: b"key", value: b"in the run" };
+        assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
+        let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
+        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+    }
+
+    #[test]
+    fn a_chunk_of_a_side_run_holds_writes_and_nothing_else() {
+        let mut writer = EntryWriter::default();
+        writer.put(b"key", b"value");
+        writer.publish(RUN);
+        let mut writes = chunk_writes(&writer.body);
+        assert!(matches!(writes.next(), Some(Ok(Op::Put { .. }))));
+        assert_eq!(writes.next(), Some(Err(SectionError::NoWrite { kind: OP_RUN_PUBLISH })));
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! finds a part of a run also finds what became of it.
 
 mod log;
+#[cfg(test)]
+mod tests;
 pub mod view;
 pub(crate) mod writes;
 

@@ -30,6 +30,9 @@ use tantu_net::letter::{Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_state::layout::object_key;
 use tantu_state::side::{RunError, RunEvent};
 
+/// The number of a microbatch in a letter about ends that answers a question.
+const ASKED: u64 = 1;
+
 /// What a thread has of microbatch topologies.
 #[derive(Debug, Default)]
 pub(crate) struct Micro {
@@ -55,6 +58,24 @@ impl TaskThread {
     /// Whether the module has microbatch topologies.
     pub(crate) fn has_microbatches(&self) -> bool {
         !self.config.module.def.microbatches.is_empty()
+    }
+
+    /// Begins no more microbatches in this life; says whether a decided one has still to be made visible.
+    pub fn hold_microbatches(&mut self) -> bool {
+        self.micro.coordinators.iter_mut().for_each(Coordinator::hold);
+        self.micro.coordinators.iter().any(Coordinator::owes_publish)
+    }
+
+    /// Drops what attempts that are not decided wrote: their records will be tried again. For a log that is given up.
+    pub fn drop_undecided(&mut self) {
+        for slot in &mut self.slots {
+            let runs: Vec<RunId> = slot.state.prepared_runs().map(|(run, _)| run).collect();
+            for run in runs {
+                if let Err(error) = slot.state.drop_run(run) {
+                    tracing::warn!(%run, %error, "an attempt could not be dropped");
+                }
+            }
+        }
     }
 
     /// One turn of microbatches: letters, what they want done, events; false if there was nothing.
@@ -250,7 +271,7 @@ impl TaskThread {
         match says {
             MicrobatchSays::Ends => {
                 if let Some(ends) = decode_ends(&mut reader) {
-                    coordinator.ends(from, &ends, now);
+                    coordinator.ends(from, &ends, run.id == ASKED, now);
                 }
             }
             MicrobatchSays::Primed | MicrobatchSays::Prepared => {
@@ -274,7 +295,7 @@ impl TaskThread {
             MicrobatchSays::Publish => self.publish(slot, at, run, body),
             MicrobatchSays::Abandon => self.abandon(slot, at, run),
             MicrobatchSays::Finished => self.slots[slot].state.finish_publish(run.topology, run.id),
-            _ => self.slots[slot].parts[at].paused = body == [1],
+            _ => self.take_paused(slot, at, body == [1]),
         }
     }
 
@@ -465,6 +486,18 @@ impl TaskThread {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// A topology is paused, or goes on: then it wants to know what there is.
+    fn take_paused(&mut self, slot: usize, at: usize, paused: bool) {
+        self.slots[slot].parts[at].paused = paused;
+        if !paused {
+            self.slots[slot].parts[at].told.clear();
+            if let Some((task, run, body)) = self.news(slot, at) {
+                let run = RunId { id: ASKED, ..run };
+                self.answer(task, run, Epoch(0), MicrobatchSays::Ends, &body);
             }
         }
     }

@@ -91,7 +91,8 @@ fn what_is_appended_while_a_topology_is_paused_is_in_one_microbatch_up_to_its_li
     cluster.pause_microbatch_topology("Words", "counter").unwrap();
     cluster.pause_microbatch_topology("Words", "counter").unwrap();
     let mut expected = BTreeMap::new();
-    let pending: Vec<_> = (0..1_500).map(|at| lines.append_async(&line(at, &mut expected)).unwrap()).collect();
+    let pending: Vec<_> =
+        (0..1_500).map(|at| lines.append_async(&line(at, &mut expected), AckLevel::AppendAck).unwrap()).collect();
     pending.into_iter().for_each(|append| assert!(append.wait().is_ok()));
     let timeout = Duration::from_millis(50);
     let late = cluster.wait_for_microbatch_processed_count("Words", "counter", 1, timeout).unwrap_err();
@@ -188,8 +189,9 @@ impl Module for Bank {
             m.compound_agg(funds, agg::key(from, agg::sum(less)));
             m.hash_partition(to);
             m.each(to, |to| {
-                let left = FAILURES_LEFT.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-                assert!(to != 13 || left.is_err(), "account 13 is out of luck");
+                let next = |left: u32| left.checked_sub(1);
+                let fails = to == 13 && FAILURES_LEFT.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok();
+                assert!(!fails, "account 13 is out of luck");
             });
             m.compound_agg(funds, agg::key(to, agg::sum(amount)));
         });
@@ -261,7 +263,7 @@ fn records_are_exploded_in_order_as_often_as_the_code_says_from_the_beginning_if
     let cluster = InProcessCluster::create().unwrap();
     cluster.launch::<Many>(config(2)).unwrap();
     let depot = cluster.depot::<i64>("Many", "*numbers").unwrap();
-    let pending: Vec<_> = (0..6_000i64).map(|n| depot.append_async(&n).unwrap()).collect();
+    let pending: Vec<_> = (0..6_000i64).map(|n| depot.append_async(&n, AckLevel::AppendAck).unwrap()).collect();
     pending.into_iter().for_each(|append| assert!(append.wait().is_ok()));
     cluster.wait_for_microbatch_processed_count("Many", "many", 6_000, LONG).unwrap();
     let expected: BTreeMap<i64, i64> = (0..10).map(|r| (r, (0..6_000).filter(|n| n % 10 == r).sum())).collect();

@@ -112,6 +112,13 @@ impl Try {
         matches!(self.phase, TryPhase::Primed | TryPhase::Running)
     }
 
+    /// The current event ran to its end. It is reported only now: until then the root waits for it, whatever it has sent.
+    pub(crate) fn end_event(&mut self) {
+        self.current = None;
+        self.read.clear();
+        self.bits ^= self.current_bits;
+    }
+
     /// Nothing of it runs any more.
     pub(crate) fn end(&mut self) {
         self.phase = TryPhase::Over;

@@ -3,12 +3,13 @@
 use crate::limit::{FUEL_PER_CHECK, TURN_NS_MAX, TURN_NS_TARGET};
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
+use crate::micro::record::Range;
 use crate::slot::{Hold, TaskSlot};
 use crate::stream::panic_text;
 use crate::thread::{StopReason, TaskThread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tantu_base::door::Doors;
+use tantu_base::door::{Doors, Nanos};
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Outcome, Position};
 use tantu_net::letter::Root;
@@ -77,100 +78,95 @@ impl TaskThread {
 
     fn run_attempt(&mut self, slot: usize, at: usize, attempt: &mut Try, doors: &mut Doors<'_>) -> Turn {
         let module = Arc::clone(&self.config.module);
-        let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
-        let plan = &*def.plan;
+        let (def, topology, _) = module.microbatch(at).expect("invariant: it is of the module");
         let start = doors.clock.now();
-        let until = self.tables_until(at, start);
-        let Try {
-            run,
-            ranges,
-            events,
-            registers,
-            hold,
-            current,
-            current_bits,
-            bits,
-            letters,
-            jobs,
-            rows,
-            read,
-            entered,
-            ..
-        } = attempt;
-        let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
-        let ranges: Vec<_> = def.sources.iter().map(|source| source.depot).zip(ranges.0.iter().copied()).collect();
-        let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
+        let ranges = def.sources.iter().map(|source| source.depot).zip(attempt.ranges.0.iter().copied());
+        let ranges: Vec<_> = ranges.collect();
         let mut count = 0;
         loop {
-            if current.is_none() {
+            if attempt.current.is_none() {
                 count += 1;
                 if count % 32 == 0 && doors.clock.now().since(start) > TURN_NS_TARGET {
-                    *hold = Hold::Yielded;
+                    attempt.hold = Hold::Yielded;
                     return Turn::Rests;
                 }
-                let Some(event) = events.pop(topology) else { return Turn::Rests };
-                *current_bits = event.id;
-                *current = Some(event);
-                if let Err(error) = registers.begin(plan, event.at, events.live(&event)) {
+                let Some(event) = attempt.events.pop(topology) else { return Turn::Rests };
+                attempt.current_bits = event.id;
+                attempt.current = Some(event);
+                if let Err(error) = attempt.registers.begin(&def.plan, event.at, attempt.events.live(&event)) {
                     return Turn::Failed(error.to_string());
                 }
             }
-            let mut need = None;
-            let view = RunView { state, cache: &mut self.cache, need: &mut need, objects: &module.pstates, run: *run };
-            let mut host = MicroHost {
-                view,
-                random: &mut self.random,
-                shuffle,
-                clock: doors.clock,
-                start,
-                task: *task,
-                task_count: module.task_count,
-                plan,
-                module: &module.def,
-                tables: &mut self.tables,
-                until,
-                rows,
-                read,
-                entered,
-                topology,
-                root,
-                bits: current_bits,
-                letters,
-                jobs,
-                ranges: &ranges,
-                loading,
-            };
-            let mut fuel = FUEL_PER_CHECK;
-            // Only user code may panic without ending the worker: it is caught here, at its edge.
-            let outcome = catch_unwind(AssertUnwindSafe(|| registers.resume(plan, &mut host, &mut fuel)));
-            match outcome {
-                Ok(Outcome::Done) => {
-                    if let Err(error) = host.end() {
-                        return Turn::Failed(error.to_string());
-                    }
-                    if !read.is_empty() {
-                        self.tables.forget(plan, *task, &root, read);
-                        read.clear();
-                    }
-                    *current = None;
-                    // Reported when it has ended: until then the root waits for it, whatever it has sent.
-                    *bits ^= *current_bits;
-                }
-                Ok(Outcome::Need) => {
-                    // Without blocks it waits for records, which are asked for.
-                    let reading = need.is_none_or(|need| state.fetch(&need, doors.disk));
-                    *hold = if reading { Hold::Blocks } else { Hold::Yielded };
-                    return Turn::Rests;
-                }
-                Ok(Outcome::Yield) => {
-                    if doors.clock.now().since(start) > TURN_NS_MAX {
-                        *hold = Hold::Yielded;
-                        return Turn::Rests;
-                    }
-                }
-                Ok(Outcome::Failed(error)) => return Turn::Failed(error.to_string()),
-                Err(panic) => return Turn::Failed(format!("user code panicked: {}", panic_text(&*panic))),
+            if let Some(turn) = self.resume_event(slot, at, attempt, (&ranges, start), doors) {
+                return turn;
             }
+        }
+    }
+
+    /// Goes on with the current event; answers how the turn ended, if it did.
+    fn resume_event(
+        &mut self,
+        slot: usize,
+        at: usize,
+        attempt: &mut Try,
+        (ranges, start): (&[(usize, Range)], Nanos),
+        doors: &mut Doors<'_>,
+    ) -> Option<Turn> {
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
+        let plan = &*def.plan;
+        let until = self.tables_until(at, start);
+        let run = attempt.run;
+        let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
+        let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
+        let mut need = None;
+        let mut host = MicroHost {
+            view: RunView { state, cache: &mut self.cache, need: &mut need, objects: &module.pstates, run },
+            random: &mut self.random,
+            shuffle,
+            clock: doors.clock,
+            start,
+            task: *task,
+            task_count: module.task_count,
+            plan,
+            module: &module.def,
+            tables: &mut self.tables,
+            until,
+            rows: &mut attempt.rows,
+            read: &mut attempt.read,
+            entered: &mut attempt.entered,
+            topology,
+            root,
+            bits: &mut attempt.current_bits,
+            letters: &mut attempt.letters,
+            jobs: &mut attempt.jobs,
+            ranges,
+            loading,
+        };
+        let (mut fuel, registers) = (FUEL_PER_CHECK, &mut attempt.registers);
+        // Only user code may panic without ending the worker: it is caught here, at its edge.
+        let outcome = catch_unwind(AssertUnwindSafe(|| registers.resume(plan, &mut host, &mut fuel)));
+        match outcome {
+            Ok(Outcome::Done) => {
+                if let Err(error) = host.end() {
+                    return Some(Turn::Failed(error.to_string()));
+                }
+                self.tables.forget(plan, *task, &root, &attempt.read);
+                attempt.end_event();
+                None
+            }
+            Ok(Outcome::Need) => {
+                // Without blocks it waits for records, which are asked for.
+                let reading = need.is_none_or(|need| state.fetch(&need, doors.disk));
+                attempt.hold = if reading { Hold::Blocks } else { Hold::Yielded };
+                Some(Turn::Rests)
+            }
+            Ok(Outcome::Yield) => {
+                let is_over = doors.clock.now().since(start) > TURN_NS_MAX;
+                is_over.then(|| attempt.hold = Hold::Yielded).map(|()| Turn::Rests)
+            }
+            Ok(Outcome::Failed(error)) => Some(Turn::Failed(error.to_string())),
+            Err(panic) => Some(Turn::Failed(format!("user code panicked: {}", panic_text(&*panic)))),
         }
     }
 

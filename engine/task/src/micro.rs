@@ -30,6 +30,9 @@ use tantu_net::letter::{Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_state::layout::object_key;
 use tantu_state::side::{RunError, RunEvent};
 
+/// The number of a microbatch in a letter about ends that answers a question.
+const ASKED: u64 = 1;
+
 /// What a thread has of microbatch topologies.
 #[derive(Debug, Default)]
 pub(crate) struct Micro {
@@ -268,7 +271,7 @@ impl TaskThread {
         match says {
             MicrobatchSays::Ends => {
                 if let Some(ends) = decode_ends(&mut reader) {
-                    coordinator.ends(from, &ends, now);
+                    coordinator.ends(from, &ends, run.id == ASKED, now);
                 }
             }
             MicrobatchSays::Primed | MicrobatchSays::Prepared => {
@@ -292,7 +295,7 @@ impl TaskThread {
             MicrobatchSays::Publish => self.publish(slot, at, run, body),
             MicrobatchSays::Abandon => self.abandon(slot, at, run),
             MicrobatchSays::Finished => self.slots[slot].state.finish_publish(run.topology, run.id),
-            _ => self.slots[slot].parts[at].paused = body == [1],
+            _ => self.take_paused(slot, at, body == [1]),
         }
     }
 
@@ -483,6 +486,18 @@ impl TaskThread {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// A topology is paused, or goes on: then it wants to know what there is.
+    fn take_paused(&mut self, slot: usize, at: usize, paused: bool) {
+        self.slots[slot].parts[at].paused = paused;
+        if !paused {
+            self.slots[slot].parts[at].told.clear();
+            if let Some((task, run, body)) = self.news(slot, at) {
+                let run = RunId { id: ASKED, ..run };
+                self.answer(task, run, Epoch(0), MicrobatchSays::Ends, &body);
             }
         }
     }

@@ -4,4 +4,5 @@
 
 mod against_loops;
 mod blocks;
+mod limits;
 mod world;

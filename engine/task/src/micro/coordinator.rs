@@ -137,6 +137,9 @@ pub(crate) struct Coordinator {
     /// When the last microbatch ended.
     ended_at: Nanos,
     paused: bool,
+    /// Participants that are asked what they have before the next microbatch is fixed, and how long it waits for them.
+    asked: BTreeSet<TaskId>,
+    asked_until: Nanos,
     waiters: Vec<Waiter>,
     pausers: Vec<(Peer, u64)>,
     acts: Vec<Act>,
@@ -194,6 +197,8 @@ impl Coordinator {
             retry_ms: MICROBATCH_RETRY_MS,
             ended_at: now,
             paused: known.paused,
+            asked: BTreeSet::new(),
+            asked_until: now,
             waiters: Vec::new(),
             pausers: Vec::new(),
             acts: Vec::new(),
@@ -286,8 +291,12 @@ impl Coordinator {
         self.partitions.iter().flatten().any(|partition| partition.end > partition.from)
     }
 
-    /// A participant tells of its partitions, by source: what was published, and what is committed.
-    pub(crate) fn ends(&mut self, task: TaskId, ends: &[(Offset, Offset)], now: Nanos) {
+    /// A participant tells of its partitions, by source: what was published, and what is committed; perhaps since it was
+    /// asked.
+    pub(crate) fn ends(&mut self, task: TaskId, ends: &[(Offset, Offset)], is_answer: bool, now: Nanos) {
+        if is_answer {
+            self.asked.remove(&task);
+        }
         for (partitions, (from, end)) in self.partitions.iter_mut().zip(ends) {
             let Some(partition) = partitions.get_mut(task.index()) else { continue };
             partition.from = partition.from.max(*from);
@@ -301,6 +310,7 @@ impl Coordinator {
         match self.phase {
             Phase::Idle if self.paused => {}
             Phase::Idle if self.fixed.is_some() => self.begin(now),
+            Phase::Idle if self.is_asking(now) => {}
             Phase::Idle => {
                 if self.next_at().is_some_and(|at| at <= now) {
                     self.fix();
@@ -322,6 +332,10 @@ impl Coordinator {
         self.answer_waiters(now);
     }
 
+    fn is_asking(&self, now: Nanos) -> bool {
+        !self.asked.is_empty() && now < self.asked_until
+    }
+
     /// When the next microbatch may begin, of an idle topology.
     fn next_at(&self) -> Option<Nanos> {
         let plus = |delay: std::time::Duration| {
@@ -336,6 +350,7 @@ impl Coordinator {
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
         let own = match self.phase {
             Phase::Idle if self.paused => None,
+            Phase::Idle if !self.asked.is_empty() => self.next_at().map(|at| at.max(self.asked_until)),
             Phase::Idle => self.next_at(),
             Phase::Backoff { .. } if self.paused => None,
             Phase::Backoff { until } => Some(until),
@@ -562,19 +577,22 @@ impl Coordinator {
             }
             MicrobatchAsk::Pause => {
                 self.pausers.push((peer, request));
-                self.set_paused(true);
+                self.set_paused(true, now);
             }
             MicrobatchAsk::Resume => {
-                self.set_paused(false);
+                self.set_paused(false, now);
                 self.acts.push(Act::Answer { peer, request });
             }
         }
         self.tick(now);
     }
 
-    fn set_paused(&mut self, paused: bool) {
+    /// What was appended before it goes on is in the next microbatch, up to its limit: every participant is asked what it has.
+    fn set_paused(&mut self, paused: bool, now: Nanos) {
         if self.paused != paused {
             self.paused = paused;
+            self.asked = if paused { BTreeSet::new() } else { self.all() };
+            self.asked_until = now.plus_ms(MICROBATCH_AGAIN_MS);
             self.acts.push(Act::Write { record: Record::Paused, value: vec![u8::from(paused)] });
             self.tell_all_of(MicrobatchSays::Paused, &[u8::from(paused)]);
         }

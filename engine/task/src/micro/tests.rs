@@ -68,9 +68,9 @@ fn run(id: u64, counter: u32) -> RunId {
 
 /// Both tasks tell of 12 and 3 records.
 fn with_records(coordinator: &mut Coordinator, now: Nanos) -> Vec<Act> {
-    coordinator.ends(TASKS[0], &[(Offset(0), Offset(12))], now);
+    coordinator.ends(TASKS[0], &[(Offset(0), Offset(12))], false, now);
     let first = coordinator.take_acts();
-    coordinator.ends(TASKS[1], &[(Offset(0), Offset(3))], now);
+    coordinator.ends(TASKS[1], &[(Offset(0), Offset(3))], false, now);
     [first, coordinator.take_acts()].concat()
 }
 
@@ -168,7 +168,7 @@ fn a_failed_attempt_is_followed_by_another_with_the_same_records() {
         let Some(Act::Tell { body, .. }) = begin.first() else { panic!("it tells task 0 to begin") };
         let to = u64::from_le_bytes(body[body.len() - 8..].try_into().expect("eight bytes"));
         assert_eq!(to, 10, "the same records, though there are more by now");
-        c.ends(TASKS[0], &[(Offset(0), Offset(100 + u64::from(counter)))], at_ms(2));
+        c.ends(TASKS[0], &[(Offset(0), Offset(100 + u64::from(counter)))], false, at_ms(2));
         c.failed(run(1, counter), "it broke", at_ms(2));
         c.failed(run(1, counter), "it broke twice", at_ms(2));
         assert_eq!(said(&c.take_acts()).0, to_both(MicrobatchSays::Abandon));
@@ -223,11 +223,11 @@ fn a_restart_after_the_decision_publishes_and_one_after_the_end_goes_on() {
     c.take_acts();
     assert!(c.is_quiet());
     // A partition tells what it had before the publish: those records are not taken again.
-    c.ends(TASKS[0], &[(Offset(30), Offset(35))], at_ms(2));
+    c.ends(TASKS[0], &[(Offset(30), Offset(35))], false, at_ms(2));
     assert!(c.take_acts().is_empty() && c.is_quiet());
     let finished = Known { fixed: Some(fixed()), decided: Some(decided), finished: (4, 96), paused: false };
     let mut again = started(finished);
-    again.ends(TASKS[0], &[(Offset(30), Offset(35))], at_ms(2));
+    again.ends(TASKS[0], &[(Offset(30), Offset(35))], false, at_ms(2));
     assert!(again.take_acts().is_empty() && again.status() == (4, 96, false));
 }
 
@@ -260,7 +260,31 @@ fn a_pause_is_answered_between_attempts_and_clients_wait_for_records_or_their_ti
     c.ask(Peer(5), 3, MicrobatchAsk::Resume, at_ms(10_000));
     let acts = c.take_acts();
     assert!(acts.contains(&Act::Answer { peer: Peer(5), request: 3 }));
-    assert!(said(&acts).0.ends_with(&to_both(MicrobatchSays::Prime)), "{acts:?}");
+    assert!(said(&acts).0.ends_with(&to_both(MicrobatchSays::Prime)), "its records were fixed before: {acts:?}");
+}
+
+#[test]
+fn what_is_there_when_a_topology_goes_on_is_asked_for_before_records_are_fixed() {
+    let mut c = started(Known { paused: true, ..Known::default() });
+    c.ends(TASKS[0], &[(Offset(0), Offset(1))], false, at_ms(1));
+    c.ask(Peer(5), 1, MicrobatchAsk::Resume, at_ms(1));
+    assert_eq!(said(&c.take_acts()).1, [Record::Paused], "nothing is fixed yet");
+    c.ends(TASKS[0], &[(Offset(0), Offset(2))], true, at_ms(1));
+    c.ends(TASKS[1], &[(Offset(0), Offset(1))], false, at_ms(1));
+    assert!(c.take_acts().is_empty(), "task 1 said that before it was asked");
+    c.ends(TASKS[1], &[(Offset(0), Offset(3))], true, at_ms(1));
+    let acts = c.take_acts();
+    let ranges =
+        acts.iter().find_map(|act| if let Act::Write { value, .. } = act { Fixed::decode(value).ok() } else { None });
+    assert_eq!(ranges.expect("they are fixed").record_count(), 5);
+    // One that does not answer keeps it for a while only.
+    let mut c = started(Known { paused: true, ..Known::default() });
+    c.ask(Peer(5), 1, MicrobatchAsk::Resume, at_ms(1));
+    c.ends(TASKS[0], &[(Offset(0), Offset(2))], true, at_ms(1));
+    let wake = c.wake_at().expect("it waits");
+    c.take_acts();
+    c.tick(wake);
+    assert_eq!(said(&c.take_acts()), (to_both(MicrobatchSays::Prime), vec![Record::Fixed]));
 }
 
 #[test]

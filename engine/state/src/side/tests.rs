@@ -19,7 +19,7 @@ struct Task {
     state: TaskState,
     cache: BlockCache,
     disk: SimDisk,
-    next_lsn: u64,
+    log: Vec<Vec<u8>>,
 }
 
 fn run(id: u64, counter: u32) -> RunId {
@@ -28,12 +28,33 @@ fn run(id: u64, counter: u32) -> RunId {
 
 impl Task {
     fn new() -> Task {
-        let (mut disk, mut cache) = (SimDisk::calm(1), BlockCache::new(1 << 16));
+        Task::open(SimDisk::calm(1), Vec::new(), 0).expect("nothing is there")
+    }
+
+    /// Opens it with what the log has from an entry on.
+    fn open(mut disk: SimDisk, log: Vec<Vec<u8>>, low: u64) -> Result<Task, StateError> {
+        let mut cache = BlockCache::new(1 << 16);
         let (owners, options) = (Owners { tree: 1, segments: 2 }, TaskStateOptions::default());
         let (mut entropy, dir) = (SimEntropy::new(1), Path::new("task"));
-        let state =
-            TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[], &options).expect("new");
-        Task { state, cache, disk, next_lsn: 0 }
+        let mut state = TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[], &options)?;
+        state.know_topologies(&mut disk, &mut cache, &[TOPOLOGY])?;
+        for (lsn, body) in log.iter().enumerate().skip(low as usize) {
+            let section = sections(body).next().expect("one").expect("whole");
+            state.replay(&section, Lsn(lsn as u64))?;
+        }
+        state.verify(&mut disk, &mut cache, 0)?;
+        Ok(Task { state, cache, disk, log })
+    }
+
+    /// Closes it, and opens it with what the log has from an entry on.
+    fn reopen(self, low: u64) -> Result<Task, StateError> {
+        let Task { state, mut cache, mut disk, log } = self;
+        state.close(&mut cache, &mut disk)?;
+        Task::open(disk, log, low)
+    }
+
+    fn end(&self) -> u64 {
+        self.log.len() as u64
     }
 
     /// Seals one section and commits it.
@@ -41,8 +62,8 @@ impl Task {
         let mut entry = EntryWriter::default();
         self.state.seal(1, &mut entry);
         let section = sections(&entry.body).next().expect("one").expect("whole");
-        self.state.commit(&section, Lsn(self.next_lsn)).expect("it fits");
-        self.next_lsn += 1;
+        self.state.commit(&section, Lsn(self.end())).expect("it fits");
+        self.log.push(entry.body);
         self.state.take_run_events()
     }
 
@@ -89,7 +110,7 @@ impl Task {
     }
 
     fn low(&mut self) -> u64 {
-        self.state.low_water(Lsn(self.next_lsn)).0
+        self.state.low_water(Lsn(self.log.len() as u64)).0
     }
 }
 
@@ -104,7 +125,7 @@ fn the_log_is_kept_from_the_first_chunk_of_a_prepared_run_until_what_it_publishe
     task.publish(run(1, 0));
     assert_eq!(task.low(), 1, "the tree has it in memory only");
     task.flush();
-    assert_eq!(task.low(), task.next_lsn);
+    assert_eq!(task.low(), task.end());
 }
 
 #[test]
@@ -117,8 +138,43 @@ fn the_log_is_kept_until_it_says_itself_that_a_prepared_run_was_dropped() {
     assert_eq!(task.low(), 0, "nothing durable says so");
     task.commit();
     task.flush();
-    assert_eq!(task.low(), task.next_lsn);
+    assert_eq!(task.low(), task.end());
     assert_eq!(task.state.publish_run(run(1, 0)), Err(RunError::Unknown(run(1, 0))));
+}
+
+#[test]
+fn a_publish_that_the_tree_has_flushed_needs_no_chunks_and_one_that_it_has_not_needs_all() {
+    let other = RunId { topology: ObjectId(10), ..run(1, 0) };
+    let mut task = Task::new();
+    task.prepared(run(1, 0), b"one");
+    task.prepared(other, b"other");
+    task.publish(run(1, 0));
+    task.flush();
+    // The other run keeps the log from its chunk on, and with it the publish of the first.
+    assert_eq!((task.low(), task.end()), (1, 3));
+    let mut task = task.reopen(1).expect("the tree has what was published");
+    assert_eq!(task.shown_at(task.state.visible()).as_deref(), Some(&b"one"[..]));
+    assert_eq!(task.state.published(TOPOLOGY), Some(Published { run: run(1, 0), version: Version(3) }));
+    assert_eq!(task.state.prepared_runs().collect::<Vec<_>>(), [(other, Epoch(4))]);
+    task.publish(other);
+    let Err(lost) = task.reopen(3) else { panic!("the tree has not flushed it") };
+    assert!(matches!(lost, StateError::Run { run, .. } if run == other), "{lost}");
+}
+
+#[test]
+fn a_run_that_was_not_prepared_is_gone_after_a_restart() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    // More than a chunk: the first is in the log, the mark is not.
+    (0..3u8).for_each(|key| task.put(run(1, 0), &[key], &vec![key; 700 << 10]).expect("there is room"));
+    task.state.prepare_run(run(1, 0), Epoch(1)).expect("it is open");
+    assert_eq!(task.commit(), []);
+    assert_eq!(task.low(), 0, "the log has a chunk of it");
+    let mut task = task.reopen(0).expect("nothing is missing");
+    assert_eq!((task.state.prepared_runs().count(), task.state.side_size()), (0, 0));
+    task.flush();
+    assert_eq!(task.low(), task.end());
+    task.state.begin_run(run(1, 1)).expect("it is the next attempt");
 }
 
 #[test]

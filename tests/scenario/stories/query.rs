@@ -62,9 +62,9 @@ impl Module for Social {
             q.all_partition();
             let all = q.local_select(friends, path().map_vals().all());
             let (friend, weight) = (q.each(all, |all| all.0.clone()), q.each(all, |all| all.1));
-            q.origin_partition();
             let (friend, weight) = q.group_by(friend, |g| g.agg::<i64>(agg::sum(weight)));
             q.filter(weight, |weight| weight >= 6);
+            q.origin_partition();
             q.each((friend, weight), |(friend, weight)| format!("{friend} {weight}"))
         });
         topologies.query("divide", |q, (a, b): (Var<i64>, Var<i64>)| {

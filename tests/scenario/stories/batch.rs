@@ -278,7 +278,7 @@ fn a_stream_goes_on_with_the_results_of_queries() {
     let fibonacci = cluster.pstate::<Map<i64, i64>>("Numbers", "$$fibonacci").unwrap();
     let expected = [0, 1, 1, -2, 3, 5, -8, 13, 21, -34, 55, 89];
     for (n, expected) in expected.into_iter().enumerate() {
-        assert_eq!(fibonacci.select_one(&path().key(n as i64)).unwrap(), Some(expected), "of {n}");
+        assert_eq!(fibonacci.select_one(path().key(n as i64)).unwrap(), Some(expected), "of {n}");
     }
     cluster.close().unwrap();
 }

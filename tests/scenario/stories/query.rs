@@ -254,9 +254,11 @@ fn a_query_that_does_not_come_home_or_writes_is_refused_with_its_line() {
     for mistake in ["`no-way-home` goes on elsewhere", "`away-again` goes on elsewhere", "which alone may write it"] {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
-    for mistake in
-        ["`leaves-again` goes on elsewhere after", "need a partitioner directly before", "missing needed var"]
-    {
+    for mistake in [
+        "the block goes on elsewhere after its aggregators",
+        "need a partitioner directly before",
+        "missing needed var",
+    ] {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
     assert!(text.contains("a topology `s` already"), "{text}");

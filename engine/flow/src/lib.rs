@@ -18,6 +18,7 @@ mod depot;
 mod emit;
 mod fault;
 mod fold;
+mod graph;
 mod key_partitioner;
 mod live;
 mod looped;
@@ -47,6 +48,7 @@ pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::FoldDef;
+pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;
 pub use module::{

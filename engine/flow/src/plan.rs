@@ -38,6 +38,8 @@ pub struct Plan {
     pub(crate) entries: Vec<Entry>,
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
+    /// By source, by var, what its author calls it; for people.
+    pub(crate) names: Vec<Vec<Option<String>>>,
     pub(crate) schemas: Vec<(String, Schema)>,
     /// The aggregations of a batch block, in the order of its phases.
     pub(crate) folds: Vec<FoldDef>,
@@ -126,6 +128,7 @@ pub(crate) struct PlanBuilder {
     guards: Vec<Guard>,
     entries: Vec<Entry>,
     registers: Vec<Vec<Register>>,
+    names: Vec<Vec<Option<String>>>,
     folds: Vec<FoldDef>,
 }
 
@@ -148,6 +151,7 @@ impl PlanBuilder {
             guards: Vec::new(),
             entries: Vec::new(),
             registers: Vec::new(),
+            names: Vec::new(),
             folds: Vec::new(),
         }
     }
@@ -206,15 +210,28 @@ impl PlanBuilder {
         self.steps.append(&mut steps);
         self.folds.append(&mut folds);
         self.registers.push(registers);
+        self.names.push(bindings.into_iter().map(|binding| binding.name).collect());
         (Position(start), mistakes)
     }
 
     pub(crate) fn build(self, module: &str, schemas: Vec<(String, Schema)>) -> Plan {
-        let Self { name, steps, saved, guards, entries, registers, folds } = self;
+        let Self { name, steps, saved, guards, entries, registers, names, folds } = self;
         let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
         let module = module.to_string();
-        let mut plan =
-            Plan { name, module, steps, saved, guards, entries, registers, schemas, folds, frame_size, fingerprint: 0 };
+        let mut plan = Plan {
+            name,
+            module,
+            steps,
+            saved,
+            guards,
+            entries,
+            registers,
+            names,
+            schemas,
+            folds,
+            frame_size,
+            fingerprint: 0,
+        };
         plan.fingerprint = fingerprint(&plan);
         plan
     }

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod demo;
+pub mod graph;
 pub mod prelude;
 pub mod uid;
 

@@ -78,3 +78,6 @@ pub fn draw(modules: &[ModuleDef], topology: Option<&str>, format: Format) -> Re
         Format::Text => text::write(&wanted),
     })
 }
+
+#[cfg(test)]
+mod tests;

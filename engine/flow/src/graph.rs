@@ -137,7 +137,7 @@ impl Plan {
 }
 
 /// A path of modules before a name is left out, also inside `Vec<…>`; a closure is called so.
-pub(crate) fn short_name(text: &str) -> String {
+pub fn short_type(text: &str) -> String {
     let mut short = String::new();
     let (mut word, mut quoted) = (String::new(), false);
     for letter in text.chars().chain(['\n']) {
@@ -206,7 +206,7 @@ impl<'p> Drawing<'p> {
     }
 
     fn var(&self, source: usize, var: u32) -> GraphVar {
-        let type_name = short_name(self.plan.registers[source][var as usize].type_name());
+        let type_name = short_type(self.plan.registers[source][var as usize].type_name());
         GraphVar { name: self.name(source, var), type_name }
     }
 
@@ -333,14 +333,14 @@ impl<'p> Drawing<'p> {
             }
             Step::Fork { .. } => (NodeKind::Fork, record.label.clone()),
             Step::Emits { .. } | Step::Streams { .. } | Step::Unfold(_) => (NodeKind::Emit, plain()),
-            Step::Select { path, .. } => (NodeKind::Access, short_name(&format!("local_select {}", path.show(&name)))),
+            Step::Select { path, .. } => (NodeKind::Access, short_type(&format!("local_select {}", path.show(&name)))),
             Step::Transform { path, .. } => {
-                (NodeKind::Access, short_name(&format!("local_transform {}", path.show(&name))))
+                (NodeKind::Access, short_type(&format!("local_transform {}", path.show(&name))))
             }
             Step::Clear { .. } => (NodeKind::Access, "local_clear".to_string()),
             Step::Aggregate { shape, .. } => {
                 let word = record.label.split(' ').next().unwrap_or_default();
-                (NodeKind::Aggregate, short_name(&format!("{word} {}", shape.show(&name))))
+                (NodeKind::Aggregate, short_type(&format!("{word} {}", shape.show(&name))))
             }
             Step::Hop { .. } => (NodeKind::Partitioner, plain()),
             Step::Overtime { .. } => (NodeKind::Later, record.label.clone()),
@@ -355,7 +355,7 @@ impl<'p> Drawing<'p> {
     fn describe_fold(&self, source: usize, fold: &FoldDef) -> String {
         let name = |var: u32| self.name(source, var);
         let leaves: Vec<String> = fold.leaves.iter().map(|(leaf, _)| leaf.show(&name)).collect();
-        let leaves = short_name(&leaves.join(", "));
+        let leaves = short_type(&leaves.join(", "));
         if !fold.is_grouped {
             return format!("agg {leaves}");
         }
@@ -510,7 +510,7 @@ mod tests {
             ("filter(word_count::define::{{closure}}::{{closure}}, key(\"a::b\"))", "filter(closure, key(\"a::b\"))"),
             ("core::option::Option<core::option::Option<x::Y>>", "Option<Option<Y>>"),
         ] {
-            assert_eq!(short_name(long), short);
+            assert_eq!(short_type(long), short);
         }
     }
 }

@@ -48,7 +48,7 @@ pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::FoldDef;
-pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind};
+pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind, short_type};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;
 pub use module::{

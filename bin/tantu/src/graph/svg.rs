@@ -46,9 +46,21 @@ pub(super) struct Area {
 }
 
 fn text_width(text: &str) -> i64 {
-    // Scripts with wide letters take twice the room.
-    let letters: i64 = text.chars().map(|letter| if letter >= '\u{1100}' && letter != '═' { 2 } else { 1 }).sum();
+    let letters: i64 = text.chars().map(|letter| if is_wide(letter) { 2 } else { 1 }).sum();
     (letters * LETTER_HUNDREDTHS + 99) / 100
+}
+
+/// Letters of some scripts, and pictures, take twice the room.
+fn is_wide(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{1100}'..='\u{115f}'
+            | '\u{2e80}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7a3}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff00}'..='\u{ff60}'
+            | '\u{1f300}'..
+    )
 }
 
 impl<'c> Figure<'c> {

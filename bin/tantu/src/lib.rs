@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod demo;
+pub mod graph;
 #[cfg(doctest)]
 mod guide;
 pub mod prelude;

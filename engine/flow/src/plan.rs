@@ -41,7 +41,9 @@ pub struct Plan {
     pub(crate) entries: Vec<Entry>,
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
-    schemas: Vec<(String, Schema)>,
+    /// By source, by var, what its author calls it; for people.
+    pub(crate) names: Vec<Vec<Option<String>>>,
+    pub(crate) schemas: Vec<(String, Schema)>,
     /// Those of temporary state.
     temporaries: Vec<Schema>,
     pub(crate) batches: Batches,
@@ -190,6 +192,7 @@ pub(crate) struct PlanBuilder {
     guards: Vec<Guard>,
     entries: Vec<Entry>,
     registers: Vec<Vec<Register>>,
+    names: Vec<Vec<Option<String>>>,
     batches: Batches,
 }
 
@@ -212,6 +215,7 @@ impl PlanBuilder {
             guards: Vec::new(),
             entries: Vec::new(),
             registers: Vec::new(),
+            names: Vec::new(),
             batches: Batches::default(),
         }
     }
@@ -283,6 +287,7 @@ impl PlanBuilder {
             ..join
         }));
         self.registers.push(registers);
+        self.names.push(bindings.into_iter().map(|binding| binding.name).collect());
         (Position(start), mistakes)
     }
 
@@ -307,7 +312,7 @@ impl PlanBuilder {
     }
 
     pub(crate) fn build(self, module: &str, schemas: Vec<(String, Schema)>) -> Plan {
-        let Self { name, steps, saved, guards, entries, registers, batches } = self;
+        let Self { name, steps, saved, guards, entries, registers, names, batches } = self;
         let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
         let module = module.to_string();
         let mut plan = Plan {
@@ -318,6 +323,7 @@ impl PlanBuilder {
             guards,
             entries,
             registers,
+            names,
             schemas,
             temporaries: Vec::new(),
             batches,

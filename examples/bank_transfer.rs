@@ -71,7 +71,7 @@ fn funds(deposits: &[(&str, i64)], transfers: &[(&str, &str, i64)]) -> Result<BT
     Ok(all)
 }
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     let deposits = [("Ann", 100), ("Bob", 50)];
     let transfers = [("Ann", "Cleo", 70), ("Bob", "Ann", 20), ("Cleo", "Bob", 500)];
     for (to, amount) in deposits {
@@ -88,6 +88,8 @@ fn main() -> Result<()> {
     println!("All have {}: Cleo did not have the 500.", funds.values().sum::<i64>());
     Ok(())
 }
+
+tantu::main!(Bank; run = show);
 
 #[test]
 fn money_moves_whole_or_not_at_all() {

@@ -525,16 +525,15 @@ impl TaskThread {
         let TaskSlot { task, state, parts, .. } = &mut self.slots[slot];
         let depots = state.depots();
         let part = &mut parts[at];
-        let ends = part.ends(|depot| depots[depot].committed_end());
-        if ends == part.told {
+        if !part.has_news(|depot| depots[depot].committed_end()) {
             return None;
         }
+        part.told = part.ends(|depot| depots[depot].committed_end()).collect();
         let mut body = Vec::new();
-        for (from, end) in &ends {
+        for (from, end) in &part.told {
             body.extend_from_slice(&from.0.to_le_bytes());
             body.extend_from_slice(&end.0.to_le_bytes());
         }
-        part.told = ends;
         Some((*task, RunId { topology: part.topology, ..RunId::default() }, body))
     }
 
@@ -542,7 +541,7 @@ impl TaskThread {
     pub(crate) fn microbatches_wake_at(&self) -> Option<Nanos> {
         let has_news = |slot: &TaskSlot| {
             let depots = slot.state.depots();
-            slot.parts.iter().any(|part: &Part| part.ends(|depot| depots[depot].committed_end()) != part.told)
+            slot.parts.iter().any(|part: &Part| part.has_news(|depot| depots[depot].committed_end()))
         };
         let tell_at = self.slots.iter().any(has_news).then_some(self.micro.tell_at);
         self.micro.coordinators.iter().filter_map(Coordinator::wake_at).chain(tell_at).min()

@@ -141,16 +141,20 @@ impl Part {
     }
 
     /// Where the partitions are now, by source: what was published, and what is committed.
-    pub(crate) fn ends(&self, committed: impl Fn(usize) -> Offset) -> Vec<(Offset, Offset)> {
-        let end = |source: &PartSource| match source.is_here {
+    pub(crate) fn ends(&self, committed: impl Fn(usize) -> Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.sources.iter().map(move |source| match source.is_here {
             true => (source.progress, committed(source.depot)),
             false => (Offset(0), Offset(0)),
-        };
-        self.sources.iter().map(end).collect()
+        })
+    }
+
+    /// Whether they are others than were told last.
+    pub(crate) fn has_news(&self, committed: impl Fn(usize) -> Offset) -> bool {
+        !self.ends(committed).eq(self.told.iter().copied())
     }
 
     /// Whether every record is in a published microbatch, or none is taken.
     pub(crate) fn is_quiet(&self, committed: impl Fn(usize) -> Offset) -> bool {
-        self.paused || self.ends(committed).iter().all(|(progress, end)| progress >= end)
+        self.paused || self.ends(committed).all(|(progress, end)| progress >= end)
     }
 }

@@ -82,33 +82,38 @@ impl Module for Shop {
             q.origin_partition();
             q.agg::<Option<(i64, String)>>(agg::max(line))
         });
-        // Rows go nowhere in particular before they are counted: each task counts its own.
-        topologies.query("counts", |q, ()| {
-            let counts = q.sub_batch(|b| {
-                let (order, _, _) = orders(b, orders_of);
-                b.hash_partition(order);
-                let count = b.agg::<i64>(agg::count());
-                let task = b.current_task_id();
-                b.each((task, count), |(task, count)| (task, count))
-            });
-            let count = q.rows(counts);
-            q.origin_partition();
-            q.agg::<List<(i64, i64)>>(agg::list(count))
-        });
-        topologies.query("count", |q, ()| {
-            let counts = q.sub_batch(|b| {
-                let (order, _, _) = orders(b, orders_of);
-                b.global_partition();
-                b.agg::<i64>(agg::count());
-                b.agg::<i64>(agg::sum(order))
-            });
-            let sum = q.rows(counts);
-            let task = q.current_task_id();
-            let one = q.each((task, sum), |(task, sum)| (task, sum));
-            q.origin_partition();
-            q.agg::<List<(i64, i64)>>(agg::list(one))
-        });
+        declare_counts(topologies, orders_of);
     }
+}
+
+/// Counts on one task and on every task.
+fn declare_counts(topologies: &mut Topologies, orders_of: tantu::flow::PState<Orders>) {
+    // Rows go nowhere in particular before they are counted: each task counts its own.
+    topologies.query("counts", |q, ()| {
+        let counts = q.sub_batch(|b| {
+            let (order, _, _) = orders(b, orders_of);
+            b.hash_partition(order);
+            let count = b.agg::<i64>(agg::count());
+            let task = b.current_task_id();
+            b.each((task, count), |(task, count)| (task, count))
+        });
+        let count = q.rows(counts);
+        q.origin_partition();
+        q.agg::<List<(i64, i64)>>(agg::list(count))
+    });
+    topologies.query("count", |q, ()| {
+        let counts = q.sub_batch(|b| {
+            let (order, _, _) = orders(b, orders_of);
+            b.global_partition();
+            b.agg::<i64>(agg::count());
+            b.agg::<i64>(agg::sum(order))
+        });
+        let sum = q.rows(counts);
+        let task = q.current_task_id();
+        let one = q.each((task, sum), |(task, sum)| (task, sum));
+        q.origin_partition();
+        q.agg::<List<(i64, i64)>>(agg::list(one))
+    });
 }
 
 fn shop(tasks: u32) -> (InProcessCluster, BTreeMap<i64, String>, BTreeMap<i64, (i64, i64)>) {
@@ -220,36 +225,41 @@ impl Module for Numbers {
             q.origin_partition();
             q.each(n, |n| if n % 2 == 0 { "even" } else { "odd" })
         });
-        topologies.query("endless", |q, (n,): (Var<i64>,)| {
-            let next = q.each(n, |n| n + 1);
-            let value: Var<i64> = q.invoke_query("endless", (next,));
-            q.origin_partition();
-            value
-        });
-        topologies.query("divides", |q, (n,): (Var<i64>,)| {
-            let value: Var<i64> = q.invoke_query("divide", (n,));
-            q.origin_partition();
-            value
-        });
-        topologies.query("divide", |q, (n,): (Var<i64>,)| {
-            q.global_partition();
-            let value = q.each(n, |n| 100 / n);
-            q.origin_partition();
-            value
-        });
-        // Each letter of the text once, in whichever order it came.
-        topologies.query("distinct", |q, (text,): (Var<str>,)| {
-            let seen = q.temporary::<Map<String, i64>>();
-            let letter = q.explode(text, |text| text.chars().map(|c| c.to_string()).collect::<Vec<_>>());
-            q.hash_partition(letter);
-            q.compound_agg(seen, agg::key(letter, agg::count()));
-            let times = q.local_select(seen, path().key(letter).null_to_val(0));
-            q.filter(times, |times| times == 1);
-            q.origin_partition();
-            q.agg::<Set<String>>(agg::set(letter));
-            q.agg::<i64>(agg::count())
-        });
+        declare_calls_that_end_otherwise(topologies);
     }
+}
+
+/// Queries that fail, never end, or keep state.
+fn declare_calls_that_end_otherwise(topologies: &mut Topologies) {
+    topologies.query("endless", |q, (n,): (Var<i64>,)| {
+        let next = q.each(n, |n| n + 1);
+        let value: Var<i64> = q.invoke_query("endless", (next,));
+        q.origin_partition();
+        value
+    });
+    topologies.query("divides", |q, (n,): (Var<i64>,)| {
+        let value: Var<i64> = q.invoke_query("divide", (n,));
+        q.origin_partition();
+        value
+    });
+    topologies.query("divide", |q, (n,): (Var<i64>,)| {
+        q.global_partition();
+        let value = q.each(n, |n| 100 / n);
+        q.origin_partition();
+        value
+    });
+    // Each letter of the text once, in whichever order it came.
+    topologies.query("distinct", |q, (text,): (Var<str>,)| {
+        let seen = q.temporary::<Map<String, i64>>();
+        let letter = q.explode(text, |text| text.chars().map(|c| c.to_string()).collect::<Vec<_>>());
+        q.hash_partition(letter);
+        q.compound_agg(seen, agg::key(letter, agg::count()));
+        let times = q.local_select(seen, path().key(letter).null_to_val(0));
+        q.filter(times, |times| times == 1);
+        q.origin_partition();
+        q.agg::<Set<String>>(agg::set(letter));
+        q.agg::<i64>(agg::count())
+    });
 }
 
 fn numbers(tasks: u32) -> InProcessCluster {
@@ -345,42 +355,47 @@ impl Module for Mistaken {
             let right = q.source(|b| b.each(n, |n| n + 2));
             q.join(left, right, |left, right| (left, right)).0
         });
-        topologies.query("groups-stay", |q, (n,): (Var<i64>,)| q.group_by(n, |g| g.agg::<i64>(agg::count())).1);
-        topologies.query("leads-on", |q, (n,): (Var<i64>,)| {
-            let (n, count) = q.group_by(n, |g| g.agg::<i64>(agg::count()));
-            q.hash_partition(n);
-            q.origin_partition();
-            count
-        });
-        topologies.query("counts-in-a-source", |q, (n,): (Var<i64>,)| {
-            let counted = q.source(|b| {
-                b.hash_partition(n);
-                b.agg::<i64>(agg::count())
-            });
-            let count = q.rows(counted);
-            q.origin_partition();
-            count
-        });
-        topologies.query("binds-twice", |q, (n,): (Var<i64>,)| {
-            q.named(|d| {
-                d.import("*n", n);
-                d.each("*n", &["*n"], |v| v[0].clone());
-            });
-            q.origin_partition();
-            n
-        });
-        topologies.query("calls-nobody", |q, (n,): (Var<i64>,)| {
-            let _: Var<i64> = q.invoke_query("nobody", (n,));
-            let _: Var<str> = q.invoke_query("no-keys", (n,));
-            q.origin_partition();
-            n
-        });
-        topologies.query("keeps", |q, (n,): (Var<i64>,)| {
-            q.materialize(n);
-            q.origin_partition();
-            n
-        });
+        declare_more(topologies);
     }
+}
+
+/// The other half of what cannot be a batch.
+fn declare_more(topologies: &mut Topologies) {
+    topologies.query("groups-stay", |q, (n,): (Var<i64>,)| q.group_by(n, |g| g.agg::<i64>(agg::count())).1);
+    topologies.query("leads-on", |q, (n,): (Var<i64>,)| {
+        let (n, count) = q.group_by(n, |g| g.agg::<i64>(agg::count()));
+        q.hash_partition(n);
+        q.origin_partition();
+        count
+    });
+    topologies.query("counts-in-a-source", |q, (n,): (Var<i64>,)| {
+        let counted = q.source(|b| {
+            b.hash_partition(n);
+            b.agg::<i64>(agg::count())
+        });
+        let count = q.rows(counted);
+        q.origin_partition();
+        count
+    });
+    topologies.query("binds-twice", |q, (n,): (Var<i64>,)| {
+        q.named(|d| {
+            d.import("*n", n);
+            d.each("*n", &["*n"], |v| v[0].clone());
+        });
+        q.origin_partition();
+        n
+    });
+    topologies.query("calls-nobody", |q, (n,): (Var<i64>,)| {
+        let _: Var<i64> = q.invoke_query("nobody", (n,));
+        let _: Var<str> = q.invoke_query("no-keys", (n,));
+        q.origin_partition();
+        n
+    });
+    topologies.query("keeps", |q, (n,): (Var<i64>,)| {
+        q.materialize(n);
+        q.origin_partition();
+        n
+    });
 }
 
 #[test]

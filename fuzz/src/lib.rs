@@ -17,7 +17,7 @@ use tantu_base::value::{
 
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
-use tantu_net::letter::{AckLevel, Letter, Refusal, Root};
+use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_path::Path;
 use tantu_state::depot::Run;
 use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
@@ -201,6 +201,16 @@ fn letters_seed(n: u64) -> Vec<u8> {
         Letter::Append { task: TaskId(n as u32), request: n, depot: 1, ack: AckLevel::Ack, record: b"record" },
         Letter::Select { task: TaskId(2), request: n, pstate: 3, path: b"path" },
         Letter::Continue { task: TaskId(3), stream: 1, fingerprint: 9, position: 4, root, event: n, live: b"live" },
+        Letter::AskMicrobatch { task: TaskId(0), request: n, topology: 1, ask: MicrobatchAsk::Pause },
+        Letter::Microbatch {
+            task: TaskId(1),
+            from: TaskId(2),
+            run: RunId { topology: ObjectId(3), id: n, attempt: Attempt { epoch: Epoch(n), counter: 4 } },
+            epoch: Epoch(n),
+            says: MicrobatchSays::Prepared,
+            body: b"body",
+        },
+        Letter::MicrobatchStatus { request: n, finished: 1, processed: n, paused: true },
         Letter::Done { root, bits: n },
         Letter::Failed { root, text: "why" },
         Letter::Appended { request: n, offset: Offset(n) },

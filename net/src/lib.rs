@@ -12,6 +12,7 @@ pub mod letter;
 mod link;
 mod mail;
 mod mesh;
+mod microbatch;
 mod ring;
 mod sync;
 mod thread_port;

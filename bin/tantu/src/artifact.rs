@@ -115,7 +115,7 @@ fn module(module: ModuleDef) -> Value {
             "schema": pstate.schema.to_string(),
             "global": pstate.global,
             "private": pstate.private,
-            "owner": module.streams[pstate.owner].name,
+            "owner": module.owner(pstate),
         })
     };
     let streams = module.streams.iter().map(|stream| stream_topology(&module, stream));

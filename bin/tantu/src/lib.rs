@@ -5,6 +5,8 @@
 
 pub mod artifact;
 pub mod demo;
+#[cfg(doctest)]
+mod guide;
 pub mod prelude;
 pub mod uid;
 

@@ -71,7 +71,12 @@ impl Liveness {
     pub(crate) fn saved(&self, at: usize, record: &StepRecord) -> Box<[u32]> {
         let mut needed = VarSet::new();
         match &record.step {
-            Step::Emits { .. } | Step::Select { .. } | Step::Streams { .. } | Step::Unfold(_) | Step::Drain { .. } => {
+            Step::Emits { .. }
+            | Step::Select { .. }
+            | Step::Streams { .. }
+            | Step::Unfold(_)
+            | Step::Gathered { .. }
+            | Step::Records { .. } => {
                 self.successors[at].iter().for_each(|to| needed.extend(&self.alive[*to]));
                 record.defs.iter().for_each(|def| {
                     needed.remove(def);

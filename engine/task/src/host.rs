@@ -6,7 +6,7 @@ use crate::limit::TURN_NS_MAX;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, Position, Shuffle};
+use tantu_flow::{Host, ModuleDef, Position, Shuffle};
 use tantu_net::letter::Letter;
 use tantu_path::{Stop, Store};
 use tantu_state::view::OwnView;
@@ -36,6 +36,7 @@ pub(crate) struct RunHost<'a> {
     /// When the turn began.
     pub(crate) start: Nanos,
     pub(crate) task: TaskId,
+    pub(crate) module: &'a ModuleDef,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
 }
@@ -116,6 +117,25 @@ impl Host for RunHost<'_> {
         self.batch.bits ^= event;
         let stream = self.batch.stream;
         self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
+    }
+
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        Letter::Call {
+            task: self.task,
+            query: self.module.query_index(query).expect("invariant: checked when the module was defined"),
+            topology: self.batch.stream,
+            fingerprint: self.fingerprint,
+            position: at.0,
+            root,
+            event,
+            arguments,
+            live,
+        }
+        .encode(&mut self.batch.hops);
+        Ok(())
     }
 
     #[inline]

@@ -44,6 +44,10 @@ impl Pipeline {
         Self { log, epoch, pending: VecDeque::new(), marked: false, spare: Vec::new(), released: Lsn(0) }
     }
 
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -82,6 +86,7 @@ impl TaskThread {
         if self.slots[at].hold == Hold::Blocks {
             self.slots[at].hold = Hold::Yielded;
         }
+        self.wake_attempts(at);
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
             self.queries.wake(at, &blocks);
@@ -178,6 +183,9 @@ impl TaskThread {
             self.pipeline.spare.push(pending.body);
             self.release_effects(pending.effects, doors);
             worked = true;
+        }
+        if worked && self.has_microbatches() {
+            self.take_run_events(doors.clock.now());
         }
         Ok(worked)
     }

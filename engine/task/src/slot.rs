@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::event::EventQueue;
 use crate::jobs::Starting;
+use crate::micro::part::Part;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
@@ -66,6 +67,8 @@ pub(crate) struct TaskSlot {
     /// Events of queries.
     pub(crate) calls: EventQueue,
     pub(crate) sources: Vec<Source>,
+    /// What it has of the microbatch topologies, by their places.
+    pub(crate) parts: Vec<Part>,
     pub(crate) waiters: Vec<Waiters>,
     pub(crate) run: Run,
     pub(crate) shuffle: Shuffle,
@@ -99,10 +102,17 @@ impl TaskSlot {
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
-            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base).min();
+            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base);
+            let from = from.chain(self.published(depot)).min();
             let end = self.state.depots()[depot].committed_end();
             self.state.depot_mut(depot).want_from(from.unwrap_or(end));
         }
+    }
+
+    /// How far the microbatch topologies that read a depot are.
+    pub(crate) fn published(&self, depot: usize) -> impl Iterator<Item = Offset> {
+        let sources = self.parts.iter().flat_map(|part| &part.sources);
+        sources.filter(move |source| source.is_here && source.depot == depot).map(|source| source.progress)
     }
 
     /// Whether nothing of it is under way.
@@ -116,5 +126,6 @@ impl TaskSlot {
             && !self.state.has_unsealed()
             && !self.state.has_pending()
             && self.sources.iter().all(drained)
+            && self.parts.iter().all(|part| part.is_quiet(|depot| self.state.depots()[depot].committed_end()))
     }
 }

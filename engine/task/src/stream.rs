@@ -156,6 +156,7 @@ impl TaskThread {
                 clock: doors.clock,
                 start,
                 task: slot.task,
+                module: &module.def,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
             };
@@ -222,7 +223,7 @@ impl TaskThread {
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let letter = letter.expect("invariant: the thread encoded it itself");
             let task = match letter {
-                Letter::Continue { task, .. } | Letter::Fold { task, .. } => task,
+                Letter::Continue { task, .. } | Letter::Fold { task, .. } | Letter::Call { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
                 _ => unreachable!("only continuations, rows and reports are effects"),
             };
@@ -236,9 +237,9 @@ impl TaskThread {
     }
 
     /// Events of a root of this thread are done.
-    pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+    pub(crate) fn report_done(&mut self, root: Root, bits: u64, now: Nanos) {
         if self.is_call(&root) {
-            return self.call_done(root, bits);
+            return self.call_done(root, bits, now);
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
@@ -255,7 +256,7 @@ impl TaskThread {
     /// An event of a root of this thread failed.
     pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
         if self.is_call(&root) {
-            return self.call_failed(root, text);
+            return self.call_failed(root, text, now);
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];

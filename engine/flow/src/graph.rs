@@ -148,6 +148,9 @@ pub fn short_type(text: &str) -> String {
             continue;
         }
         quoted ^= letter == '"';
+        if word.starts_with("::") && short.ends_with('>') {
+            drop_qualified(&mut short);
+        }
         let last = word.rsplit("::").next().unwrap_or_default();
         short.push_str(if last == "{{closure}}" { "closure" } else { last });
         word.clear();
@@ -155,6 +158,22 @@ pub fn short_type(text: &str) -> String {
     }
     short.pop();
     short
+}
+
+/// Takes a `<Type as Trait>` off the end.
+fn drop_qualified(text: &mut String) {
+    let mut depth = 0;
+    for (at, letter) in text.char_indices().rev() {
+        match letter {
+            '>' => depth += 1,
+            '<' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            text.truncate(at);
+            return;
+        }
+    }
 }
 
 /// A graph in the making.
@@ -566,6 +585,7 @@ mod tests {
             ("alloc::collections::btree::map::BTreeMap<alloc::string::String, i64>", "BTreeMap<String, i64>"),
             ("(a::B, [u8], str)", "(B, [u8], str)"),
             ("filter(word_count::define::{{closure}}::{{closure}}, key(\"a::b\"))", "filter(closure, key(\"a::b\"))"),
+            ("term(<a::B<c::D> as e::Module>::define::{{closure}}::{{closure}})", "term(closure)"),
             ("core::option::Option<core::option::Option<x::Y>>", "Option<Option<Y>>"),
         ] {
             assert_eq!(short_type(long), short);

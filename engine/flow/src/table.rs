@@ -84,7 +84,7 @@ pub type VisitRow<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 #[derive(Debug)]
 enum Table {
     Fold {
-        fold: Fold,
+        fold: Box<Fold>,
         /// How many groups there are, once the first page is read.
         sealed: Option<usize>,
     },
@@ -258,7 +258,7 @@ impl Tables {
 
 fn empty(plan: &Plan, table: usize, limit: usize) -> Table {
     match &plan.tables()[table] {
-        TableDef::Fold(def) => Table::Fold { fold: def.fold(limit), sealed: None },
+        TableDef::Fold(def) => Table::Fold { fold: Box::new(def.fold(limit)), sealed: None },
         TableDef::Rows { .. } => Table::Rows(RowTable::default()),
     }
 }

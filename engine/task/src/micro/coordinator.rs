@@ -185,7 +185,7 @@ impl Coordinator {
             partitions,
             finished,
             processed,
-            is_fixed: pending.is_some(),
+            is_fixed: false,
             fixed: pending,
             phase: Phase::Idle,
             run: RunId { topology, id: finished, attempt: Attempt { epoch, counter: 0 } },
@@ -211,6 +211,12 @@ impl Coordinator {
             tracing::info!(topology = coordinator.name, microbatch = decided.id, "a decided microbatch is carried out");
             coordinator.run = decided;
             coordinator.publish(now);
+        }
+        if let Some(fixed) = coordinator.fixed.as_ref().filter(|_| coordinator.phase == Phase::Idle) {
+            // Written once more, in this epoch, before an event runs: no later life takes the epoch again, so that no two
+            // attempts are ever named alike.
+            let value = fixed.encode();
+            coordinator.acts.push(Act::Write { record: Record::Fixed, value });
         }
         if coordinator.paused {
             coordinator.tell_all_of(MicrobatchSays::Paused, &[1]);
@@ -363,8 +369,10 @@ impl Coordinator {
     /// Fixes the records of the next microbatch.
     fn fix(&mut self) {
         let most = self.options.max_records;
+        // Of a partition that has told nothing yet, it may be known how far it was processed and not where it ends.
         let range = |partition: &Partition| {
-            (partition.from, Offset(partition.end.0.min(partition.from.0.saturating_add(most))))
+            let to = partition.end.0.min(partition.from.0.saturating_add(most)).max(partition.from.0);
+            (partition.from, Offset(to))
         };
         let ranges = self.sources.iter().zip(&self.partitions);
         let ranges = ranges.map(|(source, partitions)| (*source, partitions.iter().map(range).collect())).collect();

@@ -232,12 +232,25 @@ fn a_restart_after_the_decision_publishes_and_one_after_the_end_goes_on() {
 }
 
 #[test]
+fn a_partition_that_has_told_nothing_since_a_restart_has_no_records_in_the_next_microbatch() {
+    let mut c = started(Known { fixed: Some(fixed()), decided: None, finished: (4, 96), paused: false });
+    c.ends(TASKS[0], &[(Offset(35), Offset(37))], false, at_ms(1));
+    let acts = c.take_acts();
+    let value = acts.iter().find_map(|act| if let Act::Write { value, .. } = act { Some(value) } else { None });
+    let found = Fixed::decode(value.expect("there are records")).expect("it can be read");
+    assert_eq!(found.ranges, [(SOURCE, vec![(Offset(35), Offset(37)), (Offset(2), Offset(2))])]);
+}
+
+#[test]
 fn a_restart_before_the_decision_tries_the_same_records_again() {
     let old = RunId { topology: TOPOLOGY, id: 3, attempt: Attempt { epoch: Epoch(4), counter: 1 } };
     let mut c = started(Known { fixed: Some(fixed()), decided: Some(old), finished: (3, 90), paused: false });
     c.tick(at_ms(1));
-    assert_eq!(said(&c.take_acts()), (to_both(MicrobatchSays::Prime), vec![]), "its records are known and durable");
+    let expected = (to_both(MicrobatchSays::Prime), vec![Record::Fixed]);
+    assert_eq!(said(&c.take_acts()), expected, "its records are written once more, in the new epoch");
     prime_both(&mut c, run(4, 0), at_ms(1));
+    assert!(c.take_acts().is_empty(), "the epoch is not durable yet");
+    c.written(Record::Fixed, at_ms(1));
     let acts = c.take_acts();
     let Some(Act::Tell { body, to, .. }) = acts.get(1) else { panic!("{acts:?}") };
     assert_eq!((*to, &body[16..]), (TASKS[1], &[1u64.to_le_bytes(), 2u64.to_le_bytes()].concat()[..]));

@@ -183,7 +183,8 @@ impl KvArgs {
             Workload::Cold | Workload::Cold32 => (keys / 10).min(COLD_READ_COUNT_MAX),
             Workload::Open => 1,
             Workload::Recovery => keys.min(RECOVERY_PUT_COUNT_MAX),
-            Workload::OpenIngested if common.smoke => keys,
+            // More than one table.
+            Workload::OpenIngested if common.smoke => keys * 10,
             Workload::OpenIngested => self.ingest_size / (16 + self.value) as u64,
             Workload::Fill | Workload::Read | Workload::MultiRead16 | Workload::ReadWhileWriting => keys,
         }

@@ -215,26 +215,26 @@ impl Store {
                 let count = self.trees[at].ingest(pairs, budget, &mut self.disk);
                 let count = count.map_err(|error| failed("ingesting", error))?;
                 taken += count as u64;
-                if !self.advance(at)? && count == 0 {
-                    self.wait()?;
-                }
+                self.advance(at, count > 0)?;
             }
             self.trees[at].end_ingest();
             while self.trees[at].is_ingesting() {
-                if !self.advance(at)? {
-                    self.wait()?;
-                }
+                self.advance(at, false)?;
             }
         }
         Ok(())
     }
 
-    /// A step of one tree's own work; true if there is more to do at once.
-    fn advance(&mut self, at: usize) -> Result<bool, BenchError> {
-        let any = self.complete_done()?;
+    /// A step of one tree's own work. It waits for the disk if there is nothing else to do.
+    fn advance(&mut self, at: usize, has_more: bool) -> Result<(), BenchError> {
+        let arrived = self.complete_done()?;
         let budget = Budget { entry_count: INGEST_COUNT, size: 1 << 20 };
         let more = self.trees[at].step(&mut self.disk, budget).map_err(|error| failed("merging", error))?;
-        Ok(any || more)
+        // Between two tables nothing is out, and nothing to do in a step.
+        if !arrived && !more && !has_more && self.trees[at].is_busy() {
+            self.wait()?;
+        }
+        Ok(())
     }
 
     /// Bytes of zeros written to the log before entries.

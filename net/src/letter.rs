@@ -141,6 +141,11 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
+    /// Events go on here, packed: see [`crate::event`].
+    Events {
+        /// What [`crate::event::Events`] reads.
+        rows: &'a [u8],
+    },
     /// Rows of a batch block reach its aggregators.
     Fold {
         /// Where.
@@ -262,6 +267,7 @@ const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
+const EVENTS: u8 = 15;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -336,6 +342,12 @@ impl<'a> Letter<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         self.encode_fields(out);
+        Self::set_size(out, start);
+    }
+
+    /// Ends the frame that starts there: what was appended since belongs to it.
+    #[inline]
+    pub fn set_size(out: &mut [u8], start: usize) {
         let len = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&len.to_le_bytes());
     }
@@ -343,9 +355,11 @@ impl<'a> Letter<'a> {
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
-            Letter::Continue { .. } | Letter::Fold { .. } | Letter::Done { .. } | Letter::Failed { .. } => {
-                self.encode_event(out)
-            }
+            Letter::Continue { .. }
+            | Letter::Events { .. }
+            | Letter::Fold { .. }
+            | Letter::Done { .. }
+            | Letter::Failed { .. } => self.encode_event(out),
             Letter::Appended { .. }
             | Letter::Rows { .. }
             | Letter::Records { .. }
@@ -408,6 +422,10 @@ impl<'a> Letter<'a> {
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
+                out.extend_from_slice(rows);
+            }
+            Letter::Events { rows } => {
+                out.push(EVENTS);
                 out.extend_from_slice(rows);
             }
             Letter::Done { ref root, bits } => {
@@ -479,7 +497,7 @@ impl<'a> Letter<'a> {
         let reader = &mut FixedReader::new(frame);
         match reader.u8()? {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
-            kind @ (CONTINUE | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | EVENTS | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -516,6 +534,7 @@ impl<'a> Letter<'a> {
                 is_partial: reader.u8()? != 0,
                 rows: reader.rest(),
             },
+            EVENTS => Letter::Events { rows: reader.rest() },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
         })
@@ -582,6 +601,7 @@ mod tests {
                 event: u64::MAX,
                 live: b"",
             },
+            Letter::Events { rows: b"packed" },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
             Letter::Appended { request: 7, offset: Offset(1 << 40) },

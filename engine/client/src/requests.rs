@@ -196,6 +196,7 @@ impl Requests {
             | Letter::AskOffsets { .. }
             | Letter::Invoke { .. }
             | Letter::Continue { .. }
+            | Letter::Events { .. }
             | Letter::Fold { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}

@@ -183,14 +183,13 @@ impl TaskThread {
     }
 
     fn release_effects(&mut self, effects: Vec<(usize, Effects)>, doors: &mut Doors<'_>) {
-        let now = doors.clock.now();
         for (at, mut effects) in effects {
             if !effects.hops.is_empty() {
                 self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
             }
-            self.release(&effects.hops, now);
+            self.release_hops(&effects.hops);
             self.jobs.start(effects.jobs.drain(..), doors);
-            self.release(&effects.reports, now);
+            self.release_reports(&effects.reports);
             for append in &effects.appends {
                 self.answer_append(at, append);
             }

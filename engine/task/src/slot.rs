@@ -2,13 +2,14 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
+use crate::hops::Hops;
 use crate::jobs::Starting;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Run, Shuffle};
-use tantu_net::letter::AckLevel;
+use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
 
 /// A client's append that waits for its entry to be durable.
@@ -24,10 +25,10 @@ pub(crate) struct AppendWait {
 /// What leaves when an entry is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Continuations, encoded.
-    pub(crate) hops: Vec<u8>,
-    /// Reports to roots, encoded.
-    pub(crate) reports: Vec<u8>,
+    /// Continuations.
+    pub(crate) hops: Hops,
+    /// Roots of which events are done, and what those did to their ack values.
+    pub(crate) reports: Vec<(Root, u64)>,
     pub(crate) appends: Vec<AppendWait>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,

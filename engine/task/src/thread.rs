@@ -1,7 +1,9 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
+use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
@@ -117,6 +119,9 @@ pub struct TaskThread {
     pub(crate) cache: BlockCache,
     pub(crate) outbox: Outbox,
     pub(crate) random: EventRandom,
+    pub(crate) numbers: HopNumbers,
+    /// The streaming batch that ended last: its memory is used again.
+    pub(crate) spare_batch: Batch,
     pub(crate) selects: Selects,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
@@ -144,15 +149,18 @@ impl TaskThread {
         cache: BlockCache,
         seed: u64,
     ) -> Self {
+        let mut random = EventRandom(seed);
         Self {
             clock: CategoryClock::new(config.shares),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
+            numbers: HopNumbers::new(config.module.thread_count, &mut random),
             config,
             slots,
             pipeline,
             cache,
             outbox: Outbox::default(),
-            random: EventRandom(seed),
+            random,
+            spare_batch: Batch::default(),
             selects: Selects::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
@@ -382,6 +390,7 @@ impl TaskThread {
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }
+            Letter::Events { rows } => self.take_events(peer, rows, now),
             Letter::Fold { topology, fingerprint, fold, root, event, is_partial, rows, .. } => {
                 match self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32) {
                     Some(plan) if plan == fingerprint => self.take_rows(root, fold, event, is_partial, rows, now),

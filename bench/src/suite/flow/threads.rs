@@ -19,6 +19,7 @@ use tantu_client::{Connection, StopText};
 use tantu_doors::{CoreLoop, Cores, CoresConfig, Step, spawn_cores};
 use tantu_flow::{Module, ModuleRuntime, define};
 use tantu_net::Mesh;
+use tantu_net::event::Events;
 use tantu_net::letter::Letter;
 use tantu_task::{Progress, TaskThread, ThreadConfig};
 
@@ -151,8 +152,8 @@ impl Wire for WatchedWire<'_> {
             while let Some(letter) = Letter::decode_next(&mut reader) {
                 let letter_size = left - reader.rest().len();
                 left = reader.rest().len();
-                if let Ok(Letter::Continue { .. }) = letter {
-                    events += 1;
+                if let Ok(Letter::Events { rows }) = letter {
+                    events += Events::new(rows).count() as u64;
                     size += letter_size;
                 }
             }

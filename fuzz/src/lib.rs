@@ -17,6 +17,7 @@ use tantu_base::value::{
 
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_net::event::{Event, EventWriter, Events, next_place};
 use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_path::Path;
 use tantu_state::depot::Run;
@@ -134,6 +135,13 @@ pub fn letters(bytes: &[u8]) {
         letter.encode(&mut frame);
         let again = Letter::decode_next(&mut FixedReader::new(&frame));
         assert_eq!(again, Some(Ok(letter)));
+        if let Letter::Events { rows } = letter {
+            let events: Vec<Event<'_>> = Events::new(rows).map_while(Result::ok).collect();
+            let (mut writer, mut packed) = (EventWriter::default(), Vec::new());
+            events.iter().for_each(|event| writer.push(event, &mut packed));
+            let again: Result<Vec<_>, _> = Events::new(&packed).collect();
+            assert_eq!(again, Ok(events), "what was read is not what it is when it is written");
+        }
     }
 }
 
@@ -152,7 +160,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "table_block" => tantu_lsm::fuzzing::block_seeds(),
         "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
         "entry" => (0..32).map(entry_seed).collect(),
-        "letters" => (0..24).map(letters_seed).collect(),
+        "letters" => (0..24).map(letters_seed).chain((0..8).map(events_seed)).collect(),
         "path_decode" => (0..24).map(path_seed).collect(),
         "manifest" => tantu_lsm::fuzzing::manifest_seeds(),
         "log" => tantu_replog::seglog::fuzzing::seeds(),
@@ -219,6 +227,21 @@ fn letters_seed(n: u64) -> Vec<u8> {
     ];
     let mut batch = Vec::new();
     all.iter().cycle().skip(n as usize).take(1 + n as usize % 5).for_each(|letter| letter.encode(&mut batch));
+    batch
+}
+
+/// A letter of packed events, of two roots and two positions.
+fn events_seed(n: u64) -> Vec<u8> {
+    let (mut writer, mut rows, mut place) = (EventWriter::default(), Vec::new(), n);
+    for at in 0..n {
+        let root = Root { task: TaskId(1), source: 0, offset: Offset(at * n), attempt: at as u32 % 2 };
+        let (task, position) = (TaskId(at as u32 / 3 % 2), at as u32 / 4);
+        place = if at == 5 { n } else { next_place(place) };
+        let live = &b"live variables of an event"[..(at * n) as usize % 26];
+        writer.push(&Event { task, stream: 1, fingerprint: 9, position, root, place, live }, &mut rows);
+    }
+    let mut batch = Vec::new();
+    Letter::Events { rows: &rows }.encode(&mut batch);
     batch
 }
 

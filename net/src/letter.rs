@@ -169,6 +169,11 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
+    /// Events go on here, packed: see [`crate::event`].
+    Events {
+        /// What [`crate::event::Events`] reads.
+        rows: &'a [u8],
+    },
     /// Rows of a batch block reach a table: aggregators, a side of a join.
     Fold {
         /// Where.
@@ -334,6 +339,7 @@ const ASK_MICROBATCH: u8 = 16;
 const MICROBATCH: u8 = 17;
 const MICROBATCH_STATUS: u8 = 18;
 const CALL: u8 = 19;
+const EVENTS: u8 = 20;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -408,6 +414,12 @@ impl<'a> Letter<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         self.encode_fields(out);
+        Self::set_size(out, start);
+    }
+
+    /// Ends the frame that starts there: what was appended since belongs to it.
+    #[inline]
+    pub fn set_size(out: &mut [u8], start: usize) {
         let len = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&len.to_le_bytes());
     }
@@ -416,6 +428,7 @@ impl<'a> Letter<'a> {
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
             Letter::Continue { .. }
+            | Letter::Events { .. }
             | Letter::Fold { .. }
             | Letter::Call { .. }
             | Letter::End { .. }
@@ -518,6 +531,10 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&task.0.to_le_bytes());
                 put_root(out, root);
             }
+            Letter::Events { rows } => {
+                out.push(EVENTS);
+                out.extend_from_slice(rows);
+            }
             Letter::Done { ref root, bits } => {
                 out.push(DONE);
                 put_root(out, root);
@@ -596,7 +613,9 @@ impl<'a> Letter<'a> {
             kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS | ASK_MICROBATCH) => {
                 Self::decode_request(kind, reader)
             }
-            kind @ (CONTINUE | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => Self::decode_event(kind, reader),
+            kind @ (CONTINUE | EVENTS | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => {
+                Self::decode_event(kind, reader)
+            }
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -654,6 +673,7 @@ impl<'a> Letter<'a> {
                 body: reader.rest(),
             },
             END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
+            EVENTS => Letter::Events { rows: reader.rest() },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
         })
@@ -743,6 +763,7 @@ mod tests {
                 body: b"body",
             },
             Letter::End { task: TaskId(6), root },
+            Letter::Events { rows: b"packed" },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
         ]

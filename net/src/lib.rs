@@ -7,6 +7,7 @@
 
 mod bell;
 mod client_port;
+pub mod event;
 mod lane;
 pub mod letter;
 mod link;

@@ -207,6 +207,7 @@ impl Requests {
             | Letter::AskMicrobatch { .. }
             | Letter::Microbatch { .. }
             | Letter::Continue { .. }
+            | Letter::Events { .. }
             | Letter::Fold { .. }
             | Letter::Call { .. }
             | Letter::End { .. }

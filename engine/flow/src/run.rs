@@ -213,10 +213,9 @@ impl Run {
     pub fn begin(&mut self, plan: &Plan, at: Position, live: &[u8]) -> Result<(), RunError> {
         self.reset();
         let topology = || plan.name.clone();
-        let entry = plan
-            .entries
-            .get(at.0 as usize)
-            .ok_or_else(|| RunError::Position { topology: topology(), position: at.0 })?;
+        let Some(entry) = plan.entries.get(at.0 as usize) else {
+            return Err(RunError::Position { topology: topology(), position: at.0 });
+        };
         self.frame.grow_to(plan.frame_size);
         Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena)
             .map_err(|source| RunError::Live { topology: topology(), source })?;
@@ -227,36 +226,49 @@ impl Run {
 
     /// Goes on until the event is done, needs something, or `fuel` steps are used up.
     pub fn resume(&mut self, plan: &Plan, host: &mut dyn Host, fuel: &mut u32) -> Outcome {
-        loop {
-            if *fuel == 0 {
-                return Outcome::Yield;
-            }
+        while *fuel > 0 {
             *fuel -= 1;
-            match self.one(plan, host) {
-                Ok(Then::Next) => self.step += 1,
-                Ok(Then::Goto(step)) => self.step = step,
-                Ok(Then::Need) => return Outcome::Need,
-                Ok(Then::Back) => match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
+            let at = self.step;
+            // The commonest steps are run here, without a result to look at.
+            let goes_on = match &plan.steps[at].step {
+                Step::Call(call) => {
+                    call(&mut self.frame, &mut self.arena);
+                    true
+                }
+                Step::Filter(keep) => self.frame.get(*keep).bits() != 0,
+                Step::Copy(moves) => {
+                    moves.iter().for_each(|(from, to)| self.frame.set(*to, self.frame.get(*from)));
+                    true
+                }
+                Step::End => false,
+                _ => match self.one(plan, at, host) {
+                    Ok(Then::Next) => true,
+                    Ok(Then::Back) => false,
+                    Ok(Then::Goto(step)) => {
+                        self.step = step;
+                        continue;
+                    }
+                    Ok(Then::Need) => return Outcome::Need,
+                    Err(error) => return Outcome::Failed(error),
+                },
+            };
+            if goes_on {
+                self.step = at + 1;
+            } else {
+                match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
                     Some(step) => self.step = step,
                     None => {
                         self.reset();
                         return Outcome::Done;
                     }
-                },
-                Err(error) => return Outcome::Failed(error),
-            }
-        }
-    }
-
-    fn one(&mut self, plan: &Plan, host: &mut dyn Host) -> Result<Then, RunError> {
-        let at = self.step;
-        match &plan.steps[at].step {
-            Step::Call(call) => call(&mut self.frame, &mut self.arena),
-            Step::Filter(keep) => {
-                if self.frame.get(*keep).bits() == 0 {
-                    return Ok(Then::Back);
                 }
             }
+        }
+        Outcome::Yield
+    }
+
+    fn one(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        match &plan.steps[at].step {
             Step::If { condition, otherwise } => {
                 if self.frame.get(*condition).bits() == 0 {
                     return Ok(Then::Goto(*otherwise));
@@ -272,7 +284,6 @@ impl Run {
                 self.make_room(plan, live)?;
                 return Ok(Then::Goto(*head));
             }
-            Step::Copy(moves) => moves.iter().for_each(|(from, to)| self.frame.set(*to, self.frame.get(*from))),
             Step::Fork { branches } => {
                 if !branches.is_empty() {
                     self.cursors.push_fork(plan, at, &self.frame, &self.arena);
@@ -297,7 +308,6 @@ impl Run {
             }
             Step::Select { .. } => return self.select(plan, at, host),
             Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
-            Step::End => return Ok(Then::Back),
             _ => return self.rare(plan, at, host),
         }
         Ok(Then::Next)

@@ -9,6 +9,7 @@ mod batch;
 mod client_work;
 mod depot_reads;
 mod event;
+mod hops;
 mod host;
 mod jobs;
 pub mod limit;

@@ -196,9 +196,10 @@ impl TaskThread {
             if !effects.hops.is_empty() {
                 self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
             }
-            self.release(&effects.hops, now);
+            self.release_hops(&effects.hops);
+            self.release(&effects.calls, now);
             self.jobs.start(effects.jobs.drain(..), doors);
-            self.release(&effects.reports, now);
+            self.release_reports(&effects.reports, now);
             for append in &effects.appends {
                 self.answer_append(at, append);
             }

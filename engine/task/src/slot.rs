@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
+use crate::hops::Hops;
 use crate::jobs::Starting;
 use crate::micro::part::Part;
 use crate::source::Source;
@@ -9,7 +10,7 @@ use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Run, Shuffle};
-use tantu_net::letter::AckLevel;
+use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
 
 /// A client's append that waits for its entry to be durable.
@@ -25,24 +26,28 @@ pub(crate) struct AppendWait {
 /// What leaves when an entry is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Continuations, encoded.
-    pub(crate) hops: Vec<u8>,
-    /// Reports to roots, encoded.
-    pub(crate) reports: Vec<u8>,
+    /// Continuations.
+    pub(crate) hops: Hops,
+    /// Roots of which events are done, and what those did to their ack values.
+    pub(crate) reports: Vec<(Root, u64)>,
     pub(crate) appends: Vec<AppendWait>,
+    /// Calls of queries that events wait for, encoded.
+    pub(crate) calls: Vec<u8>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.hops.is_empty() && self.reports.is_empty() && self.appends.is_empty() && self.jobs.is_empty()
+        let is_quiet = self.reports.is_empty() && self.appends.is_empty() && self.jobs.is_empty();
+        is_quiet && self.hops.is_empty() && self.calls.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.hops.clear();
         self.reports.clear();
         self.appends.clear();
+        self.calls.clear();
         self.jobs.clear();
     }
 }

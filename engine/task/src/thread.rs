@@ -1,7 +1,9 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
+use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
@@ -120,6 +122,9 @@ pub struct TaskThread {
     pub(crate) cache: BlockCache,
     pub(crate) outbox: Outbox,
     pub(crate) random: EventRandom,
+    pub(crate) numbers: HopNumbers,
+    /// The streaming batch that ended last: its memory is used again.
+    pub(crate) spare_batch: Batch,
     pub(crate) selects: Selects,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
@@ -149,15 +154,18 @@ impl TaskThread {
         cache: BlockCache,
         seed: u64,
     ) -> Self {
+        let mut random = EventRandom(seed);
         Self {
             clock: CategoryClock::new(config.shares),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
+            numbers: HopNumbers::new(config.module.thread_count, &mut random),
             config,
             slots,
             pipeline,
             cache,
             outbox: Outbox::default(),
-            random: EventRandom(seed),
+            random,
+            spare_batch: Batch::default(),
             selects: Selects::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
@@ -409,6 +417,7 @@ impl TaskThread {
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }
+            Letter::Events { rows } => self.take_packed(peer, rows, now),
             Letter::Fold { task, topology, fingerprint, table, root, event, is_partial, rows } => {
                 let plan = self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32);
                 if plan == Some(fingerprint) {

@@ -43,13 +43,13 @@ fn var(name: &str, type_name: &str) -> GraphVar {
 }
 
 fn stream() -> Graph {
-    let module = define::<Chain>().unwrap();
+    let module = define::<Chain>().expect("the module can be defined");
     let starts: Vec<_> = module.streams[0].sources.iter().map(|source| source.at).collect();
     module.streams[0].plan.graph(&starts)
 }
 
 fn query() -> Graph {
-    let module = define::<Chain>().unwrap();
+    let module = define::<Chain>().expect("the module can be defined");
     module.queries[0].plan.graph(&[module.queries[0].at])
 }
 

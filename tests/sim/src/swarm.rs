@@ -98,7 +98,7 @@ impl Swarm {
             },
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
-            exact: chance.percent(60),
+            exact: chance.fork(9).percent(60),
         }
     }
 

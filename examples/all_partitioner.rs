@@ -40,10 +40,12 @@ fn run(records: &[&str]) -> Result<BTreeMap<String, BTreeMap<i64, i64>>> {
 
 const RECORDS: [&str; 3] = ["groucho", "harpo", "chico"];
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     println!("ended on\n{}", told(&run(&RECORDS)?));
     Ok(())
 }
+
+tantu::main!(AllPartitioner; run = show);
 
 #[test]
 fn each_record_ends_once_on_each_task() {

@@ -50,11 +50,13 @@ fn run(records: &[&str]) -> Result<Seen> {
 
 const RECORDS: [&str; 6] = ["cagney", "cagney", "lemmon", "lemmon", "bergman", "bergman"];
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     let seen = run(&RECORDS)?;
     println!("started on\n{}ended on\n{}", told(&seen.starts), told(&seen.ends));
     Ok(())
 }
+
+tantu::main!(BasicPartitioner; run = show);
 
 #[test]
 fn equal_words_end_on_the_same_task_wherever_they_start() {

@@ -64,7 +64,7 @@ fn run(task_count: u32, records: &[Pair]) -> Result<Seen> {
 
 const RECORDS: [Pair; 2] = [Pair { n1: 0, n2: 1 }, Pair { n1: 5, n2: 2 }];
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     let seen = run(4, &RECORDS)?;
     println!("next on\n{}finally on\n{}", told(&seen.nexts), told(&seen.finals));
     if let Err(error) = run(1, &RECORDS) {
@@ -72,6 +72,8 @@ fn main() -> Result<()> {
     }
     Ok(())
 }
+
+tantu::main!(CustomPartitioner; run = show);
 
 #[test]
 fn the_functions_choose_the_tasks() {

@@ -59,7 +59,7 @@ fn ask(visits: &[(&str, &str)], user: &str, page: &str) -> Result<Answer> {
 const VISITS: [(&str, &str); 5] =
     [("ann", "/home"), ("bob", "/home"), ("ann", "/prices"), ("ann", "/home"), ("bob", "/help")];
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     let Answer { times, pages } = ask(&VISITS, "ann", "/home")?;
     println!("ann saw /home {} times; all her pages:", times.unwrap_or(0));
     for (page, times) in pages {
@@ -67,6 +67,8 @@ fn main() -> Result<()> {
     }
     Ok(())
 }
+
+tantu::main!(PageVisits; run = show);
 
 #[test]
 fn visits_are_counted_by_user_and_page() {

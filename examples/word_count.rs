@@ -40,7 +40,7 @@ fn count(lines: &[&str]) -> Result<BTreeMap<String, i64>> {
     Ok(all)
 }
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     let lines = [
         "Mary had a little lamb",
         "Its fleece was white as snow",
@@ -52,6 +52,8 @@ fn main() -> Result<()> {
     }
     Ok(())
 }
+
+tantu::main!(WordCount; run = show);
 
 #[test]
 fn every_word_of_every_line_is_counted() {

@@ -52,6 +52,34 @@ id!(
     Epoch(u64), "epoch "
 );
 
+/// One try at a microbatch: the incarnation of the coordinator, and its count. Later ones are greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Attempt {
+    /// Epoch of task 0.
+    pub epoch: Epoch,
+    /// From 0 in each epoch.
+    pub counter: u32,
+}
+
+/// What one attempt of one microbatch writes on one task (design D15). Of one topology, later microbatches are greater,
+/// and of one microbatch later attempts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RunId {
+    /// The durable id of the topology.
+    pub topology: ObjectId,
+    /// The microbatch: dense, from 1.
+    pub id: u64,
+    /// Which try at it.
+    pub attempt: Attempt,
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RunId { topology, id, attempt: Attempt { epoch, counter } } = self;
+        write!(f, "microbatch {id} of {topology}, attempt {}.{counter}", epoch.0)
+    }
+}
+
 /// The five FIFOs of a category queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]

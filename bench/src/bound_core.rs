@@ -134,14 +134,15 @@ mod tests {
         {
             let path = dir.path().join(format!("core-{core}"));
             prepare(&path).expect("the file is made");
-            // One core after the other: each has a load of its own.
-            let load = short_load(1, 3, None);
-            let run = || own(&path, waiting, &load, core, 4).expect("it commits");
-            // On a busy machine nothing may end within the short time that counts.
-            let mut tries = (0..5).map(|_| run());
-            let Loaded { latencies, sent, .. } = tries
-                .find(|run| core == 3 || !run.latencies.all().is_empty())
-                .expect("records end in one of five runs");
+            // A load is a stretch of time from when it is made, so every try has its own. On a busy machine nothing
+            // may end within the half of it that counts.
+            let run = || own(&path, waiting, &short_load(1, 3, None), core, 4).expect("it commits");
+            let counted = |run: &Loaded| !run.latencies.all().is_empty();
+            let tries = if core < 3 { 100 } else { 1 };
+            let Loaded { latencies, sent, .. } = (0..tries)
+                .map(|_| run())
+                .find(|run| core == 3 || counted(run))
+                .expect("records end in one of the tries");
             assert_eq!((sent > 0, !latencies.all().is_empty()), (core < 3, core < 3), "core {core}: {sent}");
             let bytes = std::fs::read(&path).expect("the file is there");
             assert_eq!(bytes[..5] == [100, 0, 0, 0, b'r'], core < 3, "the record is in the file, or none is");

@@ -100,6 +100,16 @@ impl Common {
         self.only.is_empty() || self.only.iter().any(|only| only == engine)
     }
 
+    /// A directory in memory, if there is such a file system, or where it was asked for; removed when it is dropped.
+    fn memory_dir(&self) -> Result<tempfile::TempDir, BenchError> {
+        let memory = std::path::Path::new("/dev/shm");
+        if self.dir.is_some() || !memory.is_dir() {
+            return self.fresh_dir();
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("tantu-bench-").tempdir_in(memory).map_err(BenchError::io("making a directory in memory"))
+    }
+
     /// A directory of one's own, removed when it is dropped.
     fn fresh_dir(&self) -> Result<tempfile::TempDir, BenchError> {
         let mut builder = tempfile::Builder::new();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use tantu::graph::{Format, draw};
 use tantu::prelude::*;
 
 /// What an example's `main` returns.
@@ -45,4 +46,22 @@ pub fn told(sightings: &BTreeMap<String, BTreeMap<i64, i64>>) -> String {
         text.push_str(&format!("  {record}: {}\n", places.join(", ")));
     }
     text
+}
+
+/// Asserts that the drawings of a module are those in `golden/`.
+///
+/// # Panics
+/// If they are not, or cannot be made.
+#[allow(clippy::disallowed_methods, reason = "a test reads its golden files; TANTU_BLESS=1 writes them anew")]
+pub fn assert_drawn<M: Module>(example: &str) {
+    let module = define::<M>().expect("the module can be defined");
+    for (format, ending) in [(Format::Text, "txt"), (Format::Dot, "dot")] {
+        let drawn = draw(std::slice::from_ref(&module), None, format).expect("everything can be drawn");
+        let path = format!("{}/golden/{example}.{ending}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("TANTU_BLESS").is_some() {
+            std::fs::write(&path, &drawn).expect("the golden folder can be written");
+        }
+        let golden = std::fs::read_to_string(&path).expect("the golden file is there");
+        assert!(golden == drawn, "{path} has another drawing; TANTU_BLESS=1 writes it anew:\n{drawn}");
+    }
 }

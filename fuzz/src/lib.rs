@@ -16,11 +16,12 @@ use tantu_base::value::{
 };
 
 use tantu_base::fixed::FixedReader;
-use tantu_base::id::{ObjectId, Offset, TaskId, Version};
-use tantu_net::letter::{AckLevel, Letter, Refusal, Root};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_net::event::{Event, EventWriter, Events, next_place};
+use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_path::Path;
 use tantu_state::depot::Run;
-use tantu_state::section::{EntryWriter, Op, sections};
+use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
 
 /// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
 #[macro_export]
@@ -87,6 +88,8 @@ pub fn table_meta(bytes: &[u8]) {
 
 /// The body of a log entry: its sections, their ops, and the records in them.
 pub fn entry(bytes: &[u8]) {
+    // Without a checksum before them.
+    chunk(RunId::default(), 0, bytes);
     for section in sections(bytes) {
         let Ok(section) = section else { return };
         for op in section.iter() {
@@ -101,8 +104,27 @@ pub fn entry(bytes: &[u8]) {
                 let size: usize = (0..run.count() as usize).map(|at| run.record(at).len()).sum();
                 assert_eq!(size, run.size());
             }
+            if let Op::Chunk { run, seq, writes } = op {
+                chunk(run, seq, writes);
+            }
         }
     }
+}
+
+/// A chunk of a side run: what can be read of it is written in the same way.
+fn chunk(run: RunId, seq: u32, writes: &[u8]) {
+    let mut again = EntryWriter::default();
+    let start = again.begin_chunk(run, seq);
+    for write in chunk_writes(writes) {
+        match write {
+            Ok(Op::Put { key, value }) => again.put(key, value),
+            Ok(Op::Delete { key }) => again.delete(key),
+            Ok(Op::DeleteRange { from, to }) => again.delete_range(from, to),
+            Ok(op) => panic!("{op:?} is no write"),
+            Err(_) => break,
+        }
+    }
+    assert!(writes.starts_with(&again.body[start..]), "the chunk was encoded in another way");
 }
 
 /// A batch of letters between threads.
@@ -113,6 +135,13 @@ pub fn letters(bytes: &[u8]) {
         letter.encode(&mut frame);
         let again = Letter::decode_next(&mut FixedReader::new(&frame));
         assert_eq!(again, Some(Ok(letter)));
+        if let Letter::Events { rows } = letter {
+            let events: Vec<Event<'_>> = Events::new(rows).map_while(Result::ok).collect();
+            let (mut writer, mut packed) = (EventWriter::default(), Vec::new());
+            events.iter().for_each(|event| writer.push(event, &mut packed));
+            let again: Result<Vec<_>, _> = Events::new(&packed).collect();
+            assert_eq!(again, Ok(events), "what was read is not what it is when it is written");
+        }
     }
 }
 
@@ -130,8 +159,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "table_block" => tantu_lsm::fuzzing::block_seeds(),
         "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
-        "entry" => (0..24).map(entry_seed).collect(),
-        "letters" => (0..24).map(letters_seed).collect(),
+        "entry" => (0..32).map(entry_seed).collect(),
+        "letters" => (0..24).map(letters_seed).chain((0..8).map(events_seed)).collect(),
         "path_decode" => (0..24).map(path_seed).collect(),
         "manifest" => tantu_lsm::fuzzing::manifest_seeds(),
         "log" => tantu_replog::seglog::fuzzing::seeds(),
@@ -159,6 +188,16 @@ fn entry_seed(n: u64) -> Vec<u8> {
             (0..n % 6).for_each(|at| run.push(&vec![b'r'; at as usize * 3]));
             entry.append(ObjectId(2), &run);
         }
+        if n >= 24 {
+            let attempt = Attempt { epoch: Epoch(n), counter: n as u32 };
+            let run = RunId { topology: ObjectId(7), id: n, attempt };
+            let chunk = entry.begin_chunk(run, 0);
+            entry.delete_range(b"a", b"c");
+            entry.put(b"b", &vec![b'w'; n as usize]);
+            entry.end_chunk(chunk);
+            entry.prepared(run, Epoch(n + 1), 1);
+            if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
+        }
         entry.end_section(start);
     }
     entry.body
@@ -170,6 +209,16 @@ fn letters_seed(n: u64) -> Vec<u8> {
         Letter::Append { task: TaskId(n as u32), request: n, depot: 1, ack: AckLevel::Ack, record: b"record" },
         Letter::Select { task: TaskId(2), request: n, pstate: 3, path: b"path" },
         Letter::Continue { task: TaskId(3), stream: 1, fingerprint: 9, position: 4, root, event: n, live: b"live" },
+        Letter::AskMicrobatch { task: TaskId(0), request: n, topology: 1, ask: MicrobatchAsk::Pause },
+        Letter::Microbatch {
+            task: TaskId(1),
+            from: TaskId(2),
+            run: RunId { topology: ObjectId(3), id: n, attempt: Attempt { epoch: Epoch(n), counter: 4 } },
+            epoch: Epoch(n),
+            says: MicrobatchSays::Prepared,
+            body: b"body",
+        },
+        Letter::MicrobatchStatus { request: n, finished: 1, processed: n, paused: true },
         Letter::Done { root, bits: n },
         Letter::Failed { root, text: "why" },
         Letter::Appended { request: n, offset: Offset(n) },
@@ -178,6 +227,21 @@ fn letters_seed(n: u64) -> Vec<u8> {
     ];
     let mut batch = Vec::new();
     all.iter().cycle().skip(n as usize).take(1 + n as usize % 5).for_each(|letter| letter.encode(&mut batch));
+    batch
+}
+
+/// A letter of packed events, of two roots and two positions.
+fn events_seed(n: u64) -> Vec<u8> {
+    let (mut writer, mut rows, mut place) = (EventWriter::default(), Vec::new(), n);
+    for at in 0..n {
+        let root = Root { task: TaskId(1), source: 0, offset: Offset(at * n), attempt: at as u32 % 2 };
+        let (task, position) = (TaskId(at as u32 / 3 % 2), at as u32 / 4);
+        place = if at == 5 { n } else { next_place(place) };
+        let live = &b"live variables of an event"[..(at * n) as usize % 26];
+        writer.push(&Event { task, stream: 1, fingerprint: 9, position, root, place, live }, &mut rows);
+    }
+    let mut batch = Vec::new();
+    Letter::Events { rows: &rows }.encode(&mut batch);
     batch
 }
 

@@ -4,8 +4,10 @@
 //! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
 //! each other's.
 
-use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{Offset, TaskId};
+pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
+use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
+use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+use tantu_base::id::{Epoch, Offset, RunId, TaskId};
 
 /// When an append is answered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -49,7 +51,7 @@ pub struct Root {
     pub source: u16,
     /// The record, or the number of the call.
     pub offset: Offset,
-    /// Which try.
+    /// Which try. Of a call, how many calls of queries are around it.
     pub attempt: u32,
 }
 
@@ -124,6 +126,32 @@ pub enum Letter<'a> {
         /// Place of the depot in the module.
         depot: u16,
     },
+    /// A client asks something of a microbatch topology.
+    AskMicrobatch {
+        /// Task 0.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the topology among the module's microbatch topologies.
+        topology: u16,
+        /// What.
+        ask: MicrobatchAsk,
+    },
+    /// Of the protocol of a microbatch topology.
+    Microbatch {
+        /// Whom it is for: a participant, or task 0 for the coordinator.
+        task: TaskId,
+        /// Who sends it: the participant, or task 0.
+        from: TaskId,
+        /// Which attempt.
+        run: RunId,
+        /// The receiver's epoch, as the sender knows it; what is meant for another incarnation is dropped.
+        epoch: Epoch,
+        /// What it says.
+        says: MicrobatchSays,
+        /// What belongs to that.
+        body: &'a [u8],
+    },
     /// An event goes on here.
     Continue {
         /// Where.
@@ -141,7 +169,12 @@ pub enum Letter<'a> {
         /// Encoded live variables.
         live: &'a [u8],
     },
-    /// Rows of a batch block reach its aggregators.
+    /// Events go on here, packed: see [`crate::event`].
+    Events {
+        /// What [`crate::event::Events`] reads.
+        rows: &'a [u8],
+    },
+    /// Rows of a batch block reach a table: aggregators, a side of a join.
     Fold {
         /// Where.
         task: TaskId,
@@ -149,16 +182,44 @@ pub enum Letter<'a> {
         topology: u16,
         /// Low half of the plan's fingerprint.
         fingerprint: u32,
-        /// Which aggregation of the plan.
-        fold: u16,
+        /// Which table of the plan.
+        table: u16,
         /// What the rows descend from.
         root: Root,
         /// The letter's own random number in its root's ack value.
         event: u64,
-        /// Whether the rows are partial states, rather than arguments.
+        /// Whether the rows are partial states of aggregators.
         is_partial: bool,
         /// Keys and values of each row, each with its length before it.
         rows: &'a [u8],
+    },
+    /// An event calls a query, on its own task, and goes on with the result.
+    Call {
+        /// Where.
+        task: TaskId,
+        /// Place of the query in the module.
+        query: u16,
+        /// Which topology goes on.
+        topology: u16,
+        /// Low half of its plan's fingerprint.
+        fingerprint: u32,
+        /// Where in the plan it goes on.
+        position: u32,
+        /// What the event descends from.
+        root: Root,
+        /// The number, in its root's ack value, of the event that goes on.
+        event: u64,
+        /// The arguments in value form, one after the other.
+        arguments: &'a [u8],
+        /// Encoded live variables; the result is appended to them.
+        live: &'a [u8],
+    },
+    /// A root ended: its tables go.
+    End {
+        /// A task of the thread that is told.
+        task: TaskId,
+        /// The root.
+        root: Root,
     },
     /// Events of a root are done.
     Done {
@@ -212,6 +273,17 @@ pub enum Letter<'a> {
         /// The one after the last.
         end: Offset,
     },
+    /// How far a microbatch topology is.
+    MicrobatchStatus {
+        /// The client's name for the request.
+        request: u64,
+        /// The last microbatch that is visible on every task.
+        finished: u64,
+        /// Records in all of them.
+        processed: u64,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// A request was refused.
     Refused {
         /// The client's name for the request.
@@ -262,6 +334,12 @@ const RECORDS: u8 = 11;
 const OFFSETS: u8 = 12;
 const INVOKE: u8 = 13;
 const FOLD: u8 = 14;
+const END: u8 = 15;
+const ASK_MICROBATCH: u8 = 16;
+const MICROBATCH: u8 = 17;
+const MICROBATCH_STATUS: u8 = 18;
+const CALL: u8 = 19;
+const EVENTS: u8 = 20;
 
 fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
@@ -336,6 +414,12 @@ impl<'a> Letter<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         self.encode_fields(out);
+        Self::set_size(out, start);
+    }
+
+    /// Ends the frame that starts there: what was appended since belongs to it.
+    #[inline]
+    pub fn set_size(out: &mut [u8], start: usize) {
         let len = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&len.to_le_bytes());
     }
@@ -343,18 +427,25 @@ impl<'a> Letter<'a> {
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
-            Letter::Continue { .. } | Letter::Fold { .. } | Letter::Done { .. } | Letter::Failed { .. } => {
-                self.encode_event(out)
-            }
+            Letter::Continue { .. }
+            | Letter::Events { .. }
+            | Letter::Fold { .. }
+            | Letter::Call { .. }
+            | Letter::End { .. }
+            | Letter::Done { .. }
+            | Letter::Failed { .. }
+            | Letter::Microbatch { .. } => self.encode_event(out),
             Letter::Appended { .. }
             | Letter::Rows { .. }
             | Letter::Records { .. }
             | Letter::Offsets { .. }
+            | Letter::MicrobatchStatus { .. }
             | Letter::Refused { .. } => self.encode_answer(out),
             Letter::Append { .. }
             | Letter::Select { .. }
             | Letter::Invoke { .. }
             | Letter::ReadDepot { .. }
+            | Letter::AskMicrobatch { .. }
             | Letter::AskOffsets { .. } => self.encode_request(out),
         }
     }
@@ -381,6 +472,10 @@ impl<'a> Letter<'a> {
                 put_range(out, range);
             }
             Letter::AskOffsets { task, request, depot } => put_request(out, ASK_OFFSETS, task, request, depot),
+            Letter::AskMicrobatch { task, request, topology, ask } => {
+                put_request(out, ASK_MICROBATCH, task, request, topology);
+                put_ask(out, ask);
+            }
             _ => unreachable!("a request"),
         }
     }
@@ -399,15 +494,45 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&event.to_le_bytes());
                 out.extend_from_slice(live);
             }
-            Letter::Fold { task, topology, fingerprint, fold, ref root, event, is_partial, rows } => {
+            Letter::Fold { task, topology, fingerprint, table, ref root, event, is_partial, rows } => {
                 out.push(FOLD);
                 out.extend_from_slice(&task.0.to_le_bytes());
                 out.extend_from_slice(&topology.to_le_bytes());
                 out.extend_from_slice(&fingerprint.to_le_bytes());
-                out.extend_from_slice(&fold.to_le_bytes());
+                out.extend_from_slice(&table.to_le_bytes());
                 put_root(out, root);
                 out.extend_from_slice(&event.to_le_bytes());
                 out.push(u8::from(is_partial));
+                out.extend_from_slice(rows);
+            }
+            Letter::Call { task, query, topology, fingerprint, position, ref root, event, arguments, live } => {
+                out.push(CALL);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&query.to_le_bytes());
+                out.extend_from_slice(&topology.to_le_bytes());
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+                out.extend_from_slice(&position.to_le_bytes());
+                put_root(out, root);
+                out.extend_from_slice(&event.to_le_bytes());
+                put_sized(out, arguments);
+                out.extend_from_slice(live);
+            }
+            Letter::Microbatch { task, from, ref run, epoch, says, body } => {
+                out.push(MICROBATCH);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                out.extend_from_slice(&from.0.to_le_bytes());
+                put_run(out, run);
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+                out.push(says as u8);
+                out.extend_from_slice(body);
+            }
+            Letter::End { task, ref root } => {
+                out.push(END);
+                out.extend_from_slice(&task.0.to_le_bytes());
+                put_root(out, root);
+            }
+            Letter::Events { rows } => {
+                out.push(EVENTS);
                 out.extend_from_slice(rows);
             }
             Letter::Done { ref root, bits } => {
@@ -453,6 +578,13 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&start.0.to_le_bytes());
                 out.extend_from_slice(&end.0.to_le_bytes());
             }
+            Letter::MicrobatchStatus { request, finished, processed, paused } => {
+                out.push(MICROBATCH_STATUS);
+                out.extend_from_slice(&request.to_le_bytes());
+                out.extend_from_slice(&finished.to_le_bytes());
+                out.extend_from_slice(&processed.to_le_bytes());
+                out.push(u8::from(paused));
+            }
             Letter::Refused { request, refusal, text } => {
                 out.push(REFUSED);
                 out.extend_from_slice(&request.to_le_bytes());
@@ -478,8 +610,12 @@ impl<'a> Letter<'a> {
     fn decode(frame: &'a [u8]) -> Result<Letter<'a>, LetterError> {
         let reader = &mut FixedReader::new(frame);
         match reader.u8()? {
-            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS) => Self::decode_request(kind, reader),
-            kind @ (CONTINUE | FOLD | DONE | FAILED) => Self::decode_event(kind, reader),
+            kind @ (APPEND | SELECT | INVOKE | READ_DEPOT | ASK_OFFSETS | ASK_MICROBATCH) => {
+                Self::decode_request(kind, reader)
+            }
+            kind @ (CONTINUE | EVENTS | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => {
+                Self::decode_event(kind, reader)
+            }
             kind => Self::decode_answer(kind, reader),
         }
     }
@@ -490,6 +626,7 @@ impl<'a> Letter<'a> {
             APPEND => Letter::Append { task, request, depot: object, ack: read_ack(reader)?, record: reader.rest() },
             SELECT => Letter::Select { task, request, pstate: object, path: reader.rest() },
             INVOKE => Letter::Invoke { task, request, query: object, arguments: reader.rest() },
+            ASK_MICROBATCH => Letter::AskMicrobatch { task, request, topology: object, ask: read_ask(reader)? },
             READ_DEPOT => Letter::ReadDepot { task, request, depot: object, range: read_range(reader)? },
             _ => Letter::AskOffsets { task, request, depot: object },
         })
@@ -510,12 +647,33 @@ impl<'a> Letter<'a> {
                 task: TaskId(reader.u32()?),
                 topology: reader.u16()?,
                 fingerprint: reader.u32()?,
-                fold: reader.u16()?,
+                table: reader.u16()?,
                 root: read_root(reader)?,
                 event: reader.u64()?,
                 is_partial: reader.u8()? != 0,
                 rows: reader.rest(),
             },
+            CALL => Letter::Call {
+                task: TaskId(reader.u32()?),
+                query: reader.u16()?,
+                topology: reader.u16()?,
+                fingerprint: reader.u32()?,
+                position: reader.u32()?,
+                root: read_root(reader)?,
+                event: reader.u64()?,
+                arguments: reader.sized()?,
+                live: reader.rest(),
+            },
+            MICROBATCH => Letter::Microbatch {
+                task: TaskId(reader.u32()?),
+                from: TaskId(reader.u32()?),
+                run: read_run(reader)?,
+                epoch: Epoch(reader.u64()?),
+                says: read_says(reader)?,
+                body: reader.rest(),
+            },
+            END => Letter::End { task: TaskId(reader.u32()?), root: read_root(reader)? },
+            EVENTS => Letter::Events { rows: reader.rest() },
             DONE => Letter::Done { root: read_root(reader)?, bits: reader.u64()? },
             _ => Letter::Failed { root: read_root(reader)?, text: read_text(reader)? },
         })
@@ -539,6 +697,12 @@ impl<'a> Letter<'a> {
             OFFSETS => {
                 Letter::Offsets { request: reader.u64()?, start: Offset(reader.u64()?), end: Offset(reader.u64()?) }
             }
+            MICROBATCH_STATUS => Letter::MicrobatchStatus {
+                request: reader.u64()?,
+                finished: reader.u64()?,
+                processed: reader.u64()?,
+                paused: reader.u8()? != 0,
+            },
             REFUSED => {
                 Letter::Refused { request: reader.u64()?, refusal: read_refusal(reader)?, text: read_text(reader)? }
             }
@@ -550,29 +714,22 @@ impl<'a> Letter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tantu_base::id::{Attempt, ObjectId};
 
-    #[test]
-    fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
+    /// What task threads send each other.
+    fn events() -> Vec<Letter<'static>> {
         let root = Root { task: TaskId(3), source: 1, offset: Offset(99), attempt: 2 };
-        let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
-        let letters = [
-            Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+        vec![
             Letter::Fold {
                 task: TaskId(4),
                 topology: 1,
                 fingerprint: 0x1234_5678,
-                fold: 2,
+                table: 2,
                 root,
                 event: 99,
                 is_partial: true,
                 rows: b"rows",
             },
-            Letter::Invoke { task: TaskId(7), request: 5, query: 2, arguments: b"arguments" },
-            Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
-            Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },
-            Letter::Offsets { request: 6, start: Offset(1), end: Offset(1 << 50) },
-            Letter::Append { task: TaskId(1), request: 7, depot: 2, ack: AckLevel::Ack, record: b"rec" },
-            Letter::Select { task: TaskId(1), request: 8, pstate: 0, path: b"path" },
             Letter::Continue {
                 task: TaskId(5),
                 stream: 1,
@@ -582,12 +739,64 @@ mod tests {
                 event: u64::MAX,
                 live: b"",
             },
+            Letter::Call {
+                task: TaskId(4),
+                query: 3,
+                topology: 1,
+                fingerprint: 0x1234_5678,
+                position: 9,
+                root,
+                event: 100,
+                arguments: b"arguments",
+                live: b"live",
+            },
+            Letter::Microbatch {
+                task: TaskId(1),
+                from: TaskId(2),
+                run: RunId {
+                    topology: ObjectId(3),
+                    id: 1 << 40,
+                    attempt: Attempt { epoch: Epoch(1 << 41), counter: 4 },
+                },
+                epoch: Epoch(1 << 42),
+                says: MicrobatchSays::Prepared,
+                body: b"body",
+            },
+            Letter::End { task: TaskId(6), root },
+            Letter::Events { rows: b"packed" },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
+        ]
+    }
+
+    /// What clients ask and are told.
+    fn requests_and_answers() -> Vec<Letter<'static>> {
+        let range = ReadRange { from: Offset(3), to: Offset(9), count_max: 5, size_max: 1 << 20 };
+        vec![
+            Letter::ReadDepot { task: TaskId(1), request: 5, depot: 2, range },
+            Letter::Invoke { task: TaskId(7), request: 5, query: 2, arguments: b"arguments" },
+            Letter::AskOffsets { task: TaskId(1), request: 6, depot: 2 },
+            Letter::Records { request: 5, next: Offset(4), count: 1, records: b"record" },
+            Letter::Offsets { request: 6, start: Offset(1), end: Offset(1 << 50) },
+            Letter::Append { task: TaskId(1), request: 7, depot: 2, ack: AckLevel::Ack, record: b"rec" },
+            Letter::Select { task: TaskId(1), request: 8, pstate: 0, path: b"path" },
+            Letter::AskMicrobatch { task: TaskId(0), request: 6, topology: 2, ask: MicrobatchAsk::Pause },
+            Letter::AskMicrobatch {
+                task: TaskId(0),
+                request: 7,
+                topology: 2,
+                ask: MicrobatchAsk::Await { count: 1 << 40, timeout_ms: 9 },
+            },
+            Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
             Letter::Appended { request: 7, offset: Offset(1 << 40) },
             Letter::Rows { request: 8, more: true, count: 2, rows: b"rows" },
             Letter::Refused { request: 9, refusal: Refusal::Closing, text: "closing" },
-        ];
+        ]
+    }
+
+    #[test]
+    fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
+        let letters = [events(), requests_and_answers()].concat();
         let mut batch = Vec::new();
         letters.iter().for_each(|l| l.encode(&mut batch));
         let mut reader = FixedReader::new(&batch);

@@ -7,11 +7,13 @@
 
 mod bell;
 mod client_port;
+pub mod event;
 mod lane;
 pub mod letter;
 mod link;
 mod mail;
 mod mesh;
+mod microbatch;
 mod ring;
 mod sync;
 mod thread_port;

@@ -1,12 +1,20 @@
 //! The dataflow language on one thread, beside the same work by hand.
 //!
-//! No client, no hop, no log: what an operation, an aggregation step and a read-modify-write of a PState cost by
-//! themselves. Every run first does all of its work once, unmeasured, so that buffers have grown and blocks are cached.
+//! What an operation, an aggregation step and a read-modify-write of a PState cost by themselves, without client, hop or
+//! log; and on real task threads what a hop costs, which bytes travel, and how many words a core counts. Every run first
+//! does all of its work once, unmeasured, so that buffers have grown and blocks are cached.
 
+mod bytes;
+mod feed;
+mod hop;
 mod module;
 mod op;
 mod rmw;
 mod step;
+mod threads;
+#[cfg(feature = "peers")]
+mod timely;
+mod words;
 
 use crate::Common;
 use crate::alloc::allocation_count;
@@ -19,7 +27,7 @@ const SUITE: &str = "flow";
 /// Events of a smoke run.
 const SMOKE_EVENTS: u64 = 20_000;
 
-/// One thread, everything cached
+/// One or two threads, everything cached
 #[derive(Debug, clap::Args)]
 pub(crate) struct FlowArgs {
     /// Events of a run
@@ -31,8 +39,16 @@ pub(crate) struct FlowArgs {
     /// Events whose writes are sealed and committed together
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
+    /// Events under way between two tasks, each way
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    letters: u64,
     /// Workloads, in order
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "rmw-cached,fold-group,fold-all,simple-op")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "rmw-cached,fold-group,fold-all,simple-op,hop-same,hop-other,message-bytes,wordcount"
+    )]
     workload: Vec<Workload>,
     /// Seed of the keys
     #[arg(long, default_value_t = 1)]
@@ -53,6 +69,18 @@ enum Workload {
     /// `each` on an i64
     #[value(name = "simple-op")]
     Op,
+    /// From task to task of one thread
+    #[value(name = "hop-same")]
+    HopSame,
+    /// From task to task of two threads; times are those of both
+    #[value(name = "hop-other")]
+    HopOther,
+    /// Bytes of letters between threads beside those of the live variables in them
+    #[value(name = "message-bytes")]
+    MessageBytes,
+    /// Words of lines that are in memory, on one task thread
+    #[value(name = "wordcount")]
+    Words,
 }
 
 impl Workload {
@@ -62,6 +90,33 @@ impl Workload {
             Workload::FoldGroup => "fold-group",
             Workload::FoldAll => "fold-all",
             Workload::Op => "simple-op",
+            Workload::HopSame => "hop-same",
+            Workload::HopOther => "hop-other",
+            Workload::MessageBytes => "message-bytes",
+            Workload::Words => "wordcount",
+        }
+    }
+
+    /// What runs it, in order.
+    fn engines(self) -> &'static [&'static str] {
+        match self {
+            Workload::MessageBytes => &["tantu"],
+            Workload::Words if cfg!(feature = "peers") => &["tantu", "bound", "timely"],
+            _ => &["tantu", "bound"],
+        }
+    }
+
+    /// What must be known of the bound.
+    fn note(self) -> &'static str {
+        match self {
+            Workload::Rmw => "bound: a BTreeMap of words, nothing staged, sealed or committed",
+            Workload::FoldGroup => "bound: a BTreeMap of words",
+            Workload::FoldAll => "bound: two additions",
+            Workload::Op => "bound: the same functions in a loop over decoded records",
+            Workload::HopSame => "bound: a VecDeque of numbers for each task",
+            Workload::HopOther => "bound: vectors of numbers through channels of the standard library",
+            Workload::MessageBytes => "",
+            Workload::Words => "bound: a HashMap of words, nothing appended, hopped, sealed or committed",
         }
     }
 }
@@ -78,7 +133,13 @@ impl FlowArgs {
     }
 
     fn config(&self, common: &Common, workload: Workload) -> Fields {
-        let config = Fields::new().with("events", self.events(common)).with("threads", 1);
+        let threads = if matches!(workload, Workload::HopOther | Workload::MessageBytes) { 2 } else { 1 };
+        let config = Fields::new().with("events", self.events(common)).with("threads", threads);
+        let config = match workload {
+            Workload::HopSame | Workload::HopOther | Workload::MessageBytes => config.with("letters", self.letters),
+            Workload::Words => config.with("seed", self.seed),
+            _ => config,
+        };
         let config = if matches!(workload, Workload::Rmw | Workload::FoldGroup) {
             config.with("keys", self.keys).with("seed", self.seed)
         } else {
@@ -123,31 +184,40 @@ pub(crate) fn run(args: &FlowArgs, common: &Common, report: &mut Report) -> Resu
     for _ in 0..common.run_count() {
         for &workload in &args.workload {
             let config = args.config(common, workload);
-            for engine in ["tantu", "bound"].into_iter().filter(|engine| common.wants(engine)) {
-                let figures = match (workload, engine) {
-                    (Workload::Rmw, "tantu") => rmw::tantu(args, common)?,
-                    (Workload::Rmw, _) => rmw::bound(args, common)?,
-                    (Workload::FoldGroup, "tantu") => step::tantu(args, common, true)?,
-                    (Workload::FoldGroup, _) => step::bound(args, common, true)?,
-                    (Workload::FoldAll, "tantu") => step::tantu(args, common, false)?,
-                    (Workload::FoldAll, _) => step::bound(args, common, false)?,
-                    (Workload::Op, "tantu") => op::tantu(args, common)?,
-                    (Workload::Op, _) => op::bound(args, common)?,
-                };
+            for engine in workload.engines().iter().filter(|engine| common.wants(engine)) {
+                let figures = figures(args, common, workload, engine)?;
                 report.run(SUITE, workload.name(), engine, &config, figures.into())?;
             }
         }
     }
     for workload in &args.workload {
-        let note = match workload {
-            Workload::Rmw => "bound: a BTreeMap of words, nothing staged, sealed or committed",
-            Workload::FoldGroup => "bound: a BTreeMap of words",
-            Workload::FoldAll => "bound: two additions",
-            Workload::Op => "bound: the same functions in a loop over decoded records",
-        };
-        report.ratio(workload.name(), "ns_per_event", "tantu", "bound", note);
+        report.ratio(workload.name(), "ns_per_event", "tantu", "bound", workload.note());
     }
+    let note = "timely: one worker, epochs of 10,000 words, nothing durable";
+    report.ratio(Workload::Words.name(), "events_per_s", "tantu", "timely", note);
     Ok(())
+}
+
+fn figures(args: &FlowArgs, common: &Common, workload: Workload, engine: &str) -> Result<Figures, BenchError> {
+    match (workload, engine) {
+        (Workload::Rmw, "tantu") => rmw::tantu(args, common),
+        (Workload::Rmw, _) => rmw::bound(args, common),
+        (Workload::FoldGroup, "tantu") => step::tantu(args, common, true),
+        (Workload::FoldGroup, _) => step::bound(args, common, true),
+        (Workload::FoldAll, "tantu") => step::tantu(args, common, false),
+        (Workload::FoldAll, _) => step::bound(args, common, false),
+        (Workload::Op, "tantu") => op::tantu(args, common),
+        (Workload::Op, _) => op::bound(args, common),
+        (Workload::HopSame, "tantu") => hop::tantu(args, common, 1),
+        (Workload::HopSame, _) => hop::bound(args, common, 1),
+        (Workload::HopOther, "tantu") => hop::tantu(args, common, 2),
+        (Workload::HopOther, _) => hop::bound(args, common, 2),
+        (Workload::MessageBytes, _) => bytes::tantu(args, common),
+        (Workload::Words, "tantu") => words::tantu(args, common),
+        #[cfg(feature = "peers")]
+        (Workload::Words, "timely") => timely::run(args, common),
+        (Workload::Words, _) => words::bound(args, common),
+    }
 }
 
 #[cfg(test)]
@@ -174,17 +244,30 @@ mod tests {
         assert_eq!(parsed("").workload, Workload::value_variants());
     }
 
+    /// A figure of a workload that its engine has.
+    fn figure(report: &Report, workload: Workload, engine: &str, name: &str) -> f64 {
+        let figure = report.median(workload.name(), engine, name);
+        figure.unwrap_or_else(|| panic!("{engine} {workload:?} has no {name}"))
+    }
+
     #[test]
-    fn a_small_run_has_the_figures_of_every_workload_and_steps_allocate_nothing() {
+    fn a_small_run_has_the_figures_of_every_workload() {
         let mut report = Report::new(false, None);
         run(&parsed("--keys 100"), &crate::tests::smoke(), &mut report).expect("it runs");
         for workload in Workload::value_variants() {
-            for engine in ["tantu", "bound"] {
-                let figure = report.median(workload.name(), engine, "ns_per_event");
-                assert!(figure.is_some_and(|ns| ns > 0.0), "{engine} {workload:?}");
+            if *workload == Workload::MessageBytes {
+                let ratio = figure(&report, *workload, "tantu", "letter_bytes_per_live_byte");
+                // On a busy machine fewer events leave together, and each pays more of what its letter begins with.
+                assert!((1.0..1.25).contains(&ratio), "letters are {ratio} of their live variables");
+                continue;
             }
-            let allocations = report.median(workload.name(), "tantu", "allocations_per_event");
-            assert!(allocations.is_some_and(|count| count < 0.01), "{workload:?}: {allocations:?}");
+            for engine in workload.engines() {
+                assert!(figure(&report, *workload, engine, "ns_per_event") > 0.0, "{engine} {workload:?}");
+            }
+        }
+        for workload in [Workload::Rmw, Workload::FoldGroup, Workload::FoldAll, Workload::Op] {
+            let allocations = figure(&report, workload, "tantu", "allocations_per_event");
+            assert!(allocations < 0.01, "{workload:?}: {allocations}");
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct KvArgs {
         value_enum,
         value_delimiter = ',',
         default_value = "fillrandom,readrandom,multireadrandom-16,scan100,scan100-unsettled,readrandom-cold,\
-                         readrandom-cold-32,readwhilewriting,open,recovery"
+                         readrandom-cold-32,readwhilewriting,open,recovery,open-ingested"
     )]
     workload: Vec<Workload>,
     /// Who else runs; those in process need the feature `peers`
@@ -55,6 +55,9 @@ pub(crate) struct KvArgs {
     /// Bytes of the block cache of every engine; the cold workload takes 1/16 of the data
     #[arg(long, default_value_t = 2 << 30)]
     cache_size: usize,
+    /// Bytes of keys and values that open-ingested ingests before it opens them
+    #[arg(long, default_value_t = 256 << 20)]
+    ingest_size: u64,
     /// Seed of the keys
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -104,6 +107,9 @@ enum Workload {
     /// Opening a store of its own that was killed after the same puts, none of them flushed from memory
     #[value(name = "recovery")]
     Recovery,
+    /// Opening a store of its own that sorted pairs were ingested into, as large as `--ingest-size`
+    #[value(name = "open-ingested")]
+    OpenIngested,
 }
 
 impl Workload {
@@ -119,6 +125,7 @@ impl Workload {
             Workload::ReadWhileWriting => "readwhilewriting",
             Workload::Open => "open",
             Workload::Recovery => "recovery",
+            Workload::OpenIngested => "open-ingested",
         }
     }
 
@@ -176,6 +183,9 @@ impl KvArgs {
             Workload::Cold | Workload::Cold32 => (keys / 10).min(COLD_READ_COUNT_MAX),
             Workload::Open => 1,
             Workload::Recovery => keys.min(RECOVERY_PUT_COUNT_MAX),
+            // More than one table.
+            Workload::OpenIngested if common.smoke => keys * 10,
+            Workload::OpenIngested => self.ingest_size / (16 + self.value) as u64,
             Workload::Fill | Workload::Read | Workload::MultiRead16 | Workload::ReadWhileWriting => keys,
         }
     }
@@ -184,7 +194,7 @@ impl KvArgs {
     fn config(&self, common: &Common, workload: Workload, engine: Fields) -> Fields {
         let warm_up = match workload {
             Workload::Fill => "none: the store is empty",
-            Workload::Open | Workload::Recovery => "none",
+            Workload::Open | Workload::Recovery | Workload::OpenIngested => "none",
             Workload::Cold | Workload::Cold32 => "none: the store is just opened",
             _ => "every key read once",
         };
@@ -275,7 +285,7 @@ fn ratios(args: &KvArgs, report: &mut Report, warnings: &str) {
             // In an open loop the rate is given; what differs are the latencies.
             let is_open = args.pace.rate.is_some() && workload.depth() == 1;
             let figure = match workload {
-                Workload::Open => "open_s",
+                Workload::Open | Workload::OpenIngested => "open_s",
                 _ if is_open => "p99_us",
                 _ => "ops_per_s",
             };
@@ -326,7 +336,8 @@ mod tests {
         let args = parsed(peers);
         let mut report = Report::new(false, None);
         run(&args, &crate::tests::smoke(), &mut report).expect("it runs");
-        let has_operations = |workload| !matches!(workload, Workload::Open | Workload::Recovery);
+        let has_operations =
+            |workload| !matches!(workload, Workload::Open | Workload::Recovery | Workload::OpenIngested);
         for engine in ["tantu"].into_iter().chain(args.peers.iter().map(|peer| name_of(*peer))) {
             let figure = |workload: Workload, name| report.median(workload.name(), engine, name);
             for workload in Workload::value_variants().iter().filter(|it| has_operations(**it)) {
@@ -335,6 +346,8 @@ mod tests {
             }
             assert!(figure(Workload::Fill, "write_amplification").is_some());
             assert!(figure(Workload::Open, "open_s").is_some_and(|took| took > 0.0));
+            let opened = figure(Workload::OpenIngested, "open_s").is_some_and(|took| took > 0.0);
+            assert_eq!(opened, engine == "tantu", "{engine}: what was ingested is opened and read");
             assert!(figure(Workload::ReadWhileWriting, "writes_per_s").is_some_and(|rate| rate > 0.0));
             let pairs = [Workload::Scan100, Workload::Scan100Unsettled].map(|it| figure(it, "pairs"));
             assert!(pairs[0].is_some() && pairs[0] == pairs[1], "settling changes nothing that is read: {pairs:?}");

@@ -6,8 +6,9 @@ use crate::launch::{LaunchConfig, module_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, PState, Query};
+use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query};
 use tantu_doors::DirLock;
 use tantu_flow::{ArgumentValues, Module, Owned, define};
 use tantu_path::PStateSchema;
@@ -101,6 +102,46 @@ impl InProcessCluster {
     /// [`ClusterError`] if there is none, or if it takes or returns something else.
     pub fn query<A: ArgumentValues, R: Owned>(&self, module: &str, name: &str) -> Result<Query<A, R>, ClusterError> {
         Ok(Query::new(&self.with(module, |instance| instance.connection.clone())?, name)?)
+    }
+
+    /// A microbatch topology of a module, on the connection that all such handles share.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none.
+    pub fn microbatch(&self, module: &str, topology: &str) -> Result<Microbatch, ClusterError> {
+        Ok(Microbatch::new(&self.with(module, |instance| instance.connection.clone())?, topology)?)
+    }
+
+    /// Waits until a microbatch topology has processed so many records since it was first launched, and what it wrote is
+    /// visible.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if it has not in this time.
+    pub fn wait_for_microbatch_processed_count(
+        &self,
+        module: &str,
+        topology: &str,
+        count: u64,
+        timeout: Duration,
+    ) -> Result<MicrobatchStatus, ClusterError> {
+        Ok(self.microbatch(module, topology)?.wait_for_processed(count, timeout)?)
+    }
+
+    /// Lets a microbatch topology begin no more microbatches, also after a restart; returns when the one under way has ended.
+    /// What is appended meanwhile is in the next one, up to its limit.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none.
+    pub fn pause_microbatch_topology(&self, module: &str, topology: &str) -> Result<(), ClusterError> {
+        Ok(self.microbatch(module, topology)?.pause()?)
+    }
+
+    /// Lets a microbatch topology go on.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none.
+    pub fn resume_microbatch_topology(&self, module: &str, topology: &str) -> Result<(), ClusterError> {
+        Ok(self.microbatch(module, topology)?.resume()?)
     }
 
     /// A connection of one's own: threads that send much do not wait for each other on it.

@@ -41,7 +41,7 @@ impl Instance {
         let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
         let Prepared { runtime, mut meta, other_threads } = prepare(&mut disk, dir, def, config)?;
         if let Some(threads) = other_threads {
-            checkpoint_all(&mut disk, dir, &runtime, threads)?;
+            checkpoint_all(dir, &runtime, threads)?;
             meta.thread_count = runtime.thread_count;
             write_module(&mut disk, &dir.join("module.meta"), &meta)?;
         }
@@ -102,12 +102,7 @@ fn stopped(runtime: &ModuleRuntime, reason: &StopReason) -> ClusterError {
 
 /// Empties the logs of another number of threads, so that tasks can be laid out anew. A crash in between leaves some
 /// logs empty and some not, which the next attempt takes up.
-fn checkpoint_all(
-    disk: &mut KernelDisk,
-    dir: &Path,
-    runtime: &ModuleRuntime,
-    threads: u32,
-) -> Result<(), ClusterError> {
+fn checkpoint_all(dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(), ClusterError> {
     let old = Arc::new(ModuleRuntime {
         def: runtime.def.clone(),
         task_count: runtime.task_count,
@@ -115,16 +110,34 @@ fn checkpoint_all(
         depots: runtime.depots.clone(),
         pstates: runtime.pstates.clone(),
         sources: runtime.sources.clone(),
+        microbatches: runtime.microbatches.clone(),
     });
     let (_mesh, ports) = Mesh::new(threads);
     let (clock, mut entropy) = (KernelClock::default(), KernelEntropy::default());
     let mut jobs = ThreadJobs::new(Arc::new(NoBell));
-    for mut port in ports {
+    let mut ports = ports;
+    // Threads that are open together share no disk: what one asks for must not be answered to another.
+    let mut disks = Vec::new();
+    for _ in &ports {
+        disks.push(KernelDisk::new(None).map_err(StartError::Ring)?);
+    }
+    let mut all = Vec::new();
+    for (port, disk) in ports.iter_mut().zip(&mut disks) {
         let config = ThreadConfig::new(port.thread(), dir.to_path_buf(), Arc::clone(&old));
-        let mut doors =
-            Doors { disk: &mut *disk, wire: &mut port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
-        let closed = TaskThread::open(config, &mut doors).and_then(|thread| thread.close(&mut doors));
-        closed.map_err(|reason| stopped(runtime, &reason))?;
+        let mut doors = Doors { disk, wire: port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
+        all.push(TaskThread::open(config, &mut doors).map_err(|reason| stopped(runtime, &reason))?);
+    }
+    // A decided microbatch is in these logs only: it is made visible first.
+    while all.iter_mut().fold(false, |owes, thread| thread.hold_microbatches() || owes) {
+        for ((thread, port), disk) in all.iter_mut().zip(&mut ports).zip(&mut disks) {
+            let mut doors = Doors { disk, wire: port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
+            thread.step(&mut doors).map_err(|reason| stopped(runtime, &reason))?;
+        }
+    }
+    for ((mut thread, port), disk) in all.into_iter().zip(&mut ports).zip(&mut disks) {
+        let mut doors = Doors { disk, wire: port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
+        thread.drop_undecided();
+        thread.close(&mut doors).map_err(|reason| stopped(runtime, &reason))?;
     }
     Ok(())
 }

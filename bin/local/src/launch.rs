@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tantu_base::door::Disk;
 use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
-use tantu_flow::{ModuleDef, ModuleRuntime};
+use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::MemoryBudget;
 use tantu_task::limit::SLOW_WRITE_MS;
@@ -131,12 +131,26 @@ pub(crate) fn prepare(
             sources.push(meta.object(ObjectKind::Source, &name, &[]));
         }
     }
+    let microbatches = microbatch_objects(&mut meta, &def);
     if before.as_ref() != Some(&meta) {
         write_module(disk, &path, &meta)?;
     }
     let (task_count, thread_count) = (config.tasks, config.threads);
-    let runtime = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources };
+    let runtime = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches };
     Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
+}
+
+/// The durable ids of the microbatch topologies and of their sources.
+fn microbatch_objects(meta: &mut ModuleMeta, def: &ModuleDef) -> Vec<MicrobatchObjects> {
+    let mut all = Vec::new();
+    for microbatch in &def.microbatches {
+        let topology = meta.object(ObjectKind::Microbatch, &microbatch.name, &[]);
+        let name = |depot: usize| format!("{}/{}", microbatch.name, def.depots[depot].name);
+        let names = microbatch.sources.iter().map(|source| name(source.depot));
+        let sources = names.map(|name| meta.object(ObjectKind::Source, &name, &[])).collect();
+        all.push(MicrobatchObjects { topology, sources });
+    }
+    all
 }
 
 #[cfg(test)]

@@ -1,10 +1,18 @@
 //! An artifact: the executable of a module author, which is what a cluster is given.
 //!
 //! [`main!`](crate::main) makes its `main`. The verb `describe` prints what the modules are, as JSON, so that a
-//! cluster can check an artifact before it runs it. It needs none of what the command line needs.
+//! cluster can check an artifact before it runs it; `graph` draws their topologies for people. `describe` needs
+//! none of what a command line needs and is always there; the other verbs, and the parsing of options, come with the
+//! feature `verbs`.
 
+#[cfg(feature = "verbs")]
+mod verbs;
+
+use crate::graph::GraphError;
 use serde_json::{Value, json};
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use tantu_flow::{DefineErrors, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
@@ -38,59 +46,141 @@ pub fn entry<M: Module>() -> Entry {
 ///
 /// tantu::main!(Lines);
 /// ```
+///
+/// Several modules are separated by commas. Without a verb the executable prints its help, unless it is told what to
+/// do then: `tantu::main!(Lines; run = show)`, where `show` is a function or a closure that returns a `Result<(), E>`.
 #[macro_export]
 macro_rules! main {
     ($($module:ty),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
-            $crate::artifact::run(&[$($crate::artifact::entry::<$module>()),+], ::std::env::args_os().skip(1))
+            $crate::artifact::run(&[$($crate::artifact::entry::<$module>()),+], ::std::env::args_os())
+        }
+    };
+    ($($module:ty),+ $(,)?; run = $run:expr) => {
+        fn main() -> ::std::process::ExitCode {
+            let entries = [$($crate::artifact::entry::<$module>()),+];
+            $crate::artifact::run_or(&entries, ::std::env::args_os(), $run)
         }
     };
 }
 
-const HELP: &str = "An artifact of Tantu: an executable that holds modules.
+/// What went wrong with a verb.
+#[derive(Debug)]
+pub enum ArtifactError {
+    /// A module cannot be launched.
+    Define(DefineErrors),
+    /// There is nothing to draw.
+    Graph(GraphError),
+    /// The executable's own work failed.
+    Run(Box<dyn Error>),
+    /// The answer cannot be written.
+    Write(io::Error),
+}
 
-Usage: ARTIFACT <verb>
-
-Verbs:
-  describe  Print the modules as JSON: depots, PStates with their schemas, topologies with their steps
-  help      Print this
-";
-
-/// Runs the verb that the arguments name.
-pub fn run(entries: &[Entry], args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let verb = match args.as_slice() {
-        [] => "help",
-        [verb] => verb,
-        _ => "",
-    };
-    match verb {
-        "describe" => match describe(entries) {
-            Ok(text) => write_to(io::stdout(), &text, ExitCode::SUCCESS),
-            Err(why) => write_to(io::stderr(), &format!("error: {why}\n"), ExitCode::FAILURE),
-        },
-        "help" | "--help" | "-h" => write_to(io::stdout(), HELP, ExitCode::SUCCESS),
-        _ => write_to(io::stderr(), &format!("error: unknown verb: {}\n\n{HELP}", args.join(" ")), ExitCode::from(2)),
+impl fmt::Display for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArtifactError::Define(errors) => errors.fmt(f),
+            ArtifactError::Graph(error) => error.fmt(f),
+            ArtifactError::Run(error) => error.fmt(f),
+            ArtifactError::Write(error) => write!(f, "cannot write to stdout: {error}"),
+        }
     }
 }
 
-/// A reader that closed the pipe has seen what it wanted.
-fn write_to(mut out: impl Write, text: &str, code: ExitCode) -> ExitCode {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => code,
+impl Error for ArtifactError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ArtifactError::Define(errors) => Some(errors),
+            ArtifactError::Graph(error) => Some(error),
+            ArtifactError::Run(error) => Some(&**error),
+            ArtifactError::Write(error) => Some(error),
+        }
     }
+}
+
+/// What an executable does without a verb.
+type Work<'w> = &'w mut dyn FnMut() -> Result<(), Box<dyn Error>>;
+
+/// Runs the verb that the arguments name; the first argument is the executable. Without a verb it prints the help.
+pub fn run(entries: &[Entry], args: impl Iterator<Item = OsString>) -> ExitCode {
+    dispatch(entries, args.collect(), None)
+}
+
+/// Runs the verb that the arguments name; the first argument is the executable. Without a verb it runs the closure.
+pub fn run_or<E: Into<Box<dyn Error>>>(
+    entries: &[Entry],
+    args: impl Iterator<Item = OsString>,
+    run: impl FnOnce() -> Result<(), E>,
+) -> ExitCode {
+    let mut run = Some(run);
+    let mut work = || run.take().map_or(Ok(()), |run| run().map_err(Into::into));
+    dispatch(entries, args.collect(), Some(&mut work))
+}
+
+#[cfg(feature = "verbs")]
+use verbs::dispatch;
+
+#[cfg(not(feature = "verbs"))]
+fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work<'_>>) -> ExitCode {
+    const HELP: &str = "An artifact of Tantu: an executable that holds modules.
+
+Usage: ARTIFACT [describe]
+
+  describe  Print the modules as JSON: depots, PStates with their schemas, topologies with their steps
+
+Other verbs are there if the crate `tantu` has its feature `verbs`.
+";
+    let verbs: Vec<String> = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let verbs: Vec<&str> = verbs.iter().map(String::as_str).collect();
+    match (verbs.as_slice(), work) {
+        ([], Some(work)) => ended(work().map_err(ArtifactError::Run)),
+        (["describe"], _) => ended(described(entries)),
+        ([] | ["help" | "--help" | "-h"], _) => ended(print(HELP)),
+        _ => {
+            // Where nobody reads there is nobody to tell.
+            let _ = write!(io::stderr(), "error: unknown verb: {}\n\n{HELP}", verbs.join(" "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Tells how a verb ended.
+fn ended(end: Result<(), ArtifactError>) -> ExitCode {
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // Where nobody reads there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn described(entries: &[Entry]) -> Result<(), ArtifactError> {
+    print(&describe(entries).map_err(ArtifactError::Define)?)
+}
+
+/// A reader that closed the pipe has seen what it wanted.
+fn print(text: &str) -> Result<(), ArtifactError> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ArtifactError::Write(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The definitions of all modules.
+fn definitions(entries: &[Entry]) -> Result<Vec<ModuleDef>, DefineErrors> {
+    entries.iter().map(|entry| (entry.define)()).collect()
 }
 
 /// The modules of an artifact as JSON.
 ///
 /// # Errors
 /// Every mistake in the modules, each with the author's file and line.
-pub fn describe(entries: &[Entry]) -> Result<String, String> {
-    let mut modules = Vec::new();
-    for entry in entries {
-        modules.push(module((entry.define)().map_err(|errors| errors.to_string())?));
-    }
+pub fn describe(entries: &[Entry]) -> Result<String, DefineErrors> {
+    let modules: Vec<Value> = definitions(entries)?.into_iter().map(module).collect();
     let object = json!({
         "format": DESCRIPTION_VERSION,
         "engine_version": env!("CARGO_PKG_VERSION"),
@@ -115,7 +205,7 @@ fn module(module: ModuleDef) -> Value {
             "schema": pstate.schema.to_string(),
             "global": pstate.global,
             "private": pstate.private,
-            "owner": module.streams[pstate.owner].name,
+            "owner": module.owner(pstate),
         })
     };
     let streams = module.streams.iter().map(|stream| stream_topology(&module, stream));
@@ -203,13 +293,13 @@ mod tests {
 
     #[test]
     fn a_module_with_a_mistake_is_refused_with_its_line() {
-        let why = describe(&[entry::<Wrong>()]).unwrap_err();
+        let why = describe(&[entry::<Wrong>()]).unwrap_err().to_string();
         assert!(why.contains("Wrong") && why.contains("artifact.rs:") && why.contains("`lines`"), "{why}");
     }
 
     #[test]
     fn an_unknown_verb_is_a_usage_error() {
-        let code = run(&[entry::<WordCount>()], ["deploy".into()].into_iter());
+        let code = run(&[entry::<WordCount>()], ["artifact".into(), "deploy".into()].into_iter());
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(2)));
     }
 }

@@ -5,6 +5,9 @@
 
 pub mod artifact;
 pub mod demo;
+pub mod graph;
+#[cfg(doctest)]
+mod guide;
 pub mod prelude;
 pub mod schedule;
 pub mod testing;

@@ -42,6 +42,18 @@ pub enum ClientError {
     /// The query had no result in time.
     #[error("no result in time: {0}")]
     QueryTimedOut(String),
+    /// A microbatch topology has not processed that many records in time.
+    #[error("the topology {topology} has processed {processed} records after {timeout:?}, not {count}")]
+    NotProcessed {
+        /// Which topology.
+        topology: String,
+        /// How many were waited for.
+        count: u64,
+        /// How many there are.
+        processed: u64,
+        /// How long was waited.
+        timeout: std::time::Duration,
+    },
     /// A value is not of the type the handle was made for.
     #[error("the value found is not of the expected type: {0}")]
     Type(#[from] DecodeError),

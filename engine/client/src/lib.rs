@@ -7,6 +7,7 @@
 mod connection;
 mod depot;
 mod error;
+mod microbatch;
 mod pending;
 mod pstate;
 mod query;
@@ -15,6 +16,7 @@ mod requests;
 pub use connection::{Connection, StopText};
 pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::ClientError;
+pub use microbatch::{Microbatch, MicrobatchStatus};
 pub use pending::{Pending, PendingAppend};
 pub use pstate::PState;
 pub use query::Query;

@@ -1,6 +1,7 @@
 //! Requests that are out, and what their answers brought.
 
 use crate::error::ClientError;
+use crate::microbatch::MicrobatchStatus;
 use std::task::Waker;
 use tantu_base::id::Offset;
 use tantu_net::letter::{Letter, Refusal};
@@ -20,6 +21,8 @@ pub(crate) struct Answer {
 pub(crate) struct More {
     /// Which offsets a depot partition has, if that is the answer.
     pub(crate) offsets: Option<(Offset, Offset)>,
+    /// How far a microbatch topology is, if that is the answer.
+    pub(crate) microbatch: Option<MicrobatchStatus>,
     pub(crate) count: usize,
     pub(crate) rows: Vec<u8>,
 }
@@ -189,14 +192,25 @@ impl Requests {
                 };
                 self.finish(request, Err(Box::new(error)));
             }
+            Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.more().microbatch = Some(MicrobatchStatus { finished, processed, paused });
+                    self.finish(id, Ok(()));
+                }
+            }
             // Letters between task threads are never sent to clients.
             Letter::Append { .. }
             | Letter::Select { .. }
             | Letter::ReadDepot { .. }
             | Letter::AskOffsets { .. }
             | Letter::Invoke { .. }
+            | Letter::AskMicrobatch { .. }
+            | Letter::Microbatch { .. }
             | Letter::Continue { .. }
+            | Letter::Events { .. }
             | Letter::Fold { .. }
+            | Letter::Call { .. }
+            | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }

@@ -53,12 +53,6 @@ impl Alignment<'_> {
     pub(crate) fn guards(&self, steps: &mut [StepRecord]) -> (Vec<Guard>, Vec<Mistake>) {
         let mut before: Vec<Option<Facts>> = vec![None; steps.len() + 1];
         before[0] = Some(if self.starts_on_zero { Facts::from([Fact::Zero]) } else { Facts::new() });
-        for (at, record) in steps.iter().enumerate() {
-            // A new event begins here, without a way to it.
-            if matches!(record.step, Step::Drain { .. }) {
-                before[at] = Some(Facts::new());
-            }
-        }
         let mut changed = true;
         while changed {
             changed = false;
@@ -112,6 +106,10 @@ impl Alignment<'_> {
         }
         if let Step::Hop { target, one_partition, .. } = &record.step {
             return hopped(target, *one_partition);
+        }
+        // The stages of a batch block begin on other tasks.
+        if let Step::Enter { .. } = &record.step {
+            return Facts::new();
         }
         record.defs.iter().for_each(|var| forget(&mut facts, *var));
         facts

@@ -70,6 +70,8 @@ pub struct Arena {
     /// Which chunk is being filled (meaningless while there is none), and how far.
     chunk: usize,
     used: usize,
+    /// Bytes of all chunks.
+    size: usize,
     doomed: Vec<Doomed>,
 }
 
@@ -78,31 +80,54 @@ unsafe impl Send for Arena {}
 
 impl Arena {
     pub(crate) fn new() -> Arena {
-        Arena { chunks: Vec::new(), chunk: 0, used: 0, doomed: Vec::new() }
+        Arena { chunks: Vec::new(), chunk: 0, used: 0, size: 0, doomed: Vec::new() }
     }
 
     /// Uninitialised memory that stays in place until the arena is reset to an earlier mark.
+    #[inline]
     fn grab(&mut self, layout: Layout) -> NonNull<u8> {
+        if let Some(place) = self.grab_here(layout) {
+            return place;
+        }
+        self.grab_further(layout)
+    }
+
+    /// The same in the chunk that is being filled, if there is room.
+    #[inline]
+    fn grab_here(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let chunk = self.chunks.get(self.chunk)?;
+        let base = chunk.start.as_ptr() as usize;
+        // The alignment of a layout is a power of two.
+        let at = ((base + self.used + layout.align() - 1) & !(layout.align() - 1)) - base;
+        if at + layout.size() > chunk.size {
+            return None;
+        }
+        self.used = at + layout.size();
+        // SAFETY: `at + size <= chunk.size`, so the result is inside (or just past, for size 0) the chunk.
+        Some(unsafe { chunk.start.add(at) })
+    }
+
+    #[cold]
+    fn grab_further(&mut self, layout: Layout) -> NonNull<u8> {
         loop {
-            if let Some(chunk) = self.chunks.get(self.chunk) {
-                let base = chunk.start.as_ptr() as usize;
-                let at = (base + self.used).next_multiple_of(layout.align()) - base;
-                if at + layout.size() <= chunk.size {
-                    self.used = at + layout.size();
-                    // SAFETY: `at + size <= chunk.size`, so the result is inside (or just past, for size 0) the chunk.
-                    return unsafe { chunk.start.add(at) };
-                }
+            if self.chunk < self.chunks.len() {
                 self.chunk += 1;
                 self.used = 0;
             }
             if self.chunk == self.chunks.len() {
                 let doubled = self.chunks.last().map_or(CHUNK_SIZE_MIN, |last| (last.size * 2).min(CHUNK_SIZE_MAX));
-                self.chunks.push(Chunk::new(doubled.max(layout.size() + layout.align())));
+                let chunk = Chunk::new(doubled.max(layout.size() + layout.align()));
+                self.size += chunk.size;
+                self.chunks.push(chunk);
+            }
+            if let Some(place) = self.grab_here(layout) {
+                return place;
             }
         }
     }
 
     /// Copies bytes in. The slot reads as bytes, and as `str` if that is what they are.
+    #[inline]
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> Slot {
         let place = self.grab(Layout::for_value(bytes)).as_ptr();
         // SAFETY: `place` has room for them and is fresh, so the two do not overlap.
@@ -137,7 +162,7 @@ impl Arena {
     /// Bytes of memory it holds.
     #[cfg(test)]
     pub(crate) fn size(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.size).sum()
+        self.size
     }
 
     /// Bytes of chunks in use behind the mark, none while the one of the mark is enough.
@@ -147,6 +172,7 @@ impl Arena {
     }
 
     /// Gives back all that came after the mark. Nothing there may be read again.
+    #[inline]
     pub(crate) fn reset(&mut self, mark: Mark) {
         while self.doomed.len() > mark.drops as usize {
             let Some(last) = self.doomed.pop() else { break };
@@ -158,13 +184,22 @@ impl Arena {
     }
 
     /// Gives back everything, and memory beyond what is worth keeping.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.reset(Mark::START);
+        if self.size > KEPT_SIZE_MAX {
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
         let mut kept = 0;
         self.chunks.retain(|chunk| {
             kept += chunk.size;
             kept <= KEPT_SIZE_MAX
         });
+        self.size = self.chunks.iter().map(|chunk| chunk.size).sum();
     }
 }
 

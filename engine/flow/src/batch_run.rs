@@ -1,28 +1,54 @@
-//! The steps of batch blocks: rows that end at aggregators, what these became, and results.
+//! The steps of batch blocks: rows that go into tables, rows that come out of them, and results.
 
 use crate::data::Register;
-use crate::fault::{RunError, agg_error};
+use crate::fault::{RunError, batch_error, complaint};
 use crate::plan::{Plan, Position};
-use crate::run::{Host, Run};
+use crate::run::{Host, Run, Then};
+use crate::slot::Slot;
 use crate::step::{Step, Target};
+use crate::table::{RowsOf, TableDef};
 use std::ops::ControlFlow;
 use tantu_base::id::TaskId;
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::Arg;
 
 impl Run {
+    /// Steps of batch blocks, and calls of queries.
+    pub(crate) fn batch_step(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        match &plan.steps[at].step {
+            Step::Row { target, table, keys, rest } => {
+                self.row(plan, at, (target, *table), (keys, rest), host)?;
+                return Ok(Then::Next);
+            }
+            Step::Fold { target, table } => self.fold(plan, at, (target, *table), host)?,
+            Step::Gathered { of, outs } => self.gathered(plan, at, (*of, outs), host)?,
+            Step::Enter { block, position, .. } => {
+                self.gather_live(plan, *position, 0);
+                host.enter(*block, &self.live).map_err(|what| complaint(plan, at, what))?;
+            }
+            Step::Invoke { query, arguments, position } => {
+                let mut values = Vec::new();
+                arguments.iter().for_each(|argument| argument.encode(&self.frame, &mut values));
+                self.gather_live(plan, *position, 1);
+                let invoked = host.invoke(Position(*position), &self.live, query, &values);
+                invoked.map_err(|what| complaint(plan, at, what))?;
+            }
+            _ => unreachable!("the other steps are run where they are common"),
+        }
+        Ok(Then::Back)
+    }
+
     /// A row ends at aggregators.
-    pub(crate) fn fold(
+    fn fold(
         &mut self,
         plan: &Plan,
         at: usize,
-        target: &Target,
-        fold: usize,
+        (target, table): (&Target, usize),
         host: &mut dyn Host,
     ) -> Result<(), RunError> {
         let count = host.task_count();
         let to = self.target(plan, at, target, count, host)?;
-        let def = &plan.folds[fold];
+        let TableDef::Fold(def) = &plan.tables()[table] else { unreachable!("the table is one of aggregators") };
         self.live.clear();
         def.keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
         let keys = self.live.len();
@@ -35,22 +61,48 @@ impl Run {
         }
         let (keys, args) = self.live.split_at(keys);
         let folded = match to {
-            None => (0..count).try_for_each(|task| host.fold(TaskId(task), fold, keys, args)),
-            Some(task) => host.fold(task, fold, keys, args),
+            None => (0..count).try_for_each(|task| host.fold(TaskId(task), table, keys, args)),
+            Some(task) => host.fold(task, table, keys, args),
         };
-        folded.map_err(|error| agg_error(plan, at, error))
+        folded.map_err(|error| batch_error(plan, at, error))
     }
 
-    /// What aggregators made goes on, a row per group.
-    pub(crate) fn drain(&mut self, plan: &Plan, at: usize, fold: usize, host: &mut dyn Host) -> Result<(), RunError> {
-        let outs = &plan.folds[fold].outs;
+    /// A row goes into a table.
+    fn row(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        (target, table): (&Target, usize),
+        (keys, rest): (&[Register], &[Register]),
+        host: &mut dyn Host,
+    ) -> Result<(), RunError> {
+        let to = self.target(plan, at, target, host.task_count(), host)?;
+        let to = to.expect("invariant: a row goes to one task");
+        self.live.clear();
+        keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
+        let split = self.live.len();
+        rest.iter().for_each(|part| part.encode(&self.frame, &mut self.live));
+        let (keys, rest) = self.live.split_at(split);
+        host.row(to, table, keys, rest).map_err(|error| batch_error(plan, at, error))
+    }
+
+    /// A page of rows goes on, one by one; the next page when they are through.
+    fn gathered(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        (of, outs): (RowsOf, &[Register]),
+        host: &mut dyn Host,
+    ) -> Result<(), RunError> {
+        let from = self.cursors.page;
+        self.cursors.push_page(plan, at, &self.frame, &self.arena);
         let start = self.cursors.column.len();
-        let (arena, column, row) = (&mut self.arena, &mut self.cursors.column, &mut self.live);
+        let (arena, column) = (&mut self.arena, &mut self.cursors.column);
         let mut misfit: Option<DecodeError> = None;
-        let drained = host.drain(fold, &mut |keys, results| {
-            row.clear();
-            row.extend_from_slice(keys);
-            row.extend_from_slice(results);
+        let next = host.page(of, from, &mut |row| {
+            if outs.is_empty() {
+                column.push(Slot::EMPTY);
+            }
             match Register::decode_row(outs, row, column, arena) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
@@ -59,10 +111,11 @@ impl Run {
                 }
             }
         });
-        drained.map_err(|error| agg_error(plan, at, error))?;
+        let next = next.map_err(|error| batch_error(plan, at, error))?;
         if let Some(source) = misfit {
             return Err(RunError::Live { topology: plan.name.clone(), source });
         }
+        self.cursors.set_page(next);
         self.cursors.push_rows(plan, at, start, &self.frame, &self.arena);
         Ok(())
     }
@@ -102,6 +155,7 @@ impl Run {
                 by.partition(&self.live, count).ok()
             }
             Target::All | Target::Shuffle | Target::Origin | Target::Chosen(_) => None,
+            Target::Here | Target::Keys(_) => unreachable!("rows go there, not events"),
         };
         self.reset();
         Ok(index.filter(|index| *index < task_count).map(TaskId))

@@ -7,6 +7,7 @@ use crate::arena::Arena;
 use crate::data::{Data, Register, Returned};
 use crate::define::{DefiningHandle, Place, here};
 use crate::emit::Emit;
+use crate::invoke::FIRST_TEMPORARY;
 use crate::module::PState;
 use crate::scope::{Binding, LoopRecord, Recorded, Scope};
 use crate::slot::{Frame, Slot};
@@ -27,12 +28,17 @@ pub struct Block {
     pub(crate) loops: BTreeMap<u32, LoopRecord>,
     /// Named operations around this place, outermost first.
     pub(crate) operations: Vec<String>,
+    /// It is code of a microbatch topology, outside its batch blocks.
+    pub(crate) has_batches: bool,
+    /// Where it is pre-agg of a batch block, a name is bound once.
+    pub(crate) binds_once: bool,
 }
 
 impl Block {
     pub(crate) fn source(defining: DefiningHandle, stream: usize, source: u32) -> Block {
         let (code, scope) = (Recorded::default(), Scope::default());
-        Block { defining, stream, source, code, scope, loops: BTreeMap::new(), operations: Vec::new() }
+        let (loops, operations) = (BTreeMap::new(), Vec::new());
+        Block { defining, stream, source, code, scope, loops, operations, has_batches: false, binds_once: false }
     }
 
     #[track_caller]
@@ -263,13 +269,20 @@ impl Block {
     #[track_caller]
     pub(crate) fn pstate_name(&self, index: usize, writes: bool) -> String {
         let mut defining = self.defining.borrow_mut();
+        if let Some(temporary) = index.checked_sub(FIRST_TEMPORARY).and_then(|at| defining.temporaries.get(at)) {
+            let (name, source) = (temporary.name.clone(), temporary.source);
+            if source != self.source {
+                defining.error(here(), "the temporary state belongs to another query".to_string());
+            }
+            return name;
+        }
         let Some(def) = defining.pstates.get(index) else {
             defining.error(here(), "the PState belongs to another module".to_string());
             return String::new();
         };
         let (name, owner) = (def.name.clone(), def.owner);
         if writes && owner != self.stream {
-            let owner = defining.streams[owner].name.clone();
+            let owner = defining.owner_name(owner);
             defining.error(here(), format!("`{name}` belongs to the topology `{owner}`, which alone may write it"));
         }
         name

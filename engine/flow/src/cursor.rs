@@ -19,6 +19,8 @@ enum Walk {
     Streams { start: usize, next: usize, end: usize },
     /// Rows of several values were collected: `column[next..]` up to the next cursor's.
     Rows { start: usize, next: usize, end: usize },
+    /// The step has more rows behind those collected: they are asked for when those are through.
+    Page { next: u64 },
     /// Branches of a fork.
     Fork { next: usize },
 }
@@ -37,17 +39,20 @@ pub(crate) struct Cursors {
     /// Collected emits.
     pub(crate) column: Vec<Slot>,
     saves: Vec<Slot>,
+    /// Which rows of tables the step asks for.
+    pub(crate) page: u64,
 }
 
 impl Cursors {
     pub(crate) fn new() -> Cursors {
-        Cursors { stack: Vec::new(), column: Vec::new(), saves: Vec::new() }
+        Cursors { stack: Vec::new(), column: Vec::new(), saves: Vec::new(), page: 0 }
     }
 
     pub(crate) fn clear(&mut self) {
         self.stack.clear();
         self.column.clear();
         self.saves.clear();
+        self.page = 0;
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -77,7 +82,25 @@ impl Cursors {
         self.push(plan, at, Walk::Streams { start, next: start, end }, frame, arena);
     }
 
-    /// Rows of the drain at `at`, collected from `start` on.
+    /// The rows that follow those of the step `at` that are collected next.
+    pub(crate) fn push_page(&mut self, plan: &Plan, at: usize, frame: &Frame, arena: &Arena) {
+        self.push(plan, at, Walk::Page { next: 0 }, frame, arena);
+    }
+
+    /// Where the page starts that was just announced; without one, there is none.
+    pub(crate) fn set_page(&mut self, start: Option<u64>) {
+        match (self.stack.last_mut(), start) {
+            (Some(Cursor { walk: Walk::Page { next }, .. }), Some(start)) => *next = start,
+            (Some(Cursor { saves, walk: Walk::Page { .. }, .. }), None) => {
+                let saves = *saves;
+                self.saves.truncate(saves);
+                self.stack.pop();
+            }
+            _ => unreachable!("a page was announced"),
+        }
+    }
+
+    /// Rows of the tables that the step `at` reads, collected from `start` on.
     pub(crate) fn push_rows(&mut self, plan: &Plan, at: usize, start: usize, frame: &Frame, arena: &Arena) {
         let end = self.column.len();
         self.push(plan, at, Walk::Rows { start, next: start, end }, frame, arena);
@@ -120,9 +143,11 @@ impl Cursors {
                     })
                 }
                 Walk::Rows { start, next, end } => {
-                    let Step::Drain { fold } = &plan.steps[at].step else { unreachable!("the cursor names its step") };
-                    let outs = &plan.folds[*fold].outs;
-                    next_collected(&mut self.column, (*start, next, *end), outs.len(), |row| {
+                    let Step::Gathered { outs, .. } = &plan.steps[at].step else {
+                        unreachable!("the cursor names its step")
+                    };
+                    // A row of no values takes a slot too.
+                    next_collected(&mut self.column, (*start, next, *end), outs.len().max(1), |row| {
                         outs.iter().zip(row).for_each(|(out, slot)| frame.set(out.var, *slot));
                         at + 1
                     })
@@ -131,6 +156,10 @@ impl Cursors {
                     let Step::Unfold(unfold) = &plan.steps[at].step else { unreachable!("the cursor names its step") };
                     let more = (unfold.next)(frame, *state);
                     (more.then_some(at + 1), !more)
+                }
+                Walk::Page { next } => {
+                    self.page = *next;
+                    (Some(at), true)
                 }
                 Walk::Fork { next } => {
                     let Step::Fork { branches } = &plan.steps[at].step else {

@@ -75,6 +75,8 @@ pub struct Codec {
     encode_key: unsafe fn(Slot, &mut Vec<u8>),
     decode: unsafe fn(&mut Reader<'_>, &mut Arena) -> Result<Slot, DecodeError>,
     type_name: fn() -> &'static str,
+    /// Whether what a slot holds may lie in the bytes it was read from.
+    borrows: bool,
 }
 
 /// A var as the plan sees it: its slot and its type.
@@ -157,19 +159,23 @@ impl Register {
         reader.finish()
     }
 
-    /// Reads the registers one after the other from bytes, which are copied into the arena first, so that text and byte
-    /// strings are read where they lie there.
+    /// Reads the registers one after the other from bytes. If text or byte strings are among them, the bytes are copied into
+    /// the arena first, so that those are read where they lie there.
+    #[inline]
     pub(crate) fn decode_all(
         registers: &[Register],
         bytes: &[u8],
         frame: &mut Frame,
         arena: &mut Arena,
     ) -> Result<(), DecodeError> {
-        // SAFETY: just made from bytes, and the arena gives the memory back only after the last use of these registers.
-        let pinned = unsafe { arena.copy(bytes).as_bytes() };
+        let pinned = match registers.iter().any(|register| register.codec.borrows) {
+            // SAFETY: just made from bytes, and the arena gives the memory back only after the last use of these registers.
+            true => unsafe { arena.copy(bytes).as_bytes() },
+            false => bytes,
+        };
         let mut reader = Reader::new(pinned);
         for register in registers {
-            // SAFETY: the reader stands on pinned memory.
+            // SAFETY: the reader stands on pinned memory, or none of the types keeps a pointer to what it reads.
             let slot = unsafe { (register.codec.decode)(&mut reader, arena)? };
             frame.set(register.var, slot);
         }
@@ -189,6 +195,7 @@ macro_rules! scalar {
                 encode_key: |slot, out| unsafe { Self::read(slot) }.encode_key(out),
                 decode: |reader, _| Ok(Self::slot(<$type>::decode(reader)?)),
                 type_name: std::any::type_name::<$type>,
+                borrows: false,
             };
             #[inline]
             fn slot(value: $type) -> Slot {
@@ -238,6 +245,7 @@ unsafe impl Data for str {
         encode_key: |slot, out| unsafe { Self::read(slot) }.encode_key(out),
         decode: |reader, _| Ok(Slot::bytes(reader.str()?.as_bytes())),
         type_name: || "str",
+        borrows: true,
     };
     #[inline]
     fn slot(value: &str) -> Slot {
@@ -260,6 +268,7 @@ unsafe impl Data for [u8] {
         encode_key: |slot, out| unsafe { Self::read(slot) }.encode_key(out),
         decode: |reader, _| Ok(Slot::bytes(reader.bytes()?)),
         type_name: || "[u8]",
+        borrows: true,
     };
     #[inline]
     fn slot(value: &[u8]) -> Slot {
@@ -282,6 +291,7 @@ unsafe impl<T: Record> Data for T {
         encode_key: |slot, out| unsafe { Self::read(slot) }.encode_key(out),
         decode: |reader, arena| Ok(T::decode(reader)?.into_slot(arena)),
         type_name: std::any::type_name::<T>,
+        borrows: false,
     };
     #[inline]
     fn slot(value: &T) -> Slot {

@@ -1,6 +1,8 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
 use crate::data::Register;
+use crate::invoke::{Invoked, Temporary};
+use crate::micro::MicrobatchRecord;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::{PlanBuilder, Position, Surroundings};
 use crate::query::QueryDef;
@@ -78,6 +80,10 @@ pub(crate) struct Defining {
     pub(crate) pstates: Vec<PStateDef>,
     pub(crate) streams: Vec<StreamRecord>,
     pub(crate) queries: Vec<QueryRecord>,
+    pub(crate) temporaries: Vec<Temporary>,
+    /// Queries that code of the module calls.
+    pub(crate) invoked: Vec<Invoked>,
+    pub(crate) microbatches: Vec<MicrobatchRecord>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
     /// The functions that clients' paths may name.
@@ -116,7 +122,8 @@ impl Defining {
             self.error(place, "a topology needs a name".to_string());
         }
         let names = self.streams.iter().map(|stream| &stream.name);
-        if names.chain(self.queries.iter().map(|query| &query.name)).any(|other| other == name) {
+        let names = names.chain(self.queries.iter().map(|query| &query.name));
+        if names.chain(self.microbatches.iter().map(|record| &record.name)).any(|other| other == name) {
             self.error(place, format!("the module has a topology `{name}` already"));
         }
     }
@@ -124,9 +131,16 @@ impl Defining {
     pub(crate) fn add_query(&mut self, name: &str, code: Recorded, inputs: Vec<Register>, output: &'static str) {
         let mut plan = PlanBuilder::new(name);
         let around = Surroundings { pstates: &self.pstates, starts_on_zero: false, unchecked: self.unchecked };
-        let (at, mistakes) = plan.add(code, inputs.clone(), around);
+        let (begin, mistakes) = plan.add(code, inputs.clone(), around);
+        let at = plan.first_stage().unwrap_or(begin);
         mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
         self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan });
+    }
+
+    /// What a query takes and returns.
+    pub(crate) fn signature(&self, query: &str) -> Option<(Vec<&'static str>, &'static str)> {
+        let found = self.queries.iter().find(|record| record.name == query)?;
+        Some((found.inputs.iter().map(Register::type_name).collect(), found.output))
     }
 
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
@@ -164,8 +178,11 @@ pub fn define<M: Module>() -> Result<ModuleDef, DefineErrors> {
 
 impl Defining {
     /// The whole, if nothing is wrong with it.
-    pub(crate) fn finish(self, name: String) -> Result<ModuleDef, DefineErrors> {
-        let Defining { depots, pstates, streams, queries, functions, errors, one_task, .. } = self;
+    pub(crate) fn finish(mut self, name: String) -> Result<ModuleDef, DefineErrors> {
+        self.check_invoked();
+        let Defining {
+            depots, pstates, streams, queries, microbatches, temporaries, functions, errors, one_task, ..
+        } = self;
         if !errors.is_empty() {
             return Err(DefineErrors { module: name, errors });
         }
@@ -185,9 +202,10 @@ impl Defining {
                 at: record.at,
                 inputs: record.inputs.iter().map(Register::type_name).collect(),
                 output: record.output,
-                plan: Arc::new(record.plan.build(&name, schemas.clone())),
+                plan: Arc::new(record.plan.build(&name, schemas.clone()).with_temporaries(&temporaries)),
             })
             .collect();
-        Ok(ModuleDef { name, depots, pstates, streams, queries, functions, one_task })
+        let microbatches = microbatches.into_iter().map(|record| record.build(&name, &schemas)).collect();
+        Ok(ModuleDef { name, depots, pstates, streams, queries, microbatches, functions, one_task })
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::key_partitioner::show_key;
 use crate::plan::Plan;
+use crate::table::BatchError;
 use tantu_base::value::DecodeError;
-use tantu_path::{AggError, EvalError};
+use tantu_path::EvalError;
 
 /// Why an event failed.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -42,9 +43,9 @@ pub enum RunError {
         /// The last task.
         last: u32,
     },
-    /// An aggregator of a batch block failed.
+    /// Rows of a batch block could not be taken in or read.
     #[error("{file}:{line}: topology {topology}: {error}")]
-    Agg {
+    Batch {
         /// Which topology.
         topology: String,
         /// The author's file.
@@ -52,7 +53,7 @@ pub enum RunError {
         /// The line in it.
         line: u32,
         /// Why.
-        error: Box<AggError>,
+        error: Box<BatchError>,
     },
     /// The query has a result that cannot be one.
     #[error("topology {topology}: {what}")]
@@ -124,9 +125,9 @@ pub(crate) fn eval_error(plan: &Plan, at: usize, error: EvalError) -> RunError {
     }
 }
 
-pub(crate) fn agg_error(plan: &Plan, at: usize, error: AggError) -> RunError {
+pub(crate) fn batch_error(plan: &Plan, at: usize, error: BatchError) -> RunError {
     let record = &plan.steps[at];
-    RunError::Agg {
+    RunError::Batch {
         topology: plan.name.clone(),
         file: record.place.file(),
         line: record.place.line(),

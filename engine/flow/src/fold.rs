@@ -5,7 +5,6 @@
 //! anything is sent.
 
 use crate::data::Register;
-use crate::plan::Position;
 use tantu_path::{Arg, Fold, Leaf, Schema};
 
 /// Aggregators that see the same rows, and the vars by which the rows are grouped.
@@ -17,10 +16,6 @@ pub struct FoldDef {
     pub(crate) is_grouped: bool,
     /// What each aggregator does, and the shape of its result.
     pub(crate) leaves: Vec<(Leaf, Schema)>,
-    /// What post-agg knows: the keys, then the results.
-    pub(crate) outs: Vec<Register>,
-    /// Where post-agg starts.
-    pub(crate) at: Position,
 }
 
 impl std::fmt::Debug for FoldDef {
@@ -30,11 +25,6 @@ impl std::fmt::Debug for FoldDef {
 }
 
 impl FoldDef {
-    /// Where the code after the aggregators starts; what is alive there is what the block was started with.
-    pub fn at(&self) -> Position {
-        self.at
-    }
-
     /// An empty fold, which holds at most so many bytes.
     pub fn fold(&self, size_max: usize) -> Fold {
         let leaves = self.leaves.clone();

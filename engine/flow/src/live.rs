@@ -76,7 +76,8 @@ impl Liveness {
             | Step::Rows { .. }
             | Step::Streams { .. }
             | Step::Unfold(_)
-            | Step::Drain { .. } => {
+            | Step::Gathered { .. }
+            | Step::Records { .. } => {
                 self.successors[at].iter().for_each(|to| needed.extend(&self.alive[*to]));
                 record.defs.iter().for_each(|def| {
                     needed.remove(def);

@@ -6,6 +6,7 @@ use crate::define::{DefineError, DefineErrors};
 use crate::define::{Defining, DefiningHandle, here};
 use crate::depot::{DepotPartitioner, PartitionerOf};
 use crate::key_partitioner::KeyPartitioner;
+use crate::micro::{MicrobatchDef, microbatch_of};
 use crate::plan::{Plan, Position};
 use crate::query::QueryDef;
 use crate::var::Var;
@@ -81,7 +82,7 @@ pub struct PStateDef {
     pub global: bool,
     /// Clients may not read it.
     pub private: bool,
-    /// The topology that may write it.
+    /// The topology that may write it; see [`ModuleDef::owner`].
     pub owner: usize,
     /// Which key lives in which partition.
     pub key_partitioner: KeyPartitioner,
@@ -167,11 +168,26 @@ pub struct ModuleDef {
     pub functions: Functions,
     /// Its query topologies.
     pub queries: Vec<QueryDef>,
+    /// Its microbatch topologies.
+    pub microbatches: Vec<MicrobatchDef>,
     /// What is wrong with it unless it has one task only.
     pub one_task: Vec<DefineError>,
 }
 
 impl ModuleDef {
+    /// The place of a query.
+    pub fn query_index(&self, name: &str) -> Option<u16> {
+        self.queries.iter().position(|query| query.name == name).map(|at| at as u16)
+    }
+
+    /// The name of the topology that may write a PState.
+    pub fn owner(&self, pstate: &PStateDef) -> &str {
+        match microbatch_of(pstate.owner) {
+            Some(at) => &self.microbatches[at].name,
+            None => &self.streams[pstate.owner].name,
+        }
+    }
+
     /// Whether it may run with so many tasks.
     ///
     /// # Errors
@@ -201,6 +217,12 @@ impl<T> Clone for DepotRef<T> {
 pub struct PState<S> {
     pub(crate) index: usize,
     of: PhantomData<fn() -> S>,
+}
+
+impl<S> PState<S> {
+    pub(crate) fn at(index: usize) -> Self {
+        PState { index, of: PhantomData }
+    }
 }
 
 impl<S> Copy for PState<S> {}

@@ -106,7 +106,13 @@ impl Named<'_> {
     }
 
     /// Binds a name to a var.
+    #[track_caller]
     pub fn bind(&mut self, name: &str, var: Var<Value>) {
+        if self.block.binds_once && self.block.scope.names.contains_key(name) {
+            let what =
+                format!("`{name}` is bound already: before the aggregators of a batch block no name is bound twice");
+            self.block.mistake(what);
+        }
         self.block.name(var, name);
         self.block.scope.names.insert(name.to_string(), var.id);
     }

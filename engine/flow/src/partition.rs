@@ -158,7 +158,9 @@ impl Block {
     pub(crate) fn path_partition_untyped(&mut self, pstate: usize, path: &Path) {
         let name = self.pstate_name(pstate, false);
         let def = self.defining.borrow().pstates.get(pstate).map(|def| (def.global, def.key_partitioner.clone()));
-        let Some((global, by)) = def else { return };
+        let Some((global, by)) = def else {
+            return self.mistake(format!("`{name}` has no partitioner: say where to go with `hash_partition`"));
+        };
         let key = path.leading_key().cloned();
         match key {
             _ if global => self.hop(Target::Global, format!("path_partition {name}"), Vec::new()),

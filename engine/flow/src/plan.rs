@@ -4,13 +4,16 @@
 
 use crate::alignment::{Alignment, Guard, Mistake};
 use crate::data::Register;
-use crate::fold::FoldDef;
+use crate::invoke::{FIRST_TEMPORARY, Temporary};
 use crate::live::{Liveness, prune_forks};
 use crate::module::PStateDef;
 use crate::scope::Recorded;
 use crate::squeeze::squeeze;
+use crate::stage::{BlockDef, Stage};
 use crate::step::{Step, StepRecord, Target};
+use crate::table::{JoinDef, RowsOf, TableDef};
 use std::fmt;
+use tantu_base::id::ObjectId;
 use tantu_base::value::partition_hash;
 use tantu_path::Schema;
 
@@ -38,9 +41,12 @@ pub struct Plan {
     pub(crate) entries: Vec<Entry>,
     /// By source, by var.
     pub(crate) registers: Vec<Vec<Register>>,
+    /// By source, by var, what its author calls it; for people.
+    pub(crate) names: Vec<Vec<Option<String>>>,
     pub(crate) schemas: Vec<(String, Schema)>,
-    /// The aggregations of a batch block, in the order of its phases.
-    pub(crate) folds: Vec<FoldDef>,
+    /// Those of temporary state.
+    temporaries: Vec<Schema>,
+    pub(crate) batches: Batches,
     pub(crate) frame_size: usize,
     fingerprint: u64,
 }
@@ -49,6 +55,15 @@ impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Plan({}, {} steps)", self.name, self.steps.len())
     }
+}
+
+/// The batch blocks of a plan.
+#[derive(Default)]
+pub(crate) struct Batches {
+    tables: Vec<TableDef>,
+    joins: Vec<JoinDef>,
+    stages: Vec<Stage>,
+    blocks: Vec<BlockDef>,
 }
 
 /// A plan in words.
@@ -90,9 +105,57 @@ impl Plan {
         self.fingerprint
     }
 
-    /// The aggregations of a batch block, in the order of its phases.
-    pub fn folds(&self) -> &[FoldDef] {
-        &self.folds
+    /// The schema of a PState, or of temporary state.
+    #[inline]
+    pub(crate) fn schema(&self, pstate: usize) -> &Schema {
+        match self.schemas.get(pstate) {
+            Some((_, schema)) => schema,
+            None => &self.temporaries[pstate - FIRST_TEMPORARY],
+        }
+    }
+
+    /// Whether a PState of this number, in a [`crate::Host`]'s calls, is temporary state.
+    pub fn is_temporary(object: ObjectId) -> bool {
+        object.0 as usize >= FIRST_TEMPORARY
+    }
+
+    /// Whether its code uses temporary state.
+    pub fn has_temporary(&self) -> bool {
+        !self.temporaries.is_empty()
+    }
+
+    pub(crate) fn with_temporaries(mut self, all: &[Temporary]) -> Plan {
+        let used = self.steps.iter().any(|record| match record.step {
+            Step::Select { pstate, .. }
+            | Step::Transform { pstate, .. }
+            | Step::Clear { pstate }
+            | Step::Aggregate { pstate, .. } => pstate >= FIRST_TEMPORARY,
+            _ => false,
+        });
+        if used {
+            self.temporaries = all.iter().map(|temporary| temporary.schema.clone()).collect();
+        }
+        self
+    }
+
+    /// Where rows of its batch blocks wait for the next stage.
+    pub fn tables(&self) -> &[TableDef] {
+        &self.batches.tables
+    }
+
+    /// The joins of its batch blocks.
+    pub fn joins(&self) -> &[JoinDef] {
+        &self.batches.joins
+    }
+
+    /// The stages of its batch blocks.
+    pub fn stages(&self) -> &[Stage] {
+        &self.batches.stages
+    }
+
+    /// Its batch blocks.
+    pub fn blocks(&self) -> &[BlockDef] {
+        &self.batches.blocks
     }
 
     /// The plan in words.
@@ -106,7 +169,8 @@ impl Plan {
             Step::Hop { position, .. }
             | Step::Overtime { position }
             | Step::Await { position, .. }
-            | Step::Pages { position, .. } => {
+            | Step::Pages { position, .. }
+            | Step::Invoke { position, .. } => {
                 let live = &self.entries[position as usize].live;
                 let live = live.iter().map(|register| (register.var, register.type_name())).collect();
                 Some(HopInfo { label: record.label.clone(), live })
@@ -129,7 +193,8 @@ pub(crate) struct PlanBuilder {
     guards: Vec<Guard>,
     entries: Vec<Entry>,
     registers: Vec<Vec<Register>>,
-    folds: Vec<FoldDef>,
+    names: Vec<Vec<Option<String>>>,
+    batches: Batches,
 }
 
 /// What the check of local accesses needs to know of the module.
@@ -151,7 +216,8 @@ impl PlanBuilder {
             guards: Vec::new(),
             entries: Vec::new(),
             registers: Vec::new(),
-            folds: Vec::new(),
+            names: Vec::new(),
+            batches: Batches::default(),
         }
     }
 
@@ -168,7 +234,7 @@ impl PlanBuilder {
         begin: Vec<Register>,
         around: Surroundings<'_>,
     ) -> (Position, Vec<Mistake>) {
-        let Recorded { mut steps, registers, bindings, mut folds, .. } = recorded;
+        let Recorded { mut steps, registers, bindings, tables, joins, .. } = recorded;
         prune_forks(&mut steps);
         squeeze(&mut steps);
         let liveness = Liveness::of(&mut steps);
@@ -180,8 +246,9 @@ impl PlanBuilder {
         let base = self.steps.len();
         let source = self.registers.len();
         let start = self.entries.len() as u32;
-        let first_fold = self.folds.len();
-        self.entries.push(Entry { step: base, live: begin.clone(), source });
+        let first_block = self.batches.blocks.len();
+        let first = (self.batches.tables.len(), self.batches.joins.len());
+        self.entries.push(Entry { step: base, live: begin, source });
         for (at, record) in steps.iter_mut().enumerate() {
             if let Some(position) = record.step.position_mut() {
                 *position = self.entries.len() as u32;
@@ -197,27 +264,73 @@ impl PlanBuilder {
                 *live = liveness.alive[*head].iter().map(|var| registers[*var as usize]).collect();
             }
             match &mut record.step {
-                Step::Fold { fold, .. } => *fold += first_fold,
-                Step::Drain { fold } => {
-                    folds[*fold].at = Position(self.entries.len() as u32);
-                    *fold += first_fold;
-                    self.entries.push(Entry { step: base + at, live: begin.clone(), source });
-                }
+                Step::Fold { table, .. }
+                | Step::Row { table, .. }
+                | Step::Gathered { of: RowsOf::Fold(table) | RowsOf::Table(table), .. } => *table += first.0,
+                Step::Gathered { of: RowsOf::Join(join), .. } => *join += first.1,
                 step => step.each_target(&mut |to| *to += base),
             }
+            if let Step::Enter { .. } = &record.step {
+                let live = liveness.alive[at].iter().map(|var| registers[*var as usize]).collect();
+                self.add_block(&mut record.step, live, source);
+            }
+        }
+        // Nothing goes on behind a block at whose end the code ends.
+        for block in &mut self.batches.blocks[first_block..] {
+            let ends = |at: &Position| matches!(steps[self.entries[at.0 as usize].step - base].step, Step::End);
+            block.after = block.after.filter(|at| !ends(at));
         }
         self.steps.append(&mut steps);
-        self.folds.append(&mut folds);
+        self.batches.tables.extend(tables);
+        self.batches.joins.extend(joins.into_iter().map(|join| JoinDef {
+            left: join.left + first.0,
+            right: join.right + first.0,
+            ..join
+        }));
         self.registers.push(registers);
+        self.names.push(bindings.into_iter().map(|binding| binding.name).collect());
         (Position(start), mistakes)
     }
 
+    /// The stages of a block that is entered with these vars, and where the code behind it starts.
+    fn add_block(&mut self, enter: &mut Step, live: Vec<Register>, source: usize) {
+        let Step::Enter { block, stages, after, position } = enter else { unreachable!("the step enters a block") };
+        let mut place = |step: usize| {
+            self.entries.push(Entry { step, live: live.clone(), source });
+            Position(self.entries.len() as u32 - 1)
+        };
+        let from = self.batches.stages.len();
+        self.batches.stages.extend(stages.iter().map(|(to, on)| Stage { at: place(*to), on: *on }));
+        let after = place(*after);
+        *position = after.0;
+        *block = self.batches.blocks.len();
+        self.batches.blocks.push(BlockDef { stages: from..self.batches.stages.len(), after: Some(after) });
+    }
+
+    /// The first stage of its only block.
+    pub(crate) fn first_stage(&self) -> Option<Position> {
+        self.batches.stages.first().map(|stage| stage.at)
+    }
+
     pub(crate) fn build(self, module: &str, schemas: Vec<(String, Schema)>) -> Plan {
-        let Self { name, steps, saved, guards, entries, registers, folds } = self;
+        let Self { name, steps, saved, guards, entries, registers, names, batches } = self;
         let frame_size = registers.iter().map(Vec::len).max().unwrap_or(0);
         let module = module.to_string();
-        let mut plan =
-            Plan { name, module, steps, saved, guards, entries, registers, schemas, folds, frame_size, fingerprint: 0 };
+        let mut plan = Plan {
+            name,
+            module,
+            steps,
+            saved,
+            guards,
+            entries,
+            registers,
+            names,
+            schemas,
+            temporaries: Vec::new(),
+            batches,
+            frame_size,
+            fingerprint: 0,
+        };
         plan.fingerprint = fingerprint(&plan);
         plan
     }
@@ -234,6 +347,9 @@ fn fingerprint(plan: &Plan) -> u64 {
     for entry in &plan.entries {
         text.push_str(&format!("\n@{}", entry.step));
         entry.live.iter().for_each(|register| text.push_str(&format!(" {}:{}", register.var, register.type_name())));
+    }
+    for stage in plan.stages() {
+        text.push_str(&format!("\n{stage:?}"));
     }
     for (name, schema) in &plan.schemas {
         text.push_str(&format!("\n{name} {schema}"));

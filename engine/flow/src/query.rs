@@ -3,21 +3,17 @@
 //! The body is an implicit batch block: what it is given are vars, partitioners lead it to the tasks that know, and
 //! [`QueryBlock::origin_partition`] brings it back to the task where the call started, which alone may answer.
 
+use crate::batch::{BatchBlock, QueryBlock};
 use crate::block::Block;
 use crate::data::{Data, Owned, Register, Returned};
 use crate::define::{Defining, Place, here};
-use crate::fold::FoldDef;
 use crate::module::Topologies;
 use crate::plan::{Plan, Position};
-use crate::scope::Scope;
 use crate::step::{Step, StepRecord, Target};
+use crate::table::RowsOf;
 use crate::var::{AnyVar, Var, Vars};
-use std::collections::BTreeSet;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use tantu_path::agg::AggOut;
-use tantu_path::{Arg, PStateSchema};
 
 /// A query topology, ready to run.
 #[derive(Clone, Debug)]
@@ -32,168 +28,6 @@ pub struct QueryDef {
     pub inputs: Vec<&'static str>,
     /// The type of its result, as a var.
     pub output: &'static str,
-}
-
-/// The body of a query topology. All that a [`Block`] records is there too.
-///
-/// What is recorded up to the first aggregator is *pre-agg*: it runs wherever partitioners lead it, for each row. The
-/// aggregators take the rows in. What follows is *post-agg*: it runs when the last row has arrived, on the task
-/// where the call started, and knows the results, the keys of groups and the query's arguments.
-pub struct QueryBlock {
-    block: Block,
-    /// The vars that hold the arguments.
-    arguments: BTreeSet<u32>,
-    phase: Phase,
-}
-
-/// How far the recording of a query is.
-enum Phase {
-    /// No aggregator yet.
-    Pre,
-    /// The last thing recorded is an aggregator.
-    Agg {
-        /// What is bound where the rows end.
-        before: Scope,
-        /// How many steps there were when it was recorded.
-        step_count: usize,
-    },
-}
-
-impl Deref for QueryBlock {
-    type Target = Block;
-    fn deref(&self) -> &Block {
-        &self.block
-    }
-}
-
-impl DerefMut for QueryBlock {
-    fn deref_mut(&mut self) -> &mut Block {
-        &mut self.block
-    }
-}
-
-impl QueryBlock {
-    /// Goes on on the task where the call started. Every query ends its travels so.
-    #[track_caller]
-    pub fn origin_partition(&mut self) {
-        self.block.hop(Target::Origin, "origin_partition", Vec::new());
-    }
-
-    /// Aggregates all rows; the code below knows the result. The shape of the result is named:
-    /// `q.agg::<i64>(agg::count())`.
-    #[track_caller]
-    pub fn agg<S>(&mut self, aggregator: impl Into<AggOut<S>>) -> Var<<S::Value as Returned>::Data>
-    where
-        S: PStateSchema<Value: Returned>,
-    {
-        self.begin_fold(&[], false);
-        self.add_leaf(aggregator.into())
-    }
-
-    /// Aggregates the rows of each group, that is, those with equal keys; the code below runs once per group and
-    /// knows its keys and results.
-    #[track_caller]
-    pub fn group_by<K: Vars, T>(&mut self, keys: K, aggregators: impl FnOnce(&mut Group<'_>) -> T) -> (K, T) {
-        let mut registers = Vec::new();
-        keys.list(&mut |var: AnyVar| registers.push((var.source, var.register)));
-        self.begin_fold(&registers, true);
-        let known: K = self.block.bind_all("a key of groups");
-        let mut outs = Vec::new();
-        known.list(&mut |var: AnyVar| outs.push(var.register));
-        self.define_outs(&outs);
-        let results = aggregators(&mut Group { query: self });
-        (known, results)
-    }
-
-    /// Turns the partitioner before the first aggregator into the row's way to the aggregators.
-    #[track_caller]
-    fn begin_fold(&mut self, keys: &[(u32, Register)], is_grouped: bool) {
-        let step_count = self.block.at();
-        if let Phase::Agg { step_count: then, .. } = self.phase {
-            if is_grouped || then != step_count || self.block.code.folds[0].is_grouped {
-                let what = "aggregators of one block follow each other directly, either all in one group or in none";
-                self.block.mistake(what.to_string());
-            }
-            return;
-        }
-        self.block.check(keys.iter().map(|(source, register)| (*source, register.var)));
-        // A way that comes from elsewhere would miss the partitioner.
-        let mut joined = false;
-        self.block
-            .code
-            .steps
-            .iter_mut()
-            .for_each(|record| record.step.each_target(&mut |to| joined |= *to == step_count));
-        let last = self.block.code.steps.pop();
-        let (target, mut uses) = match last {
-            Some(StepRecord { step: Step::Hop { target, .. }, uses, .. }) if !joined => (target, uses),
-            other => {
-                self.block.code.steps.extend(other);
-                let what = "aggregators need a partitioner directly before them, which says where they run";
-                self.block.mistake(what.to_string());
-                (Target::Origin, Vec::new())
-            }
-        };
-        let keys: Vec<Register> = keys.iter().map(|(_, register)| *register).collect();
-        uses.extend(keys.iter().map(|register| register.var));
-        let def = FoldDef { keys, is_grouped, leaves: Vec::new(), outs: Vec::new(), at: Position(0) };
-        self.block.code.folds.push(def);
-        let label = if is_grouped { "group_by" } else { "agg" };
-        self.block.push(Step::Fold { target, fold: 0 }, label, uses, Vec::new());
-        self.block.add(Step::Drain { fold: 0 }, "results", Vec::new(), Vec::new());
-        let arguments = self.arguments.clone();
-        let before = std::mem::replace(&mut self.block.scope, Scope { visible: arguments, ..Scope::default() });
-        self.phase = Phase::Agg { before, step_count: self.block.at() };
-    }
-
-    #[track_caller]
-    fn add_leaf<S>(&mut self, aggregator: AggOut<S>) -> Var<<S::Value as Returned>::Data>
-    where
-        S: PStateSchema<Value: Returned>,
-    {
-        let leaf = aggregator.leaf().clone();
-        let mut uses = Vec::new();
-        for arg in leaf.args() {
-            if let Arg::Slot(slot) = arg {
-                uses.push(*slot);
-            }
-        }
-        let Phase::Agg { before, .. } = &mut self.phase else { unreachable!("begin_fold comes first") };
-        // The arguments are vars of pre-agg, which is out of sight by now.
-        std::mem::swap(before, &mut self.block.scope);
-        self.block.check(uses.iter().map(|id| (self.block.source, *id)));
-        std::mem::swap(before, &mut self.block.scope);
-        let out = self.block.bind::<<S::Value as Returned>::Data>(leaf.name());
-        self.define_outs(&[Register::new::<<S::Value as Returned>::Data>(out.id)]);
-        let code = &mut self.block.code;
-        code.folds[0].leaves.push((leaf, S::schema()));
-        let step = code.steps.iter_mut().find(|record| matches!(record.step, Step::Fold { .. }));
-        step.expect("invariant: recorded by begin_fold").uses.extend(uses);
-        out
-    }
-
-    fn define_outs(&mut self, outs: &[Register]) {
-        let code = &mut self.block.code;
-        code.folds[0].outs.extend_from_slice(outs);
-        let step = code.steps.last_mut().expect("invariant: recorded by begin_fold");
-        step.defs.extend(outs.iter().map(|register| register.var));
-    }
-}
-
-/// The aggregators of groups.
-pub struct Group<'q> {
-    query: &'q mut QueryBlock,
-}
-
-impl Group<'_> {
-    /// Aggregates the rows of each group.
-    #[track_caller]
-    pub fn agg<S>(&mut self, aggregator: impl Into<AggOut<S>>) -> Var<<S::Value as Returned>::Data>
-    where
-        S: PStateSchema<Value: Returned>,
-    {
-        self.query.add_leaf(aggregator.into())
-    }
 }
 
 /// The arguments of a query as vars: `()`, or a tuple of vars such as `(Var<str>, Var<i64>)`.
@@ -281,36 +115,37 @@ impl Topologies {
             defining.check_topology_name(name, place);
             defining.new_source()
         };
-        let block = Block::source(Rc::clone(&self.defining), NO_OWNER, source);
-        let mut block = QueryBlock { block, arguments: BTreeSet::new(), phase: Phase::Pre };
+        let mut block = Block::source(Rc::clone(&self.defining), NO_OWNER, source);
         let arguments: I = block.bind_all("an argument");
         let mut inputs = Vec::new();
         arguments.list(&mut |var: AnyVar| inputs.push(var.register));
-        block.arguments = inputs.iter().map(|register| register.var).collect();
-        let output = body(&mut block, arguments);
-        block.block.result(output);
-        let recorded = block.block.finish();
+        let mut batch = BatchBlock::begin(block, inputs.iter().map(|register| register.var).collect(), true);
+        let output = body(&mut batch, arguments);
+        batch.block.result(output);
+        let astray = batch.left_after_aggregators();
+        let recorded = batch.end().finish();
         let mut defining = self.defining.borrow_mut();
-        check_way_home(&mut defining, name, place, &recorded.steps);
+        if !astray {
+            check_way_home(&mut defining, name, place, &recorded.steps);
+        }
         defining.add_query(name, recorded, inputs, Register::new::<O>(output.id).type_name());
     }
 }
 
-/// A query's last partitioner leads to its origin, and there is none after its aggregators.
+/// A query's last partitioner leads to its origin, and nothing leads away from there again.
 fn check_way_home(defining: &mut Defining, name: &str, place: Place, steps: &[StepRecord]) {
-    let leads = |record: &&StepRecord| matches!(record.step, Step::Hop { .. } | Step::Fold { .. });
+    let leads = |record: &&StepRecord| {
+        let read = matches!(record.step, Step::Gathered { of: RowsOf::Join(_) | RowsOf::Table(_), .. });
+        read || matches!(record.step, Step::Hop { .. } | Step::Fold { .. })
+    };
     let Some(last) = steps.iter().rev().find(leads) else {
         defining.error(place, format!("the query `{name}` has no `origin_partition`"));
         return;
     };
-    let what = match &last.step {
-        Step::Hop { .. } if steps.iter().any(|record| matches!(record.step, Step::Fold { .. })) => {
-            format!("the query `{name}` goes on elsewhere after its aggregators, where there are no partitioners")
-        }
-        Step::Hop { target: Target::Origin, .. } | Step::Fold { target: Target::Origin, .. } => return,
-        _ => format!("the query `{name}` goes on elsewhere here: its last partitioner is `origin_partition`"),
-    };
-    defining.error(last.place, what);
+    if !matches!(last.step, Step::Hop { target: Target::Origin, .. } | Step::Fold { target: Target::Origin, .. }) {
+        let what = format!("the query `{name}` goes on elsewhere here: its last partitioner is `origin_partition`");
+        defining.error(last.place, what);
+    }
 }
 
 /// A query owns no PState, so that it can write none.

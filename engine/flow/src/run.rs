@@ -16,13 +16,14 @@ use crate::ops::ModuleInfo;
 use crate::plan::{Plan, Position};
 use crate::slot::Frame;
 use crate::step::{Advance, Step, Target};
+use crate::table::{BatchError, RowsOf, VisitRow};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
 use tantu_base::door::{Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{
-    AggError, Arg, Args, EvalError, Page, PageLimit, Path, Scratch, Store, aggregate, clear_store, select_page,
+    Arg, Args, EvalError, Page, PageLimit, Path, Scratch, Stop, Store, aggregate, clear_store, select_page,
     select_store, transform_store,
 };
 
@@ -62,25 +63,61 @@ pub trait Host: Store {
     }
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
+    /// Calls a query with arguments in value form, on this task. When it is done, its result is appended to `live`, and the
+    /// work goes on there as a new event of this task; if it fails, so does what the event is part of.
+    ///
+    /// # Errors
+    /// A sentence, if no query can be called from here.
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let _ = (at, live, arguments);
+        Err(format!("the query `{query}` cannot be called here"))
+    }
     /// The task where the call started. A host that runs no queries is not asked.
     fn origin(&self) -> TaskId {
         unreachable!("only a query has an origin partitioner")
     }
-    /// A row reaches the aggregators of a fold on a task: the value forms of its keys, and of all arguments. A host that
+    /// The event reached a batch block with these vars and ends. A host that runs no batch blocks is not asked.
+    ///
+    /// # Errors
+    /// A sentence, if no batch block may be entered here.
+    fn enter(&mut self, block: usize, live: &[u8]) -> Result<(), String> {
+        unreachable!("only a microbatch enters batch blocks: {block} {live:?}")
+    }
+    /// A row reaches the aggregators of a table on a task: the value forms of its keys, and of all arguments. A host that
     /// runs no batch blocks is not asked.
     ///
     /// # Errors
     /// What an aggregator answers.
-    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators: {to} {fold} {keys:?} {args:?}")
+    fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
+        unreachable!("only a batch block has aggregators: {to} {table} {keys:?} {args:?}")
     }
-    /// Visits what a fold became on this task: keys and results of each group. A host that runs no batch blocks is not
-    /// asked.
+    /// A row goes into a table on a task: the value forms of its keys, and of the rest. A host that runs no batch
+    /// blocks is not asked.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
+        unreachable!("only a batch block has tables: {to} {table} {keys:?} {rest:?}")
+    }
+    /// Visits a page of rows of this task's tables, as [`crate::Tables::page`] does. A host that runs no batch blocks is
+    /// not asked.
     ///
     /// # Errors
     /// What an aggregator answers.
-    fn drain(&mut self, fold: usize, _: VisitGroup<'_>) -> Result<(), AggError> {
-        unreachable!("only a batch block has aggregators: {fold}")
+    fn page(&mut self, of: RowsOf, from: u64, _: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
+        unreachable!("only a batch block has tables: {of:?} {from}")
+    }
+    /// The number of the microbatch. A host that runs none is not asked.
+    fn microbatch(&self) -> u64 {
+        unreachable!("only a microbatch topology has microbatches")
+    }
+    /// Visits the records that the microbatch has of a depot on this task, in order, but the first `skip`. A host that
+    /// runs no microbatches is not asked.
+    ///
+    /// # Errors
+    /// What a store answers.
+    fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
+        unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
     }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
@@ -115,8 +152,8 @@ pub struct PagedSelect {
     pub after: Vec<u8>,
 }
 
-/// A visitor of groups: keys, then results, in value form.
-pub type VisitGroup<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+/// A visitor of records in value form.
+pub type VisitRecord<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// How far a run came.
 #[derive(Clone, PartialEq, Debug)]
@@ -176,7 +213,7 @@ impl Args for FrameArgs<'_> {
 }
 
 /// What one step asks of the loop.
-enum Then {
+pub(crate) enum Then {
     Next,
     /// This way ends: the innermost iterator goes on.
     Back,
@@ -220,10 +257,9 @@ impl Run {
     pub fn begin(&mut self, plan: &Plan, at: Position, live: &[u8]) -> Result<(), RunError> {
         self.reset();
         let topology = || plan.name.clone();
-        let entry = plan
-            .entries
-            .get(at.0 as usize)
-            .ok_or_else(|| RunError::Position { topology: topology(), position: at.0 })?;
+        let Some(entry) = plan.entries.get(at.0 as usize) else {
+            return Err(RunError::Position { topology: topology(), position: at.0 });
+        };
         self.frame.grow_to(plan.frame_size);
         Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena)
             .map_err(|source| RunError::Live { topology: topology(), source })?;
@@ -234,36 +270,49 @@ impl Run {
 
     /// Goes on until the event is done, needs something, or `fuel` steps are used up.
     pub fn resume(&mut self, plan: &Plan, host: &mut dyn Host, fuel: &mut u32) -> Outcome {
-        loop {
-            if *fuel == 0 {
-                return Outcome::Yield;
-            }
+        while *fuel > 0 {
             *fuel -= 1;
-            match self.one(plan, host) {
-                Ok(Then::Next) => self.step += 1,
-                Ok(Then::Goto(step)) => self.step = step,
-                Ok(Then::Need) => return Outcome::Need,
-                Ok(Then::Back) => match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
+            let at = self.step;
+            // The commonest steps are run here, without a result to look at.
+            let goes_on = match &plan.steps[at].step {
+                Step::Call(call) => {
+                    call(&mut self.frame, &mut self.arena);
+                    true
+                }
+                Step::Filter(keep) => self.frame.get(*keep).bits() != 0,
+                Step::Copy(moves) => {
+                    moves.iter().for_each(|(from, to)| self.frame.set(*to, self.frame.get(*from)));
+                    true
+                }
+                Step::End => false,
+                _ => match self.one(plan, at, host) {
+                    Ok(Then::Next) => true,
+                    Ok(Then::Back) => false,
+                    Ok(Then::Goto(step)) => {
+                        self.step = step;
+                        continue;
+                    }
+                    Ok(Then::Need) => return Outcome::Need,
+                    Err(error) => return Outcome::Failed(error),
+                },
+            };
+            if goes_on {
+                self.step = at + 1;
+            } else {
+                match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
                     Some(step) => self.step = step,
                     None => {
                         self.reset();
                         return Outcome::Done;
                     }
-                },
-                Err(error) => return Outcome::Failed(error),
-            }
-        }
-    }
-
-    fn one(&mut self, plan: &Plan, host: &mut dyn Host) -> Result<Then, RunError> {
-        let at = self.step;
-        match &plan.steps[at].step {
-            Step::Call(call) => call(&mut self.frame, &mut self.arena),
-            Step::Filter(keep) => {
-                if self.frame.get(*keep).bits() == 0 {
-                    return Ok(Then::Back);
                 }
             }
+        }
+        Outcome::Yield
+    }
+
+    fn one(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
+        match &plan.steps[at].step {
             Step::If { condition, otherwise } => {
                 if self.frame.get(*condition).bits() == 0 {
                     return Ok(Then::Goto(*otherwise));
@@ -279,7 +328,6 @@ impl Run {
                 self.make_room(plan, live)?;
                 return Ok(Then::Goto(*head));
             }
-            Step::Copy(moves) => moves.iter().for_each(|(from, to)| self.frame.set(*to, self.frame.get(*from))),
             Step::Fork { branches } => {
                 if !branches.is_empty() {
                     self.cursors.push_fork(plan, at, &self.frame, &self.arena);
@@ -311,7 +359,6 @@ impl Run {
                 return Ok(Then::Back);
             }
             Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. } => return self.write(plan, at, host),
-            Step::End => return Ok(Then::Back),
             _ => return self.rare(plan, at, host),
         }
         Ok(Then::Next)
@@ -348,21 +395,15 @@ impl Run {
                 host.start_job(Position(*position), &self.live, job(&self.frame));
                 return Ok(Then::Back);
             }
-            Step::Fold { target, fold } => {
-                self.fold(plan, at, target, *fold, host)?;
-                return Ok(Then::Back);
-            }
-            Step::Drain { fold } => {
-                self.drain(plan, at, *fold, host)?;
-                return Ok(Then::Back);
-            }
+            Step::Records { .. } => return self.records(plan, at, host),
+            Step::MicrobatchId(out) => self.frame.set(*out, <i64 as Data>::slot(host.microbatch() as i64)),
             Step::Result(value) => self.result(plan, value, host)?,
             Step::Check(complain) => {
                 if let Some(what) = complain(&self.frame) {
                     return Err(complaint(plan, at, what));
                 }
             }
-            _ => unreachable!("the other steps are run where they are common"),
+            _ => return self.batch_step(plan, at, host),
         }
         Ok(Then::Next)
     }
@@ -383,7 +424,7 @@ impl Run {
     }
 
     /// Encodes the live vars of a position but the last `but`.
-    fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
+    pub(crate) fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
         self.live.clear();
         let live = &plan.entries[position as usize].live;
         for register in &live[..live.len() - but] {
@@ -436,7 +477,7 @@ impl Run {
             }
         };
         let object = ObjectId(*pstate as u32);
-        let result = select_store(&plan.schemas[*pstate].1, object, path, host, &args, &mut self.scratch, &mut visit);
+        let result = select_store(plan.schema(*pstate), object, path, host, &args, &mut self.scratch, &mut visit);
         if let Some(source) = misfit {
             return Err(RunError::Live { topology: plan.name.clone(), source });
         }
@@ -460,7 +501,7 @@ impl Run {
             unreachable!("the step is a select")
         };
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
-        let (schema, object) = (&plan.schemas[*pstate].1, ObjectId(*pstate as u32));
+        let (schema, object) = (plan.schema(*pstate), ObjectId(*pstate as u32));
         let page = match host.page_limit() {
             Some(limit) => select_page(schema, object, path, host, &args, &mut self.scratch, None, limit),
             None => {
@@ -486,7 +527,7 @@ impl Run {
         Ok(Then::Next)
     }
 
-    fn forget(&mut self, start: usize, mark: Mark) {
+    pub(crate) fn forget(&mut self, start: usize, mark: Mark) {
         self.cursors.column.truncate(start);
         self.arena.reset(mark);
     }
@@ -496,17 +537,12 @@ impl Run {
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let begun = host.write_begins();
         let result = match &plan.steps[at].step {
-            Step::Transform { pstate, path } => transform_store(
-                &plan.schemas[*pstate].1,
-                ObjectId(*pstate as u32),
-                path,
-                host,
-                &args,
-                &mut self.scratch,
-            ),
+            Step::Transform { pstate, path } => {
+                transform_store(plan.schema(*pstate), ObjectId(*pstate as u32), path, host, &args, &mut self.scratch)
+            }
             Step::Clear { pstate } => clear_store(ObjectId(*pstate as u32), host),
             Step::Aggregate { pstate, shape } => {
-                aggregate(&plan.schemas[*pstate].1, ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
+                aggregate(plan.schema(*pstate), ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
             }
             _ => unreachable!("the step writes"),
         };
@@ -534,6 +570,12 @@ impl Run {
         let index = match target {
             Target::All => return Ok(None),
             Target::Origin => return Ok(Some(host.origin())),
+            Target::Here => return Ok(Some(host.task())),
+            Target::Keys(keys) => {
+                self.live.clear();
+                keys.iter().for_each(|key| key.encode_key(&self.frame, &mut self.live));
+                i64::from(partition_of_key(&self.live, count))
+            }
             Target::Global => 0,
             Target::Shuffle if count == 1 => 0,
             Target::Shuffle => i64::from(host.shuffle().0),

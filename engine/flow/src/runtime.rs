@@ -1,5 +1,6 @@
 //! A module as its task threads know it: the definition and the durable ids of its objects.
 
+use crate::micro::MicrobatchDef;
 use crate::module::ModuleDef;
 use crate::plan::Plan;
 use crate::query::QueryDef;
@@ -20,6 +21,17 @@ pub struct ModuleRuntime {
     pub pstates: Vec<ObjectId>,
     /// Durable ids of the progress of every source: streams in order, their sources in order.
     pub sources: Vec<ObjectId>,
+    /// Durable ids of the microbatch topologies, by their place in the definition.
+    pub microbatches: Vec<MicrobatchObjects>,
+}
+
+/// Durable ids of a microbatch topology.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MicrobatchObjects {
+    /// Of what it keeps about itself.
+    pub topology: ObjectId,
+    /// Of the progress of its sources, in order.
+    pub sources: Vec<ObjectId>,
 }
 
 impl ModuleRuntime {
@@ -33,11 +45,24 @@ impl ModuleRuntime {
         (thread.0..self.task_count).step_by(self.thread_count as usize).map(TaskId)
     }
 
-    /// The plan of a topology. Streams come first, then queries.
+    /// The plan of a topology. Streams come first, then queries, then microbatch topologies.
     pub fn plan(&self, topology: u16) -> Option<&Plan> {
-        let (streams, at) = (&self.def.streams, usize::from(topology));
-        let of_query = || self.def.queries.get(at - streams.len()).map(|query| &*query.plan);
-        streams.get(at).map_or_else(of_query, |stream| Some(&*stream.plan))
+        let ModuleDef { streams, queries, microbatches, .. } = &self.def;
+        let at = usize::from(topology);
+        if let Some(stream) = streams.get(at) {
+            return Some(&stream.plan);
+        }
+        let rest =
+            queries.iter().map(|query| &query.plan).chain(microbatches.iter().map(|microbatch| &microbatch.plan));
+        rest.map(|plan| &**plan).nth(at - streams.len())
+    }
+
+    /// The microbatch topology at this place, the number of its topology, and that of its roots among those of sources.
+    pub fn microbatch(&self, at: usize) -> Option<(&MicrobatchDef, u16, u16)> {
+        let def = self.def.microbatches.get(at)?;
+        let ModuleDef { streams, queries, .. } = &self.def;
+        let topology = streams.len() + queries.len() + at;
+        Some((def, topology as u16, (self.sources.len() + queries.len() + at) as u16))
     }
 
     /// The query that is this topology, and the number of the roots of its calls among those of sources.

@@ -2,7 +2,7 @@
 
 use crate::data::Register;
 use crate::define::Place;
-use crate::fold::FoldDef;
+use crate::table::{JoinDef, TableDef};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is bound at a place.
@@ -66,6 +66,8 @@ pub(crate) struct Recorded {
     pub(crate) registers: Vec<Register>,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) record: u32,
-    /// The aggregations of a batch block, in the order of its phases.
-    pub(crate) folds: Vec<FoldDef>,
+    /// Where rows of batch blocks wait for the next stage.
+    pub(crate) tables: Vec<TableDef>,
+    /// Joins of tables.
+    pub(crate) joins: Vec<JoinDef>,
 }

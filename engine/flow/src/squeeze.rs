@@ -41,10 +41,9 @@ fn is_idle(step: &Step, at: usize) -> bool {
     }
 }
 
-/// Whether anything leads to each step: from the start, or from where the results of aggregators go on.
+/// Whether anything leads to each step from the start.
 fn reached(steps: &mut [StepRecord]) -> Vec<bool> {
-    let drains = steps.iter().enumerate().filter(|(_, record)| matches!(record.step, Step::Drain { .. }));
-    let mut open: Vec<usize> = drains.map(|(at, _)| at).chain([0]).collect();
+    let mut open = vec![0];
     let mut reached = vec![false; steps.len()];
     while let Some(at) = open.pop() {
         if !std::mem::replace(&mut reached[at], true) {

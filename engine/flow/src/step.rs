@@ -5,6 +5,8 @@ use crate::data::Register;
 use crate::define::Place;
 use crate::key_partitioner::KeyPartitioner;
 use crate::slot::{Frame, Slot};
+use crate::stage::Where;
+use crate::table::RowsOf;
 use std::ptr::NonNull;
 use tantu_base::door::Job;
 use tantu_path::{AggShape, Arg, Path};
@@ -42,6 +44,10 @@ pub(crate) enum Target {
     Shuffle,
     /// Where the call started.
     Origin,
+    /// The task the event is on.
+    Here,
+    /// Where the hash of all of these says.
+    Keys(Vec<Register>),
     /// The task of this id.
     Direct(u32),
     Chosen(Choose),
@@ -143,16 +149,49 @@ pub(crate) enum Step {
         job: MakeJob,
         position: u32,
     },
+    /// Goes on as a new event of this task when the query has its result.
+    Invoke {
+        query: String,
+        arguments: Vec<Register>,
+        position: u32,
+    },
     /// Fails the event if there is a complaint.
     Check(Complain),
-    /// The row ends at the aggregators of a fold on another task.
+    /// The row ends at the aggregators of a table, perhaps on another task.
     Fold {
         target: Target,
-        fold: usize,
+        table: usize,
     },
-    /// Emits what a fold became, each group once: where a batch block goes on after its aggregators.
-    Drain {
-        fold: usize,
+    /// Puts a row into a table, perhaps on another task.
+    Row {
+        target: Target,
+        table: usize,
+        keys: Vec<Register>,
+        rest: Vec<Register>,
+    },
+    /// Emits the rows of tables: where a batch block goes on behind a barrier.
+    Gathered {
+        of: RowsOf,
+        outs: Vec<Register>,
+    },
+    /// The event ends; the batch block is run, and then the code behind it.
+    Enter {
+        /// Its place in the plan.
+        block: usize,
+        /// Where its stages start.
+        stages: Vec<(usize, Where)>,
+        /// Where the code behind it starts.
+        after: usize,
+        /// The vars it is entered with.
+        position: u32,
+    },
+    /// The number of the microbatch.
+    MicrobatchId(u32),
+    /// Emits the records that the microbatch has on this task but so many, a page at a time.
+    Records {
+        depot: usize,
+        skip: u32,
+        out: Register,
     },
     /// The query's result.
     Result(Register),
@@ -167,18 +206,30 @@ impl Step {
             Step::Jump(to) | Step::Again { head: to, .. } => visit(to),
             Step::Fork { branches } => branches.iter_mut().for_each(visit),
             Step::Streams { targets, .. } => targets.iter_mut().for_each(|(_, to)| visit(to)),
+            Step::Enter { stages, after, .. } => {
+                stages.iter_mut().for_each(|(to, _)| visit(to));
+                visit(after);
+            }
             _ => {}
         }
     }
 
     /// Whether the next step may be run after it, in the same event or as a new one.
     pub(crate) fn falls_through(&self) -> bool {
-        !matches!(self, Step::Jump(_) | Step::Again { .. } | Step::Streams { .. } | Step::Fold { .. } | Step::End)
+        !matches!(
+            self,
+            Step::Jump(_)
+                | Step::Again { .. }
+                | Step::Streams { .. }
+                | Step::Fold { .. }
+                | Step::Enter { .. }
+                | Step::End
+        )
     }
 
     /// Whether what comes after it always is a new event.
     pub(crate) fn ends_event(&self) -> bool {
-        matches!(self, Step::Hop { .. } | Step::Await { .. })
+        matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Invoke { .. } | Step::Enter { .. })
     }
 
     /// Where the events that it starts begin.
@@ -187,7 +238,8 @@ impl Step {
             Step::Hop { position, .. }
             | Step::Overtime { position }
             | Step::Await { position, .. }
-            | Step::Pages { position, .. } => Some(position),
+            | Step::Pages { position, .. }
+            | Step::Invoke { position, .. } => Some(position),
             _ => None,
         }
     }

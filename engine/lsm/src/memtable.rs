@@ -13,6 +13,7 @@ mod reverse;
 mod tests;
 
 use arena::{Address, Arena};
+pub(crate) use art::SIDE_BY_SIDE;
 use art::{Art, Keys, LEAF_COUNT_MAX, Position};
 use pool::Pool;
 pub(crate) use reverse::BackWalk;
@@ -141,6 +142,20 @@ impl Memtable {
         EntryKeys { entries: &self.entries, arena: &self.arena }
     }
 
+    /// Has fetched what [`Memtable::set`] looks at for some keys: of more than [`SIDE_BY_SIDE`] the first.
+    pub(crate) fn expect<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        let (mut asked, mut count) = ([&[][..]; SIDE_BY_SIDE], 0);
+        for (place, key) in asked.iter_mut().zip(keys) {
+            *place = key;
+            count += 1;
+        }
+        let mut leaves = [None; SIDE_BY_SIDE];
+        self.art.candidates(&asked[..count], &mut leaves);
+        let found = || leaves.iter().copied().flatten();
+        found().for_each(|leaf| self.entries.prefetch(leaf));
+        found().for_each(|leaf| prefetch_lines(self.keys().key(leaf), 1));
+    }
+
     /// Writes a value, or with none a deletion. `floor`: the oldest version anybody may still read.
     pub(crate) fn set(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, floor: Version) {
         let next = self.entries.count();
@@ -229,15 +244,20 @@ impl Memtable {
     }
 }
 
+/// Keys that a walk has passed on its way before it stands at one: those in front of it are being fetched.
+const AHEAD_COUNT: usize = 4;
+/// Lines of a key, and of a value, that are fetched ahead: what is longer comes in order, which the processor sees.
+const AHEAD_LINE_COUNT: usize = 2;
+
 /// A walk over a memtable in key order. It borrows nothing, so that a job can keep it between slices; the memtable must not
 /// be written meanwhile.
 ///
-/// Its keys are all over memory. So it is two keys ahead of where it stands: the entry of the second is being fetched, and by
-/// the entry of the first, which is there, its key.
+/// Its keys are all over memory. So it is some keys ahead of where it stands: the entry of the last of them is being fetched,
+/// and by the entry of the one in the middle, which is there, its key and its value.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    leaf: Option<u32>,
-    next: Option<u32>,
+    /// The leaf it stands at, and those that come next.
+    leaves: [Option<u32>; AHEAD_COUNT],
     ahead: Position,
 }
 
@@ -250,40 +270,42 @@ impl Walk {
 
     /// Stands where the position is.
     fn begin(&mut self, memtable: &Memtable, next: fn(&Art, &mut Position)) {
-        self.next = None;
-        self.step(memtable, next);
-        self.step(memtable, next);
+        self.leaves = [None; AHEAD_COUNT];
+        (0..AHEAD_COUNT).for_each(|_| self.step(memtable, next));
     }
 
     #[inline]
     fn step(&mut self, memtable: &Memtable, next: fn(&Art, &mut Position)) {
-        self.leaf = self.next;
-        self.next = self.ahead.leaf();
-        if let Some(leaf) = self.next {
-            prefetch_lines(memtable.keys().key(leaf), 1);
+        self.leaves.rotate_left(1);
+        let last = self.ahead.leaf();
+        self.leaves[AHEAD_COUNT - 1] = last;
+        if let Some(leaf) = last {
+            memtable.entries.prefetch(leaf);
             next(&memtable.art, &mut self.ahead);
         }
-        if let Some(leaf) = self.ahead.leaf() {
-            memtable.entries.prefetch(leaf);
+        if let Some(leaf) = self.leaves[AHEAD_COUNT / 2] {
+            let Entry { key_at, key_len, newest } = memtable.entries.at(leaf);
+            prefetch_lines(memtable.arena.bytes(*key_at, *key_len as usize), AHEAD_LINE_COUNT);
+            prefetch_lines(memtable.arena.bytes(newest.at, newest.value_len()), AHEAD_LINE_COUNT);
         }
     }
 
     /// The key it stands at; none behind the last.
     #[inline]
     pub(crate) fn key<'a>(&self, memtable: &'a Memtable) -> Option<&'a [u8]> {
-        let entry = memtable.entries.at(self.leaf?);
+        let entry = memtable.entries.at(self.leaves[0]?);
         Some(memtable.arena.bytes(entry.key_at, entry.key_len as usize))
     }
 
     /// The newest revision of its key a reader at `at` sees.
     #[inline]
     pub(crate) fn revision<'a>(&self, memtable: &'a Memtable, at: Version) -> Option<Revision<'a>> {
-        memtable.kept_at(self.leaf?, at).map(|kept| memtable.revision(kept))
+        memtable.kept_at(self.leaves[0]?, at).map(|kept| memtable.revision(kept))
     }
 
     /// All revisions of its key, newest first.
     pub(crate) fn revisions<'a>(&self, memtable: &'a Memtable) -> impl Iterator<Item = Revision<'a>> {
-        let mut next = self.leaf.map(|leaf| &memtable.entries.at(leaf).newest);
+        let mut next = self.leaves[0].map(|leaf| &memtable.entries.at(leaf).newest);
         std::iter::from_fn(move || {
             let kept = next?;
             next = (kept.older != NONE).then(|| memtable.revisions.at(kept.older));

@@ -7,7 +7,7 @@ use crate::fetch::Reading;
 use crate::ingest::Ingest;
 use crate::job::{Choice, Job, JobOutput, choose, choose_towards_one};
 use crate::manifest::{Manifest, manifest_path};
-use crate::memtable::{Memtable, RangeDelete, Revision, hidden_at};
+use crate::memtable::{Memtable, RangeDelete, Revision, SIDE_BY_SIDE, hidden_at};
 use crate::option::{Budget, TreeOptions};
 use crate::table::{Filter, Table, table_path};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +38,16 @@ pub enum Write<'a> {
         /// First key after.
         to: &'a [u8],
     },
+}
+
+impl<'a> Write<'a> {
+    /// Where it is in the order of keys.
+    fn key(&self) -> &'a [u8] {
+        match self {
+            Write::Put { key, .. } | Write::Delete { key } => key,
+            Write::DeleteRange { from, .. } => from,
+        }
+    }
 }
 
 /// What a completion brought.
@@ -209,19 +219,38 @@ impl Tree {
     pub fn apply<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
         assert!(version > self.applied, "versions ascend");
         self.applied = version;
-        for write in writes {
-            match write {
-                Write::Put { key, value } => self.memtable.set(key, version, Some(value), self.floor),
-                Write::Delete { key } => self.memtable.set(key, version, None, self.floor),
-                Write::DeleteRange { from, to } => {
-                    self.memtable.delete_range(RangeDelete { from: from.to_vec(), to: to.to_vec(), version });
-                }
+        let mut writes = writes.into_iter().fuse();
+        let mut window = [None; SIDE_BY_SIDE];
+        while let Some(first) = writes.next() {
+            window[0] = Some(first);
+            window[1..].fill_with(|| writes.next());
+            let writes = || window.iter().map_while(|write| *write);
+            // Alone there is nothing to do meanwhile.
+            if window[1].is_some() {
+                self.memtable.expect(writes().map(|write| write.key()));
             }
+            writes().for_each(|write| self.write(version, write));
         }
         self.memtable.version = version;
         if self.memtable.size() >= self.options.memtable_size_max {
             self.seal();
         }
+    }
+
+    fn write(&mut self, version: Version, write: Write<'_>) {
+        match write {
+            Write::Put { key, value } => self.memtable.set(key, version, Some(value), self.floor),
+            Write::Delete { key } => self.memtable.set(key, version, None, self.floor),
+            Write::DeleteRange { from, to } => {
+                self.memtable.delete_range(RangeDelete { from: from.to_vec(), to: to.to_vec(), version });
+            }
+        }
+    }
+
+    /// Has the memory fetched that the next writes of these keys touch: to replay many small versions takes less time if
+    /// their keys are named some at a time.
+    pub fn expect<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        self.memtable.expect(keys);
     }
 
     pub(crate) fn memtables(&self) -> impl DoubleEndedIterator<Item = &Memtable> {

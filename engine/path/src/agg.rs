@@ -29,7 +29,7 @@ pub use fold::{Fold, Room, TakePartials};
 pub use leaf::Leaf;
 pub use shape::AggShape;
 pub use top::{Limit, TopMonotonic};
-pub use typed::{AggOn, AggOut, AggShapes, elements, key, tuple};
+pub use typed::{AggOn, AggOut, AggShapes, elements, key, sub, tuple, untracked};
 pub use typed_leaf::{
     Accumulator, Combiner, Counted, LeafArgs, Limited, Summed, Top, Truthy, WithIndex, accumulator, and, average,
     combiner, count, first, last, limit, list, map, max, merge, min, multi_set, or, set, set_remove, sum,

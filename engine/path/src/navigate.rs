@@ -722,6 +722,11 @@ pub trait Navigate: Sized {
         self.navigate(|path| path.subselect(selected.into_untyped()))
     }
 
+    /// Ends the path with a change that was made elsewhere.
+    fn then_change(self, next: TransformTo<Self::At>) -> TransformTo<Self::Root> {
+        self.change(|path| path.then(next.into_untyped()))
+    }
+
     /// Ends the path with untyped term navigators.
     fn change(self, add: impl FnOnce(Path) -> Path) -> TransformTo<Self::Root> {
         TransformTo::from_untyped(add(self.into_path_to().into_untyped()))

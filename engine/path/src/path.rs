@@ -503,29 +503,49 @@ fn count(value: Option<u64>) -> Arg {
     Arg::Const(value.map_or(Value::Null, Value::U64))
 }
 
+impl Path {
+    /// Written as it is built, its slots under the names that `name` gives them.
+    pub fn show(&self, name: &dyn Fn(u32) -> String) -> String {
+        if self.navs.is_empty() {
+            return "stay".to_owned();
+        }
+        self.navs.iter().map(|nav| nav.show(name)).collect::<Vec<_>>().join(".")
+    }
+}
+
+impl Nav {
+    fn show(&self, name: &dyn Fn(u32) -> String) -> String {
+        let args = self.args.iter().map(|arg| arg.show(name));
+        let func = self.func.iter().map(Func::name).chain(self.custom.iter().map(Custom::name)).map(str::to_owned);
+        let parts: Vec<String> = func.chain(args).chain(self.paths.iter().map(|path| path.show(name))).collect();
+        if parts.is_empty() { self.rule.name.to_owned() } else { format!("{}({})", self.rule.name, parts.join(", ")) }
+    }
+}
+
+impl Arg {
+    /// A constant in a few words, or the name that `name` gives the slot.
+    pub(crate) fn show(&self, name: &dyn Fn(u32) -> String) -> String {
+        match self {
+            Arg::Const(value) => crate::show::brief(value),
+            Arg::Slot(slot) => name(*slot),
+        }
+    }
+}
+
+fn numbered(slot: u32) -> String {
+    format!("slot {slot}")
+}
+
 /// Written as it is built: `key("a").all.term_val(1)`.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.navs.is_empty() {
-            return f.write_str("stay");
-        }
-        for (index, nav) in self.navs.iter().enumerate() {
-            write!(f, "{}{nav}", if index == 0 { "" } else { "." })?;
-        }
-        Ok(())
+        f.write_str(&self.show(&numbered))
     }
 }
 
 impl fmt::Display for Nav {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.rule.name)?;
-        let args = self.args.iter().map(|arg| match arg {
-            Arg::Const(value) => crate::show::brief(value),
-            Arg::Slot(slot) => format!("slot {slot}"),
-        });
-        let func = self.func.iter().map(Func::name).chain(self.custom.iter().map(Custom::name)).map(str::to_owned);
-        let parts: Vec<String> = func.chain(args).chain(self.paths.iter().map(Path::to_string)).collect();
-        if parts.is_empty() { Ok(()) } else { write!(f, "({})", parts.join(", ")) }
+        f.write_str(&self.show(&numbered))
     }
 }
 

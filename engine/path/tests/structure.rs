@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use structured::{Chance, Layout, plain, schema, select_path, transform_path, value};
 use support::*;
 use tantu_base::value::{Reader, Value};
+use tantu_path::agg::{self, AggOn};
 use tantu_path::{
     AggShape, EvalError, Func, Map, NoArgs, PStateSchema, PageLimit, Path, PathError, Schema, Scratch, Sub, Untracked,
     aggregate, clear_store, select, select_page, select_store, transform, transform_store,
@@ -295,7 +296,9 @@ fn removing_a_parent_removes_every_element_as_a_range() {
 fn aggregation_reads_and_writes_one_element() {
     let schema = squares(true);
     let mut store = user_with(&schema, 1000);
+    let typed: AggOn<Map<String, Sub<Map<i64, i64>>>> = agg::key("ann", agg::sub(agg::key(30, agg::count())));
     let shape = AggShape::key(text("ann"), AggShape::key(Value::I64(30), AggShape::count()));
+    assert_eq!(typed.shape(), &shape);
     aggregate(&schema, OBJECT, &shape, &mut store, &NoArgs, &mut Scratch::new()).unwrap();
     assert_eq!(costs(&mut store), (2, 0, 1));
     let path = Path::new().key(text("ann")).key(Value::I64(30));

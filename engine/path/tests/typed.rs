@@ -144,6 +144,8 @@ fn ways_and_changes_are_chosen_by_conditions_of_any_type() {
         (path().filter_less_than(25).into(), path().term_val(2)),
     ];
     makes(of().map_vals().cond_change(arms), map(&[(1, 10), (2, 20), (3, 30)]), map(&[(1, 1), (2, 2), (3, 30)]));
+    let double = || path::<i64>().term(|n| n * 2);
+    makes(of().map_vals().filter_greater_than(15).then_change(double()), a(), map(&[(1, 10), (2, 40)]));
 }
 
 #[test]

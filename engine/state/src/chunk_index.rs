@@ -16,6 +16,8 @@ impl TaskState {
     /// # Errors
     /// [`StateError`] naming the damaged segment and the place in it.
     pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
+        let task = self.task;
+        self.side.end_replay().map_err(|(run, what)| StateError::Run { task, run, what })?;
         let mut segments = Vec::new();
         for index in 0..self.depots.len() {
             let depot = self.depots[index].object;

@@ -2,8 +2,10 @@
 
 use crate::depot::Run;
 use crate::meta::{ModuleMeta, ObjectKind, encode_document};
+use crate::section::EntryWriter;
 use crate::segment::{chunk_bytes, header_bytes};
-use tantu_base::id::{ObjectId, Offset, TaskId};
+use crate::side::Published;
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden file; TANTU_BLESS=1 writes it anew")]
 fn check(name: &str, bytes: &[u8]) {
@@ -33,4 +35,23 @@ fn a_module_document_of_version_1_stays_as_it_is() {
     meta.object(ObjectKind::Depot, "*lines", &[]);
     meta.object(ObjectKind::PState, "$$counts", &[1, 2, 3]);
     check("module-meta.bin", &encode_document(&meta));
+}
+
+#[test]
+fn what_an_entry_of_version_1_says_of_side_runs_stays_as_it_is() {
+    let attempt = Attempt { epoch: Epoch(5), counter: 2 };
+    let run = RunId { topology: ObjectId(11), id: 0x0102_0304, attempt };
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(3), Version(9));
+    let chunk = entry.begin_chunk(run, 0);
+    entry.delete_range(b"from", b"to");
+    entry.put(b"key", b"value");
+    entry.delete(b"gone");
+    entry.end_chunk(chunk);
+    entry.prepared(run, Epoch(6), 1);
+    entry.publish(run);
+    entry.drop_run(run);
+    entry.end_section(start);
+    entry.body.extend_from_slice(&Published { run, version: Version(9) }.encode());
+    check("side-run.bin", &entry.body);
 }

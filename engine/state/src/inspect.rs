@@ -5,7 +5,7 @@
 
 use crate::depot::Run;
 use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, depot_start_key};
-use crate::section::{Op, Section, SectionError};
+use crate::section::{Op, Section, SectionError, chunk_writes};
 use crate::segment::{CHUNK_HEADER_SIZE, CHUNK_MAGIC, CHUNK_READ_SIZE_MAX, SegmentError, check_chunk, check_header};
 use crate::task::StateError;
 use crate::task::decode_start;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tantu_base::door::Disk;
 use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_base::id::{ObjectId, Offset, RunId, TaskId, Version};
 use tantu_base::limit::BLOCK_ALIGN;
 use tantu_base::piece::Pieces;
 
@@ -221,6 +221,23 @@ pub enum Disagreement {
         /// How far records were copied.
         copied: Offset,
     },
+    /// The log keeps a prepared run until it says what became of it.
+    #[error("{task}: chunks are missing of {run}, which is prepared")]
+    Run {
+        /// Whose.
+        task: TaskId,
+        /// Which.
+        run: RunId,
+    },
+}
+
+/// A side run as the log tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct RunSurvey {
+    chunk_count: u32,
+    /// Whether every chunk up to here was there.
+    is_broken: bool,
+    is_prepared: bool,
 }
 
 /// A chunk the index names.
@@ -243,13 +260,14 @@ pub struct TaskSurvey {
     /// The last version of it that the log holds.
     logged: Option<Version>,
     depots: BTreeMap<ObjectId, DepotSurvey>,
+    runs: BTreeMap<RunId, RunSurvey>,
 }
 
 impl TaskSurvey {
     /// Begins with a tree that holds every version up to `flushed`.
     pub fn new(task: TaskId, depots: impl IntoIterator<Item = ObjectId>, flushed: Version) -> TaskSurvey {
         let depots = depots.into_iter().map(|depot| (depot, DepotSurvey::default())).collect();
-        TaskSurvey { task, flushed, reached: flushed, logged: None, depots }
+        TaskSurvey { task, flushed, reached: flushed, logged: None, depots, runs: BTreeMap::new() }
     }
 
     /// Whose.
@@ -321,9 +339,51 @@ impl TaskSurvey {
                 }
                 Op::Put { key, value } if is_new => self.entry(key, version, Some(value))?,
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
+                op => self.run(&op, is_new)?,
             }
         }
         Ok(())
+    }
+
+    /// What a section says of side runs.
+    fn run(&mut self, op: &Op<'_>, is_new: bool) -> Result<(), StateError> {
+        let task = self.task;
+        match op {
+            Op::Chunk { run, seq, writes } => {
+                if let Some(error) = chunk_writes(writes).find_map(Result::err) {
+                    return Err(StateError::Section { task, error });
+                }
+                if *seq == 0 {
+                    self.runs.remove(run);
+                }
+                let found = self.runs.entry(*run).or_default();
+                found.is_broken |= found.chunk_count != *seq;
+                found.chunk_count = seq.saturating_add(1);
+            }
+            Op::Prepared { run, chunk_count, .. } => {
+                let found = self.runs.entry(*run).or_default();
+                found.is_broken |= found.chunk_count != *chunk_count;
+                found.is_prepared = true;
+            }
+            Op::Publish { run } => {
+                let found = self.runs.remove(run).unwrap_or_default();
+                if is_new && (found.is_broken || !found.is_prepared) {
+                    return Err(StateError::Run {
+                        task,
+                        run: *run,
+                        what: "the log publishes it and has not all of it",
+                    });
+                }
+            }
+            Op::Drop { run } => drop(self.runs.remove(run)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The side runs that are prepared, and neither published nor dropped.
+    pub fn prepared_runs(&self) -> impl Iterator<Item = RunId> {
+        self.runs.iter().filter(|(_, found)| found.is_prepared).map(|(run, _)| *run)
     }
 
     fn append(&mut self, depot: ObjectId, first: Offset, end: Offset) -> Result<(), StateError> {
@@ -358,6 +418,8 @@ impl TaskSurvey {
                 found.push(Disagreement::Copied { task, depot, end: next, copied: survey.copied.1 });
             }
         }
+        let broken = self.runs.iter().filter(|(_, found)| found.is_prepared && found.is_broken);
+        found.extend(broken.map(|(run, _)| Disagreement::Run { task, run: *run }));
         found
     }
 
@@ -472,6 +534,39 @@ mod tests {
         assert!(log(&mut survey, 8, 3).is_err_and(|what| what.contains("the tree ends at 6")));
         assert!(log(&mut survey, 7, 4).is_err_and(|what| what.contains("the depot ends at 3")));
         assert_eq!(survey.reached(), Version(7));
+    }
+
+    #[test]
+    fn a_prepared_run_without_all_its_chunks_is_told_unless_it_is_published_or_dropped() {
+        let run = RunId { id: 4, ..RunId::default() };
+        let mut survey = TaskSurvey::new(TaskId(1), [DEPOT], Version(0));
+        let take = |survey: &mut TaskSurvey, fill: &dyn Fn(&mut EntryWriter)| {
+            let mut writer = EntryWriter::default();
+            let version = Version(survey.reached().0 + 1);
+            let start = writer.begin_section(TaskId(1), version);
+            fill(&mut writer);
+            writer.end_section(start);
+            let section = sections(&writer.body).next().expect("one section").expect("whole");
+            survey.section(&section).map_err(|error| error.to_string())
+        };
+        let chunk = |seq: u32| {
+            move |writer: &mut EntryWriter| {
+                let start = writer.begin_chunk(run, seq);
+                writer.put(b"key", b"value");
+                writer.end_chunk(start);
+            }
+        };
+        assert_eq!(take(&mut survey, &chunk(0)), Ok(()));
+        assert_eq!(take(&mut survey, &|writer| writer.prepared(run, tantu_base::id::Epoch(1), 1)), Ok(()));
+        assert_eq!((survey.prepared_runs().collect::<Vec<_>>(), survey.gaps().len()), (vec![run], 0));
+        assert_eq!(take(&mut survey, &|writer| writer.publish(run)), Ok(()));
+        assert!(take(&mut survey, &|writer| writer.publish(run)).is_err_and(|what| what.contains("not all of it")));
+        assert_eq!(take(&mut survey, &chunk(1)), Ok(()), "the first may be given up already");
+        assert_eq!(survey.gaps(), [], "it was never prepared");
+        assert_eq!(take(&mut survey, &|writer| writer.prepared(run, tantu_base::id::Epoch(1), 2)), Ok(()));
+        assert_eq!(survey.gaps(), [Disagreement::Run { task: TaskId(1), run }]);
+        assert_eq!(take(&mut survey, &|writer| writer.drop_run(run)), Ok(()));
+        assert_eq!(survey.gaps(), []);
     }
 
     #[test]

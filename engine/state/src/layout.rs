@@ -9,6 +9,8 @@
 //! | a depot | `0x02`, the chunk's last append time, its end offset, 8 bytes big-endian each | [`ChunkAt`] |
 //! | a depot | `0x03` | first offset that was not trimmed, 8 bytes little-endian |
 //! | a topology's source | empty | next offset to process, 8 bytes little-endian |
+//! | a microbatch topology | `0x00` | what was published last: [`Published`](crate::side::Published) |
+//! | a microbatch topology | `0x01` and on | its coordinator's, on task 0 |
 //!
 //! A chunk is keyed by its end, so that the chunk that holds offset `o` is the first key past `o`: one
 //! seek forward. Append times never go back in a partition, so the chunk with the first record of a time or
@@ -29,6 +31,11 @@ const DEPOT_CHUNK: u8 = 1;
 const DEPOT_TIME: u8 = 2;
 /// First byte after the object of the entry that says where a depot starts.
 const DEPOT_START: u8 = 3;
+
+/// First byte after a microbatch topology of the entry that says what was published last.
+const PUBLISHED: u8 = 0;
+/// First byte after a microbatch topology of the entries of its coordinator.
+pub const COORDINATOR: u8 = 1;
 
 /// Writes the tree key of an object's entry into `out`, which is cleared first.
 #[inline]
@@ -71,6 +78,13 @@ pub fn depot_time_key(depot: ObjectId, last_ms: u64, end: Offset) -> Vec<u8> {
 pub fn depot_start_key(depot: ObjectId) -> Vec<u8> {
     let mut key = depot.0.to_be_bytes().to_vec();
     key.push(DEPOT_START);
+    key
+}
+
+/// Tree key of the entry that says what a microbatch topology published last.
+pub fn published_key(topology: ObjectId) -> Vec<u8> {
+    let mut key = topology.0.to_be_bytes().to_vec();
+    key.push(PUBLISHED);
     key
 }
 

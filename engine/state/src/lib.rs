@@ -16,6 +16,7 @@ pub mod load;
 pub mod meta;
 pub mod section;
 pub mod segment;
+pub mod side;
 pub mod snapshot;
 pub mod staged;
 pub mod task;

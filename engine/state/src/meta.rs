@@ -59,6 +59,8 @@ pub enum ObjectKind {
     PState = 2,
     /// The progress of a topology's source; its name is `topology/depot`.
     Source = 3,
+    /// A microbatch topology: what it keeps about itself.
+    Microbatch = 4,
 }
 
 /// A durable object.
@@ -124,6 +126,7 @@ impl ModuleMeta {
                 1 => ObjectKind::Depot,
                 2 => ObjectKind::PState,
                 3 => ObjectKind::Source,
+                4 => ObjectKind::Microbatch,
                 _ => return Err(Truncated),
             };
             let id = ObjectId(reader.u32()?);

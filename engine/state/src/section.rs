@@ -7,7 +7,7 @@
 use crate::depot::Run;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
-use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX};
 
 const OP_PUT: u8 = 1;
@@ -15,6 +15,13 @@ const OP_DELETE: u8 = 2;
 const OP_DELETE_RANGE: u8 = 3;
 const OP_APPEND: u8 = 4;
 const OP_APPEND_AT: u8 = 5;
+const OP_RUN_CHUNK: u8 = 6;
+const OP_RUN_PREPARED: u8 = 7;
+const OP_RUN_PUBLISH: u8 = 8;
+const OP_RUN_DROP: u8 = 9;
+
+/// Bytes before the writes of a chunk of a side run: kind, run, number, length.
+const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
 
 /// Bytes before a section's ops.
 pub const SECTION_HEADER_SIZE: usize = 4 + 8 + 4 + 4;
@@ -34,6 +41,12 @@ pub enum SectionError {
     /// An op of a kind this version does not know.
     #[error("the section has an op of the unknown kind {kind}")]
     UnknownOp {
+        /// The number found.
+        kind: u8,
+    },
+    /// An op in a chunk of a side run that is no write.
+    #[error("a chunk of a side run has an op of the kind {kind}, which is no write")]
+    NoWrite {
         /// The number found.
         kind: u8,
     },
@@ -97,6 +110,34 @@ pub enum Op<'a> {
     },
     /// Records at the end of a depot partition, by reference.
     AppendAt(Reference),
+    /// Writes of a side run, which nobody sees yet.
+    Chunk {
+        /// The run.
+        run: RunId,
+        /// Which chunk of it, from 0.
+        seq: u32,
+        /// The encoded writes: [`chunk_writes`].
+        writes: &'a [u8],
+    },
+    /// All chunks of a side run are in the log.
+    Prepared {
+        /// The run.
+        run: RunId,
+        /// The epoch of the log's writer when it was prepared.
+        epoch: Epoch,
+        /// How many chunks it has.
+        chunk_count: u32,
+    },
+    /// A prepared side run enters the tree at the version of the section.
+    Publish {
+        /// The run.
+        run: RunId,
+    },
+    /// A prepared side run is gone.
+    Drop {
+        /// The run.
+        run: RunId,
+    },
 }
 
 /// Writes the sections of one entry.
@@ -159,6 +200,56 @@ impl EntryWriter {
         self.body.extend_from_slice(&crc.to_le_bytes());
     }
 
+    fn run(&mut self, kind: u8, run: RunId) {
+        self.body.push(kind);
+        self.body.extend_from_slice(&run.topology.0.to_le_bytes());
+        self.body.extend_from_slice(&run.id.to_le_bytes());
+        self.body.extend_from_slice(&run.attempt.epoch.0.to_le_bytes());
+        self.body.extend_from_slice(&run.attempt.counter.to_le_bytes());
+    }
+
+    /// Starts a chunk of a side run; puts and deletes that follow are its writes. Returns where they start, for
+    /// [`EntryWriter::end_chunk`].
+    pub fn begin_chunk(&mut self, run: RunId, seq: u32) -> usize {
+        self.run(OP_RUN_CHUNK, run);
+        self.body.extend_from_slice(&seq.to_le_bytes());
+        self.body.extend_from_slice(&[0; 4]);
+        self.body.len()
+    }
+
+    /// Bytes of the chunk whose writes started at `start`.
+    pub(crate) fn chunk_size(&self, start: usize) -> usize {
+        self.body.len() - start
+    }
+
+    /// Ends the chunk whose writes started at `start`; one without writes is taken back. Whether there is one.
+    pub fn end_chunk(&mut self, start: usize) -> bool {
+        let size = self.chunk_size(start);
+        if size == 0 {
+            self.body.truncate(start - CHUNK_HEAD_SIZE);
+            return false;
+        }
+        self.body[start - 4..start].copy_from_slice(&(size as u32).to_le_bytes());
+        true
+    }
+
+    /// Says that all chunks of a side run are there.
+    pub fn prepared(&mut self, run: RunId, epoch: Epoch, chunk_count: u32) {
+        self.run(OP_RUN_PREPARED, run);
+        self.body.extend_from_slice(&epoch.0.to_le_bytes());
+        self.body.extend_from_slice(&chunk_count.to_le_bytes());
+    }
+
+    /// Publishes a side run.
+    pub fn publish(&mut self, run: RunId) {
+        self.run(OP_RUN_PUBLISH, run);
+    }
+
+    /// Drops a side run.
+    pub fn drop_run(&mut self, run: RunId) {
+        self.run(OP_RUN_DROP, run);
+    }
+
     /// Ends the section that started at `start`: fills in its length and checksum.
     pub fn end_section(&mut self, start: usize) {
         let (header, ops) = self.body[start..].split_at_mut(SECTION_HEADER_SIZE);
@@ -219,6 +310,22 @@ fn read_section<'a>(reader: &mut FixedReader<'a>, check: bool) -> Result<Section
     Ok(Section { task, version, ops })
 }
 
+/// The writes of a chunk of a side run, in order: puts, deletes and range deletes.
+pub fn chunk_writes(writes: &[u8]) -> impl Iterator<Item = Result<Op<'_>, SectionError>> {
+    let mut reader = FixedReader::new(writes);
+    std::iter::from_fn(move || {
+        let kind = *reader.rest().first()?;
+        let is_write = matches!(kind, OP_PUT | OP_DELETE | OP_DELETE_RANGE);
+        Some(if is_write { read_op(&mut reader) } else { Err(SectionError::NoWrite { kind }) })
+    })
+}
+
+fn read_run(reader: &mut FixedReader<'_>) -> Result<RunId, Truncated> {
+    let (topology, id) = (ObjectId(reader.u32()?), reader.u64()?);
+    let attempt = Attempt { epoch: Epoch(reader.u64()?), counter: reader.u32()? };
+    Ok(RunId { topology, id, attempt })
+}
+
 #[inline]
 fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
     let key = |reader: &mut FixedReader<'a>| match reader.sized()? {
@@ -251,6 +358,21 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
             size: reader.u32()?,
             crc: reader.u32()?,
         })),
+        kind => read_run_op(kind, reader),
+    }
+}
+
+fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
+    match kind {
+        OP_RUN_CHUNK => {
+            let (run, seq, writes) = (read_run(reader)?, reader.u32()?, reader.sized()?);
+            Ok(Op::Chunk { run, seq, writes })
+        }
+        OP_RUN_PREPARED => {
+            Ok(Op::Prepared { run: read_run(reader)?, epoch: Epoch(reader.u64()?), chunk_count: reader.u32()? })
+        }
+        OP_RUN_PUBLISH => Ok(Op::Publish { run: read_run(reader)? }),
+        OP_RUN_DROP => Ok(Op::Drop { run: read_run(reader)? }),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -258,6 +380,9 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RUN: RunId = RunId { topology: ObjectId(9), id: 1 << 33, attempt: Attempt { epoch: Epoch(3), counter: 4 } };
+
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
         let start = writer.begin_section(TaskId(3), Version(9));
@@ -270,6 +395,15 @@ mod tests {
         run.time_ms = 77;
         writer.append(ObjectId(5), &run);
         writer.append_at(&Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 });
+        let start_of_chunk = writer.begin_chunk(RUN, 2);
+        writer.delete_range(b"c", b"d");
+        writer.put(b"key", b"in the run");
+        assert!(writer.end_chunk(start_of_chunk));
+        let start_of_chunk = writer.begin_chunk(RUN, 3);
+        assert!(!writer.end_chunk(start_of_chunk), "without writes there is none");
+        writer.prepared(RUN, Epoch(7), 3);
+        writer.publish(RUN);
+        writer.drop_run(RUN);
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -298,6 +432,30 @@ mod tests {
             ops[4],
             Op::AppendAt(Reference { depot: ObjectId(6), first: Offset(1 << 40), count: 7, size: 8, crc: 9 })
         );
+    }
+
+    #[test]
+    fn an_entry_gives_back_what_it_says_of_side_runs() {
+        let body = sample();
+        let section = sections(&body).next().expect("two sections").expect("whole");
+        let ops: Vec<_> = section.iter().skip(5).map(|op| op.expect("known")).collect();
+        let [Op::Chunk { run, seq, writes }, rest @ ..] = &ops[..] else { panic!("a chunk first: {ops:?}") };
+        assert_eq!((*run, *seq), (RUN, 2));
+        let writes: Vec<_> = chunk_writes(writes).map(|op| op.expect("known")).collect();
+        let put = Op::Put { key: b"key", value: b"in the run" };
+        assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
+        let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
+        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+    }
+
+    #[test]
+    fn a_chunk_of_a_side_run_holds_writes_and_nothing_else() {
+        let mut writer = EntryWriter::default();
+        writer.put(b"key", b"value");
+        writer.publish(RUN);
+        let mut writes = chunk_writes(&writer.body);
+        assert!(matches!(writes.next(), Some(Ok(Op::Put { .. }))));
+        assert_eq!(writes.next(), Some(Err(SectionError::NoWrite { kind: OP_RUN_PUBLISH })));
     }
 
     #[test]

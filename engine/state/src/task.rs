@@ -9,13 +9,14 @@ use crate::detach::Detached;
 use crate::layout::{DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
 use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
 use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
+use crate::side::{Origin, Published, Side, SideRun};
 use crate::staged::Staged;
 use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use tantu_base::buf::BufPool;
 use tantu_base::door::{Disk, DiskDone, Entropy};
-use tantu_base::id::{ObjectId, Offset, TaskId, Version};
+use tantu_base::id::{ObjectId, Offset, RunId, TaskId, Version};
 use tantu_base::limit::BLOCK_ALIGN;
 use tantu_lsm::{BlockCache, Budget, Completed, Corruption, Need, Neighbours, Stop, Tree, TreeOptions, Write};
 use tantu_replog::Lsn;
@@ -86,6 +87,16 @@ pub enum StateError {
         /// The next that was found.
         found: u64,
     },
+    /// The log has something of a side run that does not fit the rest.
+    #[error("{task}: {run}: {what}")]
+    Run {
+        /// Whose.
+        task: TaskId,
+        /// The run.
+        run: RunId,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The tree holds something no version of this engine wrote.
     #[error("{task}: {object} has an unreadable {what} entry")]
     Unreadable {
@@ -125,6 +136,7 @@ pub struct TaskState {
     /// Writes of the engine itself: topology progress, chunk index. Not part of any streaming batch.
     system: Vec<SystemWrite>,
     pub(crate) trims: Vec<Trim>,
+    pub(crate) side: Side,
     sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
@@ -199,6 +211,7 @@ impl TaskState {
             spare: Vec::new(),
             system: Vec::new(),
             trims: Vec::new(),
+            side: Side::default(),
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
@@ -216,7 +229,7 @@ impl TaskState {
     /// [`StateError`] if the section does not follow what is there.
     pub fn replay(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
         if section.version <= self.visible {
-            return self.take_appends(section, lsn);
+            return self.take_appends(section, lsn, Origin::Log { is_flushed: true }).map(drop);
         }
         if section.version.0 != self.visible.0 + 1 {
             return Err(StateError::Gap {
@@ -227,7 +240,7 @@ impl TaskState {
             });
         }
         self.sealed = section.version;
-        self.apply(section, lsn)
+        self.apply(section, lsn, Origin::Log { is_flushed: false })
     }
 
     /// A value of the engine itself, by its tree key. Blocking: only while the task is opened.
@@ -311,6 +324,7 @@ impl TaskState {
     pub fn is_dirty(&self) -> bool {
         !self.system.is_empty()
             || !self.staged.is_empty()
+            || self.side.is_dirty()
             || self.has_reference()
             || (0..self.depots.len()).any(|index| self.is_sealable(index))
     }
@@ -322,7 +336,8 @@ impl TaskState {
 
     /// Bytes staged and not sealed.
     pub fn staged_size(&self) -> usize {
-        self.staged.size() + self.depots.iter().map(DepotPartition::staged_size).sum::<usize>()
+        let depots = self.depots.iter().map(DepotPartition::staged_size).sum::<usize>();
+        self.staged.size() + depots + self.side.sealing_size()
     }
 
     /// Whether sealed writes wait for their commit.
@@ -338,6 +353,7 @@ impl TaskState {
             + self.staged.size()
             + self.depots.iter().map(DepotPartition::memory_size).sum::<usize>()
             + self.detached_size()
+            + self.side.size()
     }
 
     /// Writes everything staged as the task's section of an entry. `wall_ms` is the append time of its records.
@@ -373,6 +389,7 @@ impl TaskState {
                 depot.sealed.push_back(run);
             }
         }
+        self.side.seal(self.sealed, entry.body.len() - start, entry);
         entry.end_section(start);
         let layer = std::mem::replace(&mut self.staged, self.spare.pop().unwrap_or_default());
         self.layers.push_back((self.sealed, layer));
@@ -389,31 +406,43 @@ impl TaskState {
     pub fn commit(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
         let (version, mut layer) = self.layers.pop_front().expect("invariant: a commit was sealed before");
         assert_eq!(version, section.version, "{}: sections commit in order", self.task);
-        self.apply(section, lsn)?;
+        self.apply(section, lsn, Origin::Own)?;
+        self.tell_notes(version);
         layer.clear();
         self.spare.push(layer);
         Ok(())
     }
 
-    fn apply(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
-        self.take_appends(section, lsn)?;
+    fn apply(&mut self, section: &Section<'_>, lsn: Lsn, origin: Origin) -> Result<(), StateError> {
+        let published = self.take_appends(section, lsn, origin)?;
         let writes = section.iter().filter_map(|op| match op {
             Ok(Op::Put { key, value }) => Some(Write::Put { key, value }),
             Ok(Op::Delete { key }) => Some(Write::Delete { key }),
             Ok(Op::DeleteRange { from, to }) => Some(Write::DeleteRange { from, to }),
-            Ok(Op::Append { .. } | Op::AppendAt(_)) | Err(_) => None,
+            _ => None,
         });
-        self.tree.apply(section.version, writes);
+        let records: Vec<_> = published.iter().map(|(now, _)| now.record()).collect();
+        let records = records.iter().map(|(key, value)| Write::Put { key, value });
+        let runs = published.iter().flat_map(|(_, run)| run.tree_writes());
+        self.tree.apply(section.version, writes.chain(records).chain(runs));
         self.visible = section.version;
+        self.note_published(&published, lsn);
         self.unflushed.push_back((section.version, lsn));
         let floor = self.pins.keys().next().copied().unwrap_or(self.visible).min(self.visible);
         self.tree.retain_from(floor);
         Ok(())
     }
 
-    /// The depot side of a section; it also refuses a section with an op that cannot be read.
-    fn take_appends(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
+    /// What a section does beside the tree: to depots and to side runs. Gives back the runs that it publishes and that the
+    /// tree has not; it also refuses a section with an op that cannot be read.
+    fn take_appends(
+        &mut self,
+        section: &Section<'_>,
+        lsn: Lsn,
+        origin: Origin,
+    ) -> Result<Vec<(Published, SideRun)>, StateError> {
         let task = self.task;
+        let mut published = Vec::new();
         for op in section.iter() {
             match op.map_err(|error| StateError::Section { task, error })? {
                 Op::Append { depot, run } => {
@@ -438,9 +467,10 @@ impl TaskState {
                 Op::AppendAt(reference) => self.take_reference(reference)?,
                 Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
+                op => self.take_run_op(&op, (section.version, lsn), origin, &mut published)?,
             }
         }
-        Ok(())
+        Ok(published)
     }
 
     /// Takes over what an entry of the engine itself says about a depot.
@@ -468,6 +498,7 @@ impl TaskState {
             self.unflushed.pop_front();
         }
         let mut low = self.unflushed.front().map_or(end, |(_, lsn)| *lsn);
+        low = low.min(self.side.low_water(flushed).unwrap_or(end));
         for (queue, copied) in self.uncopied.iter_mut().zip(&mut self.copied) {
             while copied.get(1).is_some_and(|(version, _)| *version <= flushed) {
                 copied.pop_front();

@@ -118,9 +118,10 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let newer = overlay.entries.iter();
+        let newer = overlay.entries.iter().map(|(key, known)| (*key, *known));
         let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let merged = overlay.merge(newer, |a, b| a < b, visit, |visit| tree.scan(cache, &from, &to, at, visit));
+        let scan = |visit: VisitEntry<'_>| tree.scan(cache, &from, &to, at, visit);
+        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a < b, visit, scan);
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -135,9 +136,10 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let newer = overlay.entries.iter().rev();
+        let newer = overlay.entries.iter().rev().map(|(key, known)| (*key, *known));
         let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let merged = overlay.merge(newer, |a, b| a > b, visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
+        let scan = |visit: VisitEntry<'_>| tree.scan_back(cache, &from, &to, at, visit);
+        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a > b, visit, scan);
         merged.map_err(|s| stop(s, self.need))
     }
 }
@@ -162,49 +164,47 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
-    /// Visits what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
-    /// comes before another.
-    pub(crate) fn merge<'o>(
-        &'o self,
-        newer: impl Iterator<Item = (&'o &'a [u8], &'o Known<'a>)>,
-        comes_before: fn(&[u8], &[u8]) -> bool,
-        visit: VisitEntry<'_>,
-        scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
-    ) -> Result<(), tantu_lsm::Stop>
-    where
-        'a: 'o,
-    {
-        let mut newer = newer.peekable();
-        let mut broke = false;
-        let mut emit = |key: &[u8], value: Known<'_>| match value {
-            Known::Value(value) => visit(&key[4..], value),
-            Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
-        };
-        scan(&mut |key, value| {
-            while let Some((key, known)) = newer.next_if(|(newer, _)| comes_before(newer, key)) {
-                if emit(key, *known).is_break() {
-                    broke = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = emit(key, self.known(newer.next_if(|(newer, _)| **newer == key), key, value));
-            broke |= flow.is_break();
-            flow
-        })?;
-        if !broke {
-            let _ = newer.try_for_each(|(key, known)| emit(key, *known));
-        }
-        Ok(())
+    /// Whether a deleted range hides what the tree has of a key.
+    pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
+        self.deleted.iter().any(|(start, end)| *start <= key && key < *end)
     }
+}
 
-    /// What is known of a key that the tree has a value of.
-    fn known<'v>(&self, newer: Option<(&&'v [u8], &Known<'v>)>, key: &[u8], value: &'v [u8]) -> Known<'v> {
-        match newer {
-            Some((_, known)) => *known,
-            None if self.deleted.iter().any(|(start, end)| *start <= key && key < *end) => Known::Deleted,
-            None => Known::Value(value),
+/// Visits what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
+/// comes before another. `is_deleted` says of a key of the tree, of which nothing newer is known, whether it is hidden.
+pub(crate) fn merge_newer<'a>(
+    newer: impl Iterator<Item = (&'a [u8], Known<'a>)>,
+    is_deleted: impl Fn(&[u8]) -> bool,
+    comes_before: fn(&[u8], &[u8]) -> bool,
+    visit: VisitEntry<'_>,
+    scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
+) -> Result<(), tantu_lsm::Stop> {
+    let mut newer = newer.peekable();
+    let mut broke = false;
+    let mut emit = |key: &[u8], value: Known<'_>| match value {
+        Known::Value(value) => visit(&key[4..], value),
+        Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
+    };
+    scan(&mut |key, value| {
+        while let Some((key, known)) = newer.next_if(|(newer, _)| comes_before(newer, key)) {
+            if emit(key, known).is_break() {
+                broke = true;
+                return ControlFlow::Break(());
+            }
         }
+        let known = match newer.next_if(|(newer, _)| *newer == key) {
+            Some((_, known)) => known,
+            None if is_deleted(key) => Known::Deleted,
+            None => Known::Value(value),
+        };
+        let flow = emit(key, known);
+        broke |= flow.is_break();
+        flow
+    })?;
+    if !broke {
+        let _ = newer.try_for_each(|(key, known)| emit(key, known));
     }
+    Ok(())
 }
 
 /// The tree at one committed version; read only.

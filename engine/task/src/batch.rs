@@ -1,13 +1,14 @@
 //! A streaming batch: events of one topology on one task that run together and fail together.
 
 use crate::event::Event;
+use crate::hops::Hops;
 use crate::jobs::Starting;
 use crate::paging::Paging;
 use tantu_net::letter::{Letter, Root};
 use tantu_state::TaskState;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) stream: u16,
     /// Events run so far, the current one included.
@@ -16,8 +17,10 @@ pub(crate) struct Batch {
     pub(crate) current: Option<Event>,
     /// Numbers of the current event and of those it sent.
     pub(crate) bits: u64,
-    /// Continuations, encoded.
-    pub(crate) hops: Vec<u8>,
+    /// Continuations.
+    pub(crate) hops: Hops,
+    /// Calls of queries its events wait for, encoded.
+    pub(crate) calls: Vec<u8>,
     /// Jobs its events wait for.
     pub(crate) jobs: Vec<Starting>,
     /// Yielding selects after their first page.
@@ -29,18 +32,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(stream: u16) -> Self {
-        Self {
-            stream,
-            count: 0,
-            current: None,
-            bits: 0,
-            hops: Vec::new(),
-            jobs: Vec::new(),
-            pagings: Vec::new(),
-            roots: Vec::new(),
-            touched: false,
-        }
+    /// A batch in the memory of one that has ended.
+    pub(crate) fn begin(stream: u16, ended: Batch) -> Self {
+        let Self { mut hops, mut calls, mut jobs, mut roots, .. } = ended;
+        hops.clear();
+        calls.clear();
+        jobs.clear();
+        roots.clear();
+        Self { stream, hops, calls, jobs, roots, ..Self::default() }
     }
 
     /// The current event has run to its end.
@@ -58,13 +57,6 @@ impl Batch {
     /// The batch failed: its selects do not go on.
     pub(crate) fn drop_pagings(&mut self, state: &mut TaskState) {
         self.pagings.drain(..).for_each(|paging| paging.snapshot.release(state));
-    }
-
-    /// Reports of a batch that succeeded.
-    pub(crate) fn report(&self, out: &mut Vec<u8>) {
-        for (root, bits) in &self.roots {
-            Letter::Done { root: *root, bits: *bits }.encode(out);
-        }
     }
 
     /// Reports of a batch that failed: every root with an event in it failed.

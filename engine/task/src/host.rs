@@ -1,13 +1,15 @@
 //! What a run sees of the task it stands on.
 
 use crate::batch::Batch;
+use crate::hops::{Hop, HopNumbers};
 use crate::jobs::Starting;
 use crate::limit::TURN_NS_MAX;
 use crate::paging::{Paging, page_limit};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, PagedSelect, Position, Shuffle, WriteInfo};
+use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle, WriteInfo};
+use tantu_net::event::{next_place, number_at};
 use tantu_net::letter::Letter;
 use tantu_path::{PageLimit, Stop, Store};
 use tantu_state::view::OwnView;
@@ -19,11 +21,8 @@ pub(crate) struct EventRandom(pub(crate) u64);
 impl EventRandom {
     #[inline]
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0 = next_place(self.0);
+        number_at(self.0)
     }
 }
 
@@ -32,11 +31,13 @@ pub(crate) struct RunHost<'a> {
     pub(crate) view: OwnView<'a>,
     pub(crate) batch: &'a mut Batch,
     pub(crate) random: &'a mut EventRandom,
+    pub(crate) numbers: &'a mut HopNumbers,
     pub(crate) shuffle: &'a mut Shuffle,
     pub(crate) clock: &'a dyn Clock,
     /// When the turn began.
     pub(crate) start: Nanos,
     pub(crate) task: TaskId,
+    pub(crate) module: &'a ModuleDef,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
     /// How long a write may take before it is logged, in nanoseconds, if writes are being timed.
@@ -147,13 +148,30 @@ impl Host for RunHost<'_> {
         self.batch.pagings.push(Paging { task, stream, at, root, event, live, select, snapshot });
     }
 
-    #[inline]
-    fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
         let event = self.random.next();
         let root = self.batch.current.expect("invariant: an event is running").root;
         self.batch.bits ^= event;
-        let stream = self.batch.stream;
-        Letter::Continue { task: to, stream, fingerprint: self.fingerprint, position: at.0, root, event, live }
-            .encode(&mut self.batch.hops);
+        Letter::Call {
+            task: self.task,
+            query: self.module.query_index(query).expect("invariant: checked when the module was defined"),
+            topology: self.batch.stream,
+            fingerprint: self.fingerprint,
+            position: at.0,
+            root,
+            event,
+            arguments,
+            live,
+        }
+        .encode(&mut self.batch.calls);
+        Ok(())
+    }
+
+    #[inline]
+    fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
+        let root = self.batch.current.as_ref().expect("invariant: an event is running").root;
+        let mut hop = Hop::new(to, at, (self.batch.stream, self.fingerprint), root);
+        self.batch.bits ^= self.numbers.number(&mut hop);
+        self.batch.hops.push(hop, live);
     }
 }

@@ -4,6 +4,7 @@
 //! came from, behind those that wait there. Nothing of this is durable: after a crash the record is processed again.
 
 use crate::limit::EVENT_JOB_COUNT_MAX;
+use crate::micro::run::JobEvent;
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -102,18 +103,27 @@ impl TaskThread {
         doors.jobs.reap(&mut done);
         let worked = !done.is_empty();
         for JobDone { token, result } in done.drain(..) {
-            let Some(Waiting { task, stream, at, root, event, mut live }) = self.jobs.running.remove(&token.tag) else {
+            let Some(Waiting { task, stream, at: position, root, event, mut live }) =
+                self.jobs.running.remove(&token.tag)
+            else {
                 continue;
             };
             self.jobs.size -= live.len();
             let slot = self.slot_of(task).expect("invariant: it came from a task of this thread");
+            if let Some(at) = self.microbatch_of(&root) {
+                let result = result.map(|answer| live.extend_from_slice(&answer));
+                let goes_on = JobEvent { topology: stream, position, id: event, live: &live };
+                let failure = result.as_ref().err().map(|text| format!("a future failed: {text}"));
+                self.go_on_microbatch(slot, at, &root, failure.as_deref().map_or(Ok(goes_on), Err));
+                continue;
+            }
             match result {
                 Ok(answer) => {
                     live.extend_from_slice(&answer);
                     let call = self.is_call(&root);
                     let slot = &mut self.slots[slot];
                     let events = if call { &mut slot.calls } else { &mut slot.events };
-                    events.push(stream, at, root, event, &live);
+                    events.push(stream, position, root, event, &live);
                 }
                 Err(text) => {
                     let mut report = Vec::new();

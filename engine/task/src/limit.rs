@@ -73,18 +73,37 @@ pub const QUERY_TIMEOUT_MS: u64 = 30_000;
 /// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
 /// are as many.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
-/// Most bytes that the aggregators of a call of a query hold.
-pub const QUERY_FOLD_SIZE_MAX: usize = 64 << 20;
-/// Bytes of rows after which an event of a query sends those it gathered.
-pub const QUERY_ROWS_SIZE: usize = 256 << 10;
+/// Most bytes that the tables of a root's batch blocks hold on a task: what aggregators took in, sides of joins,
+/// materialized rows.
+pub const TABLES_SIZE_MAX: usize = 64 << 20;
+/// Milliseconds after their last row that tables nobody ended are dropped.
+pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
+/// Queries that are called from within each other, at most.
+pub const QUERY_DEPTH_MAX: u32 = 1_000;
+/// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.
+pub const QUERY_NESTED_COUNT_MAX: usize = 256 << 10;
+/// Bytes of rows after which an event sends those it gathered for a table.
+pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 /// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
 pub const QUERY_RUN_COUNT_MAX: usize = 1_024;
 /// Events of queries a turn runs.
 pub const QUERY_EVENTS_PER_TURN: usize = 256;
+/// Milliseconds between two letters of a task thread to the coordinators of microbatches about what its depots have.
+pub const MICROBATCH_TELL_MS: u64 = 1;
+/// Milliseconds before the attempt after a failed one; twice as many after each more,
+pub const MICROBATCH_RETRY_MS: u64 = 20;
+/// but no more than these.
+pub const MICROBATCH_RETRY_MS_MAX: u64 = 5_000;
+/// Milliseconds after which the publish of a decided microbatch is asked for again.
+pub const MICROBATCH_AGAIN_MS: u64 = 1_000;
+/// Clients that may wait for one microbatch topology.
+pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
+const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
+const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

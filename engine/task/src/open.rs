@@ -1,5 +1,7 @@
 //! Opening a task thread: files, replay of the log, checks that nothing is missing, where sources go on.
 
+use crate::micro::Micro;
+use crate::micro::start::open_parts;
 use crate::pipeline::{LOG_OWNER, Pipeline};
 use crate::slot::{Effects, Hold, TaskSlot};
 use crate::source::Source;
@@ -8,7 +10,7 @@ use crate::waiters::Waiters;
 use std::path::PathBuf;
 use tantu_base::door::{Disk, Doors};
 use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
-use tantu_flow::{Run, SourceDef, StartFrom};
+use tantu_flow::{Run, StartFrom};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
@@ -51,7 +53,7 @@ impl TaskThread {
         for (at, task) in module.tasks_of(config.thread).enumerate() {
             let dir = config.dir.join("tasks").join(task.0.to_string());
             let owners = Owners { tree: 1 + 2 * at as u32, segments: 2 + 2 * at as u32 };
-            states.push(TaskState::open(
+            let mut state = TaskState::open(
                 doors.disk,
                 doors.entropy,
                 &mut cache,
@@ -60,7 +62,10 @@ impl TaskThread {
                 task,
                 &module.depots,
                 &config.state,
-            )?);
+            )?;
+            let topologies: Vec<_> = module.microbatches.iter().map(|ids| ids.topology).collect();
+            state.know_topologies(doors.disk, &mut cache, &topologies)?;
+            states.push(state);
         }
         let log = replay(&config, &mut states, doors)?;
         check_reached(&config, &states, doors.disk)?;
@@ -68,12 +73,15 @@ impl TaskThread {
             state.verify(doors.disk, &mut cache, config.state.open_verify_size_max)?;
         }
         let epoch = Epoch(log.opened().epoch.0 + 1);
+        let micro = Micro::open(&config, states.first_mut(), epoch, &mut cache, doors)?;
         let mut slots = Vec::with_capacity(states.len());
         for state in states {
             slots.push(open_slot(&config, state, &mut cache, doors)?);
         }
         let seed = doors.entropy.next_u64();
-        Ok(TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed))
+        let mut thread = TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed);
+        thread.micro = micro;
+        Ok(thread)
     }
 }
 
@@ -151,9 +159,11 @@ fn open_slot(
             continue;
         }
         let max_entries = module.def.depots[def.depot].options.max_entries;
-        let from = first_offset(&mut state, *progress, def, max_entries, cache, doors)?;
+        let start = (def.depot, def.start, max_entries);
+        let from = first_offset(&mut state, *progress, start, cache, doors)?;
         sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
     }
+    let parts = open_parts(config, &mut state, cache, doors)?;
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
     let mut slot = TaskSlot {
         task: state.task,
@@ -161,6 +171,7 @@ fn open_slot(
         events: Default::default(),
         calls: Default::default(),
         sources,
+        parts,
         waiters,
         run: Run::new(),
         batch: None,
@@ -177,15 +188,13 @@ fn open_slot(
 
 /// Saved progress wins; a topology that meets the partition for the first time starts where its author said, and
 /// that is saved with the first entry, so that a restart does not decide again.
-fn first_offset(
+pub(crate) fn first_offset(
     state: &mut TaskState,
     progress: ObjectId,
-    source: &SourceDef,
-    max_entries: Option<u64>,
+    (depot, start, max_entries): (usize, StartFrom, Option<u64>),
     cache: &mut BlockCache,
     doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
-    let depot = source.depot;
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
     if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
@@ -195,7 +204,7 @@ fn first_offset(
         return Ok(Offset(u64::from_le_bytes(bytes)).max(state.depots()[depot].start()));
     }
     let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
-    let from = match source.start {
+    let from = match start {
         StartFrom::Beginning => max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first)),
         StartFrom::End => end,
         StartFrom::RecordsAgo(count) => Offset(end.0.saturating_sub(count)).max(first),

@@ -5,12 +5,24 @@ use crate::limit::LETTER_BATCH_SIZE;
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::id::Category;
+use tantu_net::event::{Event, EventWriter};
 use tantu_net::letter::Letter;
 
 #[derive(Debug, Default)]
 struct Lane {
     open: LetterBatch,
     waiting: VecDeque<LetterBatch>,
+    /// The letter of events at the end of the open batch, if there is one.
+    events: Option<usize>,
+    writer: Option<Box<EventWriter>>,
+}
+
+impl Lane {
+    /// The open batch waits for the wire.
+    fn shut(&mut self) {
+        self.events = None;
+        self.waiting.push_back(std::mem::take(&mut self.open));
+    }
 }
 
 /// See the module.
@@ -26,6 +38,31 @@ impl Outbox {
     /// Gathers a letter.
     #[inline]
     pub(crate) fn push(&mut self, to: Peer, category: Category, letter: &Letter<'_>) {
+        self.add(to, category, |lane| {
+            lane.events = None;
+            letter.encode(&mut lane.open.bytes);
+        });
+    }
+
+    /// Gathers an event: those that follow each other to a peer are one letter.
+    #[inline]
+    pub(crate) fn push_event(&mut self, to: Peer, category: Category, event: &Event<'_>) {
+        self.add(to, category, |lane| {
+            let writer = lane.writer.get_or_insert_default();
+            let bytes = &mut lane.open.bytes;
+            let start = *lane.events.get_or_insert_with(|| {
+                writer.begin();
+                let start = bytes.len();
+                Letter::Events { rows: &[] }.encode(bytes);
+                start
+            });
+            writer.push(event, bytes);
+            Letter::set_size(bytes, start);
+        });
+    }
+
+    #[inline]
+    fn add(&mut self, to: Peer, category: Category, write: impl FnOnce(&mut Lane)) {
         let at = to.0 as usize;
         if at >= self.lanes.len() {
             self.lanes.resize_with(at + 1, Default::default);
@@ -35,11 +72,11 @@ impl Outbox {
             self.dirty.push((to.0, category));
         }
         let before = lane.open.bytes.len();
-        letter.encode(&mut lane.open.bytes);
+        write(lane);
         lane.open.count += 1;
         self.size += lane.open.bytes.len() - before;
         if lane.open.bytes.len() >= LETTER_BATCH_SIZE {
-            lane.waiting.push_back(std::mem::take(&mut lane.open));
+            lane.shut();
         }
     }
 
@@ -58,7 +95,7 @@ impl Outbox {
         dirty.retain(|(peer, category)| {
             let lane = &mut lanes[*peer as usize][category.index()];
             if lane.open.count > 0 {
-                lane.waiting.push_back(std::mem::take(&mut lane.open));
+                lane.shut();
             }
             while let Some(batch) = lane.waiting.pop_front() {
                 let len = batch.bytes.len();

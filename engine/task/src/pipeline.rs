@@ -44,6 +44,10 @@ impl Pipeline {
         Self { log, epoch, pending: VecDeque::new(), marked: false, spare: Vec::new(), released: Lsn(0) }
     }
 
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -82,6 +86,7 @@ impl TaskThread {
         if self.slots[at].hold == Hold::Blocks {
             self.slots[at].hold = Hold::Yielded;
         }
+        self.wake_attempts(at);
         if let Some(blocks) = arrived {
             self.selects.wake(at, &blocks);
             self.queries.wake(at, &blocks);
@@ -180,6 +185,9 @@ impl TaskThread {
             self.release_effects(pending.effects, doors);
             worked = true;
         }
+        if worked && self.has_microbatches() {
+            self.take_run_events(doors.clock.now());
+        }
         Ok(worked)
     }
 
@@ -189,10 +197,11 @@ impl TaskThread {
             if !effects.hops.is_empty() {
                 self.slots[at].hops_pending = self.slots[at].hops_pending.saturating_sub(1);
             }
-            self.release(&effects.hops, now);
+            self.release_hops(&effects.hops);
+            self.release(&effects.calls, now);
             self.jobs.start(effects.jobs.drain(..), doors);
             self.pagings.start(effects.pagings.drain(..));
-            self.release(&effects.reports, now);
+            self.release_reports(&effects.reports, now);
             for append in &effects.appends {
                 self.answer_append(at, append);
             }
@@ -347,11 +356,13 @@ impl TaskThread {
     }
 
     fn finish_close(self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
-        let Self { config, slots, mut pipeline, mut cache, .. } = self;
+        let Self { config, mut slots, mut pipeline, mut cache, .. } = self;
         // Whatever is still on its way (compaction, prewriting) ends before files close.
         let reached = slots.iter().map(|slot| (slot.task, slot.state.visible())).collect();
         let end = pipeline.log.end();
-        pipeline.log.release(end, doors.disk);
+        // Side runs that are prepared, and not published, are nowhere else.
+        let low = slots.iter_mut().map(|slot| slot.state.low_water(end)).min().unwrap_or(end);
+        pipeline.log.release(low, doors.disk);
         let mut states: Vec<_> = slots.into_iter().map(|slot| slot.state).collect();
         drain(&mut pipeline.log, &mut states, &mut cache, doors)?;
         for state in states {

@@ -9,43 +9,59 @@ use crate::event::Event;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::{
-    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_EVENTS_PER_TURN, QUERY_FOLD_SIZE_MAX, QUERY_ROWS_SIZE,
-    QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TURN_NS_MAX, TURN_NS_TARGET,
+    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX,
+    QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TABLES_KEPT_MS, TURN_NS_MAX, TURN_NS_TARGET,
 };
 use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
 use crate::stream::panic_text;
+use crate::tables::{RootTables, RowsOut, Sender};
+use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
-use tantu_base::fixed::{FixedReader, put_sized};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
-use tantu_flow::{FoldDef, Host, Outcome, PagedSelect, Plan, Position, Run, Shuffle};
+use tantu_flow::{
+    BatchError, Host, ModuleDef, Outcome, PagedSelect, Plan, Position, RowsOf, Run, Shuffle, Stages, VisitRow, Where,
+};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
-use tantu_path::{AggError, Fold, PageLimit, Room, Stop, Store};
+use tantu_path::{PageLimit, Stop, Store};
 use tantu_state::snapshot::Snapshot;
 use tantu_state::view::PinnedView;
+
+/// Who waits for the result of a call.
+#[derive(Debug)]
+enum Asker {
+    Client {
+        peer: Peer,
+        request: u64,
+    },
+    /// An event of the task where the call started.
+    Event {
+        topology: u16,
+        fingerprint: u32,
+        at: Position,
+        root: Root,
+        event: u64,
+        live: Vec<u8>,
+    },
+}
 
 /// A call that started on this thread and has no answer yet.
 #[derive(Debug)]
 struct Call {
-    peer: Peer,
-    request: u64,
+    asker: Asker,
+    /// How many calls are around it.
+    depth: u32,
     query: u16,
-    /// Numbers of the events that are out.
-    xor: u64,
+    /// What is out, and what is to come.
+    stages: Stages,
     deadline: Nanos,
-    /// In value form, for the phases to come.
-    arguments: Vec<u8>,
-    /// How many aggregations have been drained.
-    phase: usize,
-    /// The aggregation that rows come to now.
-    fold: Option<Fold>,
     result: Option<Vec<u8>>,
 }
 
@@ -63,22 +79,13 @@ struct Running {
     jobs: Vec<Starting>,
     /// Its yielding selects after their first page, each with the random number of its own.
     selects: Vec<(u64, Position, Vec<u8>, PagedSelect)>,
-    /// Rows on their way to aggregators, by task and aggregation.
-    rows: BTreeMap<(TaskId, usize), Gathered>,
-    /// What the aggregators made of the phase before, in the event that begins one.
-    drained: Option<Fold>,
+    /// Rows on their way to tables.
+    rows: RowsOut,
+    /// Tables it has read to their end.
+    read: Vec<RowsOf>,
     result: Option<Vec<u8>>,
     run: Run,
     at: Version,
-}
-
-/// Rows of an event for the aggregators of a task.
-#[derive(Debug)]
-enum Gathered {
-    /// Combined already.
-    Partials(Box<Fold>),
-    /// As they are, encoded.
-    Rows(Vec<u8>),
 }
 
 /// See the module.
@@ -89,6 +96,8 @@ pub(crate) struct Queries {
     next: u64,
     /// Events whose blocks arrived, or which used up a turn.
     ready: VecDeque<Running>,
+    /// Calls that fail now, and why.
+    failing: VecDeque<(Root, String)>,
     /// Events that wait for blocks.
     parked: Vec<(Running, Need)>,
     /// Registers and letters of ended events, to be used again.
@@ -110,10 +119,14 @@ impl Queries {
         self.calls.len() >= QUERY_CALL_COUNT_MAX
     }
 
-    /// Bytes that calls started here hold: their arguments, what their aggregators took in, their results.
+    /// Bytes that calls started here hold: their arguments and results, and what goes on with these.
     pub(crate) fn size(&self) -> usize {
         let of_call = |call: &Call| {
-            call.arguments.len() + call.fold.as_ref().map_or(0, Fold::size) + call.result.as_ref().map_or(0, Vec::len)
+            let waiting = match &call.asker {
+                Asker::Client { .. } => 0,
+                Asker::Event { live, .. } => live.len(),
+            };
+            size_of::<Call>() + call.stages.size() + call.result.as_ref().map_or(0, Vec::len) + waiting
         };
         self.calls.values().map(of_call).sum()
     }
@@ -124,100 +137,79 @@ impl Queries {
     }
 }
 
-/// Takes rows into a fold.
-fn absorb(fold: &mut Fold, is_partial: bool, rows: &[u8]) -> Result<(), AggError> {
-    let mut reader = FixedReader::new(rows);
-    while !reader.is_empty() {
-        let mut part = || reader.sized().expect("invariant: a task thread encoded it");
-        let (keys, values) = (part(), part());
-        let room = if is_partial { fold.combine(keys, values)? } else { fold.step_encoded(keys, values)? };
-        if room == Room::Full {
-            return Err(AggError::Memory { limit: QUERY_FOLD_SIZE_MAX });
-        }
-    }
-    Ok(())
-}
-
 /// What an event of a query sees of the task it stands on.
 struct QueryHost<'a> {
     view: PinnedView<'a>,
-    folds: &'a [FoldDef],
+    plan: &'a Plan,
+    module: &'a ModuleDef,
+    tables: &'a mut RootTables,
+    /// How long the root's tables stay.
+    until: Nanos,
     random: &'a mut EventRandom,
     shuffle: &'a mut Shuffle,
     clock: &'a dyn Clock,
     start: Nanos,
     task: TaskId,
     task_count: u32,
-    fingerprint: u32,
     topology: u16,
     root: Root,
     bits: &'a mut u64,
     letters: &'a mut Vec<u8>,
     jobs: &'a mut Vec<Starting>,
     selects: &'a mut Vec<(u64, Position, Vec<u8>, PagedSelect)>,
-    rows: &'a mut BTreeMap<(TaskId, usize), Gathered>,
-    drained: &'a mut Option<Fold>,
+    rows: &'a mut RowsOut,
+    read: &'a mut Vec<RowsOf>,
     result: &'a mut Option<Vec<u8>>,
 }
 
 impl QueryHost<'_> {
-    /// Sends what is gathered for a task and an aggregation.
-    fn send_rows(&mut self, to: TaskId, fold: usize, gathered: &mut Gathered) -> Result<(), AggError> {
-        let mut rows = Vec::new();
-        match gathered {
-            Gathered::Rows(gathered) => self.send_some(to, fold, false, gathered),
-            Gathered::Partials(partials) => {
-                partials.drain(&mut |keys, states| {
-                    put_row(&mut rows, keys, states);
-                    if rows.len() > QUERY_ROWS_SIZE {
-                        self.send_some(to, fold, true, &mut rows);
-                    }
-                    Ok(())
-                })?;
-                self.send_some(to, fold, true, &mut rows);
-            }
-        }
-        Ok(())
+    /// The temporary state of the call on this task.
+    fn temporary(&mut self) -> Result<&mut TemporaryState, Stop> {
+        let state = self.tables.state_of(self.task, &self.root, self.until);
+        state.ok_or_else(|| Stop::Failed("the call is over".to_string()))
+    }
+
+    /// Where rows of the event leave, and they.
+    fn rows_out(&mut self) -> (&mut RowsOut, Sender<'_>) {
+        let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
+        let (plan, topology, root) = (*plan, *topology, *root);
+        (rows, Sender { plan, topology, root, random, bits, letters })
     }
 
     /// The event ran to its end: what it gathered leaves with its letters.
-    fn end(&mut self) -> Result<(), AggError> {
-        std::mem::take(self.rows).into_iter().try_for_each(|((to, fold), mut rows)| self.send_rows(to, fold, &mut rows))
+    fn end(&mut self) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.send_all(&mut sender)
     }
-
-    fn send_some(&mut self, task: TaskId, fold: usize, is_partial: bool, rows: &mut Vec<u8>) {
-        if rows.is_empty() {
-            return;
-        }
-        let event = self.random.next();
-        *self.bits ^= event;
-        let Self { topology, fingerprint, root, .. } = *self;
-        let fold = fold as u16;
-        Letter::Fold { task, topology, fingerprint, fold, root, event, is_partial, rows }.encode(self.letters);
-        rows.clear();
-    }
-}
-
-fn put_row(rows: &mut Vec<u8>, keys: &[u8], values: &[u8]) {
-    put_sized(rows, keys);
-    put_sized(rows, values);
 }
 
 impl Store for QueryHost<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        self.view.get(object, key, out)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.get(object, key, out),
+            false => self.view.get(object, key, out),
+        }
     }
 
     fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        self.view.put(object, key, value)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.put(object, key, value),
+            false => self.view.put(object, key, value),
+        }
     }
 
     fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        self.view.delete(object, key)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.delete(object, key),
+            false => self.view.delete(object, key),
+        }
     }
 
     fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
-        self.view.delete_range(object, from, to)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.delete_range(object, from, to),
+            false => self.view.delete_range(object, from, to),
+        }
     }
 
     fn scan_back(
@@ -227,7 +219,10 @@ impl Store for QueryHost<'_> {
         to: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        self.view.scan_back(object, from, to, visit)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.scan_back(object, from, to, visit),
+            false => self.view.scan_back(object, from, to, visit),
+        }
     }
 
     fn scan(
@@ -237,7 +232,10 @@ impl Store for QueryHost<'_> {
         to: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        self.view.scan(object, from, to, visit)
+        match Plan::is_temporary(object) {
+            true => self.temporary()?.scan(object, from, to, visit),
+            false => self.view.scan(object, from, to, visit),
+        }
     }
 }
 
@@ -284,10 +282,21 @@ impl Host for QueryHost<'_> {
         self.selects.push((event, at, live.to_vec(), select));
     }
 
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
+        let (position, root) = (at.0, self.root);
+        Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
+            .encode(self.letters);
+        Ok(())
+    }
+
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
         let event = self.random.next();
         *self.bits ^= event;
-        let Self { topology: stream, fingerprint, root, .. } = *self;
+        let (stream, root, fingerprint) = (self.topology, self.root, self.plan.fingerprint() as u32);
         Letter::Continue { task: to, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
     }
 
@@ -295,29 +304,23 @@ impl Host for QueryHost<'_> {
         self.root.task
     }
 
-    fn fold(&mut self, to: TaskId, fold: usize, keys: &[u8], args: &[u8]) -> Result<(), AggError> {
-        let def = &self.folds[fold];
-        let fresh = || match def.is_combiner() {
-            true => Gathered::Partials(Box::new(def.fold(QUERY_ROWS_SIZE))),
-            false => Gathered::Rows(Vec::new()),
-        };
-        let is_full = match self.rows.entry((to, fold)).or_insert_with(fresh) {
-            Gathered::Partials(partials) => partials.step_encoded(keys, args)? == Room::Full,
-            Gathered::Rows(rows) => {
-                put_row(rows, keys, args);
-                rows.len() > QUERY_ROWS_SIZE
-            }
-        };
-        if is_full && let Some(mut gathered) = self.rows.remove(&(to, fold)) {
-            self.send_rows(to, fold, &mut gathered)?;
-        }
-        Ok(())
+    fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, args)
     }
 
-    fn drain(&mut self, _: usize, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), AggError> {
-        let mut fold =
-            self.drained.take().expect("invariant: the event that begins a phase has what the last one made");
-        fold.finish(visit)
+    fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, rest)
+    }
+
+    fn page(&mut self, of: RowsOf, from: u64, visit: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
+        let tables = self.tables.of(self.task, &self.root, self.until);
+        let next = tables.expect("invariant: a call has one attempt").page(self.plan, of, from, visit)?;
+        if next.is_none() {
+            self.read.push(of);
+        }
+        Ok(next)
     }
 
     fn result(&mut self, value: &[u8]) -> Result<(), String> {
@@ -348,7 +351,7 @@ impl TaskThread {
         now: Nanos,
     ) {
         let module = Arc::clone(&self.config.module);
-        let (slot, (def, topology, source)) = match (self.slot_of(task), module.query(usize::from(query))) {
+        match (self.slot_of(task), module.query(usize::from(query))) {
             _ if self.closing => return self.refuse(peer, request, Refusal::Closing, "the module is closing"),
             (None, _) => {
                 let text = format!("{task} is not on {}", self.config.thread);
@@ -358,92 +361,163 @@ impl TaskThread {
                 let text = format!("the module has no query {query}");
                 return self.refuse(peer, request, Refusal::Invalid, &text);
             }
-            (Some(slot), Some(found)) => (slot, found),
+            (Some(_), Some(_)) => {}
+        }
+        self.start_call(task, (query, 0), arguments, Asker::Client { peer, request }, now);
+    }
+
+    /// An event invokes a query.
+    pub(crate) fn take_call(&mut self, letter: Letter<'_>, now: Nanos) {
+        let Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live } = letter else {
+            unreachable!("the letter calls a query")
         };
+        let depth = if self.is_call(&root) { root.attempt + 1 } else { 0 };
+        if depth > QUERY_DEPTH_MAX {
+            let text = format!("queries invoke each other more than {QUERY_DEPTH_MAX} deep");
+            return self.fail_event(root, &text, now);
+        }
+        if self.queries.calls.len() >= QUERY_NESTED_COUNT_MAX {
+            let text = format!("more than {QUERY_NESTED_COUNT_MAX} calls of queries are under way");
+            return self.fail_event(root, &text, now);
+        }
+        let asker = Asker::Event { topology, fingerprint, at: Position(position), root, event, live: live.to_vec() };
+        self.start_call(task, (query, depth), arguments, asker, now);
+    }
+
+    /// Tells a root, here or elsewhere, that an event of it failed.
+    fn fail_event(&mut self, root: Root, text: &str, now: Nanos) {
+        let mut letter = Vec::new();
+        Letter::Failed { root, text }.encode(&mut letter);
+        self.release(&letter, now);
+    }
+
+    fn start_call(&mut self, task: TaskId, (query, depth): (u16, u32), arguments: &[u8], asker: Asker, now: Nanos) {
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, source) = module.query(usize::from(query)).expect("invariant: checked before");
         let number = Offset(self.queries.next);
         self.queries.next += 1;
-        let id = self.random.next();
         let deadline = now.plus_ms(QUERY_TIMEOUT_MS);
-        let call = Call {
-            peer,
-            request,
-            query,
-            xor: id,
-            deadline,
-            arguments: if def.plan.folds().is_empty() { Vec::new() } else { arguments.to_vec() },
-            phase: 0,
-            fold: None,
-            result: None,
-        };
+        let plan = &def.plan;
+        let mut stages = Stages::default();
+        stages.enter(0, arguments.to_vec());
+        let root = Root { task, source, offset: number, attempt: depth };
+        let call = Call { asker, depth, query, stages, deadline, result: None };
         self.queries.calls.insert((task, number), call);
-        let root = Root { task, source, offset: number, attempt: 0 };
-        self.slots[slot].calls.push(topology, def.at, root, id, arguments);
+        let started = self.go_on_with_call(root, plan, topology, now);
+        assert!(started, "a query has a stage");
+    }
+
+    /// Nothing of a call is out: its next stage starts. False if there is none.
+    fn go_on_with_call(&mut self, root: Root, plan: &Plan, topology: u16, now: Nanos) -> bool {
+        let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return false };
+        let Some((stage, live)) = call.stages.next(plan) else { return false };
+        let tasks = match stage.on {
+            Where::Origin => root.task.0..root.task.0 + 1,
+            Where::Zero => 0..1,
+            Where::Everywhere => 0..self.config.module.task_count,
+        };
+        let (mut letters, position) = (Vec::new(), stage.at.0);
+        for task in tasks.map(TaskId) {
+            let event = self.random.next();
+            call.stages.sent(event);
+            let fingerprint = plan.fingerprint() as u32;
+            let stream = topology;
+            Letter::Continue { task, stream, fingerprint, position, root, event, live: &live }.encode(&mut letters);
+        }
+        self.release(&letters, now);
+        true
     }
 
     /// Whether this is the root of a call, not of a record.
     pub(crate) fn is_call(&self, root: &Root) -> bool {
-        usize::from(root.source) >= self.config.module.sources.len()
+        let module = &self.config.module;
+        let from = module.sources.len();
+        (from..from + module.def.queries.len()).contains(&usize::from(root.source))
     }
 
     /// Events of a call of this thread are done.
-    pub(crate) fn call_done(&mut self, root: Root, bits: u64) {
-        let Some(slot) = self.slot_of(root.task) else { return };
+    pub(crate) fn call_done(&mut self, root: Root, bits: u64, now: Nanos) {
         // A call that is not there any more failed or took too long.
         let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return };
-        call.xor ^= bits;
-        if call.xor != 0 {
+        if !call.stages.done(bits) {
             return;
         }
         let module = Arc::clone(&self.config.module);
         let (def, topology, _) = module.query(usize::from(call.query)).expect("invariant: it was invoked");
-        if let Some(fold) = def.plan.folds().get(call.phase) {
-            // The last row has arrived: what the aggregators made goes on.
-            let id = self.random.next();
-            call.xor = id;
-            call.phase += 1;
-            self.slots[slot].calls.push(topology, fold.at(), root, id, &call.arguments);
+        if self.go_on_with_call(root, &def.plan, topology, now) {
             return;
         }
         let call = self.queries.calls.remove(&(root.task, root.offset)).expect("invariant: just seen");
+        if def.plan.has_temporary() {
+            self.end_root(root, &def.plan);
+        }
         match call.result {
-            Some(rows) => {
-                let letter = Letter::Rows { request: call.request, more: false, count: 1, rows: &rows };
-                self.outbox.push(call.peer, Category::Client, &letter);
-            }
+            Some(rows) => self.answer_call(root.task, call.asker, &rows, now),
             None => {
                 let text = format!("the query {} ended without a result: no row reached it", def.name);
-                self.refuse(call.peer, call.request, Refusal::QueryFailed, &text);
+                self.refuse_call(call.asker, Refusal::QueryFailed, &text, now);
             }
         }
     }
 
-    /// Rows reach the aggregators of a call of this thread.
-    pub(crate) fn take_rows(&mut self, root: Root, fold: u16, event: u64, is_partial: bool, rows: &[u8], now: Nanos) {
-        let module = Arc::clone(&self.config.module);
-        let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return };
-        let def = &module.def.queries[usize::from(call.query)].plan.folds()[usize::from(fold)];
-        let fold = call.fold.get_or_insert_with(|| def.fold(QUERY_FOLD_SIZE_MAX));
-        match absorb(fold, is_partial, rows) {
-            Ok(()) => self.report_done(root, event),
-            Err(error) => self.report_failed(root, &error.to_string(), now),
+    fn answer_call(&mut self, task: TaskId, asker: Asker, result: &[u8], now: Nanos) {
+        match asker {
+            Asker::Client { peer, request } => {
+                let letter = Letter::Rows { request, more: false, count: 1, rows: result };
+                self.outbox.push(peer, Category::Client, &letter);
+            }
+            Asker::Event { topology: stream, fingerprint, at, root, event, mut live } => {
+                live.extend_from_slice(result);
+                let mut letter = Vec::new();
+                let (position, live) = (at.0, &live[..]);
+                Letter::Continue { task, stream, fingerprint, position, root, event, live }.encode(&mut letter);
+                self.release(&letter, now);
+            }
+        }
+    }
+
+    fn refuse_call(&mut self, asker: Asker, refusal: Refusal, text: &str, now: Nanos) {
+        match asker {
+            Asker::Client { peer, request } => self.refuse(peer, request, refusal, text),
+            Asker::Event { root, .. } => self.fail_event(root, text, now),
         }
     }
 
     /// An event of a call of this thread failed.
-    pub(crate) fn call_failed(&mut self, root: Root, text: &str) {
-        if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
-            self.refuse(call.peer, call.request, Refusal::QueryFailed, text);
+    pub(crate) fn call_failed(&mut self, root: Root, text: &str, now: Nanos) {
+        self.queries.failing.push_back((root, text.to_string()));
+        if self.queries.failing.len() > 1 {
+            // Whoever called it fails with it, and so on: the first of them goes through all.
+            return;
         }
+        while let Some((root, text)) = self.queries.failing.front().cloned() {
+            self.fail_call(root, &text, now);
+            self.queries.failing.pop_front();
+        }
+    }
+
+    fn fail_call(&mut self, root: Root, text: &str, now: Nanos) {
+        if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
+            self.end_call(root, &call);
+            self.refuse_call(call.asker, Refusal::QueryFailed, text, now);
+        }
+    }
+
+    /// A call ended before its last stage did: its tables go.
+    fn end_call(&mut self, root: Root, call: &Call) {
+        let module = Arc::clone(&self.config.module);
+        self.end_root(root, &module.def.queries[usize::from(call.query)].plan);
     }
 
     /// Fails the calls that took too long.
     pub(crate) fn fail_overdue_calls(&mut self, now: Nanos) {
-        let late: Vec<Call> =
-            self.queries.calls.extract_if(.., |_, call| call.deadline <= now).map(|(_, call)| call).collect();
-        for call in late {
+        let late: Vec<_> = self.queries.calls.extract_if(.., |_, call| call.deadline <= now).collect();
+        for ((task, offset), call) in late {
+            let source = self.config.module.sources.len() as u16 + call.query;
+            self.end_call(Root { task, source, offset, attempt: call.depth }, &call);
             let name = &self.config.module.def.queries[usize::from(call.query)].name;
             let text = format!("the query {name} took longer than {QUERY_TIMEOUT_MS} ms");
-            self.refuse(call.peer, call.request, Refusal::QueryTimedOut, &text);
+            self.refuse_call(call.asker, Refusal::QueryTimedOut, &text, now);
         }
     }
 
@@ -495,20 +569,13 @@ impl TaskThread {
                 letters,
                 jobs: Vec::new(),
                 selects: Vec::new(),
-                rows: BTreeMap::new(),
-                drained: self.drained(plan, &root, event.at),
+                rows: RowsOut::default(),
+                read: Vec::new(),
                 result: None,
                 run,
                 at: version,
             });
         }
-    }
-
-    /// What the aggregators made, if the event begins the phase after them.
-    fn drained(&mut self, plan: &Plan, root: &Root, at: Position) -> Option<Fold> {
-        let def = plan.folds().iter().find(|fold| fold.at() == at)?;
-        let call = self.queries.calls.get_mut(&(root.task, root.offset));
-        Some(call.and_then(|call| call.fold.take()).unwrap_or_else(|| def.fold(QUERY_FOLD_SIZE_MAX)))
     }
 
     fn run_query_event(&mut self, mut running: Running, doors: &mut Doors<'_>) {
@@ -519,7 +586,7 @@ impl TaskThread {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
             let (at, topology, root) = (running.at, running.topology, running.root);
-            let Running { run, bits, letters, jobs, selects, rows, drained, result, .. } = &mut running;
+            let Running { run, bits, letters, jobs, selects, rows, read, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
                 cache: &mut self.cache,
@@ -529,14 +596,16 @@ impl TaskThread {
             };
             let mut host = QueryHost {
                 view,
-                folds: plan.folds(),
+                plan,
+                module: &module.def,
+                tables: &mut self.tables,
+                until: start.plus_ms(TABLES_KEPT_MS),
                 random: &mut self.random,
                 shuffle: &mut slot.shuffle,
                 clock: doors.clock,
                 start,
                 task: slot.task,
                 task_count: module.task_count,
-                fingerprint: plan.fingerprint() as u32,
                 topology,
                 root,
                 bits,
@@ -544,7 +613,7 @@ impl TaskThread {
                 jobs,
                 selects,
                 rows,
-                drained,
+                read,
                 result,
             };
             let mut fuel = FUEL_PER_CHECK;
@@ -579,13 +648,16 @@ impl TaskThread {
     /// What an ended event sent leaves, then its report.
     fn end_query_event(&mut self, running: Running, failure: Option<String>, doors: &mut Doors<'_>) {
         let now = doors.clock.now();
-        let Running { slot, topology: stream, root, bits, mut letters, jobs, selects, result, mut run, at, .. } =
-            running;
+        let Running { slot, root, bits, topology, mut letters, jobs, selects, read, result, mut run, at, .. } = running;
+        if !read.is_empty() {
+            let plan = self.config.module.plan(topology).expect("invariant: it ran");
+            self.tables.forget(plan, self.slots[slot].task, &root, &read);
+        }
         let TaskSlot { task, state, .. } = &mut self.slots[slot];
         if failure.is_none() {
             let goes_on = |(event, position, live, select)| {
                 let snapshot = Snapshot::committed(state, at);
-                Paging { task: *task, stream, at: position, root, event, live, select, snapshot }
+                Paging { task: *task, stream: topology, at: position, root, event, live, select, snapshot }
             };
             self.pagings.start(selects.into_iter().map(goes_on));
         }

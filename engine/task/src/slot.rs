@@ -2,14 +2,16 @@
 
 use crate::batch::Batch;
 use crate::event::EventQueue;
+use crate::hops::Hops;
 use crate::jobs::Starting;
+use crate::micro::part::Part;
 use crate::paging::Paging;
 use crate::source::Source;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Run, Shuffle};
-use tantu_net::letter::AckLevel;
+use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
 
 /// A client's append that waits for its entry to be durable.
@@ -25,11 +27,13 @@ pub(crate) struct AppendWait {
 /// What leaves when an entry is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Continuations, encoded.
-    pub(crate) hops: Vec<u8>,
-    /// Reports to roots, encoded.
-    pub(crate) reports: Vec<u8>,
+    /// Continuations.
+    pub(crate) hops: Hops,
+    /// Roots of which events are done, and what those did to their ack values.
+    pub(crate) reports: Vec<(Root, u64)>,
     pub(crate) appends: Vec<AppendWait>,
+    /// Calls of queries that events wait for, encoded.
+    pub(crate) calls: Vec<u8>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,
     /// Yielding selects that go on.
@@ -38,17 +42,15 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.hops.is_empty()
-            && self.reports.is_empty()
-            && self.appends.is_empty()
-            && self.jobs.is_empty()
-            && self.pagings.is_empty()
+        let is_quiet = self.reports.is_empty() && self.appends.is_empty() && self.jobs.is_empty();
+        is_quiet && self.pagings.is_empty() && self.hops.is_empty() && self.calls.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.hops.clear();
         self.reports.clear();
         self.appends.clear();
+        self.calls.clear();
         self.jobs.clear();
         debug_assert!(self.pagings.is_empty(), "their versions would stay pinned");
     }
@@ -74,6 +76,8 @@ pub(crate) struct TaskSlot {
     /// Events of queries.
     pub(crate) calls: EventQueue,
     pub(crate) sources: Vec<Source>,
+    /// What it has of the microbatch topologies, by their places.
+    pub(crate) parts: Vec<Part>,
     pub(crate) waiters: Vec<Waiters>,
     pub(crate) run: Run,
     pub(crate) shuffle: Shuffle,
@@ -107,10 +111,17 @@ impl TaskSlot {
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
-            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base).min();
+            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base);
+            let from = from.chain(self.published(depot)).min();
             let end = self.state.depots()[depot].committed_end();
             self.state.depot_mut(depot).want_from(from.unwrap_or(end));
         }
+    }
+
+    /// How far the microbatch topologies that read a depot are.
+    pub(crate) fn published(&self, depot: usize) -> impl Iterator<Item = Offset> {
+        let sources = self.parts.iter().flat_map(|part| &part.sources);
+        sources.filter(move |source| source.is_here && source.depot == depot).map(|source| source.progress)
     }
 
     /// Whether nothing of it is under way.
@@ -124,5 +135,6 @@ impl TaskSlot {
             && !self.state.has_unsealed()
             && !self.state.has_pending()
             && self.sources.iter().all(drained)
+            && self.parts.iter().all(|part| part.is_quiet(|depot| self.state.depots()[depot].committed_end()))
     }
 }

@@ -1,6 +1,7 @@
 //! Running stream topologies: starting records, streaming batches, reports to roots.
 
 use crate::batch::Batch;
+use crate::hops::Hops;
 use crate::host::RunHost;
 use crate::limit::{
     BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET,
@@ -14,7 +15,8 @@ use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
 use tantu_base::limit::FRAME_SIZE_MAX;
-use tantu_flow::Outcome;
+use tantu_flow::{Outcome, Position};
+use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Refusal, Root};
 use tantu_state::depot::Lookup;
 use tantu_state::view::OwnView;
@@ -106,13 +108,16 @@ impl TaskThread {
             None => {
                 let stream = self.slots[at].events.next_stream().expect("invariant: it has events");
                 self.slots[at].state.begin_batch();
-                Batch::new(stream)
+                Batch::begin(stream, std::mem::take(&mut self.spare_batch))
             }
         };
         self.slots[at].hold = Hold::Free;
         match self.run_events(at, &mut batch, doors) {
             Turn::Held => self.slots[at].batch = Some(batch),
-            Turn::Succeeded => self.end_batch(at, &mut batch, doors),
+            Turn::Succeeded => {
+                self.end_batch(at, &mut batch, doors);
+                self.spare_batch = batch;
+            }
             Turn::Failed(text) => {
                 tracing::debug!(task = self.slots[at].task.0, text, "a streaming batch failed");
                 self.slots[at].state.rollback_batch();
@@ -134,7 +139,8 @@ impl TaskThread {
         let slot = &mut self.slots[at];
         loop {
             if batch.current.is_none() {
-                let enough = batch.count >= BATCH_EVENT_COUNT_MAX || slot.state.staged_size() > SEAL_SIZE;
+                let staged = if batch.touched { slot.state.staged_size() } else { 0 };
+                let enough = batch.count >= BATCH_EVENT_COUNT_MAX || staged > SEAL_SIZE;
                 // The clock costs more than a small event: look at it now and then.
                 let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
                 let event = if enough || late { None } else { slot.events.pop(batch.stream) };
@@ -154,10 +160,12 @@ impl TaskThread {
                 view,
                 batch: &mut *batch,
                 random: &mut self.random,
+                numbers: &mut self.numbers,
                 shuffle: &mut slot.shuffle,
                 clock: doors.clock,
                 start,
                 task: slot.task,
+                module: &module.def,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
                 slow_write_ns,
@@ -167,7 +175,7 @@ impl TaskThread {
             // Only user code may panic without ending the worker: it is caught here, at its edge.
             let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
             match outcome {
-                Ok(Outcome::Done) if slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
+                Ok(Outcome::Done) if batch.touched && slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
                     slot.run.reset();
                     return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
                 }
@@ -199,25 +207,78 @@ impl TaskThread {
     /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
     fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
-        let mut reports = Vec::new();
-        batch.report(&mut reports);
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
         if batch.touched {
-            slot.gathering.hops.extend_from_slice(&batch.hops);
-            slot.gathering.reports.extend_from_slice(&reports);
+            slot.gathering.hops.append(&mut batch.hops);
+            slot.gathering.reports.extend_from_slice(&batch.roots);
+            slot.gathering.calls.append(&mut batch.calls);
             slot.gathering.jobs.append(&mut batch.jobs);
             slot.gathering.pagings.append(&mut batch.pagings);
             return;
         }
         self.jobs.start(batch.jobs.drain(..), doors);
         let now = doors.clock.now();
+        self.release(&batch.calls, now);
+        let slot = &mut self.slots[at];
         if held_hops {
-            slot.gathering.hops.extend_from_slice(&batch.hops);
+            slot.gathering.hops.append(&mut batch.hops);
         } else {
-            self.release(&batch.hops, now);
+            self.release_hops(&batch.hops);
         }
-        self.release(&reports, now);
+        self.release_reports(&batch.roots, now);
+    }
+
+    /// Tells roots that events of theirs are done.
+    pub(crate) fn release_reports(&mut self, reports: &[(Root, u64)], now: Nanos) {
+        for (root, bits) in reports {
+            let thread = self.config.module.thread_of(root.task);
+            if thread == self.config.thread {
+                self.report_done(*root, *bits, now);
+            } else {
+                let letter = Letter::Done { root: *root, bits: *bits };
+                self.outbox.push(Peer(thread.0), Category::LowLatency, &letter);
+            }
+        }
+    }
+
+    /// Sends continuations to the threads of their tasks; those of this thread arrive at once.
+    pub(crate) fn release_hops(&mut self, hops: &Hops) {
+        for (hop, live) in hops.iter() {
+            if hop.thread == self.config.thread.0 {
+                let at = self.slot_of(hop.to).expect("invariant: the task is of this thread");
+                self.slots[at].events.push(hop.stream, hop.at, hop.root, number_at(hop.place), live);
+            } else {
+                self.outbox.push_event(Peer(hop.thread), Category::LowLatency, &hop.event(live));
+            }
+        }
+    }
+
+    /// Takes events that another thread sent.
+    pub(crate) fn take_packed(&mut self, peer: Peer, rows: &[u8], now: Nanos) {
+        // Mostly all of them are of one topology.
+        let mut known = None;
+        for event in Events::new(rows) {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(peer = peer.0, %error, "dropped the rest of a letter of events");
+                    return;
+                }
+            };
+            let plan = (event.stream, event.fingerprint);
+            if known != Some(plan) {
+                let own = self.config.module.plan(event.stream).map(|plan| plan.fingerprint() as u32);
+                known = (own == Some(event.fingerprint)).then_some(plan);
+            }
+            match self.slot_of(event.task).filter(|_| known.is_some()) {
+                Some(at) => {
+                    let (position, number) = (Position(event.position), number_at(event.place));
+                    self.slots[at].events.push(event.stream, position, event.root, number, event.live);
+                }
+                None => self.report_failed(event.root, "the event was sent by another version of the module", now),
+            }
+        }
     }
 
     /// Sends encoded letters to the threads of their tasks; those of this thread arrive at once.
@@ -226,7 +287,7 @@ impl TaskThread {
         while let Some(letter) = Letter::decode_next(&mut reader) {
             let letter = letter.expect("invariant: the thread encoded it itself");
             let task = match letter {
-                Letter::Continue { task, .. } | Letter::Fold { task, .. } => task,
+                Letter::Continue { task, .. } | Letter::Fold { task, .. } | Letter::Call { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
                 _ => unreachable!("only continuations, rows and reports are effects"),
             };
@@ -240,9 +301,9 @@ impl TaskThread {
     }
 
     /// Events of a root of this thread are done.
-    pub(crate) fn report_done(&mut self, root: Root, bits: u64) {
+    pub(crate) fn report_done(&mut self, root: Root, bits: u64, now: Nanos) {
         if self.is_call(&root) {
-            return self.call_done(root, bits);
+            return self.call_done(root, bits, now);
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
@@ -259,7 +320,7 @@ impl TaskThread {
     /// An event of a root of this thread failed.
     pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
         if self.is_call(&root) {
-            return self.call_failed(root, text);
+            return self.call_failed(root, text, now);
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];

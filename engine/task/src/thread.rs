@@ -1,14 +1,19 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
+use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
-    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_WRITE_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
+    UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
+use crate::micro::Micro;
+use crate::micro::part::Part;
 use crate::outbox::Outbox;
 use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
@@ -17,6 +22,7 @@ use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
 use crate::slow_write::SlowWrites;
 use crate::space::Space;
+use crate::tables::{Arrived, RootTables};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -122,13 +128,18 @@ pub struct TaskThread {
     pub(crate) cache: BlockCache,
     pub(crate) outbox: Outbox,
     pub(crate) random: EventRandom,
+    pub(crate) numbers: HopNumbers,
+    /// The streaming batch that ended last: its memory is used again.
+    pub(crate) spare_batch: Batch,
     pub(crate) selects: Selects,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
     pub(crate) queries: Queries,
+    pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
     pub(crate) pagings: Pagings,
     pub(crate) slow_writes: SlowWrites,
+    pub(crate) micro: Micro,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -152,22 +163,27 @@ impl TaskThread {
         seed: u64,
     ) -> Self {
         let slow_writes = SlowWrites::new(config.slow_write_ms.saturating_mul(1_000_000));
+        let mut random = EventRandom(seed);
         Self {
             clock: CategoryClock::new(config.shares),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
+            numbers: HopNumbers::new(config.module.thread_count, &mut random),
             config,
             slots,
             pipeline,
             cache,
             outbox: Outbox::default(),
-            random: EventRandom(seed),
+            random,
+            spare_batch: Batch::default(),
             selects: Selects::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
             queries: Queries::default(),
+            tables: RootTables::default(),
             jobs: EventJobs::default(),
             pagings: Pagings::default(),
             slow_writes,
+            micro: Micro::default(),
             done: Vec::new(),
             next_slot: 0,
             closing: false,
@@ -219,6 +235,7 @@ impl TaskThread {
             && self.queries.is_quiet()
             && self.jobs.is_empty()
             && self.pagings.is_empty()
+            && self.micro.is_quiet()
             && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
@@ -312,7 +329,17 @@ impl TaskThread {
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
-            Category::IsrReplication | Category::FlexLatency => Ok(self.receive(category, now, doors)),
+            Category::FlexLatency => {
+                let mut worked = false;
+                while self.receive(category, now, doors) {
+                    worked = true;
+                    if self.events_size() > EVENT_QUEUE_SIZE_MAX {
+                        break;
+                    }
+                }
+                Ok(worked | (self.has_microbatches() && self.turn_microbatches(now, doors)?))
+            }
+            Category::IsrReplication => Ok(self.receive(category, now, doors)),
         }
     }
 
@@ -347,15 +374,17 @@ impl TaskThread {
     /// Bytes in use besides the cache.
     fn count_memory(&self) -> usize {
         let of_slot = |slot: &TaskSlot| {
-            slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size()
+            let parts: usize = slot.parts.iter().map(Part::size).sum();
+            slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        let under_way = self.jobs.size() + self.pagings.size() + self.queries.size();
-        slots + self.outbox.size() + self.pipeline.uncommitted_size() + under_way
+        let waiting = self.jobs.size() + self.pagings.size() + self.queries.size() + self.tables.size();
+        slots + self.outbox.size() + self.pipeline.uncommitted_size() + waiting
     }
 
     fn events_size(&self) -> usize {
-        self.slots.iter().map(|slot| slot.events.size()).sum()
+        let parts = |slot: &TaskSlot| slot.parts.iter().map(Part::size).sum::<usize>();
+        self.slots.iter().map(|slot| slot.events.size() + parts(slot)).sum()
     }
 
     /// Takes one batch of letters of a category.
@@ -388,6 +417,8 @@ impl TaskThread {
                 self.take_read_depot(peer, task, request, depot, range);
             }
             Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
+            Letter::AskMicrobatch { request, topology, ask, .. } => self.take_ask(peer, request, topology, ask, now),
+            letter @ Letter::Microbatch { .. } => self.take_microbatch(letter, now),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
@@ -401,18 +432,25 @@ impl TaskThread {
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),
                 }
             }
-            Letter::Fold { topology, fingerprint, fold, root, event, is_partial, rows, .. } => {
-                match self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32) {
-                    Some(plan) if plan == fingerprint => self.take_rows(root, fold, event, is_partial, rows, now),
-                    _ => self.report_failed(root, "rows were sent by another version of the module", now),
+            Letter::Events { rows } => self.take_packed(peer, rows, now),
+            Letter::Fold { task, topology, fingerprint, table, root, event, is_partial, rows } => {
+                let plan = self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32);
+                if plan == Some(fingerprint) {
+                    let arrived = Arrived { task, topology, table, root, event, is_partial, rows };
+                    self.take_rows(arrived, now.plus_ms(TABLES_KEPT_MS), now);
+                } else {
+                    self.report_failed(root, "rows were sent by another version of the module", now);
                 }
             }
-            Letter::Done { root, bits } => self.report_done(root, bits),
+            letter @ Letter::Call { .. } => self.take_call(letter, now),
+            Letter::End { root, .. } => self.take_end(&root),
+            Letter::Done { root, bits } => self.report_done(root, bits, now),
             Letter::Failed { root, text } => self.report_failed(root, text, now),
             Letter::Appended { .. }
             | Letter::Rows { .. }
             | Letter::Records { .. }
             | Letter::Offsets { .. }
+            | Letter::MicrobatchStatus { .. }
             | Letter::Refused { .. } => {
                 tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
             }
@@ -444,6 +482,7 @@ impl TaskThread {
         if now >= self.timeouts_at {
             self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
             self.fail_overdue(now);
+            self.tables.drop_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
         let trims = self.trim_depots(now);
@@ -474,13 +513,14 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
-        if !self.queries.is_quiet() {
+        if !self.queries.is_quiet() || !self.tables.is_empty() {
             sooner(self.timeouts_at);
         }
         if self.memory_size >= self.config.memory.admission() {
             sooner(self.memory_at);
         }
         self.next_trim().map(&mut sooner);
+        self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);
         }

@@ -8,6 +8,7 @@ pub mod features;
 pub mod floors;
 pub mod formats;
 pub mod manifests;
+pub mod pages;
 pub mod ratchet;
 pub mod reach;
 pub mod signs;

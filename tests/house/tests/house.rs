@@ -1,6 +1,6 @@
 //! The rules of the house, turned on the workspace itself.
 
-use tantu_house::{features, floors, formats, manifests, ratchet, reach, signs, tree};
+use tantu_house::{features, floors, formats, manifests, pages, ratchet, reach, signs, tree};
 
 /// Fails with every violation on a line of its own.
 fn expect_none(rule: &str, found: Vec<String>) {
@@ -73,6 +73,22 @@ fn every_kind_of_file_has_its_page_and_its_golden_file() {
     let kinds = formats::kinds(&text_of("base/src/checksum.rs").unwrap()).unwrap();
     expect_none("a format has a byte table", formats::without_page(&kinds, text_of));
     expect_none("a format has a golden file", formats::without_golden(&kinds, &golden_names()));
+}
+
+#[test]
+fn every_relative_link_of_a_page_leads_somewhere() {
+    let paths = tree::paths(&tree::root()).unwrap();
+    let all = tree::texts(&tree::root(), &[".md"]).unwrap();
+    expect_none("a link leads to a file and a heading", pages::broken_links(&all, &paths));
+}
+
+#[test]
+fn every_listing_of_the_guide_is_run() {
+    let mut guide = tree::texts(&tree::root(), &[".md"]).unwrap();
+    guide.retain(|page| page.path.starts_with("docs/guide/"));
+    assert!(guide.len() > 1, "only {} pages were read", guide.len());
+    let module = text_of("bin/tantu/src/guide.rs").unwrap();
+    expect_none("a page with code is a doc test", pages::untested(&guide, &module));
 }
 
 /// The names of everything in a folder called `golden`, anywhere in the workspace.

@@ -62,9 +62,9 @@ impl Module for Social {
             q.all_partition();
             let all = q.local_select(friends, path().map_vals().all());
             let (friend, weight) = (q.each(all, |all| all.0.clone()), q.each(all, |all| all.1));
-            q.origin_partition();
             let (friend, weight) = q.group_by(friend, |g| g.agg::<i64>(agg::sum(weight)));
             q.filter(weight, |weight| weight >= 6);
+            q.origin_partition();
             q.each((friend, weight), |(friend, weight)| format!("{friend} {weight}"))
         });
         topologies.query("divide", |q, (a, b): (Var<i64>, Var<i64>)| {
@@ -254,9 +254,11 @@ fn a_query_that_does_not_come_home_or_writes_is_refused_with_its_line() {
     for mistake in ["`no-way-home` goes on elsewhere", "`away-again` goes on elsewhere", "which alone may write it"] {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
-    for mistake in
-        ["`leaves-again` goes on elsewhere after", "need a partitioner directly before", "missing needed var"]
-    {
+    for mistake in [
+        "the block goes on elsewhere after its aggregators",
+        "need a partitioner directly before",
+        "missing needed var",
+    ] {
         assert!(text.contains(mistake), "{mistake}: {text}");
     }
     assert!(text.contains("a topology `s` already"), "{text}");

@@ -443,7 +443,7 @@ impl Client {
         let request = self.request();
         if self.chance.percent(50) {
             let task = TaskId(partition_of(&word, swarm.tasks));
-            self.select(request, task, path::<Map<String, i64>>().key(word.as_str()), swarm);
+            self.select(request, (task, COUNTS), path::<Map<String, i64>>().key(word.as_str()), swarm);
         } else {
             self.invoke(request, &word, swarm);
         }
@@ -460,11 +460,11 @@ impl Client {
     }
 
     /// Asks for every count of every partition; the answer is in [`Client::all`] when the client is done.
-    pub fn ask_for_all(&mut self, swarm: &Swarm) {
+    pub fn ask_for_all(&mut self, pstate: u16, swarm: &Swarm) {
         self.all.clear();
         for task in (0..swarm.tasks).map(TaskId) {
             let request = self.request();
-            self.select(request, task, path::<Map<String, i64>>().all(), swarm);
+            self.select(request, (task, pstate), path::<Map<String, i64>>().all(), swarm);
             self.waiting.insert(request, Waiting::All);
         }
     }
@@ -474,13 +474,19 @@ impl Client {
         &self.all
     }
 
-    fn select<T>(&mut self, request: u64, task: TaskId, path: PathTo<Map<String, i64>, T>, swarm: &Swarm) {
+    fn select<T>(
+        &mut self,
+        request: u64,
+        (task, pstate): (TaskId, u16),
+        path: PathTo<Map<String, i64>, T>,
+        swarm: &Swarm,
+    ) {
         let mut bytes = Vec::new();
         if let Err(error) = path.path().encode(&mut bytes) {
             self.findings.push(format!("a path cannot be encoded: {error}"));
         }
         let mut batch = LetterBatch { bytes: Vec::new(), count: 1 };
-        Letter::Select { task, request, pstate: COUNTS, path: &bytes }.encode(&mut batch.bytes);
+        Letter::Select { task, request, pstate, path: &bytes }.encode(&mut batch.bytes);
         self.outbox.entry(task.0 % swarm.threads).or_default().push_back(batch);
     }
 

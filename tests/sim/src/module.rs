@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
 use tantu_flow::{
-    DepotOptions, Module, ModuleDef, ModuleRuntime, PState, PStateOptions, Setup, SourceOptions, StartFrom, Topologies,
-    Var, define, random,
+    DepotOptions, DepotRef, MicrobatchObjects, MicrobatchOptions, Module, ModuleDef, ModuleRuntime, PState,
+    PStateOptions, Setup, SourceOptions, StartFrom, Topologies, Var, define, random,
 };
 use tantu_model::word::words;
 use tantu_path::{Map, Navigate, agg, path};
@@ -28,11 +28,52 @@ fn declare_count(topologies: &mut Topologies, counts: PState<Map<String, i64>>) 
     });
 }
 
+/// The same answer by way of a batch within the batch and a join: rows wait on several tasks, behind barriers.
+fn declare_count_in_stages(topologies: &mut Topologies, counts: PState<Map<String, i64>>) {
+    topologies.query("count", |q, (word,): (Var<str>,)| {
+        let counted = q.sub_batch(|b| {
+            b.hash_partition(word);
+            let count = b.local_select(counts, path().key(word).null_to_val(0));
+            b.group_by(word, |g| g.agg::<i64>(agg::sum(count)))
+        });
+        let asked = q.source(|b| {
+            b.shuffle_partition();
+            b.each(word, str::to_string)
+        });
+        let (_, (_, count)) = q.join(asked, counted, |asked, (counted, _)| (asked, counted));
+        q.origin_partition();
+        count
+    });
+}
+
+/// The counts of the microbatch topology: the last PState.
+pub fn exact_pstate(swarm: &Swarm) -> u16 {
+    if swarm.noting { 2 } else { 1 }
+}
+
+/// Counts every word of every line once, across partitions and whatever fails. Words travel by way of their line's task.
+fn declare_exact(lines: DepotRef<String>, topologies: &mut Topologies) {
+    let options = MicrobatchOptions { max_records: 9, ..MicrobatchOptions::default() };
+    let mut exact = topologies.microbatch_with("exact", options);
+    let counts = exact.pstate::<Map<String, i64>>("$$exact");
+    exact.source_from(&lines, StartFrom::Beginning, |m, batch| {
+        let line = m.explode_microbatch(batch);
+        m.hash_partition(line);
+        let word = m.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+        m.hash_partition(word);
+        m.compound_agg(counts, agg::key(word, agg::count()));
+    });
+}
+
 /// Every line hops at once: nothing is written where it starts.
 #[derive(Debug)]
-pub struct Plain;
+pub struct Plain<const EXACT: bool>;
 
-impl Module for Plain {
+impl<const EXACT: bool> Module for Plain<EXACT> {
+    fn name() -> String {
+        "Plain".to_string()
+    }
+
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
         let lines = setup.declare_depot::<String>("*lines", random());
         let mut counter = topologies.stream("counter");
@@ -44,14 +85,21 @@ impl Module for Plain {
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
         declare_count(topologies, counts);
+        if EXACT {
+            declare_exact(lines, topologies);
+        }
     }
 }
 
 /// Every line is noted where it starts before its words hop, so the hops wait for a flush. It hops twice.
 #[derive(Debug)]
-pub struct Noting;
+pub struct Noting<const EXACT: bool>;
 
-impl Module for Noting {
+impl<const EXACT: bool> Module for Noting<EXACT> {
+    fn name() -> String {
+        "Noting".to_string()
+    }
+
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
         let lines = setup.declare_depot::<String>("*lines", random());
         let mut counter = topologies.stream("counter");
@@ -67,7 +115,10 @@ impl Module for Noting {
             b.hash_partition(word);
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
-        declare_count(topologies, counts);
+        declare_count_in_stages(topologies, counts);
+        if EXACT {
+            declare_exact(lines, topologies);
+        }
     }
 }
 
@@ -81,7 +132,12 @@ pub fn dir() -> PathBuf {
 /// # Errors
 /// What is wrong with it.
 pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
-    let def = if swarm.noting { define::<Noting>() } else { define::<Plain>() };
+    let def = match (swarm.noting, swarm.exact) {
+        (true, true) => define::<Noting<true>>(),
+        (true, false) => define::<Noting<false>>(),
+        (false, true) => define::<Plain<true>>(),
+        (false, false) => define::<Plain<false>>(),
+    };
     let mut def = def.map_err(|errors| errors.to_string())?;
     if let Some((max_entries, period_ms)) = swarm.trim {
         let trim_period = Duration::from_millis(period_ms);
@@ -110,8 +166,17 @@ pub fn prepare(
     let pstates = def.pstates.iter().map(|pstate| meta.object(ObjectKind::PState, &pstate.name, &[])).collect();
     let sources = def.streams.iter().flat_map(|stream| &stream.sources);
     let sources = sources.map(|source| meta.object(ObjectKind::Source, &def.depots[source.depot].name, &[])).collect();
+    let microbatches = def.microbatches.iter().map(|microbatch| {
+        let topology = meta.object(ObjectKind::Microbatch, &microbatch.name, &[]);
+        let name = |depot: usize| format!("{}/{}", microbatch.name, def.depots[depot].name);
+        let names = microbatch.sources.iter().map(|source| name(source.depot)).collect::<Vec<_>>();
+        let sources = names.iter().map(|name| meta.object(ObjectKind::Source, name, &[])).collect();
+        MicrobatchObjects { topology, sources }
+    });
+    let microbatches = microbatches.collect();
     if found.as_ref() != Some(&meta) {
         write_module(disk, path, &meta)?;
     }
-    Ok(Arc::new(ModuleRuntime { def, task_count: tasks, thread_count: threads, depots, pstates, sources }))
+    let (task_count, thread_count) = (tasks, threads);
+    Ok(Arc::new(ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches }))
 }

@@ -4,11 +4,14 @@ use crate::audit::{Search, read_depot};
 use crate::blow::{self, Blow};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
+use crate::module::{COUNTS, exact_pstate};
 use crate::swarm::{Lie, Swarm};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
+use tantu_model::depot::Look;
 use tantu_model::stream::LineId;
+use tantu_model::word::{WordCounts, count};
 use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
 
 /// Steps of one life; a life that takes more goes in circles.
@@ -35,6 +38,8 @@ pub const TRIMMED: &str = "trimmed record";
 pub const RANGE_READ: &str = "range read";
 /// A read asked for records that are not there.
 pub const OUT_OF_RANGE: &str = "read out of range";
+/// A record was in a microbatch.
+pub const EXACT: &str = "record in a microbatch";
 /// The power was cut while the cluster closed.
 pub const CRASH_IN_CLOSE: &str = "crash in close";
 
@@ -371,13 +376,12 @@ impl Story {
     /// Everything is at rest: asks for all counts, closes, reads the files, and lets the oracles speak.
     fn judge<C: Cluster>(&mut self, mut cluster: C, machine: &Machine<'_>, wire: &mut SimWire) -> Result<(), String> {
         let Machine { disk, swarm, .. } = *machine;
-        self.client.ask_for_all(swarm);
-        match self.spend(&mut cluster, machine, wire)? {
-            End::AtRest => {}
-            End::Stopped(why) => return Err(format!("it stopped while it was read: {why}")),
-            End::Cut | End::Kill | End::Closed => return Err("it ended while it was read".to_string()),
-        }
-        let counts = self.client.all().clone();
+        let counts = self.read_all(&mut cluster, machine, wire, COUNTS)?;
+        let exact = if swarm.exact {
+            self.read_all(&mut cluster, machine, wire, exact_pstate(swarm))?
+        } else {
+            WordCounts::new()
+        };
         cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
         let times: Vec<u64> = self.client.history.times().collect();
         let times: Vec<u64> =
@@ -394,6 +398,9 @@ impl Story {
             return Err(format!("the depot lies: {lie}"));
         }
         self.owe_what_is_there(&look);
+        if swarm.exact {
+            self.judge_exact(swarm, &look, &exact)?;
+        }
         self.client.limit_attempts(self.life_ns_max, RECORD_TIMEOUT);
         if let Some(lie) = self.client.lines.judge(&counts).first() {
             return Err(format!("the counts lie: {lie}"));
@@ -403,7 +410,42 @@ impl Story {
             self.world.trace.note_bytes(word.as_bytes());
             self.world.trace.note(*count);
         });
-        self.reopen::<C>(swarm, disk, &counts)
+        self.reopen::<C>(swarm, disk, (&counts, &exact))
+    }
+
+    /// Every count of a PState.
+    fn read_all<C: Cluster>(
+        &mut self,
+        cluster: &mut C,
+        machine: &Machine<'_>,
+        wire: &mut SimWire,
+        pstate: u16,
+    ) -> Result<WordCounts, String> {
+        self.client.ask_for_all(pstate, machine.swarm);
+        match self.spend(cluster, machine, wire)? {
+            End::AtRest => Ok(self.client.all().clone()),
+            End::Stopped(why) => Err(format!("it stopped while it was read: {why}")),
+            End::Cut | End::Kill | End::Closed => Err("it ended while it was read".to_string()),
+        }
+    }
+
+    /// What a microbatch topology counted is what the depot holds, exactly; records that were trimmed count too, of which the
+    /// client does not know all.
+    fn judge_exact(&self, swarm: &Swarm, look: &Look, exact: &WordCounts) -> Result<(), String> {
+        let there = look.values().flat_map(|seen| &seen.records).map(|(_, record)| record.as_slice());
+        let texts: Vec<&str> = there.filter_map(index_of).map(|index| self.client.lines.text(LineId(index))).collect();
+        let expected = count(texts.iter().copied());
+        self.world.marks.hit_many(EXACT, texts.len() as u64);
+        if swarm.trim.is_none() && *exact != expected {
+            let differs = |(word, count): &(&String, &u64)| exact.get(*word) != Some(*count);
+            let first = expected.iter().find(differs);
+            return Err(format!("a microbatch topology lies: {first:?} in the depot, of {} words", expected.len()));
+        }
+        let missing = expected.iter().find(|(word, least)| exact.get(*word).is_none_or(|found| found < *least));
+        match missing {
+            Some((word, least)) => Err(format!("a microbatch topology counts {word:?} less often than {least} times")),
+            None => Ok(()),
+        }
     }
 
     /// A record in the depot must have been counted, whether or not its append was answered; and one that was trimmed
@@ -423,18 +465,18 @@ impl Story {
         &mut self,
         swarm: &Swarm,
         disk: &SimDisk,
-        counts: &tantu_model::word::WordCounts,
+        (counts, exact): (&WordCounts, &WordCounts),
     ) -> Result<(), String> {
         let mesh = SimMesh::new(&self.world, swarm.wire.clone(), swarm.threads);
         let mut wire = mesh.client();
         let world = self.world.clone();
         let machine = Machine { world: &world, disk, mesh: &mesh, swarm };
         let mut cluster = C::open(&machine).map_err(|why| format!("it cannot start after a close: {why}"))?;
-        self.client.ask_for_all(swarm);
-        match self.spend(&mut cluster, &machine, &mut wire)? {
-            End::AtRest if self.client.all() == counts => {}
-            End::AtRest => return Err("the counts changed over a close".to_string()),
-            _ => return Err("it stopped when it was opened again".to_string()),
+        if self.read_all(&mut cluster, &machine, &mut wire, COUNTS)? != *counts {
+            return Err("the counts changed over a close".to_string());
+        }
+        if swarm.exact && self.read_all(&mut cluster, &machine, &mut wire, exact_pstate(swarm))? != *exact {
+            return Err("the counts of a microbatch topology changed over a close".to_string());
         }
         cluster.close().map_err(|why| format!("it cannot close again: {why}"))
     }

@@ -63,6 +63,8 @@ pub struct Swarm {
     pub trim: Option<(u64, u64)>,
     /// Of a hundred steps of the client, those that read a range of the depot.
     pub range_percent: u32,
+    /// Whether a microbatch topology counts the same lines beside the stream.
+    pub exact: bool,
 }
 
 impl Swarm {
@@ -96,6 +98,7 @@ impl Swarm {
             },
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
+            exact: chance.fork(9).percent(60),
         }
     }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "seeds are told to whoever looks")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, OUT_OF_RANGE, RANGE_READ, RESUMED, SEARCHED, STOPPED, TRIMMED};
+use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, EXACT, OUT_OF_RANGE, RANGE_READ, RESUMED, SEARCHED, STOPPED, TRIMMED};
 use tantu_sim::{EngineCluster, Lie, Report, run};
 use tantu_weather::{Marks, mark};
 
@@ -12,7 +12,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 25] = [
+const EXPECTED: [&str; 26] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -38,6 +38,7 @@ const EXPECTED: [&str; 25] = [
     RANGE_READ,
     OUT_OF_RANGE,
     SEARCHED,
+    EXACT,
 ];
 
 fn campaign(seeds: std::ops::Range<u64>) {

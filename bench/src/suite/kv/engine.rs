@@ -72,6 +72,11 @@ pub(super) trait Engine: Sized {
     /// Figures of an opening after so many puts of which only the log is on the disk, where it can be had without
     /// flushing.
     fn recover(dir: &Path, args: &KvArgs, puts: u64) -> Result<Option<Figures>, BenchError>;
+
+    /// Figures of opening a store that so many sorted pairs were ingested into, where that can be.
+    fn open_ingested(_dir: &Path, _args: &KvArgs, _keys: u64) -> Result<Option<Figures>, BenchError> {
+        Ok(None)
+    }
 }
 
 /// Bytes of a value that are copied out of a scan, at most.

@@ -64,7 +64,7 @@ fn config(args: &KvArgs, common: &Common, workload: Workload, warnings: &str) ->
 /// The benchmark that is measured.
 fn benchmark(workload: Workload) -> &'static str {
     match workload {
-        Workload::Fill | Workload::Open | Workload::Recovery => "fillrandom",
+        Workload::Fill | Workload::Open | Workload::Recovery | Workload::OpenIngested => "fillrandom",
         Workload::Read | Workload::Cold => "readrandom",
         Workload::MultiRead16 | Workload::Cold32 => "multireadrandom",
         Workload::Scan100 | Workload::Scan100Unsettled => "seekrandom",
@@ -121,7 +121,7 @@ pub(super) fn race(args: &KvArgs, common: &Common, report: &mut Report, warnings
     for &workload in &args.workload {
         let mut measured = match workload {
             // db_bench does not tell how long it took to open.
-            Workload::Open | Workload::Recovery => continue,
+            Workload::Open | Workload::Recovery | Workload::OpenIngested => continue,
             Workload::Fill => {
                 let (mut filled, ended) = measure_one(workload)?;
                 let mut written_size = ended.written_size;

@@ -24,6 +24,10 @@ const LOG_OWNER: u32 = 0;
 const PUTS_PER_SLICE: u64 = 8;
 /// Bytes of the log that may wait for their flush before puts wait.
 const LOG_PENDING_SIZE_MAX: usize = 8 << 20;
+/// Puts that are replayed together.
+const REPLAY_COUNT: usize = 16;
+/// Pairs that an ingest is offered at a time.
+const INGEST_COUNT: usize = 4096;
 /// A slice that takes longer is counted.
 const SLICE_LONG: Duration = Duration::from_millis(1);
 /// Only of slices that take longer is the thread's time asked for once more.
@@ -79,6 +83,49 @@ struct Waiting {
     block: Option<BlockId>,
 }
 
+/// Puts of the log on their way into the trees, some at a time: each has a version of its own, where an entry of a task
+/// thread holds many keys of one.
+struct Replay<'t> {
+    trees: &'t mut [Tree],
+    /// Of each its tree and version, and where its bytes end.
+    gathered: Vec<(usize, Version, usize)>,
+    bytes: Vec<u8>,
+    entries: u64,
+}
+
+impl Replay<'_> {
+    fn take(&mut self, entry: Entry<'_>) {
+        // An empty one stands for a put that the log had not written when its table was flushed.
+        let Some((key, _)) = entry.body.split_first_chunk::<16>() else { return };
+        let tree = tree_of(number_of(key), self.trees.len());
+        self.bytes.extend_from_slice(entry.body);
+        self.gathered.push((tree, Version(entry.lsn.0 + 1), self.bytes.len()));
+        if self.gathered.len() == REPLAY_COUNT {
+            self.apply();
+        }
+    }
+
+    fn apply(&mut self) {
+        let mut from = 0;
+        let puts: Vec<(usize, Version, &[u8])> = self
+            .gathered
+            .drain(..)
+            .map(|(at, version, end)| (at, version, &self.bytes[std::mem::replace(&mut from, end)..end]))
+            .collect();
+        for (at, tree) in self.trees.iter().enumerate() {
+            tree.expect(puts.iter().filter(|put| put.0 == at).map(|put| &put.2[..16]));
+        }
+        for (at, version, put) in puts {
+            if version > self.trees[at].applied() {
+                let (key, value) = put.split_at(16);
+                self.trees[at].apply(version, [Write::Put { key, value }]);
+                self.entries += 1;
+            }
+        }
+        self.bytes.clear();
+    }
+}
+
 /// One group is written at a time, so that the puts of meanwhile make the next one: nobody waits for its flush.
 pub(super) fn log_options() -> SegLogOptions {
     SegLogOptions { flushes_in_flight_max: 1, ..SegLogOptions::default() }
@@ -103,16 +150,9 @@ impl Store {
             .collect();
         let mut trees = trees?;
         let mut opened = Opening { trees: began.elapsed(), ..Opening::default() };
+        let mut replay = Replay { trees: &mut trees, gathered: Vec::new(), bytes: Vec::new(), entries: 0 };
         let mut visit = |entry: Entry<'_>| {
-            // An empty one stands for a put that the log had not written when its table was flushed.
-            if let Some((bytes, value)) = entry.body.split_first_chunk::<16>() {
-                let at = tree_of(number_of(bytes), trees.len());
-                let version = Version(entry.lsn.0 + 1);
-                if version > trees[at].applied() {
-                    trees[at].apply(version, [Write::Put { key: bytes, value }]);
-                    opened.entries += 1;
-                }
-            }
+            replay.take(entry);
             Ok(())
         };
         let identity = LogIdentity { group: 0 };
@@ -120,6 +160,8 @@ impl Store {
         let began = Instant::now();
         let mut log = SegLog::open(&mut disk, &dir.join("log"), LOG_OWNER, identity, &mut entropy, options, &mut visit)
             .map_err(|error| failed("opening the log", error))?;
+        replay.apply();
+        opened.entries = replay.entries;
         (opened.log, opened.log_size) = (began.elapsed(), log.retained_size());
         let version = trees.iter().map(|tree| tree.applied().0).max().unwrap_or(0).max(log.end().0);
         while log.end().0 < version {
@@ -155,6 +197,42 @@ impl Store {
             while self.log.pending_size() > if n == count { 0 } else { LOG_PENDING_SIZE_MAX } {
                 self.wait()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Ingests pairs of ascending keys into an empty store, so many to each tree, as files of others are taken in.
+    pub(super) fn ingest(&mut self, keys: u64, value: &[u8]) -> Result<(), BenchError> {
+        let budget = Budget { entry_count: INGEST_COUNT, size: 1 << 20 };
+        let wanted = keys.div_ceil(self.trees.len() as u64);
+        self.version += 1;
+        for at in 0..self.trees.len() {
+            self.trees[at].begin_ingest(Version(self.version));
+            let mut taken = 0;
+            while taken < wanted {
+                let some: Vec<[u8; 16]> = (taken..wanted).take(INGEST_COUNT).map(key_of).collect();
+                let pairs = some.iter().map(|key| (&key[..], value));
+                let count = self.trees[at].ingest(pairs, budget, &mut self.disk);
+                let count = count.map_err(|error| failed("ingesting", error))?;
+                taken += count as u64;
+                self.advance(at, count > 0)?;
+            }
+            self.trees[at].end_ingest();
+            while self.trees[at].is_ingesting() {
+                self.advance(at, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A step of one tree's own work. It waits for the disk if there is nothing else to do.
+    fn advance(&mut self, at: usize, has_more: bool) -> Result<(), BenchError> {
+        let arrived = self.complete_done()?;
+        let budget = Budget { entry_count: INGEST_COUNT, size: 1 << 20 };
+        let more = self.trees[at].step(&mut self.disk, budget).map_err(|error| failed("merging", error))?;
+        // Between two tables nothing is out, and nothing to do in a step.
+        if !arrived && !more && !has_more && self.trees[at].is_busy() {
+            self.wait()?;
         }
         Ok(())
     }

@@ -67,6 +67,13 @@ pub(super) fn race<E: Engine>(args: &KvArgs, common: &Common, report: &mut Repor
                     None => continue,
                 }
             }
+            Workload::OpenIngested => {
+                let other = common.fresh_dir()?;
+                match E::open_ingested(other.path(), args, args.operations(common, workload))? {
+                    Some(figures) => figures.into(),
+                    None => continue,
+                }
+            }
             _ => {
                 if !std::mem::replace(&mut is_warm, true) {
                     race.engine.warm(args.keys(common))?;
@@ -86,7 +93,7 @@ pub(super) fn race<E: Engine>(args: &KvArgs, common: &Common, report: &mut Repor
 }
 
 /// Lets the kernel forget what it caches of the files, so that reads find them on the disk.
-fn drop_page_cache(dir: &Path) -> Result<(), BenchError> {
+pub(super) fn drop_page_cache(dir: &Path) -> Result<(), BenchError> {
     let mut result = Ok(());
     measure::visit_files(dir, &mut |path, _| {
         let forget = || -> std::io::Result<()> {

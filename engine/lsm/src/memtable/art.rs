@@ -12,6 +12,7 @@ mod reverse;
 
 use super::pool::Pool;
 use crate::block::shared_len;
+use tantu_base::prefetch::prefetch;
 
 /// A leaf number, an inner node, or nothing, in 32 bits: the top three say which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,9 @@ const FOUR: u32 = 1;
 const SIXTEEN: u32 = 2;
 const FORTY_EIGHT: u32 = 3;
 const FULL: u32 = 4;
+
+/// Keys that descend side by side: more do not fit the processor's queue of misses.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
 
 /// Most leaves of one tree.
 pub(crate) const LEAF_COUNT_MAX: u32 = INDEX_MASK;
@@ -241,12 +245,7 @@ impl Art {
             if node.kind() == LEAF {
                 return Some(node.index());
             }
-            let head = self.head(node);
-            let next = match key.get(head.depth as usize) {
-                Some(byte) => self.child(node, *byte),
-                None if key.len() == head.depth as usize => head.own,
-                None => Link::NONE,
-            };
+            let (head, next) = self.below(node, key);
             if next == Link::NONE {
                 return Some(head.sample);
             }
@@ -254,10 +253,69 @@ impl Art {
         }
     }
 
+    /// What is below an inner node on the way to a key.
+    #[inline]
+    fn below(&self, node: Link, key: &[u8]) -> (&Head, Link) {
+        let head = self.head(node);
+        let next = match key.get(head.depth as usize) {
+            Some(byte) => self.child(node, *byte),
+            None if key.len() == head.depth as usize => head.own,
+            None => Link::NONE,
+        };
+        (head, next)
+    }
+
     /// The leaf of a key.
     #[inline]
     pub(crate) fn find(&self, key: &[u8], keys: &impl Keys) -> Option<u32> {
         self.candidate(key).filter(|leaf| keys.key(*leaf) == key)
+    }
+
+    /// For each of some keys the leaf that a descent to it compares it with. They descend side by side, so that what they
+    /// touch is fetched at the same time and is there when each of them is looked for.
+    pub(crate) fn candidates(&self, keys: &[&[u8]], leaves: &mut [Option<u32>]) {
+        let mut nodes = [(self.root, 0); SIDE_BY_SIDE];
+        let nodes = &mut nodes[..keys.len().min(SIDE_BY_SIDE)];
+        let mut goes_on = self.root != Link::NONE;
+        while goes_on {
+            for ((node, depth), key) in nodes.iter().zip(keys) {
+                self.prefetch(*node, key.get(*depth).copied());
+            }
+            goes_on = false;
+            for ((node, depth), key) in nodes.iter_mut().zip(keys).filter(|((node, _), _)| node.kind() != LEAF) {
+                let (head, next) = self.below(*node, key);
+                *node = if next == Link::NONE { Link::leaf(head.sample) } else { next };
+                *depth = head.depth as usize + 1;
+                goes_on |= node.kind() != LEAF;
+            }
+        }
+        for (leaf, (node, _)) in leaves.iter_mut().zip(nodes) {
+            *leaf = (*node != Link::NONE).then_some(node.index());
+        }
+    }
+
+    /// Has fetched what a descent looks at in a node, if it branches at a byte where a key has this one.
+    #[inline]
+    fn prefetch(&self, node: Link, byte: Option<u8>) {
+        match node.kind() {
+            LEAF => {}
+            FOUR => self.fours.prefetch(node.index()),
+            SIXTEEN => {
+                let node = self.sixteens.at(node.index());
+                prefetch(node);
+                prefetch(&node.children[node.children.len() - 1]);
+            }
+            FORTY_EIGHT => {
+                let node = self.forty_eights.at(node.index());
+                prefetch(&node.head);
+                prefetch(&node.places[usize::from(byte.unwrap_or_default())]);
+            }
+            _ => {
+                let node = self.fulls.at(node.index());
+                prefetch(&node.head);
+                prefetch(&node.children[usize::from(byte.unwrap_or_default())]);
+            }
+        }
     }
 
     /// Adds `key` as leaf number `leaf`, unless it has one already, which is returned.
@@ -499,6 +557,13 @@ mod tests {
                 stored.push(key.clone());
                 model.insert(key.clone(), leaf);
             }
+        }
+        let asked: Vec<&[u8]> = keys.iter().chain(probes).map(|key| &key[..]).collect();
+        for asked in asked.chunks(SIDE_BY_SIDE) {
+            let mut leaves = [None; SIDE_BY_SIDE];
+            art.candidates(asked, &mut leaves);
+            let alone: Vec<Option<u32>> = asked.iter().map(|key| art.candidate(key)).collect();
+            assert_eq!(leaves[..asked.len()], alone, "{asked:?}");
         }
         for probe in keys.iter().chain(probes) {
             assert_eq!(art.find(probe, &stored), model.get(probe).copied(), "{probe:?}");

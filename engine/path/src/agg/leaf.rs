@@ -65,6 +65,12 @@ impl Leaf {
         self.aggregator.name()
     }
 
+    /// Written as it is built, its slots under the names that `name` gives them: `sum(price)`.
+    pub fn show(&self, name: &dyn Fn(u32) -> String) -> String {
+        let args: Vec<String> = self.args.iter().map(|arg| arg.show(name)).collect();
+        format!("{}({})", self.name(), args.join(", "))
+    }
+
     pub(super) fn takes_partial(&self) -> bool {
         self.takes == Takes::Partial
     }

@@ -138,6 +138,25 @@ impl AggShape {
         }
     }
 
+    /// Written as it is built, its slots under the names that `name` gives them: `key(word, count())`.
+    ///
+    /// ```
+    /// use tantu_path::{AggShape, Arg};
+    /// let shape = AggShape::key(Arg::Slot(1), AggShape::sum(Arg::Slot(2)));
+    /// assert_eq!(shape.show(&|slot| format!("v{slot}")), "key(v1, sum(v2))");
+    /// ```
+    pub fn show(&self, name: &dyn Fn(u32) -> String) -> String {
+        let parts = |shapes: &[AggShape]| shapes.iter().map(|shape| shape.show(name)).collect::<Vec<_>>().join(", ");
+        match self {
+            AggShape::Map(arms) => {
+                let arm = |(key, shape): &(Arg, AggShape)| format!("key({}, {})", key.show(name), shape.show(name));
+                arms.iter().map(arm).collect::<Vec<_>>().join(" and ")
+            }
+            AggShape::List(shapes) => format!("[{}]", parts(shapes)),
+            AggShape::Leaf(leaf) => leaf.show(name),
+        }
+    }
+
     /// The same shape with its slots renumbered.
     pub fn map_slots(&self, rename: &mut dyn FnMut(u32) -> u32) -> AggShape {
         match self {

@@ -29,6 +29,7 @@ use super::AggShape;
 use super::fold::Fold;
 use super::leaf::Leaf;
 use crate::marker::{List, Map, PStateSchema};
+use crate::marker_sub::{Sub, Untracked};
 use crate::typed::PathArg;
 use std::fmt;
 use std::marker::PhantomData;
@@ -134,6 +135,24 @@ where
     A: PathArg<K::Plain>,
 {
     AggOn::from_untyped(AggShape::key(key.into_arg(), shape.shape))
+}
+
+/// Into a subindexed structure, [`Sub`]: under a key, one element is read and written. An aggregator of the whole, as
+/// [`set`](super::set), reads it whole.
+///
+/// ```
+/// use tantu_path::agg::{self, AggOn};
+/// use tantu_path::{Map, Sub};
+/// // user → hour → count, any number of hours
+/// let visits: AggOn<Map<String, Sub<Map<i64, i64>>>> = agg::key("ann", agg::sub(agg::key(7, agg::count())));
+/// ```
+pub fn sub<C>(shape: AggOn<C>) -> AggOn<Sub<C>> {
+    AggOn::from_untyped(shape.shape)
+}
+
+/// [`sub`] for a structure that does not know its size, [`Untracked`].
+pub fn untracked<C>(shape: AggOn<C>) -> AggOn<Untracked<C>> {
+    AggOn::from_untyped(shape.shape)
 }
 
 /// At each place of a tuple its own.

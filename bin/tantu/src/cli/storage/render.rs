@@ -6,8 +6,9 @@ use std::path::Path;
 use tantu_base::door::Disk;
 use tantu_base::id::{ObjectId, Offset};
 use tantu_base::value::{KeyReader, Value};
-use tantu_state::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key};
+use tantu_state::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, published_key};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module};
+use tantu_state::side::Published;
 
 /// Longest text of one key or value, in letters.
 const SHOWN_LETTERS_MAX: usize = 160;
@@ -15,6 +16,9 @@ const SHOWN_LETTERS_MAX: usize = 160;
 const SHOWN_BYTES_MAX: usize = 48;
 /// Folders above a file that may hold its module's description.
 const FOLDERS_ABOVE_MAX: usize = 6;
+
+/// What a microbatch topology keeps, by the byte behind its object.
+const MICROBATCH_RECORDS: [&str; 5] = ["published", "records", "decided", "finished", "paused"];
 
 /// The objects of the module that a file belongs to, as far as they are known.
 #[derive(Debug, Default)]
@@ -50,7 +54,11 @@ impl Names {
         let Some((object, rest)) = key.split_first_chunk::<4>() else { return bytes(key) };
         let object = ObjectId(u32::from_be_bytes(*object));
         let name = self.object(object);
-        if key == depot_meta_key(object) {
+        if let (Some(ObjectKind::Microbatch), [record]) = (self.kind(object), rest) {
+            let known = usize::from(*record);
+            return format!("{name} {}", MICROBATCH_RECORDS.get(known).copied().unwrap_or("unknown record"));
+        }
+        if self.may_be(object, ObjectKind::Depot) && key == depot_meta_key(object) {
             return format!("{name} meta");
         }
         if let (true, Some(end)) = (self.may_be(object, ObjectKind::Depot), chunk_end(key, object)) {
@@ -67,7 +75,13 @@ impl Names {
     pub(super) fn value(&self, key: &[u8], value: &[u8]) -> String {
         let object = key.first_chunk::<4>().map(|object| ObjectId(u32::from_be_bytes(*object)));
         let Some(object) = object else { return self::value(value) };
-        if let (true, Ok(meta)) = (key == depot_meta_key(object), DepotMeta::decode(value)) {
+        let is_microbatch = self.kind(object) == Some(ObjectKind::Microbatch) && key == published_key(object);
+        if let (true, Ok(Published { run, version })) = (is_microbatch, Published::decode(object, value)) {
+            let (id, attempt) = (run.id, run.attempt);
+            return format!("microbatch {id}, attempt {}.{}, {version}", attempt.epoch.0, attempt.counter);
+        }
+        let is_meta = self.may_be(object, ObjectKind::Depot) && key == depot_meta_key(object);
+        if let (true, Ok(meta)) = (is_meta, DepotMeta::decode(value)) {
             return format!("copied to {}", meta.copied_end);
         }
         let is_chunk = self.may_be(object, ObjectKind::Depot) && chunk_end(key, object).is_some();
@@ -171,6 +185,7 @@ fn write_all<T>(all: &[T], ends: [&str; 2], out: &mut String, write_one: impl Fn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tantu_base::id::{Attempt, Epoch, RunId, Version};
     use tantu_base::value::{encoded, encoded_key};
 
     #[test]
@@ -200,5 +215,18 @@ mod tests {
         let progress = source.0.to_be_bytes();
         assert_eq!(names.key(&progress), "counter/*lines");
         assert_eq!(names.value(&progress, &3u64.to_le_bytes()), "next offset 3");
+    }
+
+    #[test]
+    fn what_a_microbatch_topology_published_is_not_taken_for_a_depots_meta_entry() {
+        let mut meta = ModuleMeta::default();
+        let topology = meta.object(ObjectKind::Microbatch, "transfers", &[]);
+        let names = Names::of(&meta);
+        let run = RunId { topology, id: 7, attempt: Attempt { epoch: Epoch(3), counter: 2 } };
+        let (key, value) = (published_key(topology), Published { run, version: Version(40) }.encode());
+        assert_eq!(names.key(&key), "transfers published");
+        assert_eq!(names.value(&key, &value), "microbatch 7, attempt 3.2, version 40");
+        assert_eq!(names.key(&[&topology.0.to_be_bytes()[..], &[2]].concat()), "transfers decided");
+        assert_eq!(names.key(&[&topology.0.to_be_bytes()[..], &[9]].concat()), "transfers unknown record");
     }
 }

@@ -82,6 +82,7 @@ fn show_module(path: &Path, meta: &ModuleMeta, out: &mut Out) {
             ObjectKind::Depot => "depot",
             ObjectKind::PState => "PState",
             ObjectKind::Source => "source",
+            ObjectKind::Microbatch => "microbatch topology",
         };
         let schema = match Schema::decode(&object.schema) {
             _ if object.schema.is_empty() => String::new(),

@@ -5,10 +5,11 @@ use super::super::disk::ReadOnlyDisk;
 use super::super::render::{self, Names};
 use super::out::Out;
 use std::path::Path;
+use tantu_base::id::RunId;
 use tantu_base::limit::BLOCK_ALIGN;
 use tantu_replog::seglog::inspect::{Header, Part, walk};
 use tantu_state::depot::Run;
-use tantu_state::section::{Op, Section, sections};
+use tantu_state::section::{Op, Section, chunk_writes, sections};
 
 pub(super) fn dump(disk: &mut ReadOnlyDisk, path: &Path, names: &Names, out: &mut Out) -> Result<(), StorageError> {
     out.line(format_args!("log segment {}", path.display()));
@@ -90,7 +91,42 @@ fn ops(section: &Section<'_>, names: &Names, out: &mut Out) {
                     large.first
                 ));
             }
+            Ok(op @ (Op::Chunk { .. } | Op::Prepared { .. } | Op::Publish { .. } | Op::Drop { .. })) => {
+                run_op(&op, names, out);
+            }
             Err(error) => out.damaged(format_args!("{error}")),
         }
+    }
+}
+
+/// What a section says of a side run.
+fn run_op(op: &Op<'_>, names: &Names, out: &mut Out) {
+    let named = |run: &RunId| {
+        let RunId { topology, id, attempt } = run;
+        format!("{} microbatch {id}, attempt {}.{}", names.object(*topology), attempt.epoch.0, attempt.counter)
+    };
+    match op {
+        Op::Chunk { run, seq, writes } => {
+            out.line(format_args!("    chunk {seq} of {}: {} bytes", named(run), writes.len()));
+            for write in chunk_writes(writes) {
+                match write {
+                    Ok(Op::Put { key, value }) => {
+                        out.line(format_args!("      put {} = {}", names.key(key), names.value(key, value)));
+                    }
+                    Ok(Op::Delete { key }) => out.line(format_args!("      delete {}", names.key(key))),
+                    Ok(Op::DeleteRange { from, to }) => {
+                        out.line(format_args!("      delete from {} to before {}", names.key(from), names.key(to)));
+                    }
+                    Ok(_) => out.damaged(format_args!("chunk {seq} of {}: an op that is no write", named(run))),
+                    Err(error) => out.damaged(format_args!("chunk {seq} of {}: {error}", named(run))),
+                }
+            }
+        }
+        Op::Prepared { run, epoch, chunk_count } => {
+            out.line(format_args!("    prepared {} in {epoch}: {chunk_count} chunks", named(run)));
+        }
+        Op::Publish { run } => out.line(format_args!("    publish {}", named(run))),
+        Op::Drop { run } => out.line(format_args!("    drop {}", named(run))),
+        _ => {}
     }
 }

@@ -1,0 +1,129 @@
+//! The command line of an artifact.
+
+use super::{ArtifactError, Entry, Work, definitions, described, ended, print};
+use crate::graph::{self, Format};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// An artifact of Tantu: an executable that holds modules.
+#[derive(Debug, Parser)]
+#[command(after_help = "A cluster is given the executable as it is.")]
+struct Artifact {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the modules as JSON: depots, PStates with their schemas, topologies with their steps
+    Describe,
+    /// Draw topologies: what happens, partitioners and what crosses them, PStates
+    Graph(GraphArgs),
+}
+
+#[derive(Debug, Args)]
+struct GraphArgs {
+    /// The topology, as `counter` or `Module/counter`; all without it
+    #[arg(long)]
+    topology: Option<String>,
+    /// How it is drawn
+    #[arg(long, value_enum, default_value_t = Drawn::Text)]
+    format: Drawn,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Drawn {
+    /// A picture that a browser shows
+    Svg,
+    /// For graphviz
+    Dot,
+    /// For this terminal
+    Text,
+}
+
+pub(super) fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work<'_>>) -> ExitCode {
+    let name = args.first().cloned().unwrap_or_else(|| "artifact".into());
+    let parsed = match (Artifact::try_parse_from(args), &work) {
+        (Ok(Artifact { verb: None }), None) => Artifact::try_parse_from([name, "--help".into()]),
+        (parsed, _) => parsed,
+    };
+    let end = match parsed {
+        Ok(Artifact { verb: Some(Verb::Describe) }) => described(entries),
+        Ok(Artifact { verb: Some(Verb::Graph(args)) }) => graph(entries, &args),
+        Ok(Artifact { verb: None }) => work.map_or(Ok(()), |work| work()).map_err(ArtifactError::Run),
+        Err(error) => {
+            // Where nobody reads there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    ended(end)
+}
+
+fn graph(entries: &[Entry], args: &GraphArgs) -> Result<(), ArtifactError> {
+    print(&drawing(entries, args)?)
+}
+
+fn drawing(entries: &[Entry], args: &GraphArgs) -> Result<String, ArtifactError> {
+    let modules = definitions(entries).map_err(ArtifactError::Define)?;
+    let format = match args.format {
+        Drawn::Svg => Format::Svg,
+        Drawn::Dot => Format::Dot,
+        Drawn::Text => Format::Text,
+    };
+    graph::draw(&modules, args.topology.as_deref(), format).map_err(ArtifactError::Graph)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::entry;
+    use crate::demo::WordCount;
+    use crate::graph::GraphError;
+    use clap::CommandFactory;
+
+    fn parsed(args: &[&str]) -> Result<GraphArgs, clap::Error> {
+        match Artifact::try_parse_from(["artifact", "graph"].iter().chain(args))?.verb {
+            Some(Verb::Graph(args)) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Artifact::command().debug_assert();
+    }
+
+    #[test]
+    fn the_verb_draws_in_the_format_asked_for() {
+        let entries = [entry::<WordCount>()];
+        let drawn = |args: &[&str]| drawing(&entries, &parsed(args).unwrap()).unwrap();
+        assert!(drawn(&[]).starts_with("WordCount: stream topology counter\n"));
+        assert!(drawn(&["--topology", "counter", "--format", "svg"]).starts_with("<svg "));
+        assert!(drawn(&["--topology", "WordCount/counter", "--format", "dot"]).starts_with("digraph "));
+        assert!(parsed(&["--format", "png"]).unwrap_err().to_string().contains("svg, dot, text"));
+    }
+
+    #[test]
+    fn an_unknown_topology_is_refused_with_those_there_are() {
+        let args = parsed(&["--topology", "nowhere"]).unwrap();
+        let error = drawing(&[entry::<WordCount>()], &args).unwrap_err();
+        assert!(matches!(&error, ArtifactError::Graph(GraphError::UnknownTopology { name, known })
+            if name == "nowhere" && known == &["WordCount/counter"]));
+        assert_eq!(error.to_string(), "there is no topology `nowhere`; there is WordCount/counter");
+    }
+
+    #[test]
+    fn without_a_verb_the_executable_does_its_own_work_and_says_how_it_ended() {
+        let entries = [entry::<WordCount>()];
+        let code = |args: &[&str], end: Result<(), &'static str>| {
+            let args = args.iter().map(OsString::from);
+            format!("{:?}", super::super::run_or(&entries, args, || end))
+        };
+        assert_eq!(code(&["artifact"], Ok(())), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(&["artifact"], Err("no")), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(code(&["artifact", "describe"], Err("no")), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(&["artifact", "what"], Ok(())), format!("{:?}", ExitCode::from(2)));
+    }
+}

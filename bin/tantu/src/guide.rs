@@ -1,0 +1,15 @@
+//! The pages of the guide as doc tests: every listing in them compiles and runs. Nothing else is here, and nothing of it
+//! is in the library.
+
+#[doc = include_str!("../../../docs/guide/tutorial.md")]
+mod tutorial {}
+#[doc = include_str!("../../../docs/guide/paths.md")]
+mod paths {}
+#[doc = include_str!("../../../docs/guide/dataflow.md")]
+mod dataflow {}
+#[doc = include_str!("../../../docs/guide/aggregators.md")]
+mod aggregators {}
+#[doc = include_str!("../../../docs/guide/partitioners.md")]
+mod partitioners {}
+#[doc = include_str!("../../../docs/guide/queries.md")]
+mod queries {}

@@ -1,0 +1,8 @@
+//! Batch blocks on tasks in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod against_loops;
+mod blocks;
+mod limits;
+mod world;

@@ -1,0 +1,397 @@
+//! Side runs: what a microbatch writes on a task before anybody may see it (design D15).
+//!
+//! A run is begun, written through a [`RunView`](view::RunView), and *prepared*: its writes go into the log as chunks, which
+//! never touch the tree, and behind them a mark that they are all there. When that mark is durable the run survives a
+//! restart. *Published*, the whole run enters the tree at the version of the section that says so; *dropped*, nothing of it
+//! does. Nobody but the microbatch itself sees a run before it is published.
+//!
+//! ```text
+//! begin_run ─► Open ─prepare_run─► Sealing ─► Sealed ─durable─► Prepared ─publish_run─► Publishing ─durable─► in the tree
+//! ```
+//!
+//! A prepared run is dropped by [`TaskState::drop_run`], which [`TaskState::begin_run`] of a higher attempt does, and by
+//! nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
+//! finds a part of a run also finds what became of it.
+
+mod log;
+#[cfg(test)]
+mod tests;
+pub mod view;
+pub(crate) mod writes;
+
+use crate::layout::published_key;
+use crate::task::{StateError, TaskState};
+use std::collections::{BTreeMap, VecDeque};
+use tantu_base::door::Disk;
+use tantu_base::fixed::{FixedReader, Truncated};
+use tantu_base::id::{Attempt, Epoch, ObjectId, RunId, Version};
+use tantu_lsm::BlockCache;
+use tantu_replog::Lsn;
+use writes::SideWrites;
+
+pub(crate) use log::Origin;
+
+/// Most bytes one run may hold on one task: it is in memory until it is published.
+pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
+/// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own.
+pub const SIDE_CHUNK_SIZE_MAX: usize = 1 << 20;
+
+/// Why something cannot be done with a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such run.
+    #[error("there is no run of {0}")]
+    Unknown(RunId),
+    /// It was begun before, or a later one was.
+    #[error("{run} comes after {newer}")]
+    Stale {
+        /// The run.
+        run: RunId,
+        /// The one that is there, or was published.
+        newer: RunId,
+    },
+    /// An earlier microbatch is prepared, and neither published nor dropped.
+    #[error("{older} is still to be published")]
+    Unpublished {
+        /// The earlier one.
+        older: RunId,
+    },
+    /// It is not in the state that this needs.
+    #[error("{0} is past that, or not there yet")]
+    Phase(RunId),
+    /// It would hold more than [`SIDE_RUN_SIZE_MAX`].
+    #[error("{0} writes more than {SIDE_RUN_SIZE_MAX} bytes on one task: use smaller microbatches")]
+    TooLarge(RunId),
+}
+
+/// What became durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunEvent {
+    /// All of a run is in the log: it survives a restart.
+    Prepared {
+        /// The run.
+        run: RunId,
+        /// As given to [`TaskState::prepare_run`].
+        epoch: Epoch,
+    },
+    /// A run is in the tree and visible.
+    Published {
+        /// The run.
+        run: RunId,
+        /// Since which version.
+        version: Version,
+    },
+    /// What was put by [`TaskState::put_noted`].
+    Noted(u64),
+}
+
+/// The last publish of a topology on a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// What was published.
+    pub run: RunId,
+    /// Since which version the tree has it.
+    pub version: Version,
+}
+
+impl Published {
+    /// Its bytes, as the tree holds them.
+    pub fn encode(&self) -> [u8; 28] {
+        let mut out = [0; 28];
+        out[..8].copy_from_slice(&self.run.id.to_le_bytes());
+        out[8..16].copy_from_slice(&self.run.attempt.epoch.0.to_le_bytes());
+        out[16..20].copy_from_slice(&self.run.attempt.counter.to_le_bytes());
+        out[20..].copy_from_slice(&self.version.0.to_le_bytes());
+        out
+    }
+
+    /// The entry of the tree that says so.
+    pub(crate) fn record(&self) -> (Vec<u8>, [u8; 28]) {
+        (published_key(self.run.topology), self.encode())
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// [`Truncated`] if they are of another length.
+    pub fn decode(topology: ObjectId, bytes: &[u8]) -> Result<Self, Truncated> {
+        let mut reader = FixedReader::new(bytes);
+        let id = reader.u64()?;
+        let attempt = Attempt { epoch: Epoch(reader.u64()?), counter: reader.u32()? };
+        let version = Version(reader.u64()?);
+        if !reader.is_empty() {
+            return Err(Truncated);
+        }
+        Ok(Self { run: RunId { topology, id, attempt }, version })
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// It takes writes.
+    Open,
+    /// Its chunks are being sealed: up to these keys they are.
+    Sealing { epoch: Epoch, range: Option<Vec<u8>>, key: Option<Vec<u8>> },
+    /// All of it is sealed, and not yet durable.
+    Sealed { epoch: Epoch },
+    /// All of it is in the log.
+    Prepared { epoch: Epoch },
+    /// Its publish is staged or sealed.
+    Publishing,
+    /// Chunks of it were found in the log, the end not yet.
+    Found,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct SideRun {
+    pub(crate) writes: SideWrites,
+    pub(crate) phase: Phase,
+    /// Chunks sealed, or found while the log is replayed.
+    pub(crate) chunk_count: u32,
+    /// Where the log has it from.
+    pub(crate) from: Option<Lsn>,
+    /// Whether every chunk up to here was found.
+    pub(crate) is_whole: bool,
+}
+
+impl SideRun {
+    pub(crate) fn new(phase: Phase) -> Self {
+        Self { writes: SideWrites::default(), phase, chunk_count: 0, from: None, is_whole: true }
+    }
+}
+
+/// What the next section says of runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RunOrder {
+    Publish(RunId),
+    Drop(RunId),
+}
+
+/// All runs of a task, and what is known of published ones.
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    pub(crate) runs: BTreeMap<RunId, SideRun>,
+    /// What the next section says.
+    pub(crate) orders: Vec<RunOrder>,
+    /// Dropped runs that the log has to keep until it says so itself.
+    pub(crate) dropping: BTreeMap<RunId, Option<Lsn>>,
+    /// Published runs that the tree has not flushed, and from where the log has them.
+    pub(crate) unflushed: VecDeque<(Version, Lsn)>,
+    /// By topology.
+    pub(crate) published: BTreeMap<ObjectId, Published>,
+    /// The version before the last publish of a topology, which is pinned.
+    pub(crate) before: BTreeMap<ObjectId, Version>,
+    /// Whether that is wanted.
+    pub(crate) keeps_before: bool,
+    pub(crate) notes: Vec<u64>,
+    /// The notes of sealed sections.
+    pub(crate) sealed_notes: VecDeque<(Version, Vec<u64>)>,
+    pub(crate) events: Vec<RunEvent>,
+}
+
+impl Side {
+    /// Bytes of all runs.
+    pub(crate) fn size(&self) -> usize {
+        self.runs.values().map(|run| run.writes.size()).sum()
+    }
+
+    /// Whether the next section has something of it.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.orders.is_empty() || self.runs.values().any(|run| matches!(run.phase, Phase::Sealing { .. }))
+    }
+
+    pub(crate) fn open(&self, run: RunId) -> Result<&SideWrites, RunError> {
+        self.runs.get(&run).map(|found| &found.writes).ok_or(RunError::Unknown(run))
+    }
+
+    /// The writes of a run that will have a write of this size.
+    pub(crate) fn open_mut(
+        &mut self,
+        run: RunId,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<&mut SideWrites, RunError> {
+        let found = self.runs.get_mut(&run).ok_or(RunError::Unknown(run))?;
+        if found.phase != Phase::Open {
+            return Err(RunError::Phase(run));
+        }
+        if found.writes.size_with(key, value) > SIDE_RUN_SIZE_MAX {
+            return Err(RunError::TooLarge(run));
+        }
+        Ok(&mut found.writes)
+    }
+
+    /// The oldest place of the log that a run needs, when the tree has flushed everything up to a version.
+    pub(crate) fn low_water(&mut self, flushed: Version) -> Option<Lsn> {
+        self.unflushed.retain(|(version, _)| *version > flushed);
+        let living = self.runs.values().filter_map(|run| run.from);
+        let dropping = self.dropping.values().filter_map(|from| *from);
+        living.chain(dropping).chain(self.unflushed.iter().map(|(_, from)| *from)).min()
+    }
+}
+
+impl TaskState {
+    /// Learns what the tree says of the last publishes of these topologies. Blocking; before the replay.
+    ///
+    /// # Errors
+    /// [`StateError`] of the tree.
+    pub fn know_topologies(
+        &mut self,
+        disk: &mut dyn Disk,
+        cache: &mut BlockCache,
+        topologies: &[ObjectId],
+    ) -> Result<(), StateError> {
+        for topology in topologies {
+            if let Some(bytes) = self.system_now(disk, cache, &published_key(*topology))? {
+                let unreadable = StateError::Unreadable { task: self.task, object: *topology, what: "published" };
+                let published = Published::decode(*topology, &bytes).map_err(|_| unreadable)?;
+                self.side.published.insert(*topology, published);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a run. Lower attempts of the same microbatch are dropped.
+    ///
+    /// # Errors
+    /// [`RunError::Stale`] if this run or a later one is there, or this microbatch was published;
+    /// [`RunError::Unpublished`] if an earlier microbatch was prepared and is not published.
+    pub fn begin_run(&mut self, run: RunId) -> Result<(), RunError> {
+        let Side { runs, published, .. } = &self.side;
+        if let Some(last) = published.get(&run.topology).filter(|last| last.run.id >= run.id) {
+            return Err(RunError::Stale { run, newer: last.run });
+        }
+        let of_topology = |other: &&RunId| other.topology == run.topology;
+        if let Some(newer) = runs.keys().filter(of_topology).find(|other| **other >= run) {
+            return Err(RunError::Stale { run, newer: *newer });
+        }
+        let is_prepared = |phase: &Phase| matches!(phase, Phase::Prepared { .. } | Phase::Publishing);
+        let unpublished = |(other, found): &(&RunId, &SideRun)| {
+            let is_other = other.topology == run.topology && other.id != run.id;
+            (is_other && is_prepared(&found.phase)) || (of_topology(other) && found.phase == Phase::Publishing)
+        };
+        if let Some((older, _)) = runs.iter().find(unpublished) {
+            return Err(RunError::Unpublished { older: *older });
+        }
+        let old: Vec<RunId> = runs.keys().filter(of_topology).copied().collect();
+        for old in old {
+            self.drop_run(old)?;
+        }
+        // It begins when the one before is visible everywhere.
+        self.finish_publish(run.topology, run.id.saturating_sub(1));
+        self.side.runs.insert(run, SideRun::new(Phase::Open));
+        Ok(())
+    }
+
+    /// Ends the writing of a run: the next sections get its chunks and then the mark that it is prepared. When that is
+    /// durable, there is a [`RunEvent::Prepared`] with `epoch`, which the run keeps.
+    ///
+    /// # Errors
+    /// [`RunError::Unknown`], or [`RunError::Phase`] if it was prepared before.
+    pub fn prepare_run(&mut self, run: RunId, epoch: Epoch) -> Result<(), RunError> {
+        let found = self.side.runs.get_mut(&run).ok_or(RunError::Unknown(run))?;
+        if found.phase != Phase::Open {
+            return Err(RunError::Phase(run));
+        }
+        found.phase = Phase::Sealing { epoch, range: None, key: None };
+        Ok(())
+    }
+
+    /// Publishes a prepared run with the next section. When that is durable all of it is visible, and there is a
+    /// [`RunEvent::Published`].
+    ///
+    /// # Errors
+    /// [`RunError::Unknown`]; [`RunError::Phase`] if it is not durably prepared, or is being published;
+    /// [`RunError::Stale`] if it was published: [`TaskState::published`] says since when.
+    pub fn publish_run(&mut self, run: RunId) -> Result<(), RunError> {
+        if let Some(last) = self.side.published.get(&run.topology).filter(|last| last.run >= run) {
+            return Err(RunError::Stale { run, newer: last.run });
+        }
+        let found = self.side.runs.get_mut(&run).ok_or(RunError::Unknown(run))?;
+        if !matches!(found.phase, Phase::Prepared { .. }) {
+            return Err(RunError::Phase(run));
+        }
+        found.phase = Phase::Publishing;
+        self.side.orders.push(RunOrder::Publish(run));
+        Ok(())
+    }
+
+    /// Drops a run that is not being published; of a prepared one the next section says so.
+    ///
+    /// # Errors
+    /// [`RunError::Unknown`], or [`RunError::Phase`] if it is being published.
+    pub fn drop_run(&mut self, run: RunId) -> Result<(), RunError> {
+        let found = self.side.runs.get(&run).ok_or(RunError::Unknown(run))?;
+        let (phase, from) = (found.phase.clone(), found.from);
+        match phase {
+            Phase::Publishing => return Err(RunError::Phase(run)),
+            // The log may have chunks of it, but never their end: a replay forgets them.
+            Phase::Open | Phase::Sealing { .. } | Phase::Found => {}
+            Phase::Sealed { .. } | Phase::Prepared { .. } => {
+                self.side.orders.push(RunOrder::Drop(run));
+                self.side.dropping.insert(run, from);
+            }
+        }
+        self.side.runs.remove(&run);
+        Ok(())
+    }
+
+    /// The runs that survive a restart, each with the epoch it was prepared in.
+    pub fn prepared_runs(&self) -> impl Iterator<Item = (RunId, Epoch)> {
+        self.side.runs.iter().filter_map(|(run, found)| match found.phase {
+            Phase::Prepared { epoch } => Some((*run, epoch)),
+            _ => None,
+        })
+    }
+
+    /// The last publish of a topology on this task, of those that [`TaskState::know_topologies`] was asked for and of
+    /// those since.
+    pub fn published(&self, topology: ObjectId) -> Option<Published> {
+        self.side.published.get(&topology).copied()
+    }
+
+    /// The version at which what a topology published up to microbatch `id` is what there is of it, for a reader between the
+    /// first publish of the next microbatch and the last; `None` if that is no more, or was before a restart.
+    pub fn version_up_to(&self, topology: ObjectId, id: u64) -> Option<Version> {
+        match self.side.published.get(&topology) {
+            Some(last) if last.run.id > id => {
+                let is_next = last.run.id == id + 1;
+                self.side.before.get(&topology).copied().filter(|_| is_next)
+            }
+            _ => Some(self.visible),
+        }
+    }
+
+    /// From now on the version before the last publish of each topology stays readable until
+    /// [`TaskState::finish_publish`], which has to be called then: what is written meanwhile keeps its older revisions.
+    pub fn keep_before_publishes(&mut self) {
+        self.side.keeps_before = true;
+    }
+
+    /// Says that a microbatch is finished on all tasks: nobody begins to read what was before it.
+    pub fn finish_publish(&mut self, topology: ObjectId, id: u64) {
+        if self.side.published.get(&topology).is_some_and(|last| last.run.id <= id)
+            && let Some(before) = self.side.before.remove(&topology)
+        {
+            self.unpin(before);
+        }
+    }
+
+    /// Puts a value of the engine itself with the next section; when that is durable, there is a [`RunEvent::Noted`].
+    pub fn put_noted(&mut self, key: Vec<u8>, value: Vec<u8>, note: u64) {
+        self.put_system(key, value);
+        self.side.notes.push(note);
+    }
+
+    /// Takes what became durable since the last call, in order.
+    pub fn take_run_events(&mut self) -> Vec<RunEvent> {
+        std::mem::take(&mut self.side.events)
+    }
+
+    /// Bytes of the runs that are not published.
+    pub fn side_size(&self) -> usize {
+        self.side.size()
+    }
+}

@@ -1,0 +1,249 @@
+//! Single stories of side runs; random ones over cuts are in `tests/side`.
+
+use super::view::RunView;
+use super::*;
+use crate::TaskStateOptions;
+use crate::section::{EntryWriter, sections};
+use crate::task::Owners;
+use crate::view::PinnedView;
+use std::path::Path;
+use tantu_base::id::TaskId;
+use tantu_path::{Stop, Store};
+use tantu_weather::{SimDisk, SimEntropy};
+
+const TOPOLOGY: ObjectId = ObjectId(9);
+const OBJECTS: [ObjectId; 1] = [ObjectId(5)];
+const PSTATE: ObjectId = ObjectId(0);
+
+struct Task {
+    state: TaskState,
+    cache: BlockCache,
+    disk: SimDisk,
+    log: Vec<Vec<u8>>,
+}
+
+fn run(id: u64, counter: u32) -> RunId {
+    RunId { topology: TOPOLOGY, id, attempt: Attempt { epoch: Epoch(1), counter } }
+}
+
+impl Task {
+    fn new() -> Task {
+        Task::open(SimDisk::calm(1), Vec::new(), 0).expect("nothing is there")
+    }
+
+    /// Opens it with what the log has from an entry on.
+    fn open(mut disk: SimDisk, log: Vec<Vec<u8>>, low: u64) -> Result<Task, StateError> {
+        let mut cache = BlockCache::new(1 << 16);
+        let (owners, options) = (Owners { tree: 1, segments: 2 }, TaskStateOptions::default());
+        let (mut entropy, dir) = (SimEntropy::new(1), Path::new("task"));
+        let mut state = TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[], &options)?;
+        state.know_topologies(&mut disk, &mut cache, &[TOPOLOGY])?;
+        for (lsn, body) in log.iter().enumerate().skip(low as usize) {
+            let section = sections(body).next().expect("one").expect("whole");
+            state.replay(&section, Lsn(lsn as u64))?;
+        }
+        state.verify(&mut disk, &mut cache, 0)?;
+        Ok(Task { state, cache, disk, log })
+    }
+
+    /// Closes it, and opens it with what the log has from an entry on.
+    fn reopen(self, low: u64) -> Result<Task, StateError> {
+        let Task { state, mut cache, mut disk, log } = self;
+        state.close(&mut cache, &mut disk)?;
+        Task::open(disk, log, low)
+    }
+
+    fn end(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Seals one section and commits it.
+    fn commit(&mut self) -> Vec<RunEvent> {
+        let mut entry = EntryWriter::default();
+        self.state.seal(1, &mut entry);
+        let section = sections(&entry.body).next().expect("one").expect("whole");
+        self.state.commit(&section, Lsn(self.end())).expect("it fits");
+        self.log.push(entry.body);
+        self.state.take_run_events()
+    }
+
+    fn put(&mut self, run: RunId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+        let Task { state, cache, .. } = self;
+        RunView { state, cache, need: &mut None, objects: &OBJECTS, run }.put(PSTATE, key, value)
+    }
+
+    /// A run that puts one value, prepared and durable.
+    fn prepared(&mut self, run: RunId, value: &[u8]) {
+        self.state.begin_run(run).expect("it is next");
+        self.put(run, b"key", value).expect("there is room");
+        self.state.prepare_run(run, Epoch(4)).expect("it is open");
+        assert_eq!(self.commit(), [RunEvent::Prepared { run, epoch: Epoch(4) }]);
+    }
+
+    fn publish(&mut self, run: RunId) -> Version {
+        self.state.publish_run(run).expect("it is prepared");
+        match self.commit()[..] {
+            [RunEvent::Published { run: told, version }] if told == run => version,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    fn shown_at(&mut self, at: Version) -> Option<Vec<u8>> {
+        let (mut need, mut out) = (None, Vec::new());
+        let mut view =
+            PinnedView { state: &self.state, cache: &mut self.cache, need: &mut need, objects: &OBJECTS, at };
+        view.get(PSTATE, b"key", &mut out).expect("it is in memory").then_some(out)
+    }
+
+    fn flush(&mut self) {
+        self.state.flush_memtable();
+        let mut done = Vec::new();
+        while self.state.background(&mut self.disk).expect("no faults are planned") || self.state.is_busy() {
+            self.disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.state.complete(done, &mut self.cache, &mut self.disk).expect("no faults are planned");
+            }
+            if self.state.is_busy() {
+                self.disk.wait();
+            }
+        }
+    }
+
+    fn low(&mut self) -> u64 {
+        self.state.low_water(Lsn(self.log.len() as u64)).0
+    }
+}
+
+#[test]
+fn the_log_is_kept_from_the_first_chunk_of_a_prepared_run_until_what_it_published_is_flushed() {
+    let mut task = Task::new();
+    task.commit();
+    task.prepared(run(1, 0), b"one");
+    task.commit();
+    task.flush();
+    assert_eq!(task.low(), 1, "the chunk is in the second entry");
+    task.publish(run(1, 0));
+    assert_eq!(task.low(), 1, "the tree has it in memory only");
+    task.flush();
+    assert_eq!(task.low(), task.end());
+}
+
+#[test]
+fn the_log_is_kept_until_it_says_itself_that_a_prepared_run_was_dropped() {
+    let mut task = Task::new();
+    task.prepared(run(1, 0), b"one");
+    task.flush();
+    task.state.begin_run(run(1, 1)).expect("a higher attempt");
+    assert_eq!(task.state.prepared_runs().count(), 0);
+    assert_eq!(task.low(), 0, "nothing durable says so");
+    task.commit();
+    task.flush();
+    assert_eq!(task.low(), task.end());
+    assert_eq!(task.state.publish_run(run(1, 0)), Err(RunError::Unknown(run(1, 0))));
+}
+
+#[test]
+fn a_publish_that_the_tree_has_flushed_needs_no_chunks_and_one_that_it_has_not_needs_all() {
+    let other = RunId { topology: ObjectId(10), ..run(1, 0) };
+    let mut task = Task::new();
+    task.prepared(run(1, 0), b"one");
+    task.prepared(other, b"other");
+    task.publish(run(1, 0));
+    task.flush();
+    // The other run keeps the log from its chunk on, and with it the publish of the first.
+    assert_eq!((task.low(), task.end()), (1, 3));
+    let mut task = task.reopen(1).expect("the tree has what was published");
+    assert_eq!(task.shown_at(task.state.visible()).as_deref(), Some(&b"one"[..]));
+    assert_eq!(task.state.published(TOPOLOGY), Some(Published { run: run(1, 0), version: Version(3) }));
+    assert_eq!(task.state.prepared_runs().collect::<Vec<_>>(), [(other, Epoch(4))]);
+    task.publish(other);
+    let Err(lost) = task.reopen(3) else { panic!("the tree has not flushed it") };
+    assert!(matches!(lost, StateError::Run { run, .. } if run == other), "{lost}");
+}
+
+#[test]
+fn a_run_that_was_not_prepared_is_gone_after_a_restart() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    // More than a chunk: the first is in the log, the mark is not.
+    (0..3u8).for_each(|key| task.put(run(1, 0), &[key], &vec![key; 700 << 10]).expect("there is room"));
+    task.state.prepare_run(run(1, 0), Epoch(1)).expect("it is open");
+    assert_eq!(task.commit(), []);
+    assert_eq!(task.low(), 0, "the log has a chunk of it");
+    let mut task = task.reopen(0).expect("nothing is missing");
+    assert_eq!((task.state.prepared_runs().count(), task.state.side_size()), (0, 0));
+    task.flush();
+    assert_eq!(task.low(), task.end());
+    task.state.begin_run(run(1, 1)).expect("it is the next attempt");
+}
+
+#[test]
+fn runs_come_in_the_order_of_microbatches_and_attempts() {
+    let mut task = Task::new();
+    task.state.begin_run(run(2, 5)).expect("the first");
+    let stale = |run| Err(RunError::Stale { run, newer: self::run(2, 5) });
+    assert_eq!(task.state.begin_run(run(2, 5)), stale(run(2, 5)));
+    assert_eq!(task.state.begin_run(run(2, 4)), stale(run(2, 4)));
+    assert_eq!(task.state.begin_run(run(1, 9)), stale(run(1, 9)));
+    task.prepared(run(2, 6), b"two");
+    assert_eq!(task.state.begin_run(run(3, 0)), Err(RunError::Unpublished { older: run(2, 6) }));
+    task.state.publish_run(run(2, 6)).expect("it is prepared");
+    assert_eq!(task.state.begin_run(run(2, 7)), Err(RunError::Unpublished { older: run(2, 6) }));
+    assert_eq!(task.state.drop_run(run(2, 6)), Err(RunError::Phase(run(2, 6))));
+    task.commit();
+    assert_eq!(task.state.begin_run(run(2, 7)), Err(RunError::Stale { run: run(2, 7), newer: run(2, 6) }));
+    assert_eq!(task.state.publish_run(run(2, 6)), Err(RunError::Stale { run: run(2, 6), newer: run(2, 6) }));
+    task.state.begin_run(run(3, 0)).expect("the one before is published");
+}
+
+#[test]
+fn what_was_before_a_publish_stays_readable_until_it_is_finished_everywhere() {
+    let mut task = Task::new();
+    task.state.keep_before_publishes();
+    assert_eq!(task.state.version_up_to(TOPOLOGY, 0), Some(Version(0)));
+    task.prepared(run(1, 0), b"one");
+    assert_eq!(task.shown_at(task.state.visible()), None, "nobody sees a prepared run");
+    task.publish(run(1, 0));
+    task.state.finish_publish(TOPOLOGY, 1);
+    task.prepared(run(2, 0), b"two");
+    let version = task.publish(run(2, 0));
+    task.commit();
+    let before = task.state.version_up_to(TOPOLOGY, 1).expect("it is kept");
+    assert_eq!(before, Version(version.0 - 1));
+    assert_eq!(task.shown_at(before).as_deref(), Some(&b"one"[..]));
+    assert_eq!(task.shown_at(version).as_deref(), Some(&b"two"[..]));
+    assert_eq!(task.state.version_up_to(TOPOLOGY, 2), Some(task.state.visible()));
+    task.state.finish_publish(TOPOLOGY, 1);
+    assert_eq!(task.state.version_up_to(TOPOLOGY, 1), Some(before), "that was finished long ago");
+    task.state.finish_publish(TOPOLOGY, 2);
+    assert_eq!(task.state.version_up_to(TOPOLOGY, 1), None);
+}
+
+#[test]
+fn a_run_over_its_limit_is_refused_with_its_name() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    let value = vec![0; 4 << 20];
+    let refused = (0..16u8).find_map(|key| task.put(run(1, 0), &[key], &value).err());
+    let Some(Stop::Failed(text)) = refused else { panic!("it took 64 MiB and what that takes in memory") };
+    assert_eq!(text, RunError::TooLarge(run(1, 0)).to_string());
+    assert!(task.state.side_size() <= SIDE_RUN_SIZE_MAX && task.state.memory_size() > SIDE_RUN_SIZE_MAX / 2);
+    task.state.drop_run(run(1, 0)).expect("it is open");
+    assert_eq!(task.state.side_size(), 0);
+}
+
+#[test]
+fn a_noted_value_is_told_when_its_section_is_durable_and_not_before() {
+    let mut task = Task::new();
+    task.state.put_noted(b"\0\0\0\x09\x01".to_vec(), b"decided".to_vec(), 77);
+    let (mut first, mut second) = (EntryWriter::default(), EntryWriter::default());
+    task.state.seal(1, &mut first);
+    task.state.put_noted(b"\0\0\0\x09\x02".to_vec(), b"finished".to_vec(), 78);
+    task.state.seal(1, &mut second);
+    for (lsn, (entry, note)) in [(first, 77), (second, 78)].iter().enumerate() {
+        assert_eq!(task.state.take_run_events(), []);
+        let section = sections(&entry.body).next().expect("one").expect("whole");
+        task.state.commit(&section, Lsn(lsn as u64)).expect("it fits");
+        assert_eq!(task.state.take_run_events(), [RunEvent::Noted(*note)]);
+    }
+}

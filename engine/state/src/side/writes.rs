@@ -1,0 +1,190 @@
+//! The writes of one side run: an ordered map over deleted ranges, last write of a key wins.
+//!
+//! Ordered, because a microbatch reads ranges of what it wrote as often as it likes: a layer of the pending overlay, which
+//! is small, looks at all it has for that, and a run may be large.
+
+use crate::staged::Known;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// What an entry takes beside its key and its value, in bytes: two vectors and its share of a node.
+const ENTRY_SIZE: usize = 64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct SideWrites {
+    /// `None`: deleted.
+    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Deleted ranges by their first key: disjoint. What an entry says of a key within is newer.
+    ranges: BTreeMap<Vec<u8>, Vec<u8>>,
+    size: usize,
+    /// The size of the largest write there was.
+    largest: usize,
+}
+
+fn entry_size(key: &[u8], value: Option<&[u8]>) -> usize {
+    ENTRY_SIZE + key.len() + value.map_or(0, <[u8]>::len)
+}
+
+impl SideWrites {
+    /// Bytes it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Bytes of the largest write there was.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest
+    }
+
+    /// How many bytes it holds after [`SideWrites::set`].
+    pub(crate) fn size_with(&self, key: &[u8], value: Option<&[u8]>) -> usize {
+        self.size + entry_size(key, value)
+    }
+
+    /// What it knows of a key.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Known<'_> {
+        match self.entries.get(key) {
+            Some(Some(value)) => Known::Value(value),
+            Some(None) => Known::Deleted,
+            None if self.is_deleted(key) => Known::Deleted,
+            None => Known::Nothing,
+        }
+    }
+
+    /// Whether a deleted range hides what the tree has of a key.
+    #[inline]
+    pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
+        let up_to = (Bound::Unbounded, Bound::Included(key));
+        !self.ranges.is_empty() && self.ranges.range::<[u8], _>(up_to).next_back().is_some_and(|(_, to)| key < &to[..])
+    }
+
+    /// Sets a key's value, or deletes it.
+    pub(crate) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if let Some(known) = self.entries.get_mut(key) {
+            self.size -= entry_size(key, known.as_deref());
+            match (known, value) {
+                (Some(known), Some(value)) => {
+                    known.clear();
+                    known.extend_from_slice(value);
+                }
+                (known, value) => *known = value.map(<[u8]>::to_vec),
+            }
+        } else {
+            self.entries.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        }
+        self.size += entry_size(key, value);
+        self.largest = self.largest.max(entry_size(key, value));
+    }
+
+    /// Deletes every key in `[from, to)`.
+    pub(crate) fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        if from >= to {
+            return;
+        }
+        let (mut low, mut high) = (from.to_vec(), to.to_vec());
+        let within = (Bound::Included(from), Bound::Excluded(to));
+        let gone: Vec<Vec<u8>> = self.entries.range::<[u8], _>(within).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            if let Some(value) = self.entries.remove(&key) {
+                self.size -= entry_size(&key, value.as_deref());
+            }
+        }
+        // It swallows the ranges it meets.
+        let up_to = (Bound::Unbounded, Bound::Included(to));
+        while let Some((start, end)) = self.ranges.range::<[u8], _>(up_to).next_back()
+            && end[..] >= low[..]
+        {
+            let start = start.clone();
+            if let Some(end) = self.ranges.remove(&start) {
+                self.size -= entry_size(&start, Some(&end));
+                high = high.max(end);
+            }
+            low = low.min(start);
+        }
+        self.size += entry_size(&low, Some(&high));
+        self.largest = self.largest.max(entry_size(&low, Some(&high)));
+        self.ranges.insert(low, high);
+    }
+
+    /// What it knows of the keys of a range, in order; deleted ranges apart.
+    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], Known<'_>)> {
+        let within = (Bound::Included(from), Bound::Excluded(to.max(from)));
+        self.entries.range::<[u8], _>(within).map(|(key, value)| (&key[..], known(value)))
+    }
+
+    /// Every key it says something of behind `key`, in order; all without one.
+    pub(crate) fn behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, value)| (&key[..], value.as_deref()))
+    }
+
+    /// The deleted ranges that begin behind `key`, in order; all without one.
+    pub(crate) fn ranges_behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ranges.range::<[u8], _>((from, Bound::Unbounded)).map(|(from, to)| (&from[..], &to[..]))
+    }
+}
+
+fn known(value: &Option<Vec<u8>>) -> Known<'_> {
+    value.as_deref().map_or(Known::Deleted, Known::Value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_weather::SimEntropy;
+
+    #[test]
+    fn random_writes_read_like_a_plain_map_over_a_full_tree() {
+        for seed in 0..300 {
+            let mut chance = SimEntropy::new(seed);
+            let mut writes = SideWrites::default();
+            // Every key of one byte had a value before; `None` is that value.
+            let mut plain: BTreeMap<u8, Option<Option<Vec<u8>>>> = (0..=255).map(|key| (key, None)).collect();
+            for _ in 0..60 {
+                let (key, other) = (chance.below(256) as u8, chance.below(256) as u8);
+                match chance.below(5) {
+                    0 => {
+                        writes.delete_range(&[key], &[other]);
+                        plain.iter_mut().filter(|(k, _)| key <= **k && **k < other).for_each(|(_, v)| *v = Some(None));
+                    }
+                    1 => {
+                        writes.set(&[key], None);
+                        plain.insert(key, Some(None));
+                    }
+                    _ => {
+                        let value = vec![other; chance.below(9) as usize];
+                        writes.set(&[key], Some(&value));
+                        plain.insert(key, Some(Some(value)));
+                    }
+                }
+            }
+            for (key, expected) in &plain {
+                let expected = match expected {
+                    None => Known::Nothing,
+                    Some(None) => Known::Deleted,
+                    Some(Some(value)) => Known::Value(value),
+                };
+                assert_eq!(writes.get(&[*key]), expected, "seed {seed}, key {key}");
+            }
+            let ranges: Vec<_> = writes.ranges_behind(None).collect();
+            assert!(ranges.iter().all(|(from, to)| from < to), "{ranges:?}");
+            assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "seed {seed}: {ranges:?} touch each other");
+            let entries = writes.behind(None).map(|(key, value)| entry_size(key, value)).sum::<usize>();
+            let ranges = ranges.iter().map(|(from, to)| entry_size(from, Some(to))).sum::<usize>();
+            assert_eq!(writes.size(), entries + ranges, "seed {seed}: its size is another than what it holds");
+        }
+    }
+
+    #[test]
+    fn an_empty_or_turned_range_has_nothing() {
+        let mut writes = SideWrites::default();
+        writes.set(b"b", Some(b"1"));
+        writes.delete_range(b"c", b"a");
+        assert_eq!(writes.get(b"b"), Known::Value(b"1"));
+        assert_eq!(writes.range(b"c", b"a").count() + writes.range(b"b", b"b").count(), 0);
+        assert_eq!(writes.range(b"a", b"c").count(), 1);
+    }
+}

@@ -1,0 +1,208 @@
+//! What an event of a microbatch sees of the task it stands on.
+
+use crate::host::EventRandom;
+use crate::jobs::Starting;
+use crate::limit::TURN_NS_MAX;
+use crate::micro::record::Range;
+use crate::tables::{RootTables, RowsOut, Sender};
+use std::ops::{Bound, ControlFlow};
+use tantu_base::door::{Clock, Job, Nanos};
+use tantu_base::id::{ObjectId, Offset, TaskId};
+use tantu_flow::{BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
+use tantu_net::letter::{Letter, Root};
+use tantu_path::{Stop, Store};
+use tantu_state::depot::Lookup;
+use tantu_state::side::view::RunView;
+
+/// See the module.
+pub(crate) struct MicroHost<'a> {
+    pub(crate) view: RunView<'a>,
+    pub(crate) random: &'a mut EventRandom,
+    pub(crate) shuffle: &'a mut Shuffle,
+    pub(crate) clock: &'a dyn Clock,
+    /// When the turn began.
+    pub(crate) start: Nanos,
+    pub(crate) task: TaskId,
+    pub(crate) task_count: u32,
+    pub(crate) plan: &'a Plan,
+    pub(crate) module: &'a ModuleDef,
+    pub(crate) tables: &'a mut RootTables,
+    /// How long the attempt's tables stay.
+    pub(crate) until: Nanos,
+    pub(crate) rows: &'a mut RowsOut,
+    pub(crate) read: &'a mut Vec<RowsOf>,
+    pub(crate) entered: &'a mut Vec<(usize, Vec<u8>)>,
+    pub(crate) topology: u16,
+    pub(crate) root: Root,
+    pub(crate) bits: &'a mut u64,
+    pub(crate) letters: &'a mut Vec<u8>,
+    pub(crate) jobs: &'a mut Vec<Starting>,
+    /// The depots of its sources, and the records of the microbatch on this task.
+    pub(crate) ranges: &'a [(usize, Range)],
+    /// Set when records have to be read from the disk.
+    pub(crate) loading: &'a mut bool,
+}
+
+impl MicroHost<'_> {
+    /// Where rows of the event leave, and they.
+    fn rows_out(&mut self) -> (&mut RowsOut, Sender<'_>) {
+        let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
+        let (plan, topology, root) = (*plan, *topology, *root);
+        (rows, Sender { plan, topology, root, random, bits, letters })
+    }
+
+    /// The event ran to its end: what it gathered leaves with its letters.
+    pub(crate) fn end(&mut self) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.send_all(&mut sender)
+    }
+}
+
+impl Store for MicroHost<'_> {
+    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
+        self.view.get(object, key, out)
+    }
+
+    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
+        self.view.put(object, key, value)
+    }
+
+    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
+        self.view.delete(object, key)
+    }
+
+    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
+        self.view.delete_range(object, from, to)
+    }
+
+    fn scan_back(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        self.view.scan_back(object, from, to, visit)
+    }
+
+    fn scan(
+        &mut self,
+        object: ObjectId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Stop> {
+        self.view.scan(object, from, to, visit)
+    }
+}
+
+impl Host for MicroHost<'_> {
+    fn task(&self) -> TaskId {
+        self.task
+    }
+
+    fn task_count(&self) -> u32 {
+        self.task_count
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    fn shuffle(&mut self) -> TaskId {
+        let random = &mut *self.random;
+        self.shuffle.next(self.task_count, || random.next())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn is_overtime(&self) -> bool {
+        self.clock.now().since(self.start) > TURN_NS_MAX
+    }
+
+    fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let Self { task, topology: stream, root, .. } = *self;
+        self.jobs.push(Starting { task, stream, at, root, event, live: live.to_vec(), job });
+    }
+
+    fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let (stream, root, fingerprint) = (self.topology, self.root, self.plan.fingerprint() as u32);
+        Letter::Continue { task: to, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
+    }
+
+    fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
+        let (position, root) = (at.0, self.root);
+        Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
+            .encode(self.letters);
+        Ok(())
+    }
+
+    fn origin(&self) -> TaskId {
+        TaskId(0)
+    }
+
+    fn enter(&mut self, block: usize, live: &[u8]) -> Result<(), String> {
+        if self.task != TaskId(0) {
+            return Err(format!("a batch block is entered on task 0, not on {}", self.task));
+        }
+        self.entered.push((block, live.to_vec()));
+        Ok(())
+    }
+
+    fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, args)
+    }
+
+    fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
+        let (rows, mut sender) = self.rows_out();
+        rows.put(&mut sender, (to, table), keys, rest)
+    }
+
+    fn page(&mut self, of: RowsOf, from: u64, visit: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
+        let tables = self.tables.of(self.task, &self.root, self.until);
+        let next = tables.expect("invariant: a later attempt ends this one").page(self.plan, of, from, visit)?;
+        if next.is_none() {
+            self.read.push(of);
+        }
+        Ok(next)
+    }
+
+    fn microbatch(&self) -> u64 {
+        self.root.offset.0
+    }
+
+    fn records(&mut self, depot: usize, skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
+        let found = self.ranges.iter().find(|(other, _)| *other == depot);
+        let (from, to) = found.map(|(_, range)| *range).unwrap_or_default();
+        let state = &mut *self.view.state;
+        for offset in (from.0.saturating_add(skip)..to.0).map(Offset) {
+            match state.depots()[depot].lookup(offset) {
+                Lookup::Record(record) => {
+                    if visit(record).is_break() {
+                        break;
+                    }
+                }
+                Lookup::OnDisk => {
+                    state.want(depot, offset, to);
+                    *self.loading = true;
+                    return Err(Stop::Need);
+                }
+                Lookup::Trimmed | Lookup::NotYet => {
+                    return Err(Stop::Failed(format!("record {} of the microbatch is not there any more", offset.0)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

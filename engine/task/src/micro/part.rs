@@ -1,0 +1,160 @@
+//! What a task has of a microbatch topology: its sources' progress, and the attempt under way.
+
+use crate::event::{Event, EventQueue};
+use crate::jobs::Starting;
+use crate::micro::record::Ranges;
+use crate::slot::Hold;
+use crate::tables::RowsOut;
+use tantu_base::id::{Epoch, ObjectId, Offset, RunId};
+use tantu_flow::{RowsOf, Run};
+
+/// A source on a task.
+#[derive(Debug)]
+pub(crate) struct PartSource {
+    /// Place of the depot in the module.
+    pub(crate) depot: usize,
+    /// Durable id of its progress.
+    pub(crate) object: ObjectId,
+    /// Whether the depot has a partition here.
+    pub(crate) is_here: bool,
+    /// Records below are in published microbatches.
+    pub(crate) progress: Offset,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) topology: ObjectId,
+    /// In the order of the definition.
+    pub(crate) sources: Vec<PartSource>,
+    /// What was last told of the partitions' ends, and of their progress.
+    pub(crate) told: Vec<(Offset, Offset)>,
+    pub(crate) paused: bool,
+    pub(crate) attempt: Option<Try>,
+}
+
+/// How far an attempt is on a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TryPhase {
+    /// Events that come wait.
+    Primed,
+    /// Events run.
+    Running,
+    /// It failed, or was given up: events are dropped.
+    Over,
+    /// Its writes are on their way to the log.
+    Preparing,
+    /// They are durable; from here on they may become visible.
+    Prepared,
+}
+
+/// An attempt on a task.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) run: RunId,
+    pub(crate) phase: TryPhase,
+    /// Of the task threads.
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) ranges: Ranges,
+    pub(crate) events: EventQueue,
+    /// The registers of its event.
+    pub(crate) registers: Run,
+    pub(crate) hold: Hold,
+    pub(crate) current: Option<Event>,
+    /// Its number, and those of the events it has sent.
+    pub(crate) current_bits: u64,
+    /// Numbers of the events that ended, and of those they sent.
+    pub(crate) bits: u64,
+    /// What they sent, encoded.
+    pub(crate) letters: Vec<u8>,
+    pub(crate) jobs: Vec<Starting>,
+    /// Rows of its event on their way to tables.
+    pub(crate) rows: RowsOut,
+    /// Tables its event has read to their end.
+    pub(crate) read: Vec<RowsOf>,
+    /// Batch blocks that were entered, and with which vars.
+    pub(crate) entered: Vec<(usize, Vec<u8>)>,
+}
+
+impl Try {
+    pub(crate) fn new(run: RunId) -> Self {
+        Self {
+            run,
+            phase: TryPhase::Primed,
+            epochs: Vec::new(),
+            ranges: Ranges::default(),
+            events: EventQueue::default(),
+            registers: Run::new(),
+            hold: Hold::Free,
+            current: None,
+            current_bits: 0,
+            bits: 0,
+            letters: Vec::new(),
+            jobs: Vec::new(),
+            rows: RowsOut::default(),
+            read: Vec::new(),
+            entered: Vec::new(),
+        }
+    }
+
+    /// Whether it has an event that can run.
+    pub(crate) fn is_runnable(&self) -> bool {
+        self.phase == TryPhase::Running
+            && match self.hold {
+                Hold::Blocks => false,
+                Hold::Yielded => true,
+                Hold::Free => !self.events.is_empty(),
+            }
+    }
+
+    /// Whether letters of the attempt are taken.
+    pub(crate) fn takes_events(&self) -> bool {
+        matches!(self.phase, TryPhase::Primed | TryPhase::Running)
+    }
+
+    /// The current event ran to its end. It is reported only now: until then the root waits for it, whatever it has sent.
+    pub(crate) fn end_event(&mut self) {
+        self.current = None;
+        self.read.clear();
+        self.bits ^= self.current_bits;
+    }
+
+    /// Nothing of it runs any more.
+    pub(crate) fn end(&mut self) {
+        self.phase = TryPhase::Over;
+        self.events = EventQueue::default();
+        self.registers.reset();
+        self.current = None;
+        self.hold = Hold::Free;
+        self.letters.clear();
+        self.jobs.clear();
+        self.rows = RowsOut::default();
+        self.read.clear();
+        self.entered.clear();
+    }
+}
+
+impl Part {
+    /// Bytes of events and letters.
+    pub(crate) fn size(&self) -> usize {
+        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len())
+    }
+
+    /// Where the partitions are now, by source: what was published, and what is committed.
+    pub(crate) fn ends(&self, committed: impl Fn(usize) -> Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.sources.iter().map(move |source| match source.is_here {
+            true => (source.progress, committed(source.depot)),
+            false => (Offset(0), Offset(0)),
+        })
+    }
+
+    /// Whether they are others than were told last.
+    pub(crate) fn has_news(&self, committed: impl Fn(usize) -> Offset) -> bool {
+        !self.ends(committed).eq(self.told.iter().copied())
+    }
+
+    /// Whether every record is in a published microbatch, or none is taken.
+    pub(crate) fn is_quiet(&self, committed: impl Fn(usize) -> Offset) -> bool {
+        self.paused || self.ends(committed).all(|(progress, end)| progress >= end)
+    }
+}

@@ -1,0 +1,277 @@
+//! The tables of batch blocks on this thread's tasks, by root; and rows on their way to those of other tasks.
+//!
+//! A root's tables are made when the first row comes, and go when they have been read to their end, when the root ends
+//! ([`tantu_net::letter::Letter::End`]), when a later attempt of it comes, or when nobody has ended it for long: the letter
+//! that would have done it can be lost with the worker that sent it.
+
+use crate::host::EventRandom;
+use crate::limit::{BATCH_ROWS_SIZE, TABLES_SIZE_MAX};
+use crate::temporary::TemporaryState;
+use crate::thread::TaskThread;
+use std::collections::BTreeMap;
+use tantu_base::door::Nanos;
+use tantu_base::id::{Category, Offset, TaskId};
+use tantu_flow::{BatchError, Plan, RowsOf, TableDef, Tables, put_row};
+use tantu_net::letter::{Letter, Root};
+use tantu_path::{Fold, Room};
+
+/// A task, and a root without its attempt.
+type Key = (TaskId, TaskId, u16, Offset);
+
+fn key(task: TaskId, root: &Root) -> Key {
+    (task, root.task, root.source, root.offset)
+}
+
+#[derive(Debug)]
+struct Held {
+    attempt: u32,
+    /// When they go, whoever may still want them.
+    until: Nanos,
+    tables: Tables,
+    /// Of a query's call.
+    state: TemporaryState,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct RootTables {
+    held: BTreeMap<Key, Held>,
+}
+
+impl RootTables {
+    /// The tables of a root on a task; none if those of a later attempt are there. They stay at least until this time.
+    pub(crate) fn of(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut Tables> {
+        self.held(task, root, until).map(|held| &mut held.tables)
+    }
+
+    /// The same for a call's temporary state.
+    pub(crate) fn state_of(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut TemporaryState> {
+        self.held(task, root, until).map(|held| &mut held.state)
+    }
+
+    fn held(&mut self, task: TaskId, root: &Root, until: Nanos) -> Option<&mut Held> {
+        let fresh = || Held {
+            attempt: root.attempt,
+            until,
+            tables: Tables::new(TABLES_SIZE_MAX),
+            state: TemporaryState::new(TABLES_SIZE_MAX),
+        };
+        let held = self.held.entry(key(task, root)).or_insert_with(fresh);
+        if held.attempt > root.attempt {
+            return None;
+        }
+        if held.attempt < root.attempt {
+            *held = fresh();
+        }
+        held.until = held.until.max(until);
+        Some(held)
+    }
+
+    /// These have been read to their end.
+    pub(crate) fn forget(&mut self, plan: &Plan, task: TaskId, root: &Root, read: &[RowsOf]) {
+        let key = key(task, root);
+        let Some(held) = self.held.get_mut(&key).filter(|held| held.attempt == root.attempt) else { return };
+        read.iter().for_each(|of| held.tables.forget(plan, *of));
+        if held.tables.is_empty() && held.state.is_empty() {
+            self.held.remove(&key);
+        }
+    }
+
+    /// The root, up to this attempt, has ended.
+    pub(crate) fn end(&mut self, tasks: impl Iterator<Item = TaskId>, root: &Root) {
+        for task in tasks {
+            let key = key(task, root);
+            if self.held.get(&key).is_some_and(|held| held.attempt <= root.attempt) {
+                self.held.remove(&key);
+            }
+        }
+    }
+
+    /// Drops those that nobody ended.
+    pub(crate) fn drop_overdue(&mut self, now: Nanos) {
+        self.held.retain(|_, held| held.until > now);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Bytes they hold.
+    pub(crate) fn size(&self) -> usize {
+        self.held.values().map(|held| held.tables.size() + held.state.size()).sum()
+    }
+}
+
+/// Rows of an event for one table of a task.
+#[derive(Debug)]
+enum Outgoing {
+    /// Combined already.
+    Partials(Box<Fold>),
+    /// As they are, encoded.
+    Rows(Vec<u8>),
+}
+
+/// Rows of an event on their way, by task and table. They leave when there are many, and at the event's end.
+#[derive(Debug, Default)]
+pub(crate) struct RowsOut {
+    rows: BTreeMap<(TaskId, usize), Outgoing>,
+}
+
+/// What the letters of an event's rows say of it, and where they go.
+pub(crate) struct Sender<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) topology: u16,
+    pub(crate) root: Root,
+    pub(crate) random: &'a mut EventRandom,
+    /// Numbers of the event and of those it sent.
+    pub(crate) bits: &'a mut u64,
+    pub(crate) letters: &'a mut Vec<u8>,
+}
+
+impl RowsOut {
+    /// A row for a table of a task.
+    pub(crate) fn put(
+        &mut self,
+        sender: &mut Sender<'_>,
+        (to, table): (TaskId, usize),
+        keys: &[u8],
+        rest: &[u8],
+    ) -> Result<(), BatchError> {
+        let fresh = || match &sender.plan.tables()[table] {
+            TableDef::Fold(def) if def.is_combiner() => Outgoing::Partials(Box::new(def.fold(BATCH_ROWS_SIZE))),
+            _ => Outgoing::Rows(Vec::new()),
+        };
+        let is_full = match self.rows.entry((to, table)).or_insert_with(fresh) {
+            Outgoing::Partials(partials) => partials.step_encoded(keys, rest)? == Room::Full,
+            Outgoing::Rows(rows) => {
+                put_row(rows, keys, rest);
+                rows.len() > BATCH_ROWS_SIZE
+            }
+        };
+        if is_full && let Some(mut gathered) = self.rows.remove(&(to, table)) {
+            gathered.send(sender, to, table)?;
+        }
+        Ok(())
+    }
+
+    /// The event ran to its end.
+    pub(crate) fn send_all(&mut self, sender: &mut Sender<'_>) -> Result<(), BatchError> {
+        let rows = std::mem::take(&mut self.rows);
+        rows.into_iter().try_for_each(|((to, table), mut gathered)| gathered.send(sender, to, table))
+    }
+}
+
+impl Outgoing {
+    fn send(&mut self, sender: &mut Sender<'_>, to: TaskId, table: usize) -> Result<(), BatchError> {
+        match self {
+            Outgoing::Rows(rows) => sender.send(to, table, false, rows),
+            Outgoing::Partials(partials) => {
+                let mut rows = Vec::new();
+                partials.drain(&mut |keys, states| {
+                    put_row(&mut rows, keys, states);
+                    if rows.len() > BATCH_ROWS_SIZE {
+                        sender.send(to, table, true, &mut rows);
+                    }
+                    Ok(())
+                })?;
+                sender.send(to, table, true, &mut rows);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sender<'_> {
+    fn send(&mut self, task: TaskId, table: usize, is_partial: bool, rows: &mut Vec<u8>) {
+        if rows.is_empty() {
+            return;
+        }
+        let event = self.random.next();
+        *self.bits ^= event;
+        let (topology, fingerprint, root) = (self.topology, self.plan.fingerprint() as u32, self.root);
+        let table = table as u16;
+        Letter::Fold { task, topology, fingerprint, table, root, event, is_partial, rows }.encode(self.letters);
+        rows.clear();
+    }
+}
+
+/// Rows that a letter brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) task: TaskId,
+    pub(crate) topology: u16,
+    pub(crate) table: u16,
+    pub(crate) root: Root,
+    pub(crate) event: u64,
+    pub(crate) is_partial: bool,
+    pub(crate) rows: &'a [u8],
+}
+
+impl TaskThread {
+    /// Rows reach a table of a task of this thread, which stays at least until this time.
+    pub(crate) fn take_rows(&mut self, arrived: Arrived<'_>, until: Nanos, now: Nanos) {
+        let Arrived { task, topology, table, root, event, is_partial, rows } = arrived;
+        let plan = self.config.module.plan(topology).expect("invariant: checked before");
+        // Rows of an attempt that is over count for nobody.
+        let Some(tables) = self.tables.of(task, &root, until) else { return };
+        let mut report = Vec::new();
+        match tables.take(plan, usize::from(table), is_partial, rows) {
+            Ok(()) => Letter::Done { root, bits: event }.encode(&mut report),
+            Err(error) => Letter::Failed { root, text: &error.to_string() }.encode(&mut report),
+        }
+        self.release(&report, now);
+    }
+
+    /// A root ended: its tables go, on every task.
+    pub(crate) fn end_root(&mut self, root: Root, plan: &Plan) {
+        if plan.tables().is_empty() && !plan.has_temporary() {
+            return;
+        }
+        for thread in 0..self.config.module.thread_count {
+            let thread = tantu_base::id::ThreadId(thread);
+            if thread == self.config.thread {
+                self.take_end(&root);
+            } else if let Some(task) = self.config.module.tasks_of(thread).next() {
+                self.outbox.push(tantu_base::door::Peer(thread.0), Category::LowLatency, &Letter::End { task, root });
+            }
+        }
+    }
+
+    /// A root ended somewhere.
+    pub(crate) fn take_end(&mut self, root: &Root) {
+        self.tables.end(self.slots.iter().map(|slot| slot.task), root);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(attempt: u32) -> Root {
+        Root { task: TaskId(0), source: 3, offset: Offset(7), attempt }
+    }
+
+    #[test]
+    fn a_later_attempt_starts_with_empty_tables_and_an_older_one_has_none() {
+        let mut tables = RootTables::default();
+        let until = Nanos(0).plus_ms(10);
+        assert!(tables.of(TaskId(2), &root(1), until).is_some());
+        assert!(tables.of(TaskId(2), &root(2), until).is_some());
+        assert!(tables.of(TaskId(2), &root(1), until).is_none(), "it is over");
+        tables.end([TaskId(2)].into_iter(), &root(1));
+        assert!(!tables.is_empty(), "the end of an older attempt is not that of a later one");
+        tables.end([TaskId(2)].into_iter(), &root(2));
+        assert!(tables.is_empty());
+    }
+
+    #[test]
+    fn tables_that_nobody_ended_go_when_their_time_is_over() {
+        let mut tables = RootTables::default();
+        tables.of(TaskId(2), &root(0), Nanos(0).plus_ms(10));
+        tables.of(TaskId(2), &root(0), Nanos(0).plus_ms(30));
+        tables.drop_overdue(Nanos(0).plus_ms(20));
+        assert!(!tables.is_empty(), "somebody needed them for longer");
+        tables.drop_overdue(Nanos(0).plus_ms(30));
+        assert!(tables.is_empty());
+    }
+}

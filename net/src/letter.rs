@@ -696,6 +696,31 @@ mod tests {
     use super::*;
     use tantu_base::id::{Attempt, ObjectId};
 
+    fn of_microbatches() -> [Letter<'static>; 4] {
+        [
+            Letter::AskMicrobatch { task: TaskId(0), request: 6, topology: 2, ask: MicrobatchAsk::Pause },
+            Letter::AskMicrobatch {
+                task: TaskId(0),
+                request: 7,
+                topology: 2,
+                ask: MicrobatchAsk::Await { count: 1 << 40, timeout_ms: 9 },
+            },
+            Letter::Microbatch {
+                task: TaskId(1),
+                from: TaskId(2),
+                run: RunId {
+                    topology: ObjectId(3),
+                    id: 1 << 40,
+                    attempt: Attempt { epoch: Epoch(1 << 41), counter: 4 },
+                },
+                epoch: Epoch(1 << 42),
+                says: MicrobatchSays::Prepared,
+                body: b"body",
+            },
+            Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
+        ]
+    }
+
     #[test]
     fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
         let root = Root { task: TaskId(3), source: 1, offset: Offset(99), attempt: 2 };
@@ -738,26 +763,6 @@ mod tests {
                 arguments: b"arguments",
                 live: b"live",
             },
-            Letter::AskMicrobatch { task: TaskId(0), request: 6, topology: 2, ask: MicrobatchAsk::Pause },
-            Letter::AskMicrobatch {
-                task: TaskId(0),
-                request: 7,
-                topology: 2,
-                ask: MicrobatchAsk::Await { count: 1 << 40, timeout_ms: 9 },
-            },
-            Letter::Microbatch {
-                task: TaskId(1),
-                from: TaskId(2),
-                run: RunId {
-                    topology: ObjectId(3),
-                    id: 1 << 40,
-                    attempt: Attempt { epoch: Epoch(1 << 41), counter: 4 },
-                },
-                epoch: Epoch(1 << 42),
-                says: MicrobatchSays::Prepared,
-                body: b"body",
-            },
-            Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
             Letter::End { task: TaskId(6), root },
             Letter::Done { root, bits: 5 },
             Letter::Failed { root, text: "it broke" },
@@ -765,6 +770,7 @@ mod tests {
             Letter::Rows { request: 8, more: true, count: 2, rows: b"rows" },
             Letter::Refused { request: 9, refusal: Refusal::Closing, text: "closing" },
         ];
+        let letters: Vec<_> = letters.into_iter().chain(of_microbatches()).collect();
         let mut batch = Vec::new();
         letters.iter().for_each(|l| l.encode(&mut batch));
         let mut reader = FixedReader::new(&batch);

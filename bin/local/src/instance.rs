@@ -128,7 +128,12 @@ fn checkpoint_all(dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(
         all.push(TaskThread::open(config, &mut doors).map_err(|reason| stopped(runtime, &reason))?);
     }
     // A decided microbatch is in these logs only: it is made visible first.
-    while all.iter_mut().fold(false, |owes, thread| thread.hold_microbatches() || owes) {
+    loop {
+        // Every thread is told to begin nothing new, whatever the others owe.
+        let owing = all.iter_mut().map(TaskThread::hold_microbatches).filter(|owes| *owes).count();
+        if owing == 0 {
+            break;
+        }
         for ((thread, port), disk) in all.iter_mut().zip(&mut ports).zip(&mut disks) {
             let mut doors = Doors { disk, wire: port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
             thread.step(&mut doors).map_err(|reason| stopped(runtime, &reason))?;

@@ -8,6 +8,9 @@ use tantu::prelude::*;
 type Names = Map<i64, String>;
 type Orders = Map<i64, (i64, i64)>;
 
+type NamesByCustomer = BTreeMap<i64, String>;
+type OrdersByNumber = BTreeMap<i64, (i64, i64)>;
+
 /// A customer or an order: number, customer or name.
 type Entry = (i64, i64, i64, String);
 
@@ -116,7 +119,8 @@ fn declare_counts(topologies: &mut Topologies, orders_of: tantu::flow::PState<Or
     });
 }
 
-fn shop(tasks: u32) -> (InProcessCluster, BTreeMap<i64, String>, BTreeMap<i64, (i64, i64)>) {
+/// A shop with these customers' names and orders.
+fn shop(tasks: u32) -> (InProcessCluster, NamesByCustomer, OrdersByNumber) {
     let cluster = InProcessCluster::create().unwrap();
     cluster.launch::<Shop>(LaunchConfig { tasks, threads: 2.min(tasks), ..LaunchConfig::default() }).unwrap();
     let depot = cluster.depot::<Entry>("Shop", "*entries").unwrap();

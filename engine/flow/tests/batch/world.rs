@@ -37,12 +37,15 @@ struct Sent {
     letter: Letter,
 }
 
+/// What the PStates of a task hold, by PState and key.
+type Entries = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
+
 /// One root's events on some tasks.
 pub(crate) struct World<'p> {
     plan: &'p Plan,
     tables: Vec<Tables>,
     /// By PState and key, on each task.
-    state: Vec<BTreeMap<(u32, Vec<u8>), Vec<u8>>>,
+    state: Vec<Entries>,
     on_way: Vec<Sent>,
     stages: Stages,
     dice: Dice,

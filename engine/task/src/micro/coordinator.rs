@@ -317,11 +317,9 @@ impl Coordinator {
             Phase::Idle if self.paused => {}
             Phase::Idle if self.fixed.is_some() => self.begin(now),
             Phase::Idle if self.is_asking(now) => {}
-            Phase::Idle => {
-                if self.next_at().is_some_and(|at| at <= now) {
-                    self.fix();
-                    self.begin(now);
-                }
+            Phase::Idle if self.next_at().is_some_and(|at| at <= now) => {
+                self.fix();
+                self.begin(now);
             }
             Phase::Backoff { .. } if self.paused => {}
             Phase::Backoff { until } if until <= now => self.begin(now),

@@ -15,7 +15,7 @@ use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
 use tantu_base::limit::FRAME_SIZE_MAX;
-use tantu_flow::{Outcome, Position};
+use tantu_flow::{Outcome, Plan, Position};
 use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Refusal, Root};
 use tantu_state::depot::Lookup;
@@ -32,6 +32,24 @@ enum Turn {
     Succeeded,
     /// An event failed, and with it the batch.
     Failed(String),
+}
+
+/// Begins the next event of a batch; answers how the turn ended if there is none for it.
+fn begin_event(slot: &mut TaskSlot, batch: &mut Batch, plan: &Plan, start: Nanos, doors: &Doors<'_>) -> Option<Turn> {
+    let staged = if batch.touched { slot.state.staged_size() } else { 0 };
+    let enough = batch.count >= BATCH_EVENT_COUNT_MAX || staged > SEAL_SIZE;
+    // The clock costs more than a small event: look at it now and then.
+    let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
+    let event = if enough || late { None } else { slot.events.pop(batch.stream) };
+    let Some(event) = event else { return Some(Turn::Succeeded) };
+    batch.current = Some(event);
+    batch.bits = event.id;
+    batch.count += 1;
+    let begun = slot.run.begin(plan, event.at, slot.events.live(&event));
+    begun.err().map(|error| {
+        slot.run.reset();
+        Turn::Failed(error.to_string())
+    })
 }
 
 impl TaskThread {
@@ -138,20 +156,10 @@ impl TaskThread {
         let slow_write_ns = self.slow_writes.limit(start);
         let slot = &mut self.slots[at];
         loop {
-            if batch.current.is_none() {
-                let staged = if batch.touched { slot.state.staged_size() } else { 0 };
-                let enough = batch.count >= BATCH_EVENT_COUNT_MAX || staged > SEAL_SIZE;
-                // The clock costs more than a small event: look at it now and then.
-                let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
-                let event = if enough || late { None } else { slot.events.pop(batch.stream) };
-                let Some(event) = event else { return Turn::Succeeded };
-                batch.current = Some(event);
-                batch.bits = event.id;
-                batch.count += 1;
-                if let Err(error) = slot.run.begin(plan, event.at, slot.events.live(&event)) {
-                    slot.run.reset();
-                    return Turn::Failed(error.to_string());
-                }
+            if batch.current.is_none()
+                && let Some(turn) = begin_event(slot, batch, plan, start, doors)
+            {
+                return turn;
             }
             let mut need = None;
             let view =

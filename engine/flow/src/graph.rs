@@ -132,7 +132,8 @@ impl Plan {
             .collect();
         drawing.place();
         drawing.connect();
-        let starts = starts.into_iter().map(|(step, vars)| GraphStart { node: drawing.resolve(step), vars });
+        let starts =
+            starts.into_iter().map(|(step, vars)| GraphStart { node: drawing.resolve(drawing.entered_by(step)), vars });
         Graph { starts: starts.collect(), nodes: drawing.nodes, edges: drawing.edges }
     }
 }
@@ -530,6 +531,15 @@ impl<'p> Drawing<'p> {
             _ => false,
         };
         (0..self.plan.steps.len()).filter(|at| reads(&self.plan.steps[*at])).collect()
+    }
+
+    /// A query starts with the first stage of its block; people see the block first.
+    fn entered_by(&self, step: usize) -> usize {
+        let enters = |record: &StepRecord| match &record.step {
+            Step::Enter { stages, .. } => stages.first().is_some_and(|(first, _)| *first == step),
+            _ => false,
+        };
+        self.plan.steps.iter().position(enters).unwrap_or(step)
     }
 
     /// Where a batch block begins: its stages but for those that read what earlier ones left.

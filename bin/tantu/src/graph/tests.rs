@@ -71,6 +71,8 @@ impl Module for Everything {
             });
         });
         by_word(topologies, counts);
+        pairs(topologies, counts);
+        totalled(topologies, &numbers);
     }
 }
 
@@ -82,10 +84,42 @@ fn by_word(topologies: &mut Topologies, counts: tantu_flow::PState<Map<String, i
             let entry = q.local_select(counts, path().all());
             q.expand(entry, |(word, count)| (word.clone(), *count))
         };
-        q.origin_partition();
         let (word, sum) = q.group_by(word, |g| g.agg::<i64>(agg::sum(count)));
         q.filter((sum, least), |(sum, least)| sum > least);
+        q.origin_partition();
         q.each((word, sum), |(word, sum)| format!("{word} {sum}"))
+    });
+}
+
+/// A microbatch topology with code behind its batch block.
+fn totalled(topologies: &mut Topologies, numbers: &DepotRef<i64>) {
+    let mut totalled = topologies.microbatch("totalled");
+    let totals = totalled.pstate::<Map<i64, i64>>("$$totals");
+    totalled.source(numbers, |m, batch| {
+        m.batch_block(|b| {
+            let n = b.explode_microbatch(batch);
+            let (n, count) = b.group_by(n, |g| g.agg::<i64>(agg::count()));
+            b.local_transform(totals, path().key(n).term_val(count));
+        });
+        let id = m.current_microbatch_id();
+        m.hash_partition(id);
+        m.compound_agg(totals, agg::key(id, agg::count()));
+    });
+}
+
+/// Two sources that are joined.
+fn pairs(topologies: &mut Topologies, counts: tantu_flow::PState<Map<String, i64>>) {
+    topologies.query("pairs", |q, ()| {
+        let side = |b: &mut BatchBlock| {
+            b.all_partition();
+            let entry = b.local_select(counts, path().all());
+            b.expand(entry, |(word, count)| (word.clone(), *count))
+        };
+        let (left, right) = (q.source(side), q.source(side));
+        let ((word, _), (_, count)) = q.join(left, right, |left, right| (left.0, right.0));
+        let line = q.each((word, count), |(word, count)| format!("{word} {count}"));
+        q.origin_partition();
+        q.agg::<List<String>>(agg::list(line))
     });
 }
 
@@ -208,7 +242,8 @@ fn topologies_are_chosen_by_name_or_with_their_module() {
     assert!(text("counter").unwrap().starts_with("WordCount: stream topology counter\n"));
     assert_eq!(text("counter"), text("WordCount/counter"));
     assert!(text("Everything/counter").is_err());
-    let known = ["Everything/stream", "Everything/by-word", "WordCount/counter"].map(str::to_string).to_vec();
+    let known = ["stream", "totalled", "by-word", "pairs"].map(|name| format!("Everything/{name}"));
+    let known = known.into_iter().chain(["WordCount/counter".to_string()]).collect();
     assert_eq!(text("no").unwrap_err(), GraphError::UnknownTopology { name: "no".to_string(), known });
 }
 
@@ -218,11 +253,32 @@ fn the_text_says_what_travels_and_where_ways_lead() {
     for part in [
         "1  call of by-word  → least: i64\n",
         "all_partition()  carries nothing ",
-        "origin_partition()  carries v2: str, v3: i64 ",
+        "hash_partition(v2)  carries v2: str, v3: i64 ",
+        "origin_partition()  carries v4: str, v5: i64 ",
         "group_by(v2) sum(v3)",
         "reads $$counts",
         "$$counts  Map<String, i64>, read\n",
     ] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }
+}
+
+#[test]
+fn batch_blocks_lead_from_what_they_start_to_what_comes_behind_them() {
+    let modules = [define::<Everything>().unwrap()];
+    let text = |name: &str| draw(&modules, Some(name), Format::Text).unwrap();
+    let parts = [
+        ("pairs", "2  batch_block  [batch: to 3, batch: to 7]"),
+        ("pairs", "6  hash_partition(v2)  carries v2: str, v3: i64  [to 11]"),
+        ("pairs", "10  hash_partition(v5)  carries v5: str, v6: i64 "),
+        ("pairs", "11  join  → v7: str, v8: str, v9: i64, v10: str, v11: i64 "),
+        ("totalled", "2  batch_block  [batch: to 3, then: to 9]"),
+        ("totalled", "5  explode_microbatch *numbers(v1)  → v2: i64 "),
+        ("totalled", "8  local_transform key(v3).term_val(v4)  writes $$totals  [ends]"),
+        ("totalled", "9  current_microbatch_id()  → v5: i64 "),
+    ];
+    for (topology, part) in parts {
+        assert!(text(topology).contains(part), "{part} is missing from\n{}", text(topology));
+    }
+    assert!(text("pairs").contains("1  call of pairs\n"), "the call leads to the block: {}", text("pairs"));
 }

@@ -28,7 +28,12 @@ use tantu_path::{
 };
 
 /// What a run needs of the task it stands on. A PState is named by its place in the module.
-pub trait Host: Store {
+pub trait Host {
+    /// Where a PState lies, as the module numbers them.
+    ///
+    /// # Errors
+    /// [`Stop`]: it is not there any more.
+    fn store(&mut self, object: ObjectId) -> Result<&mut dyn Store, Stop>;
     /// The task.
     fn task(&self) -> TaskId;
     /// How many tasks the module has.
@@ -477,7 +482,9 @@ impl Run {
             }
         };
         let object = ObjectId(*pstate as u32);
-        let result = select_store(plan.schema(*pstate), object, path, host, &args, &mut self.scratch, &mut visit);
+        let result = host.store(object).map_err(EvalError::from).and_then(|store| {
+            select_store(plan.schema(*pstate), object, path, store, &args, &mut self.scratch, &mut visit)
+        });
         if let Some(source) = misfit {
             return Err(RunError::Live { topology: plan.name.clone(), source });
         }
@@ -502,17 +509,18 @@ impl Run {
         };
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let (schema, object) = (plan.schema(*pstate), ObjectId(*pstate as u32));
-        let page = match host.page_limit() {
-            Some(limit) => select_page(schema, object, path, host, &args, &mut self.scratch, None, limit),
+        let (limit, scratch) = (host.page_limit(), &mut self.scratch);
+        let page = host.store(object).map_err(EvalError::from).and_then(|store| match limit {
+            Some(limit) => select_page(schema, object, path, store, &args, scratch, None, limit),
             None => {
                 let mut all = Page::default();
                 let mut visit = |value: &[u8]| {
                     all.rows.extend_from_slice(value);
                     ControlFlow::Continue(())
                 };
-                select_store(schema, object, path, host, &args, &mut self.scratch, &mut visit).map(|()| all)
+                select_store(schema, object, path, store, &args, scratch, &mut visit).map(|()| all)
             }
-        };
+        });
         let page = match page {
             Ok(page) => page,
             Err(EvalError::Need) => return Ok(Then::Need),
@@ -536,16 +544,16 @@ impl Run {
         self.guard(plan, at, host)?;
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
         let begun = host.write_begins();
-        let result = match &plan.steps[at].step {
-            Step::Transform { pstate, path } => {
-                transform_store(plan.schema(*pstate), ObjectId(*pstate as u32), path, host, &args, &mut self.scratch)
-            }
-            Step::Clear { pstate } => clear_store(ObjectId(*pstate as u32), host),
-            Step::Aggregate { pstate, shape } => {
-                aggregate(plan.schema(*pstate), ObjectId(*pstate as u32), shape, host, &args, &mut self.scratch)
-            }
-            _ => unreachable!("the step writes"),
+        let (step, scratch) = (&plan.steps[at].step, &mut self.scratch);
+        let (Step::Transform { pstate, .. } | Step::Clear { pstate } | Step::Aggregate { pstate, .. }) = step else {
+            unreachable!("the step writes")
         };
+        let (schema, object) = (plan.schema(*pstate), ObjectId(*pstate as u32));
+        let result = host.store(object).map_err(EvalError::from).and_then(|store| match step {
+            Step::Transform { path, .. } => transform_store(schema, object, path, store, &args, scratch),
+            Step::Aggregate { shape, .. } => aggregate(schema, object, shape, store, &args, scratch),
+            _ => clear_store(object, store),
+        });
         if let Some(begun) = begun {
             let record = &plan.steps[at];
             let (file, line) = (record.place.file(), record.place.line());
@@ -698,6 +706,10 @@ mod tests {
     }
 
     impl Host for Alone {
+        fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+            Ok(self)
+        }
+
         fn task(&self) -> TaskId {
             TaskId(0)
         }

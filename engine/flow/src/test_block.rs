@@ -174,6 +174,10 @@ impl Store for TestHost<'_> {
 }
 
 impl Host for TestHost<'_> {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(self)
+    }
+
     fn task(&self) -> TaskId {
         TaskId(0)
     }

@@ -43,6 +43,10 @@ impl Store for Task {
 }
 
 impl Host for Task {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(self)
+    }
+
     fn task(&self) -> TaskId {
         TaskId(0)
     }

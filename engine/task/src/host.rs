@@ -5,7 +5,6 @@ use crate::hops::{Hop, HopNumbers};
 use crate::jobs::Starting;
 use crate::limit::TURN_NS_MAX;
 use crate::paging::{Paging, page_limit};
-use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle, WriteInfo};
@@ -44,51 +43,12 @@ pub(crate) struct RunHost<'a> {
     pub(crate) slow_write_ns: Option<u64>,
 }
 
-impl Store for RunHost<'_> {
-    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        self.batch.touched = true;
-        self.view.get(object, key, out)
-    }
-
-    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        self.batch.touched = true;
-        self.view.put(object, key, value)
-    }
-
-    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        self.batch.touched = true;
-        self.view.delete(object, key)
-    }
-
-    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
-        self.batch.touched = true;
-        self.view.delete_range(object, from, to)
-    }
-
-    fn scan_back(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        self.batch.touched = true;
-        self.view.scan_back(object, from, to, visit)
-    }
-
-    fn scan(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        self.batch.touched = true;
-        self.view.scan(object, from, to, visit)
-    }
-}
-
 impl Host for RunHost<'_> {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        self.batch.touched = true;
+        Ok(&mut self.view)
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -16,10 +16,8 @@ use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
 use crate::stream::panic_text;
 use crate::tables::{RootTables, RowsOut, Sender};
-use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
@@ -163,12 +161,6 @@ struct QueryHost<'a> {
 }
 
 impl QueryHost<'_> {
-    /// The temporary state of the call on this task.
-    fn temporary(&mut self) -> Result<&mut TemporaryState, Stop> {
-        let state = self.tables.state_of(self.task, &self.root, self.until);
-        state.ok_or_else(|| Stop::Failed("the call is over".to_string()))
-    }
-
     /// Where rows of the event leave, and they.
     fn rows_out(&mut self) -> (&mut RowsOut, Sender<'_>) {
         let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
@@ -183,63 +175,17 @@ impl QueryHost<'_> {
     }
 }
 
-impl Store for QueryHost<'_> {
-    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.get(object, key, out),
-            false => self.view.get(object, key, out),
-        }
-    }
-
-    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.put(object, key, value),
-            false => self.view.put(object, key, value),
-        }
-    }
-
-    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.delete(object, key),
-            false => self.view.delete(object, key),
-        }
-    }
-
-    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.delete_range(object, from, to),
-            false => self.view.delete_range(object, from, to),
-        }
-    }
-
-    fn scan_back(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.scan_back(object, from, to, visit),
-            false => self.view.scan_back(object, from, to, visit),
-        }
-    }
-
-    fn scan(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        match Plan::is_temporary(object) {
-            true => self.temporary()?.scan(object, from, to, visit),
-            false => self.view.scan(object, from, to, visit),
-        }
-    }
-}
-
 impl Host for QueryHost<'_> {
+    fn store(&mut self, object: ObjectId) -> Result<&mut dyn Store, Stop> {
+        if !Plan::is_temporary(object) {
+            return Ok(&mut self.view);
+        }
+        match self.tables.state_of(self.task, &self.root, self.until) {
+            Some(state) => Ok(state),
+            None => Err(Stop::Failed("the call is over".to_string())),
+        }
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -89,6 +89,10 @@ impl Store for TaskHost<'_> {
 }
 
 impl Host for TaskHost<'_> {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(self)
+    }
+
     fn task(&self) -> TaskId {
         TaskId(0)
     }

@@ -105,6 +105,10 @@ impl Store for Standing<'_> {
 }
 
 impl Host for Standing<'_> {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(self)
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -141,6 +141,10 @@ impl Store for World {
 }
 
 impl Host for World {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(self)
+    }
+
     fn task(&self) -> TaskId {
         TaskId(self.task)
     }

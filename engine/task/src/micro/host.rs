@@ -5,7 +5,6 @@ use crate::jobs::Starting;
 use crate::limit::TURN_NS_MAX;
 use crate::micro::record::Range;
 use crate::tables::{RootTables, RowsOut, Sender};
-use std::ops::{Bound, ControlFlow};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_flow::{BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
@@ -58,45 +57,11 @@ impl MicroHost<'_> {
     }
 }
 
-impl Store for MicroHost<'_> {
-    fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
-        self.view.get(object, key, out)
-    }
-
-    fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
-        self.view.put(object, key, value)
-    }
-
-    fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
-        self.view.delete(object, key)
-    }
-
-    fn delete_range(&mut self, object: ObjectId, from: &[u8], to: &[u8]) -> Result<(), Stop> {
-        self.view.delete_range(object, from, to)
-    }
-
-    fn scan_back(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        self.view.scan_back(object, from, to, visit)
-    }
-
-    fn scan(
-        &mut self,
-        object: ObjectId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
-        self.view.scan(object, from, to, visit)
-    }
-}
-
 impl Host for MicroHost<'_> {
+    fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
+        Ok(&mut self.view)
+    }
+
     fn task(&self) -> TaskId {
         self.task
     }

@@ -81,7 +81,7 @@ impl BatchBlock {
     ///
     /// ```
     /// use tantu_flow::{Module, Setup, Topologies, Var, define};
-    /// use tantu_path::{Map, agg, path};
+    /// use tantu_path::{Map, Navigate, agg, path};
     ///
     /// struct Letters;
     /// impl Module for Letters {

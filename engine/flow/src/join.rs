@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use tantu_flow::{Module, Setup, Topologies, define};
-//! use tantu_path::{Map, agg, path};
+//! use tantu_path::{Map, Navigate, agg, path};
 //!
 //! struct Shop;
 //! impl Module for Shop {

@@ -6,7 +6,7 @@
 use crate::layout::{object_end, object_key};
 use crate::staged::Known;
 use crate::task::TaskState;
-use crate::view::{Overlay, OwnView, merge_newer, stop, tree_range};
+use crate::view::{Overlay, OwnView, stop, tree_range};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
@@ -143,9 +143,7 @@ impl Store for SnapshotView<'_> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
         let overlay = self.snapshot.overlay(&from, &to);
         let (tree, cache, at) = (&self.state.tree, &mut *self.cache, self.snapshot.at);
-        let newer = overlay.entries.iter().map(|(key, known)| (*key, *known));
-        let scan = |visit: VisitEntry<'_>| tree.scan(cache, &from, &to, at, visit);
-        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a < b, visit, scan);
+        let merged = overlay.merge(visit, |visit| tree.scan(cache, &from, &to, at, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -159,9 +157,7 @@ impl Store for SnapshotView<'_> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
         let overlay = self.snapshot.overlay(&from, &to);
         let (tree, cache, at) = (&self.state.tree, &mut *self.cache, self.snapshot.at);
-        let newer = overlay.entries.iter().rev().map(|(key, known)| (*key, *known));
-        let scan = |visit: VisitEntry<'_>| tree.scan_back(cache, &from, &to, at, visit);
-        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a > b, visit, scan);
+        let merged = overlay.merge_back(visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 }

@@ -118,10 +118,8 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let newer = overlay.entries.iter().map(|(key, known)| (*key, *known));
         let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let scan = |visit: VisitEntry<'_>| tree.scan(cache, &from, &to, at, visit);
-        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a < b, visit, scan);
+        let merged = overlay.merge(visit, |visit| tree.scan(cache, &from, &to, at, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -136,10 +134,8 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let newer = overlay.entries.iter().rev().map(|(key, known)| (*key, *known));
         let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let scan = |visit: VisitEntry<'_>| tree.scan_back(cache, &from, &to, at, visit);
-        let merged = merge_newer(newer, |key| overlay.is_deleted(key), |a, b| a > b, visit, scan);
+        let merged = overlay.merge_back(visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 }
@@ -164,8 +160,28 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
+    /// Visits what is newer and what a scan of the tree gives, in ascending order.
+    pub(crate) fn merge(
+        &self,
+        visit: VisitEntry<'_>,
+        scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
+    ) -> Result<(), tantu_lsm::Stop> {
+        let newer = self.entries.iter().map(|(key, known)| (*key, *known));
+        merge_newer(newer, |key| self.is_deleted(key), |a, b| a < b, visit, scan)
+    }
+
+    /// As [`Overlay::merge`], in descending order.
+    pub(crate) fn merge_back(
+        &self,
+        visit: VisitEntry<'_>,
+        scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
+    ) -> Result<(), tantu_lsm::Stop> {
+        let newer = self.entries.iter().rev().map(|(key, known)| (*key, *known));
+        merge_newer(newer, |key| self.is_deleted(key), |a, b| a > b, visit, scan)
+    }
+
     /// Whether a deleted range hides what the tree has of a key.
-    pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
+    fn is_deleted(&self, key: &[u8]) -> bool {
         self.deleted.iter().any(|(start, end)| *start <= key && key < *end)
     }
 }

@@ -94,3 +94,8 @@ fn every_word_is_counted_once_although_an_attempt_fails_in_its_middle() {
     assert!(stumbled, "the first attempt failed");
     assert_eq!(counts, expected);
 }
+
+#[test]
+fn the_module_is_drawn_as_it_was() {
+    tantu_examples::assert_drawn::<ExactlyOnce>("exactly_once");
+}

@@ -401,13 +401,13 @@ impl<'p> Drawing<'p> {
 
     fn describe_fold(&self, source: usize, fold: &FoldDef) -> String {
         let name = |var: u32| self.name(source, var);
-        let leaves: Vec<String> = fold.leaves.iter().map(|(leaf, _)| leaf.show(&name)).collect();
-        let leaves = short_type(&leaves.join(", "));
+        let outs: Vec<String> = fold.shapes().map(|shape| shape.show(&name)).collect();
+        let outs = short_type(&outs.join(", "));
         if !fold.is_grouped {
-            return format!("agg {leaves}");
+            return format!("agg {outs}");
         }
         let keys: Vec<u32> = fold.keys.iter().map(|register| register.var).collect();
-        format!("{} {leaves}", self.call(source, "group_by", &keys))
+        format!("{} {outs}", self.call(source, "group_by", &keys))
     }
 
     /// Whether the step is the call of a filter, recorded in one call of the author's.
@@ -583,11 +583,11 @@ fn node(kind: NodeKind, label: String, place: crate::define::Place) -> GraphNode
 
 /// What a row gives its aggregators: keys and arguments.
 fn sent(fold: &FoldDef) -> BTreeSet<u32> {
-    let slot = |arg: &tantu_path::Arg| match arg {
-        tantu_path::Arg::Slot(var) => Some(*var),
-        tantu_path::Arg::Const(_) => None,
-    };
-    fold.keys.iter().map(|register| register.var).chain(fold.args().filter_map(slot)).collect()
+    let mut sent: BTreeSet<u32> = fold.keys.iter().map(|register| register.var).collect();
+    fold.each_slot(&mut |var| {
+        sent.insert(var);
+    });
+    sent
 }
 
 fn target_name(target: &Target) -> &'static str {

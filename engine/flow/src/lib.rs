@@ -58,7 +58,7 @@ pub use define::{DefineError, DefineErrors, define};
 pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
-pub use fold::FoldDef;
+pub use fold::{FoldDef, RowFold};
 pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind, short_type};
 pub use join::{Missable, OptVars};
 pub use key_partitioner::KeyPartitioner;

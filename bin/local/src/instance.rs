@@ -49,12 +49,12 @@ impl Instance {
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
-        let slow_write_ms = config.slow_write_ms;
+        let LaunchConfig { slow_write_ms, stream, .. } = config;
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let config = ThreadConfig { memory, slow_write_ms, ..usual };
+                let config = ThreadConfig { memory, slow_write_ms, stream, ..usual };
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);
@@ -80,11 +80,13 @@ impl Instance {
         let module = self.runtime.def.name.clone();
         self.shared.advance(Phase::Draining);
         let start = Instant::now();
-        while !self.shared.all_quiet() && self.shared.stop_text().is_none() && start.elapsed() < DRAIN_MAX {
+        // What is tried again and again may be under way the next moment: that it was quiet once is enough.
+        let mut drained = self.shared.all_quiet();
+        while !drained && self.shared.stop_text().is_none() && start.elapsed() < DRAIN_MAX {
             self.cores.wake_all();
             std::thread::sleep(DRAIN_LOOK);
+            drained = self.shared.all_quiet();
         }
-        let drained = self.shared.all_quiet();
         self.shared.advance(Phase::Closing);
         self.cores.wake_all();
         self.cores.join();

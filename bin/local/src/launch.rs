@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tantu_base::door::Disk;
 use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
-use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime};
+use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, StreamOptions};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::MemoryBudget;
 use tantu_task::limit::SLOW_WRITE_MS;
@@ -28,6 +28,8 @@ pub struct LaunchConfig {
     /// How long a write of a PState may take before it is logged as slow, in milliseconds
     /// (`pstate.excessive.write.time.warning.millis`).
     pub slow_write_ms: u64,
+    /// What stream topologies leave open.
+    pub stream: StreamOptions,
 }
 
 impl Default for LaunchConfig {
@@ -39,6 +41,7 @@ impl Default for LaunchConfig {
             pin: Pin::Auto,
             memory: MemoryBudget::SIZE_DEFAULT,
             slow_write_ms: SLOW_WRITE_MS,
+            stream: StreamOptions::default(),
         }
     }
 }
@@ -60,6 +63,8 @@ impl LaunchConfig {
         } else if MemoryBudget::new(self.memory).is_none() {
             let least = MemoryBudget::SIZE_MIN;
             format!("memory must be at least {least} bytes for each thread, not {}", self.memory)
+        } else if let Some(what) = self.stream.mistake() {
+            format!("stream topologies: {what}")
         } else {
             return Ok(());
         };
@@ -127,7 +132,8 @@ pub(crate) fn prepare(
     let mut sources = Vec::new();
     for stream in &def.streams {
         for source in &stream.sources {
-            let name = format!("{}/{}", stream.name, def.depots[source.depot].name);
+            let mut name = format!("{}/{}", stream.name, def.depots[source.depot].name);
+            source.id.iter().for_each(|id| name.extend(["/", id]));
             sources.push(meta.object(ObjectKind::Source, &name, &[]));
         }
     }

@@ -5,10 +5,12 @@
 //! to its end, calls only downward and returns its effects as values; effects leave when the entry that
 //! holds the event's writes is durable.
 
+mod acks;
 mod batch;
 mod client_work;
 mod depot_reads;
 mod event;
+mod failure;
 mod hops;
 mod host;
 mod jobs;
@@ -19,6 +21,7 @@ mod open;
 mod outbox;
 mod paging;
 mod pipeline;
+mod progress;
 mod query;
 mod queue;
 mod slot;
@@ -26,10 +29,12 @@ mod slow_write;
 mod source;
 mod space;
 mod stream;
+mod stream_limits;
 mod tables;
 mod temporary;
 mod thread;
 mod trimming;
+mod trouble;
 mod waiters;
 
 pub use memory::MemoryBudget;

@@ -187,18 +187,7 @@ impl Requests {
                 }
             }
             Letter::Refused { request, refusal, text } => {
-                let text = text.to_string();
-                let error = match refusal {
-                    Refusal::Invalid => ClientError::Refused(text),
-                    Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
-                    Refusal::Throttled => ClientError::Throttled(text),
-                    Refusal::Closing => ClientError::Closing,
-                    Refusal::ReadFailed => ClientError::ReadFailed(text),
-                    Refusal::StorageFull => ClientError::StorageFull(text),
-                    Refusal::QueryFailed => ClientError::QueryFailed(text),
-                    Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
-                };
-                self.finish(request, Err(Box::new(error)));
+                self.finish(request, Err(Box::new(refused(refusal, text.to_string()))));
             }
             Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
@@ -223,6 +212,20 @@ impl Requests {
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }
+    }
+}
+
+/// What a refusal is to the client.
+fn refused(refusal: Refusal, text: String) -> ClientError {
+    match refusal {
+        Refusal::Invalid => ClientError::Refused(text),
+        Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
+        Refusal::Throttled => ClientError::Throttled(text),
+        Refusal::Closing => ClientError::Closing,
+        Refusal::ReadFailed => ClientError::ReadFailed(text),
+        Refusal::StorageFull => ClientError::StorageFull(text),
+        Refusal::QueryFailed => ClientError::QueryFailed(text),
+        Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
     }
 }
 

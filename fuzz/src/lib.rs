@@ -18,7 +18,7 @@ use tantu_base::value::{
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 use tantu_net::event::{Event, EventWriter, Events, next_place};
-use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
+use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root, StreamLetter};
 use tantu_path::Path;
 use tantu_state::depot::Run;
 use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
@@ -231,6 +231,10 @@ fn letters_seed(n: u64) -> Vec<u8> {
             live: b"live",
         },
         Letter::End { task: TaskId(1), root },
+        Letter::Stream(StreamLetter::Returned { root, value: b"value" }),
+        Letter::Stream(StreamLetter::Spoiled { root, text: "another's" }),
+        Letter::Stream(StreamLetter::Appended { request: n, offset: Offset(n), returns: b"returns" }),
+        Letter::Stream(StreamLetter::AskTroubles { task: TaskId(1), request: n, topology: 1 }),
         Letter::Done { root, bits: n },
         Letter::Failed { root, text: "why" },
         Letter::Appended { request: n, offset: Offset(n) },

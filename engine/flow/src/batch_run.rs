@@ -20,6 +20,10 @@ impl Run {
                 self.row(plan, at, (target, *table), (keys, rest), host)?;
                 return Ok(Then::Next);
             }
+            Step::AckReturn(value) => {
+                self.ack_return(plan, at, value, host)?;
+                return Ok(Then::Next);
+            }
             Step::Fold { target, table } => self.fold(plan, at, (target, *table), host)?,
             Step::Gathered { of, outs } => self.gathered(plan, at, (*of, outs), host)?,
             Step::Enter { block, position, .. } => {

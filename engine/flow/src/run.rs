@@ -118,6 +118,14 @@ pub trait Host {
     fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
         unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
     }
+    /// As [`Host::hop`] to this task, but what was written before stays one with what is written there.
+    fn give_way(&mut self, at: Position, live: &[u8]) {
+        self.hop(self.task(), at, live);
+    }
+    /// A value, in value form, for the client that appended the record. A host that runs no streams is not asked.
+    fn ack_return(&mut self, value: &[u8]) {
+        unreachable!("only a stream topology has appends: {value:?}")
+    }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
     /// # Errors
@@ -385,7 +393,7 @@ impl Run {
             Step::Overtime { position } => {
                 if host.is_overtime() {
                     self.gather_live(plan, *position, 0);
-                    host.hop(host.task(), Position(*position), &self.live);
+                    host.give_way(Position(*position), &self.live);
                     return Ok(Then::Back);
                 }
             }

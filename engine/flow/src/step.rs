@@ -195,6 +195,8 @@ pub(crate) enum Step {
     },
     /// The query's result.
     Result(Register),
+    /// A value for the client that appended the record.
+    AckReturn(Register),
     End,
 }
 

@@ -148,6 +148,8 @@ pub struct DepotPartition {
     /// Append time of the newest record, staged ones apart: times never go back in a partition.
     last_ms: u64,
     pub(crate) staged: Run,
+    /// Its records are in the entry itself, however large.
+    pub(crate) is_inline: bool,
     /// Everything below is sealed.
     pub(crate) sealed_end: Offset,
     /// Large runs that sealed sections refer to, until those are durable.
@@ -177,6 +179,7 @@ impl DepotPartition {
             start,
             last_ms,
             staged: Run::new(copied_end),
+            is_inline: false,
             sealed_end: copied_end,
             referred: VecDeque::new(),
             sealed: VecDeque::new(),
@@ -189,6 +192,11 @@ impl DepotPartition {
             wanted_from: Offset(u64::MAX),
             loads: Loads::default(),
         }
+    }
+
+    /// From here on its records are in the entry itself, however large: what is sealed with them becomes durable with them.
+    pub fn keep_inline(&mut self) {
+        self.is_inline = true;
     }
 
     /// Stages a record; its offset is final if the entry commits.

@@ -8,7 +8,7 @@ use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle};
 use tantu_net::event::{next_place, number_at};
-use tantu_net::letter::Letter;
+use tantu_net::letter::{Letter, StreamLetter};
 use tantu_path::{PageLimit, Stop, Store};
 use tantu_state::view::OwnView;
 
@@ -109,6 +109,18 @@ impl Host for RunHost<'_> {
         }
         .encode(&mut self.batch.calls);
         Ok(())
+    }
+
+    fn ack_return(&mut self, value: &[u8]) {
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        Letter::Stream(StreamLetter::Returned { root, value }).encode(&mut self.batch.calls);
+    }
+
+    fn give_way(&mut self, at: Position, live: &[u8]) {
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        let event = self.random.next();
+        self.batch.bits ^= event;
+        self.batch.later.push(self.batch.stream, at, root, event, live);
     }
 
     #[inline]

@@ -3,7 +3,6 @@
 use crate::limit::{LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE, UNCOMMITTED_SIZE_MAX};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
-use crate::waiters::Waiter;
 use std::collections::VecDeque;
 use tantu_base::door::{Disk, DiskDone, Doors};
 use tantu_base::id::{Category, Epoch};
@@ -132,8 +131,8 @@ impl TaskThread {
                 for source in &mut slot.sources {
                     if let Some(progress) = source.take_progress() {
                         let mut key = Vec::new();
-                        object_key(source.progress, &[], &mut key);
-                        slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                        object_key(source.setup.progress, &[], &mut key);
+                        slot.state.put_system(key, progress);
                     }
                 }
                 slot.state.seal(wall_ms, &mut entry);
@@ -214,16 +213,11 @@ impl TaskThread {
 
     /// A client's record is durable.
     fn answer_append(&mut self, at: usize, append: &AppendWait) {
-        let AppendWait { depot, offset, ack, peer, request } = *append;
+        let AppendWait { offset, ack, peer, request, .. } = *append;
         match ack {
             AckLevel::None => {}
             AckLevel::AppendAck => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-            AckLevel::Ack => {
-                match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
-                    0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-                    left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
-                }
-            }
+            AckLevel::Ack => self.await_processing(at, append),
         }
     }
 
@@ -297,8 +291,8 @@ impl TaskThread {
             for source in &mut slot.sources {
                 if let Some(progress) = source.take_progress() {
                     let mut key = Vec::new();
-                    object_key(source.progress, &[], &mut key);
-                    slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                    object_key(source.setup.progress, &[], &mut key);
+                    slot.state.put_system(key, progress);
                 }
             }
         }

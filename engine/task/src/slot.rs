@@ -32,7 +32,7 @@ pub(crate) struct Effects {
     /// Roots of which events are done, and what those did to their ack values.
     pub(crate) reports: Vec<(Root, u64)>,
     pub(crate) appends: Vec<AppendWait>,
-    /// Calls of queries that events wait for, encoded.
+    /// Calls of queries that events wait for, and values they return to appends, encoded.
     pub(crate) calls: Vec<u8>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,
@@ -111,7 +111,7 @@ impl TaskSlot {
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
-            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base);
+            let from = self.sources.iter().filter(|source| source.setup.depot == depot).map(Source::base);
             let from = from.chain(self.published(depot)).min();
             let end = self.state.depots()[depot].committed_end();
             self.state.depot_mut(depot).want_from(from.unwrap_or(end));
@@ -126,8 +126,7 @@ impl TaskSlot {
 
     /// Whether nothing of it is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        let drained =
-            |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
+        let drained = |source: &Source| source.is_drained(self.state.depots()[source.setup.depot].committed_end());
         self.batch.is_none()
             && self.events.is_empty()
             && self.calls.is_empty()

@@ -141,7 +141,8 @@ pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
     let mut def = def.map_err(|errors| errors.to_string())?;
     if let Some((max_entries, period_ms)) = swarm.trim {
         let trim_period = Duration::from_millis(period_ms);
-        def.depots[0].options = DepotOptions { max_entries: Some(max_entries), excess_percent: 50, trim_period };
+        def.depots[0].options =
+            DepotOptions { max_entries: Some(max_entries), excess_percent: 50, trim_period, ..DepotOptions::default() };
     }
     Ok(def)
 }

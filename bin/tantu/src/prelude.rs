@@ -11,8 +11,8 @@ pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
     MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record,
-    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Topologies, Var,
-    Vars, custom, define, disallow, hash_by, random,
+    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Tick, Topologies,
+    Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
 pub use tantu_path::{

@@ -6,6 +6,7 @@
 //! running any user closure twice. No I/O happens here.
 
 mod alignment;
+mod append;
 mod arena;
 mod asynchronous;
 mod batch;
@@ -45,17 +46,19 @@ mod step;
 mod table;
 mod test_block;
 mod test_pstate;
+mod tick;
 mod var;
 mod ways;
 mod wiring;
 mod yielding;
 
+pub use append::AppendWait;
 pub use batch::{BatchBlock, Group, QueryBlock, Source};
 pub use block::Block;
 pub use control::{Cond, Match, Switch};
 pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use define::{DefineError, DefineErrors, define};
-pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
+pub use depot::{Accepts, DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::FoldDef;
@@ -81,5 +84,6 @@ pub use stage::{BlockDef, Stage, Stages, Where};
 pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row};
 pub use test_block::{TestBlock, TestError};
 pub use test_pstate::TestPState;
+pub use tick::Tick;
 pub use var::{AnyVar, Var, Vars};
 pub use wiring::{Anchor, OutStream, OutStreams};

@@ -8,6 +8,7 @@
 )]
 
 use crate::alignment::Guard;
+use crate::append::AppendWait;
 use crate::arena::{Arena, Mark};
 use crate::cursor::Cursors;
 use crate::data::{Data, Register, Returned};
@@ -123,6 +124,15 @@ pub trait Host {
     /// What a store answers.
     fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
         unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
+    }
+    /// Appends a record in value form to this task's partition of a depot. With a wait, the rest of the work goes on as a new
+    /// event of this task when the append is acknowledged.
+    ///
+    /// # Errors
+    /// A sentence, if nothing can be appended from here.
+    fn append(&mut self, depot: usize, record: &[u8], wait: Option<AppendWait<'_>>) -> Result<(), String> {
+        let _ = (record, wait);
+        Err(format!("no record can be appended to depot {depot} from here"))
     }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///

@@ -148,6 +148,8 @@ pub struct DepotPartition {
     /// Append time of the newest record, staged ones apart: times never go back in a partition.
     last_ms: u64,
     pub(crate) staged: Run,
+    /// The next section has records of the partition that belong to other writes in it: they go into it themselves.
+    pub(crate) is_bound: bool,
     /// Everything below is sealed.
     pub(crate) sealed_end: Offset,
     /// Large runs that sealed sections refer to, until those are durable.
@@ -177,6 +179,7 @@ impl DepotPartition {
             start,
             last_ms,
             staged: Run::new(copied_end),
+            is_bound: false,
             sealed_end: copied_end,
             referred: VecDeque::new(),
             sealed: VecDeque::new(),
@@ -199,8 +202,16 @@ impl DepotPartition {
         offset
     }
 
+    /// Stages a record that gets into the log with the other writes of the section, or not at all.
+    #[inline]
+    pub fn stage_bound(&mut self, record: &[u8]) -> Offset {
+        self.is_bound = true;
+        self.stage(record)
+    }
+
     /// Ends the staged run: it gets its append time, which is not before that of the run before.
     pub(crate) fn seal(&mut self, wall_ms: u64) -> &mut Run {
+        self.is_bound = false;
         self.last_ms = self.last_ms.max(wall_ms);
         self.staged.time_ms = self.last_ms;
         &mut self.staged

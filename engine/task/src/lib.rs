@@ -5,6 +5,7 @@
 //! to its end, calls only downward and returns its effects as values; effects leave when the entry that
 //! holds the event's writes is durable.
 
+mod append;
 mod batch;
 mod client_work;
 mod depot_reads;

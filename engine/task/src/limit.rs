@@ -14,6 +14,8 @@ pub const FUEL_PER_CHECK: u32 = 4_096;
 pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
 /// Most records of one source a task has in flight (`topology.stream.max.executing.per.task`).
 pub const EXECUTING_COUNT_MAX: usize = 8_192;
+/// A core starts no more records while this many of its events wait until what they appended is processed.
+pub const EVENT_APPEND_COUNT_MAX: usize = 4_096;
 /// A core starts no more records while this many of its events wait for jobs.
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).

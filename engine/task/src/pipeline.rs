@@ -6,9 +6,9 @@ use crate::thread::{StopReason, TaskThread};
 use crate::waiters::Waiter;
 use std::collections::VecDeque;
 use tantu_base::door::{Disk, DiskDone, Doors};
-use tantu_base::id::{Category, Epoch};
+use tantu_base::id::Epoch;
 use tantu_base::limit::FRAME_SIZE_MAX;
-use tantu_net::letter::{AckLevel, Letter};
+use tantu_net::letter::AckLevel;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
@@ -212,15 +212,15 @@ impl TaskThread {
         }
     }
 
-    /// A client's record is durable.
+    /// A record that somebody waits for is durable.
     fn answer_append(&mut self, at: usize, append: &AppendWait) {
         let AppendWait { depot, offset, ack, peer, request } = *append;
         match ack {
             AckLevel::None => {}
-            AckLevel::AppendAck => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+            AckLevel::AppendAck => self.answer_appended(peer, request, offset),
             AckLevel::Ack => {
                 match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
-                    0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+                    0 => self.answer_appended(peer, request, offset),
                     left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
                 }
             }

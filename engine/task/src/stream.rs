@@ -17,7 +17,7 @@ use tantu_base::id::{Category, Offset};
 use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_flow::{Outcome, Plan, Position};
 use tantu_net::event::{Events, number_at};
-use tantu_net::letter::{Letter, Refusal, Root};
+use tantu_net::letter::{Letter, Root};
 use tantu_state::depot::Lookup;
 use tantu_state::view::OwnView;
 
@@ -36,7 +36,7 @@ enum Turn {
 
 /// Begins the next event of a batch; answers how the turn ended if there is none for it.
 fn begin_event(slot: &mut TaskSlot, batch: &mut Batch, plan: &Plan, start: Nanos, doors: &Doors<'_>) -> Option<Turn> {
-    let staged = if batch.touched { slot.state.staged_size() } else { 0 };
+    let staged = if batch.touched { slot.state.staged_size() + batch.appends.size() } else { 0 };
     let enough = batch.count >= BATCH_EVENT_COUNT_MAX || staged > SEAL_SIZE;
     // The clock costs more than a small event: look at it now and then.
     let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
@@ -56,7 +56,7 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
-        if self.jobs.is_full() || self.pagings.is_full() {
+        if self.jobs.is_full() || self.pagings.is_full() || self.appending.is_full() {
             return false;
         }
         for at in 0..self.slots.len() {
@@ -183,7 +183,9 @@ impl TaskThread {
             // Only user code may panic without ending the worker: it is caught here, at its edge.
             let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
             match outcome {
-                Ok(Outcome::Done) if batch.touched && slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
+                Ok(Outcome::Done)
+                    if batch.touched && slot.state.staged_size() + batch.appends.size() > BATCH_STAGED_SIZE_MAX =>
+                {
                     slot.run.reset();
                     return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
                 }
@@ -218,6 +220,7 @@ impl TaskThread {
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
         if batch.touched {
+            self.appending.stage(slot, &mut batch.appends, Peer(self.config.thread.0));
             slot.gathering.hops.append(&mut batch.hops);
             slot.gathering.reports.extend_from_slice(&batch.roots);
             slot.gathering.calls.append(&mut batch.calls);
@@ -320,8 +323,7 @@ impl TaskThread {
             return;
         }
         if let Some(waiter) = slot.waiters[source.depot].processed(root.offset) {
-            let letter = Letter::Appended { request: waiter.request, offset: root.offset };
-            self.outbox.push(waiter.peer, Category::Client, &letter);
+            self.answer_appended(waiter.peer, waiter.request, root.offset);
         }
     }
 
@@ -346,7 +348,7 @@ impl TaskThread {
         }
         // Only the first attempt counts for an ACK append (DEP-12).
         if let Some(waiter) = slot.waiters[source.depot].failed(root.offset) {
-            self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, text);
+            self.answer_unprocessed(waiter.peer, waiter.request, text, now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::append::Appending;
 use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
@@ -137,6 +138,7 @@ pub struct TaskThread {
     pub(crate) queries: Queries,
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
+    pub(crate) appending: Appending,
     pub(crate) pagings: Pagings,
     pub(crate) slow_writes: SlowWrites,
     pub(crate) micro: Micro,
@@ -181,6 +183,7 @@ impl TaskThread {
             queries: Queries::default(),
             tables: RootTables::default(),
             jobs: EventJobs::default(),
+            appending: Appending::default(),
             pagings: Pagings::default(),
             slow_writes,
             micro: Micro::default(),
@@ -378,7 +381,8 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        let waiting = self.jobs.size() + self.pagings.size() + self.queries.size() + self.tables.size();
+        let waiting =
+            self.jobs.size() + self.appending.size() + self.pagings.size() + self.queries.size() + self.tables.size();
         slots + self.outbox.size() + self.pipeline.uncommitted_size() + waiting
     }
 

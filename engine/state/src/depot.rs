@@ -6,9 +6,10 @@
 
 use crate::layout::DepotMeta;
 use crate::load::Loads;
+use crate::side::append::Appended;
 use std::collections::VecDeque;
 use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{ObjectId, Offset};
+use tantu_base::id::{ObjectId, Offset, RunId};
 
 /// Committed records a partition keeps in memory after they were copied, in bytes: what a topology that keeps up
 /// reads without touching the disk.
@@ -215,6 +216,16 @@ impl DepotPartition {
         self.last_ms = self.last_ms.max(wall_ms);
         self.staged.time_ms = self.last_ms;
         &mut self.staged
+    }
+
+    /// Gives the next offsets to records that a side run appends, behind all that were staged.
+    pub(crate) fn seal_appended(&mut self, run: RunId, count: u64, wall_ms: u64) -> Appended {
+        assert_eq!(self.staged.count(), 0, "{}: what was staged before is sealed before", self.object);
+        self.last_ms = self.last_ms.max(wall_ms);
+        let first = self.staged.first;
+        self.staged.first = Offset(first.0 + count);
+        self.sealed_end = self.staged.first;
+        Appended { run, depot: self.object, first, count, time_ms: self.last_ms }
     }
 
     /// The first offset that can be read.

@@ -337,6 +337,7 @@ impl TaskSurvey {
                     let end = Offset(large.first.0.saturating_add(u64::from(large.count)));
                     self.append(large.depot, large.first, end)?;
                 }
+                Op::RunAppended(appended) => self.append(appended.depot, appended.first, appended.end())?,
                 Op::Put { key, value } if is_new => self.entry(key, version, Some(value))?,
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
                 op => self.run(&op, is_new)?,

@@ -13,6 +13,7 @@
 //! nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
 //! finds a part of a run also finds what became of it.
 
+pub mod append;
 mod log;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(crate) mod writes;
 
 use crate::layout::published_key;
 use crate::task::{StateError, TaskState};
+use append::SideAppends;
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::Disk;
 use tantu_base::fixed::{FixedReader, Truncated};
@@ -59,6 +61,9 @@ pub enum RunError {
     /// It is not in the state that this needs.
     #[error("{0} is past that, or not there yet")]
     Phase(RunId),
+    /// It would append more than [`append::SIDE_APPEND_SIZE_MAX`].
+    #[error("{0} appends more than {max} bytes on one task: use smaller microbatches", max = append::SIDE_APPEND_SIZE_MAX)]
+    AppendsTooMuch(RunId),
     /// It would hold more than [`SIDE_RUN_SIZE_MAX`].
     #[error("{0} writes more than {SIDE_RUN_SIZE_MAX} bytes on one task: use smaller microbatches")]
     TooLarge(RunId),
@@ -173,6 +178,8 @@ pub(crate) enum RunOrder {
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     pub(crate) runs: BTreeMap<RunId, SideRun>,
+    /// What runs append to depots.
+    pub(crate) appends: SideAppends,
     /// What the next section says.
     pub(crate) orders: Vec<RunOrder>,
     /// Dropped runs that the log has to keep until it says so itself.
@@ -194,12 +201,14 @@ pub(crate) struct Side {
 impl Side {
     /// Bytes of all runs.
     pub(crate) fn size(&self) -> usize {
-        self.runs.values().map(|run| run.writes.size()).sum()
+        self.runs.values().map(|run| run.writes.size()).sum::<usize>() + self.appends.size()
     }
 
     /// Whether the next section has something of it.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.orders.is_empty() || self.runs.values().any(|run| matches!(run.phase, Phase::Sealing { .. }))
+        !self.orders.is_empty()
+            || self.appends.is_dirty()
+            || self.runs.values().any(|run| matches!(run.phase, Phase::Sealing { .. }))
     }
 
     pub(crate) fn open(&self, run: RunId) -> Result<&SideWrites, RunError> {
@@ -228,7 +237,8 @@ impl Side {
         self.unflushed.retain(|(version, _)| *version > flushed);
         let living = self.runs.values().filter_map(|run| run.from);
         let dropping = self.dropping.values().filter_map(|from| *from);
-        living.chain(dropping).chain(self.unflushed.iter().map(|(_, from)| *from)).min()
+        let appends = self.appends.low_water();
+        living.chain(dropping).chain(appends).chain(self.unflushed.iter().map(|(_, from)| *from)).min()
     }
 }
 
@@ -295,6 +305,7 @@ impl TaskState {
         if found.phase != Phase::Open {
             return Err(RunError::Phase(run));
         }
+        self.side.appends.close(run);
         found.phase = Phase::Sealing { epoch, range: None, key: None };
         Ok(())
     }
@@ -325,6 +336,7 @@ impl TaskState {
     pub fn drop_run(&mut self, run: RunId) -> Result<(), RunError> {
         let found = self.side.runs.get(&run).ok_or(RunError::Unknown(run))?;
         let (phase, from) = (found.phase.clone(), found.from);
+        let is_logged = matches!(phase, Phase::Sealed { .. } | Phase::Prepared { .. });
         match phase {
             Phase::Publishing => return Err(RunError::Phase(run)),
             // The log may have chunks of it, but never their end: a replay forgets them.
@@ -335,6 +347,7 @@ impl TaskState {
             }
         }
         self.side.runs.remove(&run);
+        self.side.appends.drop_run(run, is_logged);
         Ok(())
     }
 

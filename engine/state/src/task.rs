@@ -137,7 +137,7 @@ pub struct TaskState {
     system: Vec<SystemWrite>,
     pub(crate) trims: Vec<Trim>,
     pub(crate) side: Side,
-    sealed: Version,
+    pub(crate) sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
     /// What partitions to which nothing was written hold, in value form.
@@ -389,7 +389,7 @@ impl TaskState {
                 depot.sealed.push_back(run);
             }
         }
-        self.side.seal(self.sealed, entry.body.len() - start, entry);
+        self.seal_side(start, wall_ms, entry);
         entry.end_section(start);
         let layer = std::mem::replace(&mut self.staged, self.spare.pop().unwrap_or_default());
         self.layers.push_back((self.sealed, layer));
@@ -461,8 +461,9 @@ impl TaskState {
                         let (have, found) = (partition.committed_end().0, run.first.0);
                         return Err(StateError::Gap { task, what: "depot", have, found });
                     }
-                    self.uncopied[index].push_back((run.end(), lsn));
+                    let end = run.end();
                     partition.commit(run);
+                    self.note_uncopied(index, end, lsn);
                 }
                 Op::AppendAt(reference) => self.take_reference(reference)?,
                 Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
@@ -471,6 +472,14 @@ impl TaskState {
             }
         }
         Ok(published)
+    }
+
+    /// Records up to `end` are in no chunk, and in the log from here on. What a side run appends is there for longer than what was
+    /// committed before it.
+    pub(crate) fn note_uncopied(&mut self, index: usize, end: Offset, from: Lsn) {
+        let queue = &mut self.uncopied[index];
+        queue.iter_mut().rev().take_while(|(_, lsn)| *lsn > from).for_each(|(_, lsn)| *lsn = from);
+        queue.push_back((end, from));
     }
 
     /// Takes over what an entry of the engine itself says about a depot.

@@ -30,6 +30,7 @@ mod stream;
 mod tables;
 mod temporary;
 mod thread;
+mod tick;
 mod trimming;
 mod waiters;
 

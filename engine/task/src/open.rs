@@ -81,6 +81,7 @@ impl TaskThread {
         let seed = doors.entropy.next_u64();
         let mut thread = TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed);
         thread.micro = micro;
+        thread.set_tickers(doors.clock.now());
         Ok(thread)
     }
 }

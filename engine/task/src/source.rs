@@ -55,6 +55,8 @@ pub(crate) struct Source {
     waiting: usize,
     /// What was last put into an entry.
     saved: Offset,
+    /// Its progress is saved: its records are there after a restart.
+    pub(crate) is_durable: bool,
 }
 
 impl Source {
@@ -67,7 +69,19 @@ impl Source {
         from: Offset,
     ) -> Self {
         let window = VecDeque::new();
-        Self { stream, depot, at, progress, retry, base: from, window, running: 0, waiting: 0, saved: from }
+        Self {
+            stream,
+            depot,
+            at,
+            progress,
+            retry,
+            base: from,
+            window,
+            running: 0,
+            waiting: 0,
+            saved: from,
+            is_durable: true,
+        }
     }
 
     /// The next record to start for the first time.
@@ -97,7 +111,7 @@ impl Source {
 
     /// Progress to save, if it moved since the last time.
     pub(crate) fn take_progress(&mut self) -> Option<Offset> {
-        if self.saved == self.base {
+        if !self.has_progress() {
             return None;
         }
         self.saved = self.base;
@@ -106,7 +120,7 @@ impl Source {
 
     /// Whether progress moved since it was saved.
     pub(crate) fn has_progress(&self) -> bool {
-        self.saved != self.base
+        self.is_durable && self.saved != self.base
     }
 
     /// Starts the next record with an event of this number.

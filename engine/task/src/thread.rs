@@ -24,6 +24,7 @@ use crate::slot::TaskSlot;
 use crate::slow_write::SlowWrites;
 use crate::space::Space;
 use crate::tables::{Arrived, RootTables};
+use crate::tick::Ticks;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -139,6 +140,7 @@ pub struct TaskThread {
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
     pub(crate) appending: Appending,
+    pub(crate) ticks: Ticks,
     pub(crate) pagings: Pagings,
     pub(crate) slow_writes: SlowWrites,
     pub(crate) micro: Micro,
@@ -184,6 +186,7 @@ impl TaskThread {
             tables: RootTables::default(),
             jobs: EventJobs::default(),
             appending: Appending::default(),
+            ticks: Ticks::default(),
             pagings: Pagings::default(),
             slow_writes,
             micro: Micro::default(),
@@ -329,6 +332,7 @@ impl TaskThread {
                 }
                 worked |= self.run_pages(false, doors);
                 worked |= self.start_records(now);
+                worked |= self.start_ticks(now);
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
@@ -524,6 +528,7 @@ impl TaskThread {
             sooner(self.memory_at);
         }
         self.next_trim().map(&mut sooner);
+        self.tick_at().map(&mut sooner);
         self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tantu::prelude::*;
 
 const TASKS: u32 = 4;
@@ -227,5 +228,169 @@ fn records_of_topologies_and_large_ones_of_clients_reach_one_partition_in_the_or
     let mut by_topology = of('t');
     by_topology.sort();
     assert!(by_topology.into_iter().eq((0..60).map(|n| format!("t{n:03}{}", "y".repeat(n * 997)))));
+    cluster.close().unwrap();
+}
+
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
+/// Numbers are doubled by a microbatch topology into a depot that a stream and a microbatch topology read.
+struct Doubled;
+
+impl Module for Doubled {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_depot::<i64>("*numbers", random());
+        let doubled = setup.declare_depot::<i64>("*doubled", random());
+        let mut first = topologies.microbatch("first");
+        let count = first.pstate::<Map<i64, i64>>("$$count");
+        first.source(&numbers, |m, batch| {
+            let n = m.explode_microbatch(batch);
+            let double = m.each(n, |n| n * 2);
+            m.hash_partition(double);
+            m.compound_agg(count, agg::key(double, agg::count()));
+            m.depot_partition_append(doubled, double, AckLevel::None);
+            // Every third attempt goes well.
+            m.each(n, |n| {
+                let fails = n % 10 == 3 && ATTEMPTS.fetch_add(1, Ordering::Relaxed) % 3 != 2;
+                assert!(!fails, "an attempt fails");
+            });
+        });
+        let mut second = topologies.microbatch("second");
+        let sums = second.pstate::<Map<i64, i64>>("$$sums");
+        second.source(&doubled, |m, batch| {
+            let n = m.explode_microbatch(batch);
+            m.hash_partition(n);
+            m.compound_agg(sums, agg::key(n, agg::sum(n)));
+        });
+        let mut stream = topologies.stream("stream");
+        let seen = stream.pstate::<Map<i64, i64>>("$$seen");
+        stream.source(&doubled, |b, n| {
+            b.hash_partition(n);
+            b.compound_agg(seen, agg::key(n, agg::count()));
+        });
+    }
+}
+
+#[test]
+fn what_a_microbatch_appends_is_there_once_however_many_attempts_there_were() {
+    const LONG: Duration = Duration::from_secs(60);
+    let dir = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    // Clients append to the same depot, small records and runs of a size that goes to a segment first.
+    let mut expected = BTreeMap::<i64, i64>::new();
+    for life in 0..3 {
+        let cluster = InProcessCluster::open(dir.path()).unwrap();
+        let config = LaunchConfig { tasks: TASKS, threads: [2, 1, 4][life], ..LaunchConfig::default() };
+        cluster.launch::<Doubled>(config).unwrap();
+        let numbers = cluster.depot::<i64>("Doubled", "*numbers").unwrap();
+        let doubled = cluster.depot::<i64>("Doubled", "*doubled").unwrap();
+        let mut pending = Vec::new();
+        for n in (count..count + 200).map(i64::from) {
+            pending.push(numbers.append_async(&n, AckLevel::AppendAck).unwrap());
+            *expected.entry(2 * n).or_default() += 1;
+            if n % 3 == 0 {
+                pending.push(doubled.append_async(&(2 * n + 1), AckLevel::AppendAck).unwrap());
+                *expected.entry(2 * n + 1).or_default() += 1;
+            }
+        }
+        count += 200;
+        pending.into_iter().for_each(|append| assert!(append.wait().is_ok()));
+        cluster.wait_for_microbatch_processed_count("Doubled", "first", count as u64, LONG).unwrap();
+        let all = expected.values().sum::<i64>() as u64;
+        cluster.wait_for_microbatch_processed_count("Doubled", "second", all, LONG).unwrap();
+        let even = expected.iter().filter(|(n, _)| *n % 2 == 0).map(|(n, count)| (*n, *count));
+        assert_eq!(entries(&cluster, "Doubled", "$$count"), even.collect());
+        let mut found = BTreeMap::<i64, i64>::new();
+        for (task, here) in records::<i64>(&cluster, "Doubled", "*doubled").into_iter().enumerate() {
+            for n in here {
+                *found.entry(n).or_default() += 1;
+                let is_here = tantu::base::value::partition_of(&n, TASKS) as usize == task;
+                assert!(n % 2 == 1 || is_here, "{n} is on another task than its key's");
+            }
+        }
+        assert_eq!(found, expected, "life {life}");
+        let sums = expected.iter().map(|(n, count)| (*n, n * count)).collect::<BTreeMap<_, _>>();
+        assert_eq!(entries(&cluster, "Doubled", "$$sums"), sums);
+        // A stream may be behind still.
+        let late = Instant::now() + LONG;
+        while entries(&cluster, "Doubled", "$$seen") != expected {
+            assert!(Instant::now() < late, "the stream does not get there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        cluster.close().unwrap();
+    }
+    assert!(ATTEMPTS.load(Ordering::Relaxed) > 3, "attempts failed");
+}
+
+/// What ticks do, in a topology of each kind. The depot of ticks is given.
+fn declare_beats(ticks: DepotRef<Tick>, topologies: &mut Topologies) {
+    let mut stream = topologies.stream("stream");
+    let beats = stream.pstate::<Map<i64, i64>>("$$beats");
+    stream.source(&ticks, |b, _| {
+        let task = b.current_task_id();
+        b.filter(task, |task| task == 0);
+        let one = b.constant(1i64);
+        b.hash_partition(one);
+        b.compound_agg(beats, agg::key(one, agg::count()));
+    });
+    let mut micro = topologies.microbatch("micro");
+    let batches = micro.pstate::<Map<i64, i64>>("$$batches");
+    micro.source(&ticks, |m, batch| {
+        m.explode_microbatch(batch);
+        let id = m.current_microbatch_id();
+        m.hash_partition(id);
+        m.compound_agg(batches, agg::key(id, agg::count()));
+    });
+}
+
+struct Beats;
+
+impl Module for Beats {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        declare_beats(setup.declare_tick_depot("*ticks", Duration::from_millis(20)), topologies);
+    }
+}
+
+#[test]
+fn a_tick_depot_fires_on_task_0_once_in_a_period_and_wakes_a_topology_that_has_nothing_else() {
+    for threads in [1, 2] {
+        let cluster = launch::<Beats>(threads);
+        let start = Instant::now();
+        let (beats, batches) = loop {
+            std::thread::sleep(Duration::from_millis(10));
+            let beats = entries(&cluster, "Beats", "$$beats").get(&1).copied().unwrap_or_default();
+            let batches = entries(&cluster, "Beats", "$$batches");
+            if beats >= 5 && batches.len() >= 5 {
+                break (beats, batches);
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{beats} beats, {batches:?}");
+        };
+        let most = start.elapsed().as_millis() as i64 / 20 + 1;
+        assert!(beats <= most && batches.len() as i64 <= most, "{beats}, {batches:?}: more than {most} periods");
+        assert!(batches.values().all(|count| *count == 1), "one tick in a microbatch: {batches:?}");
+        assert!(batches.keys().copied().eq(1..=batches.len() as i64), "no microbatch without one: {batches:?}");
+        let refused = cluster.depot::<Tick>("Beats", "*ticks").unwrap().append(&Tick).unwrap_err();
+        assert!(refused.to_string().contains("clients"), "{refused}");
+        cluster.close().unwrap();
+    }
+}
+
+struct Tested;
+
+impl Module for Tested {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        declare_beats(setup.declare_global_depot("*ticks", random()), topologies);
+    }
+}
+
+#[test]
+fn a_test_puts_a_global_depot_in_the_place_of_a_tick_depot_and_ticks_when_it_likes() {
+    let cluster = launch::<Tested>(2);
+    let ticks = cluster.depot::<Tick>("Tested", "*ticks").unwrap();
+    for _ in 0..3 {
+        ticks.append(&Tick).unwrap();
+    }
+    assert_eq!(entries(&cluster, "Tested", "$$beats"), BTreeMap::from([(1, 3)]));
+    cluster.wait_for_microbatch_processed_count("Tested", "micro", 3, Duration::from_secs(60)).unwrap();
+    assert_eq!(entries(&cluster, "Tested", "$$batches").values().sum::<i64>(), 3);
     cluster.close().unwrap();
 }

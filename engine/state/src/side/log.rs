@@ -2,6 +2,7 @@
 //! finds, does to them.
 
 use super::{Phase, Published, RunEvent, RunOrder, SIDE_CHUNK_SIZE_MAX, SIDE_RUN_SIZE_MAX, Side, SideRun};
+use crate::depot::Run;
 use crate::section::{EntryWriter, Op, SECTION_HEADER_SIZE, chunk_writes};
 use crate::task::{StateError, TaskState};
 use tantu_base::id::{Epoch, RunId, Version};
@@ -39,9 +40,15 @@ impl Side {
         if !self.notes.is_empty() {
             self.sealed_notes.push_back((version, std::mem::take(&mut self.notes)));
         }
-        let is_sealing = |found: &&mut SideRun| matches!(found.phase, Phase::Sealing { .. });
+        if size <= SECTION_SIZE_FOR_CHUNK_MAX && self.appends.is_dirty() {
+            return self.appends.seal(entry);
+        }
+        let Self { runs, appends, .. } = self;
+        let is_sealing = |(run, found): &(&RunId, &mut SideRun)| {
+            matches!(found.phase, Phase::Sealing { .. }) && !appends.has_unsealed(run)
+        };
         if size <= SECTION_SIZE_FOR_CHUNK_MAX
-            && let Some((run, found)) = self.runs.iter_mut().find(|(_, found)| is_sealing(found))
+            && let Some((run, found)) = runs.iter_mut().find(is_sealing)
         {
             found.seal(*run, entry);
         }
@@ -51,7 +58,7 @@ impl Side {
     pub(crate) fn sealing_size(&self) -> usize {
         let is_sealing = |run: &&SideRun| matches!(run.phase, Phase::Sealing { .. });
         let size = |run: &SideRun| run.writes.size().min(run.writes.largest().max(SIDE_CHUNK_SIZE_MAX));
-        self.runs.values().find(is_sealing).map_or(0, size)
+        self.runs.values().find(is_sealing).map_or(0, size).max(self.appends.sealing_size())
     }
 
     fn take_chunk(
@@ -124,6 +131,9 @@ impl Side {
     /// After the replay: what was never prepared is gone.
     pub(crate) fn end_replay(&mut self) -> Result<(), (RunId, &'static str)> {
         self.runs.retain(|_, found| found.phase != Phase::Found);
+        if let Some(run) = self.appends.end_replay(|run| self.runs.contains_key(run)) {
+            return Err((run, "records that it appends are missing"));
+        }
         match self.runs.iter().find(|(_, found)| !found.is_whole) {
             Some((run, _)) => Err((*run, "chunks of it are missing")),
             None => Ok(()),
@@ -197,7 +207,14 @@ impl TaskState {
             Op::Prepared { run, epoch, chunk_count } => {
                 self.side.take_prepared(*run, *epoch, *chunk_count, lsn, origin);
             }
+            Op::RunRecords { run, .. } if origin == Origin::Own => self.side.appends.note_from(*run, lsn),
+            Op::RunRecords { run, depot, records } => {
+                let piece = Run::decode(records).map_err(|_| refused(run, "records that it appends cannot be read"))?;
+                self.side.appends.find(*run, *depot, piece, lsn);
+            }
+            Op::RunAppended(appended) => self.take_appended(appended, lsn)?,
             Op::Drop { run } => {
+                self.side.appends.forget(run);
                 self.side.dropping.remove(run);
                 // A run of this process was dropped when the op was staged.
                 self.side.runs.remove(run);

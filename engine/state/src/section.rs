@@ -19,6 +19,7 @@ const OP_RUN_CHUNK: u8 = 6;
 const OP_RUN_PREPARED: u8 = 7;
 const OP_RUN_PUBLISH: u8 = 8;
 const OP_RUN_DROP: u8 = 9;
+const OP_RUN_SPILLED: u8 = 16;
 
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
 const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
@@ -127,6 +128,17 @@ pub enum Op<'a> {
         epoch: Epoch,
         /// How many chunks it has.
         chunk_count: u32,
+    },
+    /// A side run is prepared, and lies on the disk beside the tree.
+    Spilled {
+        /// The run.
+        run: RunId,
+        /// The epoch of the log's writer when it was prepared.
+        epoch: Epoch,
+        /// Its number there.
+        serial: u64,
+        /// The version of the tree there that has all of it.
+        version: Version,
     },
     /// A prepared side run enters the tree at the version of the section.
     Publish {
@@ -238,6 +250,14 @@ impl EntryWriter {
         self.run(OP_RUN_PREPARED, run);
         self.body.extend_from_slice(&epoch.0.to_le_bytes());
         self.body.extend_from_slice(&chunk_count.to_le_bytes());
+    }
+
+    /// Says that all of a side run is on the disk, and where.
+    pub fn spilled(&mut self, run: RunId, epoch: Epoch, serial: u64, version: Version) {
+        self.run(OP_RUN_SPILLED, run);
+        self.body.extend_from_slice(&epoch.0.to_le_bytes());
+        self.body.extend_from_slice(&serial.to_le_bytes());
+        self.body.extend_from_slice(&version.0.to_le_bytes());
     }
 
     /// Publishes a side run.
@@ -373,6 +393,12 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
         }
         OP_RUN_PUBLISH => Ok(Op::Publish { run: read_run(reader)? }),
         OP_RUN_DROP => Ok(Op::Drop { run: read_run(reader)? }),
+        OP_RUN_SPILLED => Ok(Op::Spilled {
+            run: read_run(reader)?,
+            epoch: Epoch(reader.u64()?),
+            serial: reader.u64()?,
+            version: Version(reader.u64()?),
+        }),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -404,6 +430,7 @@ mod tests {
         writer.prepared(RUN, Epoch(7), 3);
         writer.publish(RUN);
         writer.drop_run(RUN);
+        writer.spilled(RUN, Epoch(7), 1 << 40, Version(12));
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -445,7 +472,8 @@ mod tests {
         let put = Op::Put { key: b"key", value: b"in the run" };
         assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
         let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
-        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+        let spilled = Op::Spilled { run: RUN, epoch: Epoch(7), serial: 1 << 40, version: Version(12) };
+        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }, spilled]);
     }
 
     #[test]

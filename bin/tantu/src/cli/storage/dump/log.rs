@@ -91,7 +91,13 @@ fn ops(section: &Section<'_>, names: &Names, out: &mut Out) {
                     large.first
                 ));
             }
-            Ok(op @ (Op::Chunk { .. } | Op::Prepared { .. } | Op::Publish { .. } | Op::Drop { .. })) => {
+            Ok(
+                op @ (Op::Chunk { .. }
+                | Op::Prepared { .. }
+                | Op::Spilled { .. }
+                | Op::Publish { .. }
+                | Op::Drop { .. }),
+            ) => {
                 run_op(&op, names, out);
             }
             Err(error) => out.damaged(format_args!("{error}")),
@@ -124,6 +130,10 @@ fn run_op(op: &Op<'_>, names: &Names, out: &mut Out) {
         }
         Op::Prepared { run, epoch, chunk_count } => {
             out.line(format_args!("    prepared {} in {epoch}: {chunk_count} chunks", named(run)));
+        }
+        Op::Spilled { run, epoch, serial, version } => {
+            let run = named(run);
+            out.line(format_args!("    prepared {run} in {epoch}: run {serial} of the spill tree, up to {version}"));
         }
         Op::Publish { run } => out.line(format_args!("    publish {}", named(run))),
         Op::Drop { run } => out.line(format_args!("    drop {}", named(run))),

@@ -366,6 +366,10 @@ impl TaskSurvey {
                 found.is_broken |= found.chunk_count != *chunk_count;
                 found.is_prepared = true;
             }
+            Op::Spilled { run, .. } => {
+                self.runs.insert(*run, Default::default());
+                self.runs.entry(*run).and_modify(|found| found.is_prepared = true);
+            }
             Op::Publish { run } => {
                 let found = self.runs.remove(run).unwrap_or_default();
                 if is_new && (found.is_broken || !found.is_prepared) {

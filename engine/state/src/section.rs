@@ -22,6 +22,7 @@ const OP_RUN_PUBLISH: u8 = 8;
 const OP_RUN_DROP: u8 = 9;
 const OP_RUN_RECORDS: u8 = 12;
 const OP_RUN_APPENDED: u8 = 13;
+const OP_RUN_SPILLED: u8 = 16;
 
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
 const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
@@ -143,6 +144,17 @@ pub enum Op<'a> {
     },
     /// The offsets of what a side run appends to a depot; the section publishes the run.
     RunAppended(Appended),
+    /// A side run is prepared, and lies on the disk beside the tree.
+    Spilled {
+        /// The run.
+        run: RunId,
+        /// The epoch of the log's writer when it was prepared.
+        epoch: Epoch,
+        /// Its number there.
+        serial: u64,
+        /// The version of the tree there that has all of it.
+        version: Version,
+    },
     /// A prepared side run enters the tree at the version of the section.
     Publish {
         /// The run.
@@ -275,6 +287,14 @@ impl EntryWriter {
         self.body.extend_from_slice(&first.0.to_le_bytes());
         self.body.extend_from_slice(&count.to_le_bytes());
         self.body.extend_from_slice(&time_ms.to_le_bytes());
+    }
+
+    /// Says that all of a side run is on the disk, and where.
+    pub fn spilled(&mut self, run: RunId, epoch: Epoch, serial: u64, version: Version) {
+        self.run(OP_RUN_SPILLED, run);
+        self.body.extend_from_slice(&epoch.0.to_le_bytes());
+        self.body.extend_from_slice(&serial.to_le_bytes());
+        self.body.extend_from_slice(&version.0.to_le_bytes());
     }
 
     /// Publishes a side run.
@@ -425,6 +445,12 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
             count: reader.u64()?,
             time_ms: reader.u64()?,
         })),
+        OP_RUN_SPILLED => Ok(Op::Spilled {
+            run: read_run(reader)?,
+            epoch: Epoch(reader.u64()?),
+            serial: reader.u64()?,
+            version: Version(reader.u64()?),
+        }),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -461,6 +487,7 @@ mod tests {
         writer.drop_run(RUN);
         writer.run_records(RUN, ObjectId(5), &run);
         writer.run_appended(&APPENDED);
+        writer.spilled(RUN, Epoch(7), 1 << 40, Version(12));
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -502,11 +529,13 @@ mod tests {
         let put = Op::Put { key: b"key", value: b"in the run" };
         assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
         let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
-        let [Op::RunRecords { run, depot, records }, appended] = &rest[3..] else { panic!("{rest:?}") };
+        let spilled = Op::Spilled { run: RUN, epoch: Epoch(7), serial: 1 << 40, version: Version(12) };
+        let [Op::RunRecords { run, depot, records }, appended, last] = &rest[3..] else { panic!("{rest:?}") };
         assert_eq!(rest[..3], [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
         let records = Run::decode(records).expect("whole");
         assert_eq!((*run, *depot, records.record(0), records.count()), (RUN, ObjectId(5), &b"first"[..], 2));
         assert_eq!((*appended, APPENDED.end()), (Op::RunAppended(APPENDED), Offset((1 << 34) + (1 << 33))));
+        assert_eq!(*last, spilled);
     }
 
     #[test]

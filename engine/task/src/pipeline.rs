@@ -14,9 +14,15 @@ use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, own_sections};
+use tantu_state::side::SPILL_OWNER;
 
 /// Token owner of the log; those of the tasks follow.
 pub(crate) const LOG_OWNER: u32 = 0;
+
+/// Which of a thread's tasks has a component with this token owner.
+fn slot_of_owner(owner: u32) -> usize {
+    ((owner & !SPILL_OWNER) as usize - 1) / 2
+}
 
 /// An entry that is sealed and not durable.
 #[derive(Debug)]
@@ -80,7 +86,7 @@ impl TaskThread {
         if done.token.owner == LOG_OWNER {
             return Ok(self.pipeline.log.complete(done, doors.disk)?);
         }
-        let at = (done.token.owner as usize - 1) / 2;
+        let at = slot_of_owner(done.token.owner);
         let arrived = self.slots[at].state.complete(done, &mut self.cache, doors.disk)?;
         // A parked run asks again: if its blocks are not all there it parks again.
         if self.slots[at].hold == Hold::Blocks {
@@ -239,6 +245,7 @@ impl TaskThread {
         let ahead_size = if loaded < LOADED_SIZE_MAX { READ_AHEAD_SIZE_MAX } else { 0 };
         for slot in &mut self.slots {
             more |= slot.state.background(doors.disk)?;
+            more |= slot.state.side_slice(&self.cache, doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
                 slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
@@ -255,7 +262,19 @@ impl TaskThread {
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables(pressed);
+        self.bound_side_runs();
         Ok(more)
+    }
+
+    /// One account for what microbatches write on the tasks of the core: the largest goes to the disk.
+    fn bound_side_runs(&mut self) {
+        let size = |slot: &TaskSlot| slot.state.side_size();
+        if self.has_microbatches()
+            && self.slots.iter().map(size).sum::<usize>() > self.config.memory.side_runs()
+            && let Some(largest) = self.slots.iter_mut().max_by_key(|slot| size(slot))
+        {
+            largest.state.spill_largest();
+        }
     }
 
     /// One account for the memtables of the core: the largest is flushed, so that many small tasks cost little.
@@ -330,6 +349,7 @@ impl TaskThread {
                     slot.state.flush_memtable();
                 }
                 more |= slot.state.background(doors.disk)?;
+                more |= slot.state.side_slice(&self.cache, doors.disk)?;
             }
             if self.pipeline.is_empty() && self.slots.iter().all(|slot| slot.state.is_checkpointed()) {
                 break;
@@ -384,7 +404,7 @@ fn drain(
     let mut done = Vec::new();
     while log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy) {
         for state in &mut *states {
-            while state.background(doors.disk)? {}
+            while state.background(doors.disk)? || state.side_slice(cache, doors.disk)? {}
         }
         if !(log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy)) {
             break;
@@ -395,7 +415,7 @@ fn drain(
             if done.token.owner == LOG_OWNER {
                 log.complete(done, doors.disk)?;
             } else {
-                let at = (done.token.owner as usize - 1) / 2;
+                let at = slot_of_owner(done.token.owner);
                 states[at].complete(done, cache, doors.disk)?;
             }
         }

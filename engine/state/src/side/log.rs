@@ -31,8 +31,10 @@ pub(crate) enum Origin {
 impl Side {
     /// The next section gets what there is of runs: a chunk at most. `size`: bytes of the section so far.
     pub(crate) fn seal(&mut self, version: Version, size: usize, entry: &mut EntryWriter) {
-        for order in self.orders.drain(..) {
+        for order in std::mem::take(&mut self.orders) {
             match order {
+                held if self.is_held(&held) => self.orders.push(held),
+                RunOrder::Spilled { run, epoch, serial, version } => entry.spilled(run, epoch, serial, version),
                 RunOrder::Publish(run) => entry.publish(run),
                 RunOrder::Drop(run) => entry.drop_run(run),
             }
@@ -114,7 +116,9 @@ impl Side {
 
     /// From where on the log has a run.
     fn note_from(&mut self, run: RunId, lsn: Lsn) {
-        let from = self.runs.get_mut(&run).map(|found| &mut found.from).or_else(|| self.dropping.get_mut(&run));
+        let dropping = &mut self.dropping;
+        let found = self.runs.get_mut(&run).map(|found| &mut found.from);
+        let from = found.or_else(|| dropping.get_mut(&run).map(|(from, _)| from));
         if let Some(from) = from {
             *from = from.or(Some(lsn));
         }
@@ -213,6 +217,14 @@ impl TaskState {
                 self.side.appends.find(*run, *depot, piece, lsn);
             }
             Op::RunAppended(appended) => self.take_appended(appended, lsn)?,
+            Op::Spilled { run, epoch, serial, version } => match origin {
+                Origin::Own => self.side.take_prepared(*run, *epoch, 0, lsn, origin),
+                Origin::Log { .. } => {
+                    let mut found = self.side.find_spilled(*run, *epoch, *serial, *version);
+                    found.from = Some(lsn);
+                    self.side.runs.insert(*run, found);
+                }
+            },
             Op::Drop { run } => {
                 self.side.appends.forget(run);
                 self.side.dropping.remove(run);
@@ -221,7 +233,8 @@ impl TaskState {
             }
             Op::Publish { run } => {
                 let found = self.side.runs.remove(run);
-                if origin == (Origin::Log { is_flushed: true }) {
+                let is_flushed = origin == (Origin::Log { is_flushed: true });
+                if is_flushed && self.side.was_in_tree(*run) != Some(false) {
                     return Ok(());
                 }
                 let found = found.ok_or_else(|| refused(run, "the log publishes it and has no chunk of it"))?;
@@ -235,11 +248,10 @@ impl TaskState {
         Ok(())
     }
 
-    /// Notes that runs are in the tree: before its floor moves past the version before.
-    pub(crate) fn note_published(&mut self, published: &[(Published, SideRun)], lsn: Lsn) {
-        for (now, found) in published {
+    /// Notes that runs are visible: before the floor of the tree moves past the version before.
+    pub(crate) fn note_published<'p>(&mut self, published: impl IntoIterator<Item = &'p Published>) {
+        for now in published {
             let Published { run, version } = *now;
-            self.side.unflushed.push_back((version, found.from.unwrap_or(lsn)));
             self.side.published.insert(run.topology, *now);
             self.side.events.push(RunEvent::Published { run, version });
             if self.side.keeps_before {

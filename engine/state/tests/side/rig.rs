@@ -118,6 +118,7 @@ pub(crate) struct Rig {
     pub(crate) dropped_count: u64,
     pub(crate) chunk_count: u64,
     pub(crate) appended_count: u64,
+    pub(crate) spilled_count: u64,
 }
 
 impl Rig {
@@ -129,7 +130,13 @@ impl Rig {
         let tree =
             TreeOptions { table_size_max: 16 << 10, run_count_max: 2, write_size: 8 << 10, ..Default::default() };
         let segments = SegmentOptions { chunk_size_max: 8 << 10, large_run_size: 2 << 10, ..SegmentOptions::default() };
-        let options = TaskStateOptions { tree, segments, ..TaskStateOptions::default() };
+        let mut options = TaskStateOptions { tree, segments, ..TaskStateOptions::default() };
+        if chance.percent(50) {
+            options.side_memory_size_max = 1 << 10;
+        }
+        if chance.percent(70) {
+            options.side_slice_count = 1 + chance.below(8) as usize;
+        }
         let owners = Owners { tree: 1, segments: 2 };
         let task = TaskId(3);
         let mut state =
@@ -162,6 +169,7 @@ impl Rig {
             dropped_count: 0,
             chunk_count: 0,
             appended_count: 0,
+            spilled_count: 0,
         })
     }
 
@@ -180,9 +188,15 @@ impl Rig {
         done.into_iter().try_for_each(|done| self.state.complete(done, &mut self.cache, &mut self.disk).map(drop))
     }
 
+    /// A slice of each kind of background work.
+    fn background(&mut self) -> Result<bool, StateError> {
+        let more = self.state.background(&mut self.disk)?;
+        Ok(self.state.side_slice(&self.cache, &mut self.disk)? || more)
+    }
+
     /// Finishes whatever runs in the background.
     pub(crate) fn settle(&mut self) -> Result<(), StateError> {
-        while self.state.background(&mut self.disk)? || self.state.is_busy() {
+        while self.background()? || self.state.is_busy() {
             self.deliver(self.state.is_busy())?;
         }
         Ok(())
@@ -218,7 +232,7 @@ impl Rig {
             if chance.percent(20) {
                 self.state.copy_records(Lsn(expected.committed), &mut self.entropy, &mut self.disk);
             }
-            self.state.background(&mut self.disk)?;
+            self.background()?;
             self.deliver(self.state.is_busy() && chance.percent(50))?;
             if chance.percent(50) {
                 self.release(expected);
@@ -470,7 +484,8 @@ impl Rig {
                     assert!(writes.len() <= 1 << 20, "a chunk of {} bytes", writes.len());
                     self.chunk_count += 1;
                 }
-                Op::Prepared { run, epoch, .. } => {
+                Op::Prepared { run, epoch, .. } | Op::Spilled { run, epoch, .. } => {
+                    self.spilled_count += u64::from(matches!(op, Op::Spilled { .. }));
                     let open = self.open[topology(run)].take().filter(|open| open.run == run && open.is_prepared);
                     let Open { table, appends, .. } = open.expect("it was to be prepared");
                     truth.prepared.insert(run, (epoch, table));
@@ -507,14 +522,17 @@ impl Rig {
         let mut told = self.state.take_run_events();
         for op in section.iter().map(|op| op.expect("it was sealed")) {
             let event = match op {
-                Op::Prepared { run, epoch, .. } => RunEvent::Prepared { run, epoch },
+                Op::Prepared { run, epoch, .. } | Op::Spilled { run, epoch, .. } => RunEvent::Prepared { run, epoch },
                 Op::Publish { run } => RunEvent::Published { run, version },
                 _ => continue,
             };
             let is_dropped = |run: &RunId| self.state.prepared_runs().all(|(other, _)| other != *run);
             match told.iter().position(|other| *other == event) {
                 Some(at) => drop(told.remove(at)),
-                None => assert!(matches!(op, Op::Prepared { run, .. } if is_dropped(&run)), "{event:?} was not told"),
+                None => {
+                    let prepared = matches!(op, Op::Prepared { run, .. } | Op::Spilled { run, .. } if is_dropped(&run));
+                    assert!(prepared, "{event:?} was not told");
+                }
             }
         }
         assert!(told.is_empty(), "{told:?} did not happen");

@@ -135,6 +135,10 @@ fn run_op(op: &Op<'_>, names: &Names, out: &mut Out) {
             let run = named(&appended.run);
             out.line(format_args!("    append {name} {}: {count} records of {run}", appended.first));
         }
+        Op::Spilled { run, epoch, serial, version } => {
+            let run = named(run);
+            out.line(format_args!("    prepared {run} in {epoch}: run {serial} of the spill tree, up to {version}"));
+        }
         Op::Publish { run } => out.line(format_args!("    publish {}", named(run))),
         Op::Drop { run } => out.line(format_args!("    drop {}", named(run))),
         _ => {}

@@ -252,7 +252,9 @@ impl Side {
     pub(crate) fn size(&self) -> usize {
         let runs = self.runs.values().chain(self.attached.iter().map(|attached| &attached.run));
         let writes = runs.map(|run| &run.writes).chain(&self.shedding);
-        writes.map(SideWrites::size).sum::<usize>() + self.spill.as_ref().map_or(0, |tree| tree.memory_size()) + self.appends.size()
+        writes.map(SideWrites::size).sum::<usize>()
+            + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
+            + self.appends.size()
     }
 
     /// Whether the next section has something of it.

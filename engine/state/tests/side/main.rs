@@ -79,7 +79,9 @@ fn random_runs_read_like_plain_maps_and_are_published_whole_over_many_lives() {
             }
         }
     }
-    println!("{published} runs published, {dropped} dropped, {chunks} chunks, {spilled} prepared on the disk, {appended} records appended");
+    println!(
+        "{published} runs published, {dropped} dropped, {chunks} chunks, {spilled} prepared on the disk, {appended} records appended"
+    );
     assert!(published > 100 && dropped > 100, "{published}, {dropped}");
     assert!(chunks > 100 && spilled > 50, "{chunks}, {spilled}");
     assert!(appended > 2 * published, "{appended}");

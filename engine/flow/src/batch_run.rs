@@ -13,7 +13,7 @@ use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{Arg, ShapedFold};
 
 impl Run {
-    /// Steps of batch blocks, and calls of queries.
+    /// Steps of batch blocks, calls of queries, and appends.
     pub(crate) fn batch_step(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
         match &plan.steps[at].step {
             Step::Row { target, table, keys, rest } => {
@@ -37,6 +37,7 @@ impl Run {
                 let invoked = host.invoke(Position(*position), &self.live, query, &values);
                 invoked.map_err(|what| complaint(plan, at, what))?;
             }
+            Step::Append { .. } => return self.append(plan, at, host),
             _ => unreachable!("the other steps are run where they are common"),
         }
         Ok(Then::Back)

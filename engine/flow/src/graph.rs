@@ -325,18 +325,13 @@ impl<'p> Drawing<'p> {
             Step::Copy(_) => Vec::new(),
             _ => self.vars(source, &record.defs),
         };
-        made.carries = match record.step {
-            Step::Hop { position, .. }
-            | Step::Overtime { position }
-            | Step::Await { position, .. }
-            | Step::Invoke { position, .. } => {
-                let live = &self.plan.entries[position as usize].live;
-                let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
-                let live: Vec<_> = live.iter().copied().filter(shown).collect();
-                Some(self.typed(source, &live))
-            }
-            _ => None,
-        };
+        let position = record.step.position().filter(|_| !matches!(record.step, Step::Pages { .. }));
+        made.carries = position.map(|position| {
+            let live = &self.plan.entries[position as usize].live;
+            let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
+            let live: Vec<_> = live.iter().copied().filter(shown).collect();
+            self.typed(source, &live)
+        });
         made.pstate = match &record.step {
             Step::Select { pstate, .. } | Step::Pages { pstate, .. } => Some((*pstate, Access::Read)),
             Step::Transform { pstate, .. } | Step::Clear { pstate } | Step::Aggregate { pstate, .. } => {
@@ -388,6 +383,7 @@ impl<'p> Drawing<'p> {
             Step::Await { .. } => (NodeKind::Later, plain()),
             Step::Check(_) => (NodeKind::Check, plain()),
             Step::Invoke { .. } => (NodeKind::Later, plain()),
+            Step::Append { .. } if record.step.ends_event() => (NodeKind::Later, plain()),
             Step::Enter { .. } => (NodeKind::Later, record.label.clone()),
             Step::Gathered { of: RowsOf::Fold(table), .. } => match &self.plan.tables()[*table] {
                 TableDef::Fold(fold) => (NodeKind::Aggregate, self.describe_fold(source, fold)),

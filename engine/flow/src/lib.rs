@@ -7,6 +7,7 @@
 
 mod ack_return;
 mod alignment;
+mod append;
 mod arena;
 mod asynchronous;
 mod batch;
@@ -48,19 +49,21 @@ mod stream_options;
 mod table;
 mod test_block;
 mod test_pstate;
+mod tick;
 mod var;
 mod ways;
 mod wiring;
 mod yielding;
 
 pub use ack_return::{ACK_RETURN_SIZE_MAX, AckReturn, Returns};
+pub use append::AppendWait;
 pub use batch::{BatchBlock, Group, QueryBlock, Source};
 pub use block::Block;
 pub use control::{Cond, Match, Switch};
 pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use dead_letter::{DEAD_LETTERS, DeadLetter, TroubledRecord};
 pub use define::{DefineError, DefineErrors, define};
-pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
+pub use depot::{Accepts, DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::{FoldDef, RowFold};
@@ -87,5 +90,6 @@ pub use stream_options::StreamOptions;
 pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row};
 pub use test_block::{TestBlock, TestError};
 pub use test_pstate::TestPState;
+pub use tick::Tick;
 pub use var::{AnyVar, Var, Vars};
 pub use wiring::{Anchor, OutStream, OutStreams};

@@ -4,6 +4,8 @@
 //! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
 //! each other's.
 
+use crate::client_letter;
+pub use crate::client_letter::{ClientLetter, HoldSays, NumberFault, SnapshotSays};
 pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
 use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
@@ -40,6 +42,8 @@ pub enum Refusal {
     QueryFailed = 6,
     /// A query took too long.
     QueryTimedOut = 7,
+    /// What was when a microbatch ended is not kept, or not any more.
+    NotKept = 8,
 }
 
 /// The record an event descends from.
@@ -284,6 +288,8 @@ pub enum Letter<'a> {
         /// Whether it is paused.
         paused: bool,
     },
+    /// See [`ClientLetter`].
+    Client(ClientLetter<'a>),
     /// A request was refused.
     Refused {
         /// The client's name for the request.
@@ -341,14 +347,14 @@ const MICROBATCH_STATUS: u8 = 18;
 const CALL: u8 = 19;
 const EVENTS: u8 = 20;
 
-fn put_root(out: &mut Vec<u8>, root: &Root) {
+pub(crate) fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
     out.extend_from_slice(&root.source.to_le_bytes());
     out.extend_from_slice(&root.offset.0.to_le_bytes());
     out.extend_from_slice(&root.attempt.to_le_bytes());
 }
 
-fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
+pub(crate) fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
     Ok(Root {
         task: TaskId(reader.u32()?),
         source: reader.u16()?,
@@ -365,7 +371,7 @@ fn put_request(out: &mut Vec<u8>, kind: u8, task: TaskId, request: u64, object: 
     out.extend_from_slice(&object.to_le_bytes());
 }
 
-fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
+pub(crate) fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
     match reader.u8()? {
         0 => Ok(AckLevel::None),
         1 => Ok(AckLevel::AppendAck),
@@ -383,6 +389,7 @@ fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
         5 => Refusal::StorageFull,
         6 => Refusal::QueryFailed,
         7 => Refusal::QueryTimedOut,
+        8 => Refusal::NotKept,
         value => return Err(LetterError::Unknown { what: "refusal", value }),
     })
 }
@@ -427,6 +434,7 @@ impl<'a> Letter<'a> {
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
+            Letter::Client(letter) => letter.encode(out),
             Letter::Continue { .. }
             | Letter::Events { .. }
             | Letter::Fold { .. }
@@ -616,6 +624,7 @@ impl<'a> Letter<'a> {
             kind @ (CONTINUE | EVENTS | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => {
                 Self::decode_event(kind, reader)
             }
+            kind @ client_letter::FIRST..=client_letter::LAST => ClientLetter::decode(kind, reader).map(Letter::Client),
             kind => Self::decode_answer(kind, reader),
         }
     }

@@ -5,9 +5,11 @@
 //! applying them needs no user code. Format version 1; byte table in `docs/formats/entry.md`.
 
 use crate::depot::Run;
+use crate::producer::{Span, put_spans, take_spans};
+use std::collections::VecDeque;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
-use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, ProducerId, RunId, TaskId, Version};
 use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX};
 
 const OP_PUT: u8 = 1;
@@ -19,6 +21,7 @@ const OP_RUN_CHUNK: u8 = 6;
 const OP_RUN_PREPARED: u8 = 7;
 const OP_RUN_PUBLISH: u8 = 8;
 const OP_RUN_DROP: u8 = 9;
+const OP_PRODUCED: u8 = 14;
 
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
 const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
@@ -138,6 +141,19 @@ pub enum Op<'a> {
         /// The run.
         run: RunId,
     },
+    /// Which of the records of the section a producer numbered; without any, that it started anew.
+    Produced {
+        /// The depot.
+        depot: ObjectId,
+        /// The producer.
+        producer: ProducerId,
+        /// Its life.
+        epoch: u32,
+        /// When, in milliseconds since the Unix epoch.
+        time_ms: u64,
+        /// What [`spans`](crate::producer::spans) reads.
+        spans: &'a [u8],
+    },
 }
 
 /// Writes the sections of one entry.
@@ -248,6 +264,23 @@ impl EntryWriter {
     /// Drops a side run.
     pub fn drop_run(&mut self, run: RunId) {
         self.run(OP_RUN_DROP, run);
+    }
+
+    /// Says which records of a depot a producer numbered.
+    pub fn produced(
+        &mut self,
+        depot: ObjectId,
+        producer: ProducerId,
+        epoch: u32,
+        time_ms: u64,
+        spans: &VecDeque<Span>,
+    ) {
+        self.body.push(OP_PRODUCED);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.body.extend_from_slice(&producer.0.to_le_bytes());
+        self.body.extend_from_slice(&epoch.to_le_bytes());
+        self.body.extend_from_slice(&time_ms.to_le_bytes());
+        put_spans(&mut self.body, spans.iter());
     }
 
     /// Ends the section that started at `start`: fills in its length and checksum.
@@ -373,6 +406,13 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
         }
         OP_RUN_PUBLISH => Ok(Op::Publish { run: read_run(reader)? }),
         OP_RUN_DROP => Ok(Op::Drop { run: read_run(reader)? }),
+        OP_PRODUCED => Ok(Op::Produced {
+            depot: ObjectId(reader.u32()?),
+            producer: ProducerId(u128::from(reader.u64()?) | u128::from(reader.u64()?) << 64),
+            epoch: reader.u32()?,
+            time_ms: reader.u64()?,
+            spans: take_spans(reader)?,
+        }),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -380,8 +420,11 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::spans;
 
     const RUN: RunId = RunId { topology: ObjectId(9), id: 1 << 33, attempt: Attempt { epoch: Epoch(3), counter: 4 } };
+
+    const PRODUCER: ProducerId = ProducerId(u128::MAX - 5);
 
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
@@ -404,6 +447,8 @@ mod tests {
         writer.prepared(RUN, Epoch(7), 3);
         writer.publish(RUN);
         writer.drop_run(RUN);
+        let spans = [Span { sequence: 1 << 34, offset: Offset(1 << 33), count: 3 }];
+        writer.produced(ObjectId(5), PRODUCER, 6, 7, &spans.into());
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -435,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_gives_back_what_it_says_of_side_runs() {
+    fn an_entry_gives_back_what_it_says_of_side_runs_and_of_producers() {
         let body = sample();
         let section = sections(&body).next().expect("two sections").expect("whole");
         let ops: Vec<_> = section.iter().skip(5).map(|op| op.expect("known")).collect();
@@ -445,7 +490,13 @@ mod tests {
         let put = Op::Put { key: b"key", value: b"in the run" };
         assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
         let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
-        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+        let [first, publish, dropped, Op::Produced { depot, producer, epoch, time_ms, spans: found }] = rest else {
+            panic!("four ops: {rest:?}")
+        };
+        assert_eq!([*first, *publish, *dropped], [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+        assert_eq!((*depot, *producer, *epoch, *time_ms), (ObjectId(5), PRODUCER, 6, 7));
+        let found: Vec<Span> = spans(found).collect();
+        assert_eq!(found, [Span { sequence: 1 << 34, offset: Offset(1 << 33), count: 3 }]);
     }
 
     #[test]

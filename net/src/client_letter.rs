@@ -3,7 +3,7 @@
 
 use crate::letter::{AckLevel, LetterError, Root, put_root, read_ack, read_root};
 use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{Offset, ProducerId, TaskId};
+use tantu_base::id::{ProducerId, TaskId};
 
 /// The kinds of these letters.
 pub(crate) const FIRST: u8 = 32;
@@ -43,6 +43,8 @@ pub enum HoldSays {
     Kept = 3,
     /// It cannot be kept here.
     Gone = 4,
+    /// To every thread: the call ended before its last stage did, and everything of it goes.
+    Over = 5,
 }
 
 /// A client and a microbatch that stays readable for it.
@@ -269,6 +271,7 @@ impl<'a> ClientLetter<'a> {
                     2 => HoldSays::Keep,
                     3 => HoldSays::Kept,
                     4 => HoldSays::Gone,
+                    5 => HoldSays::Over,
                     value => return Err(LetterError::Unknown { what: "word about a kept microbatch", value }),
                 },
                 id: reader.u64()?,
@@ -325,6 +328,7 @@ impl<'a> ClientLetter<'a> {
 mod tests {
     use super::*;
     use crate::letter::Letter;
+    use tantu_base::id::Offset;
 
     fn all() -> Vec<ClientLetter<'static>> {
         let (task, request, producer) = (TaskId(5), 1 << 40, ProducerId(u128::MAX - 3));

@@ -9,7 +9,7 @@ use tantu_doors::Pin;
 use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::MemoryBudget;
-use tantu_task::limit::SLOW_WRITE_MS;
+use tantu_task::limit::{QUERY_TIMEOUT_MS, SLOW_WRITE_MS};
 
 /// How a module is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,9 @@ pub struct LaunchConfig {
     /// How long a write of a PState may take before it is logged as slow, in milliseconds
     /// (`pstate.excessive.write.time.warning.millis`).
     pub slow_write_ms: u64,
+    /// Milliseconds after which a call of a query that has no result fails, unless the query says itself
+    /// (`topology.query.timeout.millis`).
+    pub query_timeout_ms: u64,
 }
 
 impl Default for LaunchConfig {
@@ -39,6 +42,7 @@ impl Default for LaunchConfig {
             pin: Pin::Auto,
             memory: MemoryBudget::SIZE_DEFAULT,
             slow_write_ms: SLOW_WRITE_MS,
+            query_timeout_ms: QUERY_TIMEOUT_MS,
         }
     }
 }

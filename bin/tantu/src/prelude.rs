@@ -3,14 +3,15 @@
 pub use tantu_base::id::Offset;
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
-    AckLevel, ClientError, Depot, Microbatch, MicrobatchStatus, PState, PageMax, PartitionOffsets, Pending,
+    AckLevel, ClientError, ClientOptions, Connection, Depot, Microbatch, MicrobatchSnapshot, MicrobatchStatus,
+    NumberedRecord, Outcome, PendingNumbered, Producer, ProducerState, PState, PageMax, PartitionOffsets, Pending,
     PendingAppend, Query, RecordPage,
 };
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
-    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record,
+    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, QueryOptions, Record,
     RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Topologies, Var,
     Vars, custom, define, disallow, hash_by, random,
 };

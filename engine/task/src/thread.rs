@@ -8,12 +8,14 @@ use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
-    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
+    PROGRESS_CHECKPOINT_MS, PRODUCER_LOOK_MS, SEAL_SIZE, QUERY_TIMEOUT_MS, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
     UNCOMMITTED_SIZE_MAX,
 };
+use crate::hold::Holds;
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
 use crate::micro::part::Part;
+use crate::numbered::NumberWaits;
 use crate::outbox::Outbox;
 use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
-use tantu_flow::ModuleRuntime;
+use tantu_flow::{ModuleRuntime, QueryDef};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::{Letter, Refusal};
 use tantu_replog::seglog::{OpenError, Poisoned, SegLogOptions};
@@ -54,6 +56,9 @@ pub struct ThreadConfig {
     pub memory: MemoryBudget,
     /// How long a write of a PState may take before it is logged, in milliseconds.
     pub slow_write_ms: u64,
+    /// Milliseconds after which a query that has no result fails, unless it says itself
+    /// (`topology.query.timeout.millis`).
+    pub query_timeout_ms: u64,
 }
 
 impl ThreadConfig {
@@ -68,7 +73,20 @@ impl ThreadConfig {
             state: TaskStateOptions::default(),
             memory: MemoryBudget::default(),
             slow_write_ms: SLOW_WRITE_MS,
+            query_timeout_ms: QUERY_TIMEOUT_MS,
         }
+    }
+
+    /// Milliseconds after which a call of a query fails.
+    pub(crate) fn query_timeout_ms(&self, query: &QueryDef) -> u64 {
+        let own = query.options.timeout.map(|own| u64::try_from(own.as_millis()).unwrap_or(u64::MAX));
+        own.unwrap_or(self.query_timeout_ms).clamp(1, u64::from(u32::MAX))
+    }
+
+    /// Milliseconds after their last row that tables nobody ended are dropped: no call takes so long.
+    fn tables_kept_ms(&self) -> u64 {
+        let longest = self.module.def.queries.iter().map(|query| self.query_timeout_ms(query)).max();
+        TABLES_KEPT_MS.max(2 * longest.unwrap_or(0))
     }
 }
 
@@ -140,11 +158,17 @@ pub struct TaskThread {
     pub(crate) pagings: Pagings,
     pub(crate) slow_writes: SlowWrites,
     pub(crate) micro: Micro,
+    pub(crate) number_waits: NumberWaits,
+    pub(crate) holds: Holds,
+    /// See [`ThreadConfig::tables_kept_ms`].
+    pub(crate) tables_kept_ms: u64,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
     pub(crate) closing: bool,
     timeouts_at: Nanos,
+    /// When producers that are silent are looked for.
+    producers_at: Nanos,
     /// By depot: when its partitions are trimmed next.
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
@@ -163,7 +187,7 @@ impl TaskThread {
         seed: u64,
     ) -> Self {
         let slow_writes = SlowWrites::new(config.slow_write_ms.saturating_mul(1_000_000));
-        let mut random = EventRandom(seed);
+        let (mut random, tables_kept_ms) = (EventRandom(seed), config.tables_kept_ms());
         Self {
             clock: CategoryClock::new(config.shares),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
@@ -184,10 +208,14 @@ impl TaskThread {
             pagings: Pagings::default(),
             slow_writes,
             micro: Micro::default(),
+            number_waits: NumberWaits::default(),
+            holds: Holds::default(),
+            tables_kept_ms,
             done: Vec::new(),
             next_slot: 0,
             closing: false,
             timeouts_at: Nanos(0),
+            producers_at: Nanos(0),
             progress_at: None,
             quiet_since: None,
             memory_size: 0,
@@ -209,6 +237,7 @@ impl TaskThread {
         worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
+        worked |= self.answer_number_waits();
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);
         worked |= self.run_turns(doors)?;
@@ -419,12 +448,16 @@ impl TaskThread {
             Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
             Letter::AskMicrobatch { request, topology, ask, .. } => self.take_ask(peer, request, topology, ask, now),
             letter @ Letter::Microbatch { .. } => self.take_microbatch(letter, now),
+            Letter::Client(letter) => self.take_client(peer, letter, now),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
                 match (self.slot_of(task), plan) {
                     (Some(slot), Some(plan)) if plan == fingerprint => {
                         let call = self.is_call(&root);
+                        if call && self.queries.over.has(&root) {
+                            return;
+                        }
                         let slot = &mut self.slots[slot];
                         let events = if call { &mut slot.calls } else { &mut slot.events };
                         events.push(stream, at, root, event, live);
@@ -437,7 +470,7 @@ impl TaskThread {
                 let plan = self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32);
                 if plan == Some(fingerprint) {
                     let arrived = Arrived { task, topology, table, root, event, is_partial, rows };
-                    self.take_rows(arrived, now.plus_ms(TABLES_KEPT_MS), now);
+                    self.take_rows(arrived, now.plus_ms(self.tables_kept_ms), now);
                 } else {
                     self.report_failed(root, "rows were sent by another version of the module", now);
                 }
@@ -485,6 +518,13 @@ impl TaskThread {
             self.tables.drop_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
+        self.fail_overdue_calls(now);
+        reopened |= self.look_after_holds(now);
+        if now >= self.producers_at {
+            self.producers_at = now.plus_ms(PRODUCER_LOOK_MS);
+            let wall_ms = doors.clock.wall_ms();
+            self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(wall_ms));
+        }
         let trims = self.trim_depots(now);
         let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
         match (moved, self.progress_at) {
@@ -513,9 +553,11 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
-        if !self.queries.is_quiet() || !self.tables.is_empty() {
+        if !self.tables.is_empty() {
             sooner(self.timeouts_at);
         }
+        self.queries.due_at().map(&mut sooner);
+        self.holds.wake_at().map(&mut sooner);
         if self.memory_size >= self.config.memory.admission() {
             sooner(self.memory_at);
         }

@@ -300,13 +300,9 @@ impl<'a> ClientLetter<'a> {
                 producer: read_producer(reader)?,
                 epoch: reader.u32()?,
             },
-            SELECT_AT => ClientLetter::SelectAt {
-                task,
-                request,
-                pstate: object,
-                snapshot: reader.u64()?,
-                path: reader.rest(),
-            },
+            SELECT_AT => {
+                ClientLetter::SelectAt { task, request, pstate: object, snapshot: reader.u64()?, path: reader.rest() }
+            }
             _ => ClientLetter::Snapshot {
                 task,
                 request,

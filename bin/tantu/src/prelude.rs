@@ -1,21 +1,21 @@
 //! Everything a module and its tests usually name: `use tantu::prelude::*`.
 
-pub use tantu_base::id::Offset;
+pub use tantu_base::id::{Category, Offset};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
     AckLevel, ClientError, ClientOptions, Connection, Depot, Microbatch, MicrobatchSnapshot, MicrobatchStatus,
-    NumberedRecord, Outcome, PendingNumbered, Producer, ProducerState, PState, PageMax, PartitionOffsets, Pending,
-    PendingAppend, Query, RecordPage,
+    NumberedRecord, Outcome, PState, PageMax, PartitionOffsets, Pending, PendingAppend, PendingNumbered, Producer,
+    ProducerState, Query, RecordPage,
 };
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
-    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, QueryOptions, Record,
-    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Topologies, Var,
-    Vars, custom, define, disallow, hash_by, random,
+    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock,
+    QueryOptions, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock,
+    TestPState, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
-pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
+pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{
     Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, Sub, TransformTo, Untracked, agg, path, select_value,
     transform_value,

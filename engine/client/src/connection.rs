@@ -174,7 +174,7 @@ impl Connection {
         }
         let gathers = batch.count < GATHER_COUNT_MAX && is_small;
         if !(gathers && answered && out.requests.unanswered() >= GATHER_FROM_COUNT) {
-            out.flush();
+            out.flush_letters();
             // A full ring is the engine's way to say "slower".
             while out.open[thread as usize].bytes.len() >= GATHER_SIZE_MAX && !out.sender.is_thread_gone(Peer(thread)) {
                 out = self.inner.drive(out);
@@ -218,11 +218,11 @@ impl Connection {
         let mut out = lock(&self.inner.out);
         let Some((thread, want)) = out.requests.forget(request) else { return };
         out.cancel(thread, request);
-        // Appends that nobody waits for may be many.
+        // Appends that nobody waits for may be many: the engine is told of several at once.
         if want != Want::Append || out.cancelled[thread as usize].len() >= CANCEL_SIZE {
             out.flush();
-        } else {
-            out.flush_if_due(self.inner.now());
+        } else if out.flush_at.is_none() {
+            out.flush_letters();
         }
     }
 }
@@ -273,6 +273,7 @@ impl Inner {
         out.expiry_at = now.plus_ms(EXPIRY_LOOK_MS);
         for (request, thread) in out.requests.expire(now, |want| self.timeout(want).unwrap_or_default()) {
             out.cancel(thread, request);
+            out.flush();
         }
     }
 
@@ -398,8 +399,8 @@ impl Out {
         }
     }
 
+    /// Sends what was gathered, and which requests nobody waits for.
     fn flush(&mut self) {
-        self.flush_at = None;
         for (open, cancelled) in self.open.iter_mut().zip(&mut self.cancelled) {
             if !cancelled.is_empty() {
                 Letter::Client(ClientLetter::Cancel { requests: cancelled }).encode(&mut open.bytes);
@@ -407,6 +408,12 @@ impl Out {
                 cancelled.clear();
             }
         }
+        self.flush_letters();
+    }
+
+    /// Sends what was gathered.
+    fn flush_letters(&mut self) {
+        self.flush_at = None;
         let mut sent = false;
         for (thread, open) in self.open.iter_mut().enumerate() {
             if open.count == 0 {

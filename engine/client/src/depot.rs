@@ -262,7 +262,8 @@ impl<T: Encode + Decode> Depot<T> {
     ) -> Result<Pending<RecordPage<T>>, ClientError> {
         let (task, depot) = (self.task_of(partition)?, self.index as u16);
         let range = ReadRange { from, to, count_max: max.count, size_max: max.size };
-        let request = self.connection.send(task, Want::Depot, |request| Letter::ReadDepot { task, request, depot, range });
+        let request =
+            self.connection.send(task, Want::Depot, |request| Letter::ReadDepot { task, request, depot, range });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
             let next = answer.offset;
             let answer = answer.into_more();

@@ -124,8 +124,7 @@ impl Microbatch {
     pub fn snapshot_for(&self, lease: Duration) -> Result<MicrobatchSnapshot, ClientError> {
         let (task, topology, says) = (TaskId(0), self.index, SnapshotSays::Take);
         let number = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        let letter =
-            |request| Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 });
+        let letter = |request| Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 });
         let request = self.connection.send(task, Want::Other, letter);
         let (number, id) = self.connection.wait(request)?.into_more().snapshot.unwrap_or_default();
         Ok(MicrobatchSnapshot { connection: self.connection.clone(), topology, number, id })

@@ -139,7 +139,8 @@ impl<T: Encode> Depot<T> {
         let first = (id.0 % u128::from(count)) as u32;
         let (_, epoch) = self.start_producer(first, id, 0)?.wait()?;
         let others = (0..count).filter(|partition| *partition != first);
-        let started = others.map(|partition| self.start_producer(partition, id, epoch)).collect::<Result<Vec<_>, _>>()?;
+        let started =
+            others.map(|partition| self.start_producer(partition, id, epoch)).collect::<Result<Vec<_>, _>>()?;
         started.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
         Ok(Producer::new(self, ProducerState { id, epoch, next: BTreeMap::new() }))
     }
@@ -233,7 +234,16 @@ impl<T: Encode> Producer<T> {
         let (task, depot, ack) = (TaskId(*partition), self.depot.index(), ack.max(AckLevel::AppendAck));
         let (producer, epoch, sequence) = (self.id, self.epoch, *sequence);
         let letter = |request| {
-            Letter::Client(ClientLetter::AppendNumbered { task, request, depot, ack, producer, epoch, sequence, record })
+            Letter::Client(ClientLetter::AppendNumbered {
+                task,
+                request,
+                depot,
+                ack,
+                producer,
+                epoch,
+                sequence,
+                record,
+            })
         };
         let pending = self.depot.pending(task, letter, |answer| Ok(answer.offset))?;
         Ok(PendingNumbered { pending, producer: self.clone(), place: (*partition, sequence, *generation) })

@@ -2,8 +2,8 @@
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::pending::Pending;
 use crate::microbatch::MicrobatchSnapshot;
+use crate::pending::Pending;
 use crate::requests::{Answer, Want};
 use std::marker::PhantomData;
 use tantu_base::id::TaskId;

@@ -336,7 +336,11 @@ mod tests {
     #[test]
     fn only_unanswered_requests_of_a_thread_that_is_gone_fail() {
         let mut requests = Requests::default();
-        let ids = [requests.add(0, Want::Other, None), requests.add(1, Want::Other, None), requests.add(1, Want::Other, None)];
+        let ids = [
+            requests.add(0, Want::Other, None),
+            requests.add(1, Want::Other, None),
+            requests.add(1, Want::Other, None),
+        ];
         requests.answered(appended(ids[1], 1));
         requests.wake(ids[2], Waker::noop());
         assert_eq!(requests.awaited(), 1);

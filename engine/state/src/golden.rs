@@ -61,7 +61,8 @@ fn what_an_entry_of_version_1_says_of_side_runs_stays_as_it_is() {
 fn what_an_entry_of_version_1_says_of_producers_stays_as_it_is() {
     let mut entry = EntryWriter::default();
     let start = entry.begin_section(TaskId(3), Version(9));
-    let spans = [Span { sequence: 7, offset: Offset(40), count: 2 }, Span { sequence: 9, offset: Offset(44), count: 1 }];
+    let spans =
+        [Span { sequence: 7, offset: Offset(40), count: 2 }, Span { sequence: 9, offset: Offset(44), count: 1 }];
     let producer = ProducerId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
     entry.produced(ObjectId(2), producer, 3, 1_700_000_000_000, &spans.into());
     entry.produced(ObjectId(2), ProducerId::named("loader"), 4, 1_700_000_000_001, &[].into());

@@ -413,8 +413,12 @@ impl Producers {
                 continue;
             }
             let of_depot = (*depot, ProducerId::default())..=(*depot, ProducerId(u128::MAX));
-            let mut by_time: Vec<(u64, Key)> =
-                self.lines.range(of_depot).filter(|(key, _)| idle(key)).map(|(key, line)| (line.last_ms, *key)).collect();
+            let mut by_time: Vec<(u64, Key)> = self
+                .lines
+                .range(of_depot)
+                .filter(|(key, _)| idle(key))
+                .map(|(key, line)| (line.last_ms, *key))
+                .collect();
             by_time.sort_unstable();
             let most = PRODUCER_COUNT_MAX - PRODUCER_COUNT_MAX / 8;
             old.extend(by_time.into_iter().take(count.saturating_sub(most)).map(|(_, key)| key));

@@ -209,7 +209,8 @@ fn run(seed: u64) -> usize {
                     state.close(&mut cache, &mut disk).expect("a close");
                     rig = open(disk, &log, &mut chance);
                 } else {
-                    let left = if chance.percent(50) { rig.disk.crash(&mut chance) } else { rig.disk.kill(&mut chance) };
+                    let left =
+                        if chance.percent(50) { rig.disk.crash(&mut chance) } else { rig.disk.kill(&mut chance) };
                     let world = Weather::new(seed ^ round << 8);
                     rig = open(SimDisk::new(&world, DiskWeather::default(), left), &log, &mut chance);
                 }

@@ -224,8 +224,7 @@ impl TaskThread {
         let mut named: Vec<u64> = ClientLetter::cancelled(requests).collect();
         named.sort_unstable();
         let all = named.is_empty();
-        let is_cancelled =
-            |of: Peer, request: u64| of == peer && (all || named.binary_search(&request).is_ok());
+        let is_cancelled = |of: Peer, request: u64| of == peer && (all || named.binary_search(&request).is_ok());
         self.selects.cancel(is_cancelled, &mut self.slots);
         self.depot_reads.cancel(is_cancelled);
         self.number_waits.cancel(is_cancelled);
@@ -241,7 +240,8 @@ impl TaskThread {
 
     /// What clients' requests hold here: selects, reads of depots, calls of queries, appends that wait, snapshots.
     pub fn client_work(&self) -> ClientWork {
-        let waiters = |slot: &TaskSlot| slot.waiters.iter().map(Waiters::count).sum::<usize>();
+        let waiters =
+            |slot: &TaskSlot| slot.gathering.appends.len() + slot.waiters.iter().map(Waiters::count).sum::<usize>();
         ClientWork {
             selects: self.selects.count(),
             depot_reads: self.depot_reads.count(),
@@ -269,7 +269,7 @@ pub struct ClientWork {
     pub calls: usize,
     /// Events of calls.
     pub events: usize,
-    /// Appends that wait to be processed, or that were repeated.
+    /// Appends that wait to be sealed or to be processed, or that were repeated.
     pub appends: usize,
     /// Microbatches that are kept readable, for calls and for clients.
     pub holds: usize,

@@ -94,8 +94,7 @@ impl TaskThread {
 
     fn ask_hold(&mut self, root: Root, topology: u16, lease_ms: u64, client: Option<(Peer, u64)>, now: Nanos) {
         let (missing, until) = (self.config.module.thread_count, now.plus_ms(lease_ms));
-        let asking =
-            Asking { root, topology, lease_ms, missing, is_gone: false, id: 0, retry_at: None, until, client };
+        let asking = Asking { root, topology, lease_ms, missing, is_gone: false, id: 0, retry_at: None, until, client };
         self.holds.asking.insert(key(&root), asking);
         self.say_hold(TaskId(0), root, topology, HoldSays::Ask, (0, lease_ms), now);
     }

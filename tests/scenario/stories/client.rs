@@ -134,11 +134,7 @@ impl<const TEST: usize> Module for Slow<TEST> {
                     std::thread::sleep(Duration::from_micros(200));
                     !MAY_END[TEST].load(Ordering::Acquire)
                 });
-                b.if_else(
-                    goes_on,
-                    |b| b.continue_loop(again, n),
-                    |b| b.compound_agg(seen, agg::key(n, agg::count())),
-                );
+                b.if_else(goes_on, |b| b.continue_loop(again, n), |b| b.compound_agg(seen, agg::key(n, agg::count())));
             });
         });
         topologies.query("endless", |q, (n,): (Var<i64>,)| {

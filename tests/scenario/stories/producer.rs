@@ -54,8 +54,7 @@ fn a_record_that_is_sent_again_is_appended_once_and_has_the_offset_it_got() {
     let notes = launch(&cluster);
     let producer = notes.producer().unwrap();
     let numbered: Vec<_> = (0..200).map(|n| producer.number(&note(n)).unwrap()).collect();
-    let pending: Vec<_> =
-        numbered.iter().map(|it| producer.send_async(it, AckLevel::AppendAck).unwrap()).collect();
+    let pending: Vec<_> = numbered.iter().map(|it| producer.send_async(it, AckLevel::AppendAck).unwrap()).collect();
     let offsets: Vec<Offset> = pending.into_iter().map(|it| it.wait().unwrap()).collect();
     for (numbered, offset) in numbered.iter().zip(&offsets).rev() {
         for ack in [AckLevel::AppendAck, AckLevel::Ack] {
@@ -161,9 +160,8 @@ fn the_process_that_is_killed() {
     let producer = match epoch {
         0 => notes.producer_named("loader").unwrap(),
         _ => {
-            let state = ProducerState { epoch: epoch as u32, ..notes.producer_named("none").unwrap().state() };
-            let id = tantu_base::id::ProducerId::named("loader");
-            notes.producer_resumed(ProducerState { id, ..state })
+            let (id, epoch) = (ProducerId::named("loader"), epoch as u32);
+            notes.producer_resumed(ProducerState { id, epoch, next: BTreeMap::new() })
         }
     };
     let mut out = std::io::stdout().lock();

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, Stream};
+use tantu_client::{ClientOptions, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, Stream};
 use tantu_doors::DirLock;
 use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, Owned, define};
 use tantu_path::PStateSchema;
+use tantu_task::ClientWork;
 use tempfile::TempDir;
 
 /// Modules in one process. Dropping it closes it; [`InProcessCluster::close`] tells whether that went well.
@@ -189,7 +190,28 @@ impl InProcessCluster {
     /// # Errors
     /// [`ClusterError::NotAlive`].
     pub fn connect(&self, module: &str) -> Result<Connection, ClusterError> {
-        self.with(module, Instance::connect)
+        self.connect_with(module, ClientOptions::default())
+    }
+
+    /// A connection of one's own with options.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn connect_with(&self, module: &str, options: ClientOptions) -> Result<Connection, ClusterError> {
+        self.with(module, |instance| instance.connect(options))
+    }
+
+    /// What clients' requests hold on a module's task threads now, within a few milliseconds.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn client_work(&self, module: &str) -> Result<ClientWork, ClusterError> {
+        self.with(module, Instance::client_work)
+    }
+
+    /// The names of the modules that run.
+    pub fn module_names(&self) -> Vec<String> {
+        self.modules().keys().cloned().collect()
     }
 
     /// Finishes what is under way and ends every module.

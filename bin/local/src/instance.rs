@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tantu_base::door::Doors;
 use tantu_base::id::ThreadId;
-use tantu_client::Connection;
+use tantu_client::{ClientOptions, Connection};
 use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, StartError, ThreadJobs, spawn_cores};
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
 use tantu_task::pulse::Pulse;
-use tantu_task::{MemoryBudget, StopReason, TaskThread, ThreadConfig};
+use tantu_task::{ClientWork, MemoryBudget, StopReason, TaskThread, ThreadConfig};
 
 /// How long closing waits for records that are being processed.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -60,22 +60,25 @@ impl Instance {
             let pulses = pulses.clone();
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, stream, .. } = config;
-                let pulse = Arc::clone(&pulses[thread.index()]);
-                let config =
-                    ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, stream, pulse, ..usual };
+                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, query_timeout_ms, stream, .. } = config;
+                let (shares, pulse) = (config.proportions, Arc::clone(&pulses[thread.index()]));
+                let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, ..usual };
+                let config = ThreadConfig { event_ms_max, query_timeout_ms, stream, pulse, ..config };
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);
                 }
-                Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared) })
+                Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared), untold: 0 })
             }
         };
         let cores = spawn_cores(CoresConfig { pin: config.pin }, ports, make).map_err(|error| match error {
             Ok(start) => ClusterError::Start(start),
             Err(reason) => stopped(&runtime, &reason),
         })?;
-        let connection = Connection::new(Arc::clone(&runtime), mesh.attach(), Arc::clone(&shared.stopped));
+        let clock = Arc::new(KernelClock::default());
+        let stopped = Arc::clone(&shared.stopped);
+        let options = ClientOptions::default();
+        let connection = Connection::with_options(Arc::clone(&runtime), mesh.attach(), stopped, clock, options);
         let watch = Watch::start(Arc::clone(&runtime), pulses.clone(), Duration::from_millis(config.stall_ms));
         Ok(Instance { runtime, mesh, shared, cores, connection, pulses, started: Instant::now(), _watch: watch })
     }
@@ -87,8 +90,14 @@ impl Instance {
     }
 
     /// A connection of its own.
-    pub(crate) fn connect(&self) -> Connection {
-        Connection::new(Arc::clone(&self.runtime), self.mesh.attach(), Arc::clone(&self.shared.stopped))
+    pub(crate) fn connect(&self, options: ClientOptions) -> Connection {
+        let (module, stopped) = (Arc::clone(&self.runtime), Arc::clone(&self.shared.stopped));
+        Connection::with_options(module, self.mesh.attach(), stopped, Arc::new(KernelClock::default()), options)
+    }
+
+    /// What clients' requests hold on its task threads.
+    pub(crate) fn client_work(&self) -> ClientWork {
+        self.shared.client_work()
     }
 
     /// Finishes what is under way, brings everything into tables and segments, ends the threads.

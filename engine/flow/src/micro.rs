@@ -175,6 +175,11 @@ pub struct MicrobatchTopology {
 }
 
 impl MicrobatchTopology {
+    /// Its place among the microbatch topologies of the module.
+    pub(crate) fn place(&self) -> Option<usize> {
+        microbatch_of(self.owner.index)
+    }
+
     /// Declares a PState that this topology writes. Its name starts with `$$`.
     #[track_caller]
     pub fn pstate<S: PStateSchema>(&mut self, name: &str) -> PState<S> {

@@ -44,7 +44,6 @@ impl TaskThread {
 
     /// Fails the records whose event trees took too long.
     pub(crate) fn fail_overdue(&mut self, now: Nanos) {
-        self.fail_overdue_calls(now);
         for at in 0..self.slots.len() {
             for index in 0..self.slots[at].sources.len() {
                 let task = self.slots[at].task;

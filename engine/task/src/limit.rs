@@ -89,6 +89,16 @@ pub const ROWS_SIZE: usize = 256 << 10;
 pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
 /// Milliseconds after which a query that has no result fails (`topology.query.timeout.millis`).
 pub const QUERY_TIMEOUT_MS: u64 = 30_000;
+/// Snapshots of microbatches that clients and calls have on a core.
+pub const HOLD_COUNT_MAX: usize = 4_096;
+/// Milliseconds for which a client may keep a snapshot.
+pub const HOLD_LEASE_MS_MAX: u64 = 600_000;
+/// Milliseconds after which a microbatch that was not kept is asked for again.
+pub const HOLD_RETRY_MS: u64 = 2;
+/// Calls that ended early whose events are dropped when they come.
+pub const OVER_COUNT_MAX: usize = 4_096;
+/// Milliseconds between two looks for producers that were silent for long.
+pub const PRODUCER_LOOK_MS: u64 = 60_000;
 /// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
 /// are as many.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;

@@ -232,6 +232,13 @@ impl TaskThread {
     /// A client asks something of a microbatch topology.
     pub(crate) fn take_ask(&mut self, peer: Peer, request: u64, topology: u16, ask: MicrobatchAsk, now: Nanos) {
         match self.micro.coordinators.get_mut(usize::from(topology)) {
+            Some(coordinator) if let MicrobatchAsk::Offsets { source } = ask => {
+                let source = usize::try_from(source).unwrap_or(usize::MAX);
+                let rows: Vec<u8> =
+                    coordinator.processed_offsets(source).flat_map(|offset| offset.0.to_le_bytes()).collect();
+                let letter = Letter::Rows { request, more: false, count: 0, rows: &rows };
+                self.outbox.push(peer, Category::Client, &letter);
+            }
             Some(coordinator) => coordinator.ask(peer, request, ask, now),
             None => {
                 let text = format!("{} coordinates no microbatch topology {topology}", self.config.thread);

@@ -10,7 +10,7 @@ use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
-use tantu_base::id::{Category, Offset, TaskId};
+use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{BatchError, Plan, RowFold, RowsOf, TableDef, Tables, put_row};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::Room;
@@ -227,19 +227,7 @@ impl TaskThread {
         if plan.tables().is_empty() && !plan.has_temporary() {
             return;
         }
-        for thread in 0..self.config.module.thread_count {
-            let thread = tantu_base::id::ThreadId(thread);
-            if thread == self.config.thread {
-                self.take_end(&root);
-            } else if let Some(task) = self.config.module.tasks_of(thread).next() {
-                self.outbox.push(tantu_base::door::Peer(thread.0), Category::LowLatency, &Letter::End { task, root });
-            }
-        }
-    }
-
-    /// A root ended somewhere.
-    pub(crate) fn take_end(&mut self, root: &Root) {
-        self.tables.end(self.slots.iter().map(|slot| slot.task), root);
+        self.tell_end(root);
     }
 }
 

@@ -256,6 +256,11 @@ impl Coordinator {
         (self.finished, self.processed, self.paused)
     }
 
+    /// Up to which offset each partition of a source is in finished microbatches.
+    pub(crate) fn processed_offsets(&self, source: usize) -> impl Iterator<Item = Offset> {
+        self.partitions.get(source).into_iter().flatten().map(|partition| partition.from)
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_quiet(&self) -> bool {
         let rests = match self.phase {
@@ -599,7 +604,8 @@ impl Coordinator {
     /// A client asks.
     pub(crate) fn ask(&mut self, peer: Peer, request: u64, ask: MicrobatchAsk, now: Nanos) {
         match ask {
-            MicrobatchAsk::Status => self.acts.push(Act::Answer { peer, request }),
+            // The other is answered without it.
+            MicrobatchAsk::Status | MicrobatchAsk::Offsets { .. } => self.acts.push(Act::Answer { peer, request }),
             _ if self.waiters.len() + self.pausers.len() >= MICROBATCH_WAITER_COUNT_MAX => {
                 self.acts.push(Act::Refuse { peer, request });
             }
@@ -628,6 +634,12 @@ impl Coordinator {
             self.acts.push(Act::Write { record: Record::Paused, value: vec![u8::from(paused)] });
             self.tell_all_of(MicrobatchSays::Paused, &[u8::from(paused)]);
         }
+    }
+
+    /// A client wants no answers to these requests. A pause that was asked for stays.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
+        self.waiters.retain(|waiter| !is_cancelled(waiter.peer, waiter.request));
+        self.pausers.retain(|(peer, request)| !is_cancelled(*peer, *request));
     }
 
     fn answer_waiters(&mut self, now: Nanos) {

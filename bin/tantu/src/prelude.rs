@@ -1,6 +1,6 @@
 //! Everything a module and its tests usually name: `use tantu::prelude::*`.
 
-pub use tantu_base::id::{Category, Offset};
+pub use tantu_base::id::{Category, Offset, ProducerId};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
     AckLevel, ClientError, ClientOptions, Connection, Depot, Microbatch, MicrobatchSnapshot, MicrobatchStatus,
@@ -15,7 +15,7 @@ pub use tantu_flow::{
     QueryOptions, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock,
     TestPState, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
-pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
+pub use tantu_local::{CategoryShares, ClientWork, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{
     Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, Sub, TransformTo, Untracked, agg, path, select_value,
     transform_value,

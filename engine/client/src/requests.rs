@@ -224,17 +224,7 @@ impl Requests {
                 }
             }
             Letter::Refused { request, refusal, text } => {
-                let text = text.to_string();
-                let error = match refusal {
-                    Refusal::Invalid => ClientError::Refused(text),
-                    Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
-                    Refusal::Closing => ClientError::Closing,
-                    Refusal::ReadFailed => ClientError::ReadFailed(text),
-                    Refusal::StorageFull => ClientError::StorageFull(text),
-                    Refusal::QueryFailed => ClientError::QueryFailed(text),
-                    Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
-                    Refusal::NotKept => ClientError::NotKept(text),
-                };
+                let error = refused(refusal, text.to_string());
                 self.finish(request, Err(Box::new(error)));
             }
             Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
@@ -289,6 +279,19 @@ impl Requests {
             // What clients send, and what task threads send each other.
             _ => {}
         }
+    }
+}
+
+fn refused(refusal: Refusal, text: String) -> ClientError {
+    match refusal {
+        Refusal::Invalid => ClientError::Refused(text),
+        Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
+        Refusal::Closing => ClientError::Closing,
+        Refusal::ReadFailed => ClientError::ReadFailed(text),
+        Refusal::StorageFull => ClientError::StorageFull(text),
+        Refusal::QueryFailed => ClientError::QueryFailed(text),
+        Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
+        Refusal::NotKept => ClientError::NotKept(text),
     }
 }
 

@@ -215,7 +215,7 @@ fn produced_seed(n: u64) -> Vec<u8> {
     let mut run = Run::new(Offset(n * 10));
     (0..n).for_each(|_| run.push(b"record"));
     entry.append(ObjectId(2), &run);
-    let producer = ProducerId::named("seed");
+    let producer = ProducerId(1 << 100 | 7);
     let spans = [Span { sequence: n, offset: Offset(n * 10), count: n as u32 }];
     entry.produced(ObjectId(2), producer, n as u32, 1_000 + n, &spans.into());
     entry.produced(ObjectId(3), producer, n as u32 + 1, 1_000 + n, &[].into());
@@ -226,7 +226,7 @@ fn produced_seed(n: u64) -> Vec<u8> {
 /// Letters about numbers, cancelling and reads at one microbatch.
 fn client_letters_seed(n: u64) -> Vec<u8> {
     let root = Root { task: TaskId(1), source: 0, offset: Offset(n), attempt: n as u32 };
-    let (task, producer, ack) = (TaskId(1), ProducerId::named("seed"), AckLevel::Ack);
+    let (task, producer, ack) = (TaskId(1), ProducerId(1 << 100 | 7), AckLevel::Ack);
     let (epoch, record) = (n as u32, &b"record"[..]);
     let all = [
         ClientLetter::AppendNumbered { task, request: n, depot: 1, ack, producer, epoch, sequence: n, record },

@@ -29,5 +29,5 @@ pub use cluster::InProcessCluster;
 pub use error::ClusterError;
 pub use launch::LaunchConfig;
 pub use tantu_doors::Pin;
-pub use tantu_task::CategoryShares;
+pub use tantu_task::{CategoryShares, ClientWork};
 pub use watch::ThreadLoad;

@@ -15,7 +15,7 @@ pub use tantu_flow::{
     QueryOptions, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamOptions, StreamTopology,
     TestBlock, TestPState, Tick, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
-pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
+pub use tantu_local::{CategoryShares, ClientWork, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{
     Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, Sub, TransformTo, Untracked, agg, path, select_value,
     transform_value,

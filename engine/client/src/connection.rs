@@ -5,6 +5,7 @@
 //! connection's own drives.
 
 use crate::error::ClientError;
+use crate::port::{ReceiveHalf, Receiver, SendHalf, Sender};
 use crate::requests::{Answer, Requests, UNANSWERED};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,8 +15,8 @@ use tantu_base::door::{LetterBatch, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId};
 use tantu_flow::ModuleRuntime;
+use tantu_net::ClientPort;
 use tantu_net::letter::Letter;
-use tantu_net::{ClientPort, ClientReceiver, ClientSender};
 
 /// Requests that may be out; one more waits until another is answered.
 const REQUEST_COUNT_MAX: usize = 16_384;
@@ -33,7 +34,7 @@ pub type StopText = Arc<Mutex<Option<String>>>;
 
 #[derive(Debug)]
 struct Out {
-    sender: ClientSender,
+    sender: Sender,
     open: Vec<LetterBatch>,
     requests: Requests,
     /// Whether a thread blocks on the port.
@@ -48,7 +49,7 @@ struct Out {
 struct Inner {
     module: Arc<ModuleRuntime>,
     out: Mutex<Out>,
-    receiver: Mutex<ClientReceiver>,
+    receiver: Mutex<Receiver>,
     arrived: Condvar,
     stopped: StopText,
     turn: AtomicU32,
@@ -69,6 +70,16 @@ impl Connection {
     /// A connection over a port of the module's mesh.
     pub fn new(module: Arc<ModuleRuntime>, port: ClientPort, stopped: StopText) -> Self {
         let (sender, receiver) = port.split();
+        Self::over(module, (Sender::Ring(sender), Receiver::Ring(receiver)), stopped)
+    }
+
+    /// A connection over something that is no ring. Waiting on it is what makes the other side go on, so nothing else
+    /// does: futures take part as their callers poll them.
+    pub fn stepped(module: Arc<ModuleRuntime>, sender: Box<dyn SendHalf>, receiver: Box<dyn ReceiveHalf>) -> Self {
+        Self::over(module, (Sender::Stepped(sender), Receiver::Stepped(receiver)), StopText::default())
+    }
+
+    fn over(module: Arc<ModuleRuntime>, (sender, receiver): (Sender, Receiver), stopped: StopText) -> Self {
         let out = Out {
             sender,
             open: vec![LetterBatch::default(); module.thread_count as usize],
@@ -141,6 +152,14 @@ impl Connection {
         if let Some(result) = out.requests.take(request) {
             return Some(result);
         }
+        if out.sender.is_stepped() {
+            let mut out = self.inner.drive(out);
+            let result = out.requests.take(request);
+            if result.is_none() {
+                waker.wake_by_ref();
+            }
+            return result;
+        }
         out.requests.wake(request, waker);
         if !std::mem::replace(&mut out.has_driver, true) {
             let inner = Arc::downgrade(&self.inner);
@@ -159,6 +178,14 @@ impl Connection {
     /// Sends what was gathered.
     pub(crate) fn flush(&self) {
         lock(&self.inner.out).flush();
+    }
+
+    /// The module's process ended, with everything that is out: who waits is told so, and what was not sent yet is not
+    /// sent to the next process. Only who steps a process needs to say this.
+    pub fn lose(&self, text: &str) {
+        let mut out = lock(&self.inner.out);
+        out.open.fill(LetterBatch::default());
+        out.requests.fail_gone(|_| true, || text.to_string());
     }
 
     /// Nobody waits for the answer any more.
@@ -212,7 +239,7 @@ impl Inner {
         out
     }
 
-    fn take_in(&self, receiver: &mut ClientReceiver) -> bool {
+    fn take_in(&self, receiver: &mut Receiver) -> bool {
         let mut any = false;
         while let Some((from, category, batch)) = receiver.receive_any() {
             any = true;
@@ -228,7 +255,7 @@ impl Inner {
     }
 
     /// Requests on threads that ended will not be answered.
-    fn fail_gone(&self, receiver: &ClientReceiver) {
+    fn fail_gone(&self, receiver: &Receiver) {
         let gone = |thread: u32| receiver.is_thread_gone(Peer(thread));
         if (0..self.module.thread_count).any(gone) {
             let text = || lock(&self.stopped).clone().unwrap_or_else(|| "its threads ended".to_string());

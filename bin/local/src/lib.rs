@@ -23,6 +23,7 @@ mod cluster;
 mod error;
 mod instance;
 mod launch;
+pub mod sim;
 
 pub use cluster::InProcessCluster;
 pub use error::ClusterError;

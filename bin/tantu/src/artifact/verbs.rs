@@ -142,6 +142,34 @@ mod tests {
         assert_eq!(error.to_string(), "there is no topology `nowhere`; there is WordCount/counter");
     }
 
+    struct Lines;
+
+    impl tantu_flow::Module for Lines {
+        fn define(setup: &mut tantu_flow::Setup, _: &mut tantu_flow::Topologies) {
+            setup.declare_depot::<String>("*lines", tantu_flow::random());
+        }
+    }
+
+    #[test]
+    fn the_story_of_a_seed_is_told_and_a_finding_says_how_to_see_it_again() {
+        let story = |sim: &crate::sim::Sim| -> crate::sim::Told {
+            sim.depot::<String>("*lines")?.append(&"one".to_string()).map(drop).ok();
+            assert!(sim.below(2) == 0, "a planted mistake");
+            Ok(())
+        };
+        let make = || crate::sim::seeds(1).of::<Lines>(story);
+        let told = |seed| sim(Some(&make), &SimArgs { seed: Some(seed), count: 1 }, OsStr::new("lines"));
+        let (good, bad): (Vec<u64>, Vec<u64>) = (0..20).partition(|seed| told(*seed).is_ok());
+        assert!(good.len() > 2 && bad.len() > 2, "{good:?} {bad:?}");
+        let text = told(good[0]).unwrap();
+        assert!(text.starts_with(&format!("Lines, seeds from {} on: 1 stories", good[0])), "{text}");
+        let error = told(bad[0]).unwrap_err().to_string();
+        assert!(error.contains("a planted mistake"), "{error}");
+        assert!(error.ends_with(&format!("replay: lines sim --seed {}", bad[0])), "{error}");
+        let none = sim(None, &SimArgs { seed: None, count: 1 }, OsStr::new("lines"));
+        assert!(none.unwrap_err().to_string().contains("sim = story"));
+    }
+
     #[test]
     fn without_a_verb_the_executable_does_its_own_work_and_says_how_it_ended() {
         let entries = [entry::<WordCount>()];

@@ -33,9 +33,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(thread_count: u32) -> Self {
+    pub(crate) fn new(thread_count: u32, stopped: StopText) -> Self {
         let quiet = (0..thread_count).map(|_| AtomicBool::new(false)).collect();
-        Self { phase: AtomicU8::new(0), quiet, stopped: StopText::default(), close_errors: Mutex::default() }
+        Self { phase: AtomicU8::new(0), quiet, stopped, close_errors: Mutex::default() }
     }
 
     pub(crate) fn phase(&self) -> Phase {

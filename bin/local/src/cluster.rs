@@ -1,18 +1,19 @@
 //! The cluster a user holds.
 
 use crate::error::ClusterError;
-use crate::instance::Instance;
+use crate::instance::{Instance, Launch};
 use crate::launch::{LaunchConfig, module_dir};
 use crate::watch::ThreadLoad;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query};
+use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText};
 use tantu_doors::DirLock;
-use tantu_flow::{ArgumentValues, Module, Owned, define};
+use tantu_flow::{ArgumentValues, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
+use tantu_task::observe::Observe;
 use tempfile::TempDir;
 
 /// Modules in one process. Dropping it closes it; [`InProcessCluster::close`] tells whether that went well.
@@ -60,13 +61,64 @@ impl InProcessCluster {
     /// # Errors
     /// [`ClusterError`]: the definition, the parameters, the directory or the machine.
     pub fn launch<M: Module>(&self, config: LaunchConfig) -> Result<(), ClusterError> {
+        self.launch_module::<M>(config, None)
+    }
+
+    /// Launches a module whose events are observed: for tests of where they hop, what they read and what they write.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: the definition, the parameters, the directory or the machine.
+    pub fn launch_observed<M: Module>(
+        &self,
+        config: LaunchConfig,
+        observer: Arc<dyn Observe>,
+    ) -> Result<(), ClusterError> {
+        self.launch_module::<M>(config, Some(observer))
+    }
+
+    fn launch_module<M: Module>(
+        &self,
+        config: LaunchConfig,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Result<(), ClusterError> {
         let def = define::<M>()?;
         let name = def.name.clone();
         let mut modules = self.modules();
         if modules.contains_key(&name) {
             return Err(ClusterError::Launch { module: name, what: "it runs already".to_string() });
         }
-        let instance = Instance::start(&module_dir(&self.dir, &name), def, config)?;
+        let instance = Instance::start(
+            &module_dir(&self.dir, &name),
+            def,
+            Launch { config, observer, stopped: StopText::default() },
+        )?;
+        modules.insert(name, instance);
+        Ok(())
+    }
+
+    /// Ends a module in order and launches the same one again, as an update to the code that runs already does: what is
+    /// durable stays, what threads hold in memory does not, and handles go on with the new instance. A request that is out
+    /// meanwhile may fail.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: it does not run, is another module than this one by now, or does not end or begin in order.
+    pub fn restart<M: Module>(&self) -> Result<(), ClusterError> {
+        let def = define::<M>()?;
+        let name = def.name.clone();
+        let is_same = self.with(&name, |instance| is_same(&instance.runtime.def, &def))?;
+        if !is_same {
+            let what = "it runs with another definition, which a restart cannot change".to_string();
+            return Err(ClusterError::Launch { module: name, what });
+        }
+        let mut modules = self.modules();
+        let Some(instance) = modules.remove(&name) else {
+            let known = modules.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::NotAlive { module: name, known });
+        };
+        let ((connection, others), launch) = (instance.connections(), instance.launch().clone());
+        instance.close()?;
+        let mut instance = Instance::start(&module_dir(&self.dir, &name), def, launch)?;
+        instance.adopt(connection, others);
         modules.insert(name, instance);
         Ok(())
     }
@@ -195,6 +247,21 @@ impl InProcessCluster {
         }
         first
     }
+}
+
+/// Whether handles that were made for one definition fit the other.
+fn is_same(one: &ModuleDef, other: &ModuleDef) -> bool {
+    let said = |def: &ModuleDef| {
+        let depots = def.depots.iter().map(|depot| format!("{} {} {}", depot.name, depot.global, depot.record_type));
+        let pstates = def.pstates.iter().map(|pstate| format!("{} {} {}", pstate.name, pstate.global, pstate.schema));
+        let streams = def.streams.iter().map(|stream| (&stream.name, &stream.plan));
+        let queries = def.queries.iter().map(|query| (&query.name, &query.plan));
+        let microbatches = def.microbatches.iter().map(|microbatch| (&microbatch.name, &microbatch.plan));
+        let plans = streams.chain(queries).chain(microbatches);
+        let plans = plans.map(|(name, plan)| format!("{name} {}", plan.fingerprint()));
+        depots.chain(pstates).chain(plans).collect::<Vec<_>>()
+    };
+    said(one) == said(other)
 }
 
 impl Drop for InProcessCluster {

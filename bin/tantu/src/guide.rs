@@ -13,3 +13,5 @@ mod aggregators {}
 mod partitioners {}
 #[doc = include_str!("../../../docs/guide/queries.md")]
 mod queries {}
+#[doc = include_str!("../../../docs/guide/testing.md")]
+mod testing {}

@@ -61,6 +61,19 @@ pub struct Connection {
     inner: Arc<Inner>,
 }
 
+/// A connection that does not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakConnection {
+    inner: Weak<Inner>,
+}
+
+impl WeakConnection {
+    /// The connection, if somebody still has it.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.inner.upgrade().map(|inner| Connection { inner })
+    }
+}
+
 /// A panic elsewhere while a lock was held leaves plain data: it stays usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -186,6 +199,20 @@ impl Connection {
         let mut out = lock(&self.inner.out);
         out.open.fill(LetterBatch::default());
         out.requests.fail_gone(|_| true, || text.to_string());
+    }
+
+    /// Goes on over another port, to the module's next instance; what is out on this one is lost.
+    pub fn retarget(&self, port: ClientPort) {
+        self.lose("the module was launched again");
+        let (sender, receiver) = port.split();
+        let mut old = lock(&self.inner.receiver);
+        lock(&self.inner.out).sender = Sender::Ring(sender);
+        *old = Receiver::Ring(receiver);
+    }
+
+    /// The same connection, as long as somebody else has it.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection { inner: Arc::downgrade(&self.inner) }
     }
 
     /// Nobody waits for the answer any more.

@@ -14,7 +14,7 @@ mod pstate;
 mod query;
 mod requests;
 
-pub use connection::{Connection, StopText};
+pub use connection::{Connection, StopText, WeakConnection};
 pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::ClientError;
 pub use microbatch::{Microbatch, MicrobatchStatus};

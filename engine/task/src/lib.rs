@@ -15,6 +15,7 @@ mod jobs;
 pub mod limit;
 mod memory;
 mod micro;
+pub mod observe;
 mod open;
 mod outbox;
 mod overrun;

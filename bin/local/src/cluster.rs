@@ -16,11 +16,18 @@ use tantu_path::PStateSchema;
 use tantu_task::observe::Observe;
 use tempfile::TempDir;
 
+/// Where files are in memory.
+const IN_MEMORY: &str = "/dev/shm";
+/// Bytes of a segment of a log there: space that is written ahead is memory.
+const IN_MEMORY_SEGMENT_SIZE: u64 = 4 << 20;
+
 /// Modules in one process. Dropping it closes it; [`InProcessCluster::close`] tells whether that went well.
 #[derive(Debug)]
 pub struct InProcessCluster {
     dir: PathBuf,
     modules: Mutex<BTreeMap<String, Instance>>,
+    /// Bytes of a segment of the log, if not the usual.
+    log_segment_size: Option<u64>,
     _lock: DirLock,
     _temporary: Option<TempDir>,
 }
@@ -37,6 +44,20 @@ impl InProcessCluster {
         Ok(cluster)
     }
 
+    /// A cluster whose files are in memory, for tests that want many clusters: it starts faster, and a crash of the machine
+    /// leaves nothing. Everything else is as in [`InProcessCluster::create`].
+    ///
+    /// # Errors
+    /// [`ClusterError`]; the machine may have no file system in memory at `/dev/shm`.
+    pub fn create_in_memory() -> Result<Self, ClusterError> {
+        let temporary =
+            tempfile::Builder::new().prefix("tantu-").tempdir_in(IN_MEMORY).map_err(ClusterError::Temporary)?;
+        let mut cluster = Self::open(temporary.path())?;
+        cluster._temporary = Some(temporary);
+        cluster.log_segment_size = Some(IN_MEMORY_SEGMENT_SIZE);
+        Ok(cluster)
+    }
+
     /// A cluster in a data directory, which is made if it is missing. Modules launched again go on where they ended.
     ///
     /// # Errors
@@ -44,7 +65,7 @@ impl InProcessCluster {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, ClusterError> {
         let dir = dir.as_ref().to_path_buf();
         let lock = DirLock::take(&dir)?;
-        Ok(Self { dir, modules: Mutex::default(), _lock: lock, _temporary: None })
+        Ok(Self { dir, modules: Mutex::default(), log_segment_size: None, _lock: lock, _temporary: None })
     }
 
     /// Its data directory.
@@ -87,11 +108,9 @@ impl InProcessCluster {
         if modules.contains_key(&name) {
             return Err(ClusterError::Launch { module: name, what: "it runs already".to_string() });
         }
-        let instance = Instance::start(
-            &module_dir(&self.dir, &name),
-            def,
-            Launch { config, observer, stopped: StopText::default() },
-        )?;
+        let log_segment_size = self.log_segment_size;
+        let launch = Launch { config, observer, log_segment_size, stopped: StopText::default() };
+        let instance = Instance::start(&module_dir(&self.dir, &name), def, launch)?;
         modules.insert(name, instance);
         Ok(())
     }

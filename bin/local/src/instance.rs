@@ -44,6 +44,8 @@ pub(crate) struct Instance {
 pub(crate) struct Launch {
     pub(crate) config: LaunchConfig,
     pub(crate) observer: Option<Arc<dyn Observe>>,
+    /// Bytes of a segment of the log, if not the usual.
+    pub(crate) log_segment_size: Option<u64>,
     /// What its connections are told if it has to stop.
     pub(crate) stopped: StopText,
 }
@@ -55,7 +57,7 @@ impl Bell for NoBell {
 
 impl Instance {
     pub(crate) fn start(dir: &Path, def: ModuleDef, launch: Launch) -> Result<Instance, ClusterError> {
-        let config = launch.config;
+        let Launch { config, log_segment_size, .. } = launch;
         tantu_doors::preflight(config.threads as usize)?;
         let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
         let Prepared { runtime, mut meta, other_threads } = prepare(&mut disk, dir, def, config)?;
@@ -79,7 +81,11 @@ impl Instance {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
                 let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, .. } = config;
                 let pulse = Arc::clone(&pulses[thread.index()]);
-                let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, pulse, ..usual };
+                let mut config =
+                    ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, pulse, ..usual };
+                if let Some(size) = log_segment_size {
+                    config.log.segment_size = size;
+                }
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);

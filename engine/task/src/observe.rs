@@ -221,3 +221,23 @@ impl Host for Observed<'_> {
         self.host.result(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// A method with a default would answer for the host that is observed.
+    #[test]
+    fn an_observed_host_passes_every_question_on() {
+        let text = include_str!("../../flow/src/run.rs");
+        let from = text.find("pub trait Host {").expect("the trait is there");
+        let to = from + text[from..].find("\n}\n").expect("it ends");
+        let asked = |line: &str| {
+            line.trim().strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next().map(str::to_string))
+        };
+        let methods: Vec<String> = text[from..to].lines().filter_map(asked).collect();
+        assert!(methods.len() > 15 && methods.contains(&"records".to_string()), "{methods:?}");
+        let own = include_str!("observe.rs");
+        let passed = |method: &&String| own.contains(&format!("self.host.{method}("));
+        let missing: Vec<&String> = methods.iter().filter(|method| !passed(method)).collect();
+        assert!(missing.is_empty(), "an observed host answers these itself: {missing:?}");
+    }
+}

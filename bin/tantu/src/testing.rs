@@ -211,11 +211,13 @@ mod tests {
         assert!(events.depot_reads.keys().any(|(topology, _)| topology == "counter"), "{events:?}");
         let all = (1..=80i64).map(|page| visits.append_async(&("ann".to_string(), page), AckLevel::Ack).unwrap());
         let all: Vec<_> = all.collect();
-        all.into_iter().for_each(|visit| drop(visit.wait().unwrap()));
+        for visit in all {
+            visit.wait().unwrap();
+        }
         wait(81);
         log.take();
-        let first = cluster.query::<(String,), Option<i64>>("Counting", "first").unwrap();
-        assert_eq!(first.invoke(&("ann".to_string(),)).unwrap(), Some(49));
+        let first = cluster.query::<(String,), i64>("Counting", "first").unwrap();
+        assert_eq!(first.invoke(&("ann".to_string(),)).unwrap(), 49);
         let IoCounts { reads, writes, iterators, steps } = log.take().io_of("$$by_page");
         assert!((50..=51).contains(&steps), "{steps} steps");
         assert!(reads <= 1 && iterators == 1 && writes == 0, "{reads} reads, {iterators} iterators, {writes} writes");

@@ -90,7 +90,9 @@ impl Receiver {
 
     pub(crate) fn wait(&mut self, timeout: Duration) {
         match self {
-            Receiver::Ring(ring) => drop(ring.wait(timeout)),
+            Receiver::Ring(ring) => {
+                let _ = ring.wait(timeout);
+            }
             Receiver::Stepped(port) => port.wait(timeout),
         }
     }

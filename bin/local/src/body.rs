@@ -38,12 +38,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(thread_count: u32) -> Self {
+    pub(crate) fn new(thread_count: u32, stopped: StopText) -> Self {
         let quiet = (0..thread_count).map(|_| AtomicBool::new(false)).collect();
         Self {
             phase: AtomicU8::new(0),
             quiet,
-            stopped: StopText::default(),
+            stopped,
             close_errors: Mutex::default(),
             client_work: Mutex::new(vec![ClientWork::default(); thread_count as usize]),
         }

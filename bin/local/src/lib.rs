@@ -23,6 +23,7 @@ mod cluster;
 mod error;
 mod instance;
 mod launch;
+pub mod sim;
 mod watch;
 
 pub use cluster::InProcessCluster;

@@ -6,6 +6,7 @@
 
 use crate::error::ClientError;
 use crate::options::ClientOptions;
+use crate::port::{ReceiveHalf, Receiver, SendHalf, Sender};
 use crate::requests::{Answer, Requests, UNANSWERED, Want};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,8 +16,8 @@ use tantu_base::door::{Clock, LetterBatch, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId};
 use tantu_flow::ModuleRuntime;
+use tantu_net::ClientPort;
 use tantu_net::letter::{ClientLetter, Letter};
-use tantu_net::{ClientPort, ClientReceiver, ClientSender};
 
 /// Requests that may be out; one more waits until another is answered.
 const REQUEST_COUNT_MAX: usize = 16_384;
@@ -40,7 +41,7 @@ pub type StopText = Arc<Mutex<Option<String>>>;
 
 #[derive(Debug)]
 struct Out {
-    sender: ClientSender,
+    sender: Sender,
     open: Vec<LetterBatch>,
     /// By thread: requests nobody waits for any more.
     cancelled: Vec<Vec<u8>>,
@@ -60,7 +61,7 @@ struct Out {
 struct Inner {
     module: Arc<ModuleRuntime>,
     out: Mutex<Out>,
-    receiver: Mutex<ClientReceiver>,
+    receiver: Mutex<Receiver>,
     arrived: Condvar,
     stopped: StopText,
     turn: AtomicU32,
@@ -79,6 +80,19 @@ impl std::fmt::Debug for Inner {
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: Arc<Inner>,
+}
+
+/// A connection that does not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakConnection {
+    inner: Weak<Inner>,
+}
+
+impl WeakConnection {
+    /// The connection, if somebody still has it.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.inner.upgrade().map(|inner| Connection { inner })
+    }
 }
 
 /// A panic elsewhere while a lock was held leaves plain data: it stays usable.
@@ -111,6 +125,23 @@ impl Connection {
         options: ClientOptions,
     ) -> Self {
         let (sender, receiver) = port.split();
+        Self::over(module, (Sender::Ring(sender), Receiver::Ring(receiver)), stopped, clock, options)
+    }
+
+    /// A connection over something that is no ring. Waiting on it is what makes the other side go on, so nothing else
+    /// does: futures take part as their callers poll them.
+    pub fn stepped(module: Arc<ModuleRuntime>, sender: Box<dyn SendHalf>, receiver: Box<dyn ReceiveHalf>) -> Self {
+        let port = (Sender::Stepped(sender), Receiver::Stepped(receiver));
+        Self::over(module, port, StopText::default(), None, ClientOptions::default())
+    }
+
+    fn over(
+        module: Arc<ModuleRuntime>,
+        (sender, receiver): (Sender, Receiver),
+        stopped: StopText,
+        clock: Option<Arc<dyn Clock + Send + Sync>>,
+        options: ClientOptions,
+    ) -> Self {
         let out = Out {
             sender,
             open: vec![LetterBatch::default(); module.thread_count as usize],
@@ -203,6 +234,14 @@ impl Connection {
         if let Some(result) = out.requests.take(request) {
             return Some(result);
         }
+        if out.sender.is_stepped() {
+            let mut out = self.inner.drive(out);
+            let result = out.requests.take(request);
+            if result.is_none() {
+                waker.wake_by_ref();
+            }
+            return result;
+        }
         out.requests.wake(request, waker);
         self.inner.wake_driver(&mut out);
         None
@@ -211,6 +250,28 @@ impl Connection {
     /// Sends what was gathered.
     pub(crate) fn flush(&self) {
         lock(&self.inner.out).flush();
+    }
+
+    /// The module's process ended, with everything that is out: who waits is told so, and what was not sent yet is not
+    /// sent to the next process. Only who steps a process needs to say this.
+    pub fn lose(&self, text: &str) {
+        let mut out = lock(&self.inner.out);
+        out.open.fill(LetterBatch::default());
+        out.requests.fail_gone(|_| true, || text.to_string());
+    }
+
+    /// Goes on over another port, to the module's next instance; what is out on this one is lost.
+    pub fn retarget(&self, port: ClientPort) {
+        self.lose("the module was launched again");
+        let (sender, receiver) = port.split();
+        let mut old = lock(&self.inner.receiver);
+        lock(&self.inner.out).sender = Sender::Ring(sender);
+        *old = Receiver::Ring(receiver);
+    }
+
+    /// The same connection, as long as somebody else has it.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection { inner: Arc::downgrade(&self.inner) }
     }
 
     /// Nobody waits for the answer any more.
@@ -335,7 +396,7 @@ impl Inner {
         out
     }
 
-    fn take_in(&self, receiver: &mut ClientReceiver) -> bool {
+    fn take_in(&self, receiver: &mut Receiver) -> bool {
         let mut any = false;
         while let Some((from, category, batch)) = receiver.receive_any() {
             any = true;
@@ -351,7 +412,7 @@ impl Inner {
     }
 
     /// Requests on threads that ended will not be answered.
-    fn fail_gone(&self, receiver: &ClientReceiver) {
+    fn fail_gone(&self, receiver: &Receiver) {
         let gone = |thread: u32| receiver.is_thread_gone(Peer(thread));
         if (0..self.module.thread_count).any(gone) {
             lock(&self.out).requests.fail_gone(gone, || self.stop_text());

@@ -105,6 +105,16 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The topology's name.
+    pub fn topology(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of a PState by its place in the module; none if it is temporary state.
+    pub fn pstate_name(&self, object: ObjectId) -> Option<&str> {
+        self.schemas.get(object.index()).map(|(name, _)| &**name)
+    }
+
     /// The schema of a PState, or of temporary state.
     #[inline]
     pub(crate) fn schema(&self, pstate: usize) -> &Schema {

@@ -20,6 +20,7 @@ pub mod limit;
 mod memory;
 mod micro;
 mod numbered;
+pub mod observe;
 mod open;
 mod outbox;
 mod overrun;

@@ -5,6 +5,7 @@
 //! lines. One that does not come back at all is seen from outside: see [`crate::pulse`].
 
 use crate::limit::{FUEL_PER_CHECK, OVERRUN_WATCH_MS};
+use crate::observe::Observed;
 use crate::pulse::Pulse;
 use crate::stream::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,6 +71,16 @@ impl Watched<'_> {
     /// # Errors
     /// What it panicked with.
     pub(crate) fn resume(&self, run: &mut Run, host: &mut dyn Host) -> Result<Outcome, String> {
+        if let Some(observer) = self.pulse.observer() {
+            let mut observed = Observed { host, plan: self.plan, observer };
+            let outcome = self.run_on(run, &mut observed)?;
+            observed.ended(&outcome);
+            return Ok(outcome);
+        }
+        self.run_on(run, host)
+    }
+
+    fn run_on(&self, run: &mut Run, host: &mut dyn Host) -> Result<Outcome, String> {
         self.pulse.enters(self.topology);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if self.overruns.is_watching(self.start) {

@@ -5,7 +5,7 @@
 //! Letters to a peer that is gone are lost, as on a real ring.
 
 use crate::chance::SimEntropy;
-use crate::{Weather, mark};
+use crate::{Marks, Weather, mark};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -128,6 +128,11 @@ impl SimMesh {
         let rings = self.rings.borrow();
         let heads = rings.lanes.iter().filter(|((to, _), _)| *to == peer).flat_map(|(_, lanes)| lanes.values());
         heads.filter_map(|lane| lane.front().map(|(due, _)| *due)).min()
+    }
+
+    /// Which faults happened how often.
+    pub fn marks(&self) -> Marks {
+        self.rings.borrow().world.marks.clone()
     }
 
     /// Batches under way to anybody.

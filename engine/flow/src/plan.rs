@@ -105,6 +105,11 @@ impl Plan {
         self.fingerprint
     }
 
+    /// Whether the step before this one is a function of the user.
+    pub(crate) fn calls_before(&self, at: usize) -> bool {
+        at.checked_sub(1).is_some_and(|before| matches!(self.steps[before].step, Step::Call(_)))
+    }
+
     /// The schema of a PState, or of temporary state.
     #[inline]
     pub(crate) fn schema(&self, pstate: usize) -> &Schema {

@@ -25,7 +25,7 @@ pub struct Search {
     pub found: u64,
 }
 
-/// Reads every record of every partition of the module's depot, and searches each for some times. The cluster must have
+/// Reads every record of every partition of a depot of the module, and searches each for some times. The cluster must have
 /// been closed in order, so that its logs hold nothing.
 ///
 /// # Errors
@@ -33,6 +33,7 @@ pub struct Search {
 pub fn read_depot(
     disk: &SimDisk,
     swarm: &Swarm,
+    depot: usize,
     times: &[u64],
     entropy: &mut SimEntropy,
 ) -> Result<(Look, Vec<Search>), String> {
@@ -49,28 +50,34 @@ pub fn read_depot(
         let opened = TaskState::open(&mut disk, entropy, &mut cache, &dir, owners, task, &module.depots, &options);
         let mut state = opened.map_err(|error| error.to_string())?;
         for time_ms in times.iter().copied() {
-            let found = state.first_since_now(&mut disk, &mut cache, 0, time_ms).map_err(|error| error.to_string())?;
-            let start = state.depots()[0].start().0;
+            let found =
+                state.first_since_now(&mut disk, &mut cache, depot, time_ms).map_err(|error| error.to_string())?;
+            let start = state.depots()[depot].start().0;
             searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
         }
-        look.insert(task.0, read_partition(&mut state, &mut cache, &mut disk)?);
+        look.insert(task.0, read_partition(&mut state, depot, &mut cache, &mut disk)?);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
     Ok((look, searches))
 }
 
-fn read_partition(state: &mut TaskState, cache: &mut BlockCache, disk: &mut SimDisk) -> Result<Seen, String> {
-    let (start, end) = (state.depots()[0].start().0, state.depots()[0].committed_end().0);
+fn read_partition(
+    state: &mut TaskState,
+    depot: usize,
+    cache: &mut BlockCache,
+    disk: &mut SimDisk,
+) -> Result<Seen, String> {
+    let (start, end) = (state.depots()[depot].start().0, state.depots()[depot].committed_end().0);
     let mut records = Vec::new();
     let mut done = Vec::new();
     while start + (records.len() as u64) < end {
         let offset = start + records.len() as u64;
-        match state.depots()[0].lookup(Offset(offset)) {
+        match state.depots()[depot].lookup(Offset(offset)) {
             Lookup::Record(record) => records.push((offset, record.to_vec())),
             Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
             Lookup::Trimmed => return Err(format!("{}: offset {offset} was trimmed", state.task)),
             Lookup::OnDisk => {
-                state.want(0, Offset(offset), Offset(end));
+                state.want(depot, Offset(offset), Offset(end));
                 state.load_records(READ_AHEAD_SIZE_MAX, cache, disk).map_err(|error| error.to_string())?;
                 if state.is_busy() {
                     disk.wait();

@@ -3,7 +3,7 @@
 //! A story with blows is small and always the same but for them: a few lines, one thread, a close at the end of each
 //! life. So a proof can try every request of it.
 
-use crate::swarm::Swarm;
+use crate::swarm::{Kind, Swarm};
 use tantu_proof::sweep::Planned;
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{DiskWeather, SimDisk, SimEntropy, WireWeather};
@@ -44,6 +44,9 @@ impl Swarm {
     /// A small story of some blows, one for each life.
     pub fn of_blows(seed: u64, blows: Vec<Blow>) -> Self {
         Self {
+            kind: Kind::Words,
+            client_count: 1,
+            moody: false,
             tasks: 2,
             threads: 1,
             noting: !seed.is_multiple_of(2),

@@ -18,9 +18,24 @@ pub enum Lie {
     Tail,
 }
 
+/// What a story is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Words of lines are counted.
+    Words,
+    /// Money moves between accounts, and registers are written.
+    Bank,
+}
+
 /// One story's parameters.
 #[derive(Clone, Debug)]
 pub struct Swarm {
+    /// What it is about.
+    pub kind: Kind,
+    /// Clients of a bank.
+    pub client_count: usize,
+    /// Whether user code throws and dawdles.
+    pub moody: bool,
     /// Tasks of the module.
     pub tasks: u32,
     /// Task threads.
@@ -72,7 +87,12 @@ impl Swarm {
     pub fn draw(chance: &mut SimEntropy, lie: Option<Lie>) -> Self {
         let tasks = 1 << chance.below(4);
         let threads = 1 + chance.below(u64::from(tasks.min(3))) as u32;
-        Self {
+        let mut later = chance.fork(10);
+        let kind = if later.percent(40) { Kind::Bank } else { Kind::Words };
+        let mut swarm = Self {
+            kind,
+            client_count: *later.pick(&[1, 2, 4]),
+            moody: later.percent(60),
             tasks,
             threads,
             noting: chance.percent(50),
@@ -99,7 +119,11 @@ impl Swarm {
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
             exact: chance.fork(9).percent(60),
+        };
+        if kind == Kind::Bank {
+            swarm.trim = None;
         }
+        swarm
     }
 
     /// The last life: no faults, so that everything can come to rest. Lies stay.
@@ -113,6 +137,7 @@ impl Swarm {
         };
         calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
         calm.room = None;
+        calm.moody = false;
         calm.stall_ppm = 0;
         calm.blows.clear();
         calm

@@ -29,8 +29,6 @@ pub enum Bug {
     ClosureRunTwice,
     /// Every event of a microbatch that reaches a task runs twice.
     HopTwice,
-    /// Events of an earlier attempt are taken for those of the one under way.
-    AttemptUnchecked,
     /// Which microbatch is finished is known in memory only.
     FinishedInMemoryOnly,
     /// A prepared run is forgotten by a restart.
@@ -39,7 +37,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 13] = [
+    pub const ALL: [Bug; 12] = [
         Bug::SkipFlush,
         Bug::AckBeforeDurable,
         Bug::ProgressOutsideEntry,
@@ -50,7 +48,6 @@ impl Bug {
         Bug::LostLiveVar,
         Bug::ClosureRunTwice,
         Bug::HopTwice,
-        Bug::AttemptUnchecked,
         Bug::FinishedInMemoryOnly,
         Bug::PreparedRunDropped,
     ];

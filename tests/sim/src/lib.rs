@@ -17,6 +17,7 @@ pub mod client;
 pub mod cluster;
 pub mod customer;
 pub mod engine;
+pub mod flood;
 pub mod module;
 pub mod post;
 pub mod story;

@@ -1,6 +1,7 @@
 //! The modules of the stories: words of lines, counted on the tasks that own them.
 
 use crate::bank::Bank;
+use crate::flood::Flood;
 use crate::swarm::{Kind, Swarm};
 use crate::user::{self, UserOp};
 use std::path::{Path, PathBuf};
@@ -148,6 +149,7 @@ pub fn dir() -> PathBuf {
 pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
     let def = match (swarm.noting, swarm.exact) {
         _ if swarm.kind == Kind::Bank => define::<Bank>(),
+        _ if swarm.kind == Kind::Flood => define::<Flood>(),
         (true, true) => define::<Noting<true>>(),
         (true, false) => define::<Noting<false>>(),
         (false, true) => define::<Plain<true>>(),

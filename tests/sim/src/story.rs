@@ -138,7 +138,7 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
     let world = Weather::new(seed);
     world.clock.set_tick_ns(swarm.tick_ns);
     let customer: Box<dyn Customer> = match swarm.kind {
-        Kind::Words => Box::new(Client::new(swarm, world.clock.clone(), chance.fork(1))),
+        Kind::Words | Kind::Flood => Box::new(Client::new(swarm, world.clock.clone(), chance.fork(1))),
         Kind::Bank => Box::new(Teller::new(swarm, chance.fork(1))),
     };
     let mut story = Story {
@@ -210,6 +210,7 @@ impl Story {
         blow: Blow,
     ) -> Result<Image, String> {
         blow.arm(disk);
+        self.cut_at_letter = if let Blow::Letter { letter, .. } = blow { Some(letter) } else { None };
         // A fault that stays may keep a process waiting for ever.
         self.cut_at_step = self.steps + BLOW_STEP_COUNT_MAX;
         let end = self.live::<C>(life, swarm, disk, false)?;

@@ -2,6 +2,7 @@
 //! that a loud one does not hide a quiet one.
 
 use crate::blow::Blow;
+use tantu_lsm::TreeOptions;
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{DiskWeather, Fault, SimEntropy, WireWeather};
 
@@ -25,6 +26,8 @@ pub enum Kind {
     Words,
     /// Money moves between accounts, and registers are written.
     Bank,
+    /// Two tasks flood each other; no story is drawn of this.
+    Flood,
 }
 
 /// One story's parameters.
@@ -34,6 +37,8 @@ pub struct Swarm {
     pub kind: Kind,
     /// Clients of a bank.
     pub client_count: usize,
+    /// The trees of the tasks: small ones have many tables, of which nothing is in memory after a start.
+    pub tree: TreeOptions,
     /// Whether user code throws and dawdles.
     pub moody: bool,
     /// Tasks of the module.
@@ -93,6 +98,7 @@ impl Swarm {
             kind,
             client_count: *later.pick(&[1, 2, 4]),
             moody: later.percent(60),
+            tree: draw_tree(&mut later),
             tasks,
             threads,
             noting: chance.percent(50),
@@ -155,6 +161,16 @@ impl Swarm {
         let planned = self.blows.iter().any(|blow| matches!(blow, Blow::Fail(_)));
         eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some() || planned
     }
+}
+
+fn draw_tree(chance: &mut SimEntropy) -> TreeOptions {
+    let usual = TreeOptions::default();
+    if chance.percent(40) {
+        return usual;
+    }
+    let memtable_size_max = *chance.pick(&[1 << 10, 8 << 10, 64 << 10]);
+    let (table_size_max, run_count_max) = (*chance.pick(&[4 << 10, 64 << 10]), *chance.pick(&[2, 4]));
+    TreeOptions { memtable_size_max, table_size_max, run_count_max, open_verify_size_max: 0, ..usual }
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

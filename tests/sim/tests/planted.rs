@@ -62,17 +62,12 @@ fn a_continuation_with_the_variables_of_another_is_noticed() {
 
 #[test]
 fn user_code_that_runs_twice_in_an_event_that_waited_is_noticed() {
-    noticed(Bug::ClosureRunTwice, 150);
+    noticed(Bug::ClosureRunTwice, 60);
 }
 
 #[test]
 fn an_event_of_a_microbatch_that_runs_twice_is_noticed() {
     noticed(Bug::HopTwice, 10);
-}
-
-#[test]
-fn an_event_of_another_attempt_is_noticed() {
-    noticed(Bug::AttemptUnchecked, 300);
 }
 
 #[test]

@@ -407,11 +407,11 @@ impl Story {
         let Machine { disk, swarm, .. } = *machine;
         let entries = self.read_all(&mut cluster, machine, wires)?;
         cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
-        self.end_moods();
         let Self { world, chance, life_ns_max, thrown_count, .. } = self;
         let (life_ns_max, thrown_count) = (*life_ns_max, *thrown_count);
         let mut last = Last { disk, swarm, world, chance, entries: &entries, life_ns_max, thrown_count };
         self.customer.judge(&mut last)?;
+        self.end_moods();
         for (name, value) in entries.iter().flatten() {
             self.world.trace.note_bytes(name.as_bytes());
             self.world.trace.note(*value as u64);

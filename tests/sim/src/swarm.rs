@@ -165,7 +165,7 @@ impl Swarm {
 
 fn draw_tree(chance: &mut SimEntropy) -> TreeOptions {
     let usual = TreeOptions::default();
-    if chance.percent(40) {
+    if chance.percent(70) {
         return usual;
     }
     let memtable_size_max = *chance.pick(&[1 << 10, 8 << 10, 64 << 10]);

@@ -13,10 +13,9 @@ fn noticed(bug: Bug, seeds_max: u64) {
     drop(planted);
     let found = found.unwrap_or_else(|| panic!("{bug:?} was not noticed in {seeds_max} stories"));
     println!("{bug:?} noticed after {} stories: {}", found.seed + 1, found.what);
-    for seed in 0..=found.seed {
-        if let Err(failure) = run::<EngineCluster>(seed, None) {
-            panic!("without a bug: {failure}");
-        }
+    // Those before it are told without a bug, too: they are of the first hundreds.
+    if let Err(failure) = run::<EngineCluster>(found.seed, None) {
+        panic!("without a bug: {failure}");
     }
 }
 

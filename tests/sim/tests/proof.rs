@@ -88,11 +88,13 @@ fn a_power_cut_at_every_letter_of_a_bank_loses_nothing_acknowledged() {
         return;
     }
     let (mut seeds, mut states) = (0, 0);
-    for seed in form.seeds(2) {
+    for seed in form.seeds(1) {
         seeds += 1;
         for letter in 0.. {
             let mut landed = true;
-            for sample in samples(&form, letter).into_iter().take_while(|_| !form.is_over()) {
+            let short = letter % SAMPLE_COUNT..letter % SAMPLE_COUNT + 1;
+            let samples = if form.is_long() { 0..SAMPLE_COUNT } else { short };
+            for sample in samples.take_while(|_| !form.is_over()) {
                 let again = (sample % 2 == 0).then_some(letter % 97);
                 let place = format!("{seed}.{letter}.{sample}");
                 let _place = form.at(again.map_or(place.clone(), |again| format!("{place}.{again}")));

@@ -36,7 +36,11 @@ impl Customer for Client {
     }
 
     fn step(&mut self, wires: &mut [SimWire], swarm: &Swarm, now: Nanos) -> bool {
-        wires.iter_mut().fold(false, |worked, wire| Client::step(self, wire, swarm, now) || worked)
+        let mut worked = false;
+        for wire in wires {
+            worked |= Client::step(self, wire, swarm, now);
+        }
+        worked
     }
 
     fn finding(&self) -> Option<&String> {

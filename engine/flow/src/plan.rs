@@ -115,6 +115,11 @@ impl Plan {
         self.schemas.get(object.index()).map(|(name, _)| &**name)
     }
 
+    /// Whether the step before this one is a function of the user.
+    pub(crate) fn calls_before(&self, at: usize) -> bool {
+        at.checked_sub(1).is_some_and(|before| matches!(self.steps[before].step, Step::Call(_)))
+    }
+
     /// The schema of a PState, or of temporary state.
     #[inline]
     pub(crate) fn schema(&self, pstate: usize) -> &Schema {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
+use tantu_base::planted::{self, Bug};
 use tantu_base::value::Reader;
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, Refusal};
@@ -86,7 +87,9 @@ impl TaskThread {
         let slot = &mut self.slots[slot];
         let depot = usize::from(depot);
         let offset = slot.state.depot_mut(depot).stage(record);
-        if ack != AckLevel::None {
+        if ack == AckLevel::AppendAck && planted::has(Bug::AckBeforeDurable) {
+            self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset });
+        } else if ack != AckLevel::None {
             slot.gathering.appends.push(AppendWait { depot, offset, ack, peer, request });
         }
     }

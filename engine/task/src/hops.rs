@@ -4,6 +4,7 @@
 
 use crate::host::EventRandom;
 use tantu_base::id::TaskId;
+use tantu_base::planted::{self, Bug};
 use tantu_flow::Position;
 use tantu_net::event::{Event, next_place, number_at};
 use tantu_net::letter::Root;
@@ -39,6 +40,11 @@ impl Hops {
     #[inline]
     pub(crate) fn push(&mut self, hop: Hop, live: &[u8]) {
         let start = self.bytes.len();
+        if planted::has(Bug::LostLiveVar)
+            && let Some(last) = self.list.last().filter(|last| last.at == hop.at).copied()
+        {
+            return self.list.push(Hop { start: last.start, len: last.len, ..hop });
+        }
         self.bytes.extend_from_slice(live);
         let end = u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
         self.list.push(Hop { start: start as u32, len: end - start as u32, ..hop });

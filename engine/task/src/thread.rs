@@ -291,6 +291,11 @@ impl TaskThread {
             && self.slots.iter().all(TaskSlot::is_quiet)
     }
 
+    /// Bytes in use besides the block cache: what admission and pressure are judged by.
+    pub fn memory_in_use(&self) -> usize {
+        self.count_memory()
+    }
+
     /// Its tasks' committed depot ends, for audits: task, depot, end offset.
     pub fn depot_ends(&self) -> Vec<(TaskId, usize, u64)> {
         let ends = |slot: &TaskSlot| {

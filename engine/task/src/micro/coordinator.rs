@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::{MicrobatchOptions, Plan, Stage, Stages};
 use tantu_net::letter::{MicrobatchAsk, MicrobatchSays};
 
@@ -416,7 +417,7 @@ impl Coordinator {
     fn begin(&mut self, now: Nanos) {
         self.run = RunId {
             topology: self.topology,
-            id: self.finished + 1,
+            id: self.finished + u64::from(!planted::has(Bug::ReusedMicrobatchId) || self.finished == 0),
             attempt: Attempt { epoch: self.epoch, counter: self.counter },
         };
         self.counter += 1;
@@ -468,7 +469,9 @@ impl Coordinator {
         let fixed = self.fixed.as_ref();
         let of = |source: &ObjectId| {
             let ranges = fixed.and_then(|fixed| fixed.of_source(*source));
-            ranges.and_then(|ranges| ranges.get(task.index())).copied().unwrap_or_default()
+            let (from, to) = ranges.and_then(|ranges| ranges.get(task.index())).copied().unwrap_or_default();
+            let is_wrong = planted::has(Bug::RetryFromWrongOffset) && self.retry_ms > MICROBATCH_RETRY_MS;
+            (Offset(from.0 + u64::from(is_wrong && from < to)), to)
         };
         Ranges(self.sources.iter().map(of).collect())
     }
@@ -523,6 +526,9 @@ impl Coordinator {
         // From here on nothing gives it up.
         self.become_phase(Phase::Deciding, now);
         self.acts.push(Act::Write { record: Record::Decided, value: crate::micro::record::encode_decided(&run) });
+        if planted::has(Bug::PublishBeforeDecide) {
+            self.publish(now);
+        }
     }
 
     /// A record is durable.
@@ -562,6 +568,9 @@ impl Coordinator {
             self.become_phase(Phase::Finishing, now);
             let count = self.fixed.as_ref().map_or(0, |fixed| self.record_count(fixed));
             let value = crate::micro::record::encode_finished(run.id, self.processed + count);
+            if planted::has(Bug::FinishedInMemoryOnly) {
+                return self.finish(now);
+            }
             self.acts.push(Act::Write { record: Record::Finished, value });
         }
     }

@@ -3,9 +3,9 @@
 //! A select runs at the version that was visible when it arrived, which stays pinned until it ends. It is pure, so one
 //! that stops for a block simply runs again; a large one is answered in pages, other work in between.
 
-use crate::limit::ROWS_SIZE;
+use crate::limit::{ROWS_SIZE, SELECT_COUNT_PER_LOOK, SELECT_COUNT_PER_TURN, TURN_NS_TARGET};
 use crate::slot::AppendWait;
-use crate::thread::{StopReason, TaskThread};
+use crate::thread::TaskThread;
 use std::collections::VecDeque;
 use tantu_base::door::{Doors, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
@@ -123,9 +123,23 @@ impl TaskThread {
         }
     }
 
-    /// Runs one page of one select; false if none is ready.
-    pub(crate) fn run_selects(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
-        let Some(mut select) = self.selects.ready.pop_front() else { return Ok(false) };
+    /// Runs a page each of some selects that are ready, few if they have much to read; false if none is.
+    pub(crate) fn run_selects(&mut self, doors: &mut Doors<'_>) -> bool {
+        let (began, mut ran) = (doors.clock.now(), 0);
+        while ran < SELECT_COUNT_PER_TURN && !self.selects.ready.is_empty() {
+            let is_large = self.run_select(doors);
+            ran += 1;
+            let looks = is_large || ran % SELECT_COUNT_PER_LOOK == 0;
+            if looks && doors.clock.now().since(began) > TURN_NS_TARGET {
+                break;
+            }
+        }
+        ran > 0
+    }
+
+    /// Runs a page of the next select; says whether it was one of several.
+    fn run_select(&mut self, doors: &mut Doors<'_>) -> bool {
+        let mut select = self.selects.ready.pop_front().expect("invariant: one is ready");
         let module = &self.config.module;
         let def = &module.def.pstates[select.pstate];
         let mut need = None;
@@ -139,6 +153,7 @@ impl TaskThread {
         };
         let object = ObjectId(select.pstate as u32);
         let limit = PageLimit { size: ROWS_SIZE, ..PageLimit::default() };
+        let mut is_large = false;
         let page = select_page(
             &def.schema,
             object,
@@ -152,6 +167,7 @@ impl TaskThread {
         match page {
             Ok(page) => {
                 let more = page.next.is_some();
+                is_large = more;
                 let letter =
                     Letter::Rows { request: select.request, more, count: page.row_count as u32, rows: &page.rows };
                 self.outbox.push(select.peer, Category::Client, &letter);
@@ -175,7 +191,7 @@ impl TaskThread {
                 self.refuse(select.peer, select.request, Refusal::ReadFailed, &error.to_string());
             }
         }
-        Ok(true)
+        is_large
     }
 }
 

@@ -64,6 +64,10 @@ pub const ROOM_LOOK_MS: u64 = 100;
 pub const RESERVE_PART: u64 = 20;
 /// but more than so many bytes are never kept free.
 pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
+/// Selects a turn runs,
+pub const SELECT_COUNT_PER_TURN: usize = 256;
+/// and between two looks at the clock.
+pub const SELECT_COUNT_PER_LOOK: usize = 8;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
@@ -78,6 +82,9 @@ pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 pub const TABLES_SIZE_MAX: usize = 64 << 20;
 /// Milliseconds after their last row that tables nobody ended are dropped.
 pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
+/// Bytes of rows that the events of a microbatch gather on a task for tables, beyond which they leave although more events
+/// wait.
+pub const ROWS_HELD_SIZE_MAX: usize = 4 << 20;
 /// Queries that are called from within each other, at most.
 pub const QUERY_DEPTH_MAX: u32 = 1_000;
 /// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.

@@ -111,7 +111,8 @@ enum Outgoing {
     Rows(Vec<u8>),
 }
 
-/// Rows of an event on their way, by task and table. They leave when there are many, and at the event's end.
+/// Rows on their way, by task and table. They leave when there are many, and when whoever gathers them says so: at the end
+/// of an event of a query, and of a microbatch when no event waits.
 #[derive(Debug, Default)]
 pub(crate) struct RowsOut {
     rows: BTreeMap<(TaskId, usize), Outgoing>,
@@ -148,13 +149,27 @@ impl RowsOut {
                 rows.len() > BATCH_ROWS_SIZE
             }
         };
-        if is_full && let Some(mut gathered) = self.rows.remove(&(to, table)) {
+        if is_full && let Some(gathered) = self.rows.get_mut(&(to, table)) {
             gathered.send(sender, to, table)?;
         }
         Ok(())
     }
 
-    /// The event ran to its end.
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of them.
+    pub(crate) fn size(&self) -> usize {
+        let of = |gathered: &Outgoing| match gathered {
+            Outgoing::Partials(partials) => partials.size(),
+            Outgoing::Rows(rows) => rows.len(),
+        };
+        self.rows.values().map(of).sum()
+    }
+
+    /// All of them leave.
     pub(crate) fn send_all(&mut self, sender: &mut Sender<'_>) -> Result<(), BatchError> {
         let rows = std::mem::take(&mut self.rows);
         rows.into_iter().try_for_each(|((to, table), mut gathered)| gathered.send(sender, to, table))

@@ -2,11 +2,13 @@
 
 use crate::event::{Event, EventQueue};
 use crate::jobs::Starting;
+use crate::limit::ROWS_HELD_SIZE_MAX;
 use crate::micro::record::Ranges;
 use crate::slot::Hold;
 use crate::tables::RowsOut;
-use tantu_base::id::{Epoch, ObjectId, Offset, RunId};
+use tantu_base::id::{Epoch, ObjectId, Offset, RunId, TaskId};
 use tantu_flow::{RowsOf, Run};
+use tantu_net::letter::Root;
 
 /// A source on a task.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ pub(crate) struct Try {
     /// What they sent, encoded.
     pub(crate) letters: Vec<u8>,
     pub(crate) jobs: Vec<Starting>,
-    /// Rows of its event on their way to tables.
+    /// Rows of its events on their way to tables.
     pub(crate) rows: RowsOut,
     /// Tables its event has read to their end.
     pub(crate) read: Vec<RowsOf>,
@@ -112,6 +114,17 @@ impl Try {
         matches!(self.phase, TryPhase::Primed | TryPhase::Running)
     }
 
+    /// The root that its events belong to.
+    pub(crate) fn root(&self, source: u16) -> Root {
+        Root { task: TaskId(0), source, offset: Offset(self.run.id), attempt: self.run.attempt.counter }
+    }
+
+    /// Whether what it has of rows leaves: there is no more for them to be combined with, or too much of them.
+    pub(crate) fn rows_are_due(&self) -> bool {
+        let rests = self.current.is_none() && self.events.is_empty();
+        !self.rows.is_empty() && (rests || self.rows.size() > ROWS_HELD_SIZE_MAX)
+    }
+
     /// The current event ran to its end. It is reported only now: until then the root waits for it, whatever it has sent.
     pub(crate) fn end_event(&mut self) {
         self.current = None;
@@ -137,7 +150,7 @@ impl Try {
 impl Part {
     /// Bytes of events and letters.
     pub(crate) fn size(&self) -> usize {
-        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len())
+        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len() + attempt.rows.size())
     }
 
     /// Where the partitions are now, by source: what was published, and what is committed.

@@ -6,11 +6,11 @@ use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
 use crate::slot::{Hold, TaskSlot};
 use crate::stream::panic_text;
+use crate::tables::Sender;
 use crate::thread::{StopReason, TaskThread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos};
-use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Outcome, Position};
 use tantu_net::letter::Root;
 use tantu_state::side::view::RunView;
@@ -46,7 +46,11 @@ impl TaskThread {
         let (slot, at) = (index / topologies, index % topologies);
         let mut attempt = self.slots[slot].parts[at].attempt.take().expect("invariant: just seen");
         attempt.hold = Hold::Free;
-        match self.run_attempt(slot, at, &mut attempt, doors) {
+        let turn = match self.run_attempt(slot, at, &mut attempt, doors) {
+            Turn::Rests => self.send_rows(at, &mut attempt),
+            failed @ Turn::Failed(_) => failed,
+        };
+        match turn {
             Turn::Rests => self.send_attempt(slot, at, &mut attempt, doors),
             Turn::Failed(text) => {
                 attempt.end();
@@ -56,6 +60,23 @@ impl TaskThread {
         attempt.events.reclaim();
         self.slots[slot].parts[at].attempt = Some(attempt);
         Ok(true)
+    }
+
+    /// Rows that events gathered for tables leave when no event waits: until then more rows of the same groups may come, and
+    /// are combined with them here. The events that made them are not reported before.
+    fn send_rows(&mut self, at: usize, attempt: &mut Try) -> Turn {
+        if !attempt.rows_are_due() {
+            return Turn::Rests;
+        }
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
+        let (plan, root) = (&*def.plan, attempt.root(source));
+        let Try { rows, bits, letters, .. } = attempt;
+        let mut sender = Sender { plan, topology, root, random: &mut self.random, bits, letters };
+        match rows.send_all(&mut sender) {
+            Ok(()) => Turn::Rests,
+            Err(error) => Turn::Failed(error.to_string()),
+        }
     }
 
     /// What events sent leaves, with a report of those that ended.
@@ -69,9 +90,12 @@ impl TaskThread {
         for (block, live) in attempt.entered.drain(..) {
             self.micro.coordinators[at].entered(run, block, live);
         }
-        match std::mem::take(&mut attempt.bits) {
-            0 => {}
-            bits => self.report_bits(task, run, bits),
+        // Rows that are still here belong to events that ended.
+        if attempt.rows.is_empty() {
+            match std::mem::take(&mut attempt.bits) {
+                0 => {}
+                bits => self.report_bits(task, run, bits),
+            }
         }
         self.jobs.start(attempt.jobs.drain(..), doors);
     }
@@ -116,8 +140,7 @@ impl TaskThread {
         let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
         let plan = &*def.plan;
         let until = self.tables_until(at, start);
-        let run = attempt.run;
-        let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
+        let (run, root) = (attempt.run, attempt.root(source));
         let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
         let mut need = None;
         let mut host = MicroHost {
@@ -139,6 +162,7 @@ impl TaskThread {
             root,
             bits: &mut attempt.current_bits,
             letters: &mut attempt.letters,
+            events: &mut attempt.events,
             jobs: &mut attempt.jobs,
             ranges,
             loading,
@@ -148,9 +172,6 @@ impl TaskThread {
         let outcome = catch_unwind(AssertUnwindSafe(|| registers.resume(plan, &mut host, &mut fuel)));
         match outcome {
             Ok(Outcome::Done) => {
-                if let Err(error) = host.end() {
-                    return Some(Turn::Failed(error.to_string()));
-                }
                 self.tables.forget(plan, *task, &root, &attempt.read);
                 attempt.end_event();
                 None

@@ -47,6 +47,13 @@ pub(crate) fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>)
     (from, to)
 }
 
+impl TaskState {
+    /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        self.tree.expect_reads(keys);
+    }
+}
+
 /// Staged over pending over the tree; writes are staged.
 #[derive(Debug)]
 pub struct OwnView<'a> {

@@ -68,6 +68,8 @@ pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
 pub const SELECT_COUNT_PER_TURN: usize = 256;
 /// and between two looks at the clock.
 pub const SELECT_COUNT_PER_LOOK: usize = 8;
+/// Selects whose reads are fetched side by side before they run: as many as a memtable looks for at a time.
+pub const SELECT_COUNT_TOGETHER: usize = 16;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.

@@ -115,7 +115,8 @@ enum Outgoing {
 /// of an event of a query, and of a microbatch when no event waits.
 #[derive(Debug, Default)]
 pub(crate) struct RowsOut {
-    rows: BTreeMap<(TaskId, usize), Outgoing>,
+    /// Ascending by task and table: few, and looked at for every row.
+    rows: Vec<((TaskId, usize), Outgoing)>,
 }
 
 /// What the letters of an event's rows say of it, and where they go.
@@ -142,17 +143,19 @@ impl RowsOut {
             TableDef::Fold(def) if def.is_combiner() => Outgoing::Partials(Box::new(def.fold(BATCH_ROWS_SIZE))),
             _ => Outgoing::Rows(Vec::new()),
         };
-        let is_full = match self.rows.entry((to, table)).or_insert_with(fresh) {
+        let at = self.rows.binary_search_by_key(&(to, table), |(key, _)| *key).unwrap_or_else(|at| {
+            self.rows.insert(at, ((to, table), fresh()));
+            at
+        });
+        let gathered = &mut self.rows[at].1;
+        let is_full = match gathered {
             Outgoing::Partials(partials) => partials.step_encoded(keys, rest)? == Room::Full,
             Outgoing::Rows(rows) => {
                 put_row(rows, keys, rest);
                 rows.len() > BATCH_ROWS_SIZE
             }
         };
-        if is_full && let Some(gathered) = self.rows.get_mut(&(to, table)) {
-            gathered.send(sender, to, table)?;
-        }
-        Ok(())
+        if is_full { gathered.send(sender, to, table) } else { Ok(()) }
     }
 
     /// Whether there are none.
@@ -166,7 +169,7 @@ impl RowsOut {
             Outgoing::Partials(partials) => partials.size(),
             Outgoing::Rows(rows) => rows.len(),
         };
-        self.rows.values().map(of).sum()
+        self.rows.iter().map(|(_, gathered)| of(gathered)).sum()
     }
 
     /// All of them leave.

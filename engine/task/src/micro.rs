@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Epoch, Offset, RunId, TaskId};
-use tantu_flow::Where;
+use tantu_flow::{Run, Where};
 use tantu_net::letter::{Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_state::layout::object_key;
 use tantu_state::side::{RunError, RunEvent};
@@ -312,7 +312,7 @@ impl TaskThread {
     fn prime(&mut self, slot: usize, at: usize, run: RunId) {
         match self.slots[slot].state.begin_run(run) {
             Ok(()) => {
-                self.slots[slot].parts[at].attempt = Some(Try::new(run));
+                self.slots[slot].parts[at].attempt = Some(Try::new(run, Run::watched(self.config.pulse.step())));
                 [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
                 let (task, epoch) = (self.slots[slot].task, self.pipeline.epoch());
                 self.answer(task, run, run.attempt.epoch, MicrobatchSays::Primed, &epoch.0.to_le_bytes());

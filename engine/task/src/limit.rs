@@ -109,6 +109,9 @@ pub const MICROBATCH_RETRY_MS: u64 = 20;
 pub const MICROBATCH_RETRY_MS_MAX: u64 = 5_000;
 /// Milliseconds after which the publish of a decided microbatch is asked for again.
 pub const MICROBATCH_AGAIN_MS: u64 = 1_000;
+/// Events of microbatches between two looks at the clock: one may be a page of records, or one that yields and waits on its task
+/// again.
+pub const MICROBATCH_EVENT_COUNT_PER_LOOK: usize = 4;
 /// Clients that may wait for one microbatch topology.
 pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.

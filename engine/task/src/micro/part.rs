@@ -202,7 +202,7 @@ mod tests {
     fn rows_of_a_microbatch_wait_for_those_of_events_that_wait_and_leave_combined() {
         let def = define::<Words>().expect("it is right");
         let plan = &*def.microbatches[0].plan;
-        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() });
+        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() }, Run::new());
         let root = attempt.root(0);
         attempt.events.push(0, Position(0), root, 1, &[]);
         let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());

@@ -1,6 +1,6 @@
 //! Running the events of microbatches: of one task and topology one at a time, in the order in which they came.
 
-use crate::limit::TURN_NS_TARGET;
+use crate::limit::{MICROBATCH_EVENT_COUNT_PER_LOOK, TURN_NS_TARGET};
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
@@ -109,7 +109,7 @@ impl TaskThread {
         loop {
             if attempt.current.is_none() {
                 count += 1;
-                if count % 32 == 0 && doors.clock.now().since(start) > TURN_NS_TARGET {
+                if count % MICROBATCH_EVENT_COUNT_PER_LOOK == 0 && doors.clock.now().since(start) > TURN_NS_TARGET {
                     attempt.hold = Hold::Yielded;
                     return Turn::Rests;
                 }

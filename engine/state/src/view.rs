@@ -56,6 +56,11 @@ impl TaskState {
         let known = layers.find_map(|layer| Some(layer.get(tree_key)).filter(|known| !matches!(known, Known::Nothing)));
         known.unwrap_or(Known::Nothing)
     }
+
+    /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        self.tree.expect_reads(keys);
+    }
 }
 
 /// Staged over pending over the tree; writes are staged.

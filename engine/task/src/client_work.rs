@@ -3,19 +3,20 @@
 //! A select runs at the version that was visible when it arrived, which stays pinned until it ends. It is pure, so one
 //! that stops for a block simply runs again; a large one is answered in pages, other work in between.
 
-use crate::limit::ROWS_SIZE;
+use crate::limit::{ROWS_SIZE, SELECT_COUNT_PER_LOOK, SELECT_COUNT_PER_TURN, SELECT_COUNT_TOGETHER, TURN_NS_TARGET};
 use crate::slot::{AppendWait, TaskSlot};
-use crate::thread::{StopReason, TaskThread};
+use crate::thread::TaskThread;
 use crate::waiters::Waiters;
 use std::collections::VecDeque;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::planted::{self, Bug};
-use tantu_base::value::Reader;
+use tantu_base::value::{Reader, Value};
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, Refusal};
-use tantu_path::{EvalError, NoArgs, PageLimit, Path, Scratch, select_page};
+use tantu_path::{Arg, EvalError, NoArgs, PageLimit, Path, Scratch, select_page};
+use tantu_state::layout::object_key;
 use tantu_state::view::PinnedView;
 
 #[derive(Debug)]
@@ -36,6 +37,33 @@ pub(crate) struct Selects {
     /// Each with the blocks it waits for.
     parked: Vec<(Select, Need)>,
     scratch: Scratch,
+    expected: Expected,
+}
+
+/// Keys in the trees of tasks that are read soon.
+#[derive(Debug, Default)]
+struct Expected {
+    bytes: Vec<u8>,
+    /// Slot, start, end.
+    keys: Vec<(usize, usize, usize)>,
+    key: Vec<u8>,
+    tree_key: Vec<u8>,
+}
+
+impl Expected {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.keys.clear();
+    }
+
+    fn push(&mut self, slot: usize, object: ObjectId, key: &Value) {
+        self.key.clear();
+        key.encode_key(&mut self.key);
+        object_key(object, &self.key, &mut self.tree_key);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&self.tree_key);
+        self.keys.push((slot, start, self.bytes.len()));
+    }
 }
 
 impl Selects {
@@ -169,9 +197,43 @@ impl TaskThread {
         self.selects.ready.push_back(Select { peer, request, slot, pstate, path, at, after: None });
     }
 
-    /// Runs one page of one select; false if none is ready.
-    pub(crate) fn run_selects(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
-        let Some(mut select) = self.selects.ready.pop_front() else { return Ok(false) };
+    /// Runs a page each of some selects that are ready, few if they have much to read; false if none is.
+    pub(crate) fn run_selects(&mut self, doors: &mut Doors<'_>) -> bool {
+        let (began, mut ran) = (doors.clock.now(), 0);
+        while ran < SELECT_COUNT_PER_TURN && !self.selects.ready.is_empty() {
+            if ran % SELECT_COUNT_TOGETHER == 0 {
+                self.expect_selects();
+            }
+            let is_large = self.run_select(doors);
+            ran += 1;
+            let looks = is_large || ran % SELECT_COUNT_PER_LOOK == 0;
+            if looks && doors.clock.now().since(began) > TURN_NS_TARGET {
+                break;
+            }
+        }
+        ran > 0
+    }
+
+    /// Has fetched what the next selects look at, where that is known before they run: side by side their reads wait once
+    /// for memory, one after the other each of them does.
+    fn expect_selects(&mut self) {
+        let Selects { ready, expected, .. } = &mut self.selects;
+        expected.clear();
+        for select in ready.iter().take(SELECT_COUNT_TOGETHER).filter(|select| select.after.is_none()) {
+            if let Some(Arg::Const(key)) = select.path.leading_key() {
+                expected.push(select.slot, self.config.module.pstates[select.pstate], key);
+            }
+        }
+        expected.keys.sort_unstable();
+        for keys in expected.keys.chunk_by(|one, other| one.0 == other.0).filter(|keys| keys.len() > 1) {
+            let keys_of = keys.iter().map(|(_, start, end)| &expected.bytes[*start..*end]);
+            self.slots[keys[0].0].state.expect_reads(keys_of);
+        }
+    }
+
+    /// Runs a page of the next select; says whether it was one of several.
+    fn run_select(&mut self, doors: &mut Doors<'_>) -> bool {
+        let mut select = self.selects.ready.pop_front().expect("invariant: one is ready");
         let module = &self.config.module;
         let def = &module.def.pstates[select.pstate];
         let mut need = None;
@@ -185,6 +247,7 @@ impl TaskThread {
         };
         let object = ObjectId(select.pstate as u32);
         let limit = PageLimit { size: ROWS_SIZE, ..PageLimit::default() };
+        let mut is_large = false;
         let page = select_page(
             &def.schema,
             object,
@@ -198,6 +261,7 @@ impl TaskThread {
         match page {
             Ok(page) => {
                 let more = page.next.is_some();
+                is_large = more;
                 let letter =
                     Letter::Rows { request: select.request, more, count: page.row_count as u32, rows: &page.rows };
                 self.outbox.push(select.peer, Category::Client, &letter);
@@ -221,7 +285,7 @@ impl TaskThread {
                 self.refuse(select.peer, select.request, Refusal::ReadFailed, &error.to_string());
             }
         }
-        Ok(true)
+        is_large
     }
 }
 

@@ -358,7 +358,7 @@ impl TaskThread {
     fn turn(&mut self, category: Category, now: Nanos, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         match category {
             Category::Client | Category::MirrorClient => {
-                let mut worked = self.run_selects(doors)?;
+                let mut worked = self.run_selects(doors);
                 worked |= self.run_depot_reads();
                 worked |= self.run_pages(true, doors);
                 worked |= self.run_queries(doors);

@@ -9,20 +9,8 @@ use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
 pub use crate::stream::StreamLetter;
 use crate::stream::{is_stream, put_stream, read_stream};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+pub use tantu_base::id::AckLevel;
 use tantu_base::id::{Epoch, Offset, RunId, TaskId};
-
-/// When an append is answered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-#[repr(u8)]
-pub enum AckLevel {
-    /// At once, with no guarantee.
-    None = 0,
-    /// When the record is durable on the leader and every ISR member.
-    AppendAck = 1,
-    /// When besides every stream topology of the module that reads the depot has processed it.
-    #[default]
-    Ack = 2,
-}
 
 /// Why a request was refused. Tells "not done" from "not known".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

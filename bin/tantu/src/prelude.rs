@@ -11,7 +11,7 @@ pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
     MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record,
-    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamOptions, StreamTopology, TestBlock, TestPState,
+    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamOptions, StreamTopology, TestBlock, TestPState, Tick,
     Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};

@@ -152,6 +152,8 @@ impl Defining {
             global: false,
             options: DepotOptions::default(),
             record_type: std::any::type_name::<DeadLetter>(),
+            accepts: crate::depot::accepts::<DeadLetter>,
+            tick: None,
         });
         self.depots.len() - 1
     }

@@ -1,5 +1,6 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
+use crate::append::Appended;
 use crate::data::Register;
 use crate::invoke::{Invoked, Temporary};
 use crate::micro::MicrobatchRecord;
@@ -86,6 +87,8 @@ pub(crate) struct Defining {
     /// Queries that code of the module calls.
     pub(crate) invoked: Vec<Invoked>,
     pub(crate) microbatches: Vec<MicrobatchRecord>,
+    /// Appends that wait for topologies.
+    pub(crate) appended: Vec<Appended>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
     /// The functions that clients' paths may name.
@@ -193,6 +196,7 @@ impl Defining {
     /// The whole, if nothing is wrong with it.
     pub(crate) fn finish(mut self, name: String) -> Result<ModuleDef, DefineErrors> {
         self.check_invoked();
+        self.check_appended();
         let dead_letters = self.find_dead_letters();
         let Defining {
             depots, pstates, streams, queries, microbatches, temporaries, functions, errors, one_task, ..

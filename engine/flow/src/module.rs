@@ -5,7 +5,7 @@ use crate::block::Block;
 use crate::data::{Owned, Returned};
 use crate::define::{DefineError, DefineErrors};
 use crate::define::{Defining, DefiningHandle, here};
-use crate::depot::{DepotPartitioner, PartitionerOf};
+use crate::depot::{Accepts, DepotPartitioner, PartitionerOf, accepts};
 use crate::key_partitioner::KeyPartitioner;
 use crate::micro::{MicrobatchDef, microbatch_of};
 use crate::plan::{Plan, Position};
@@ -86,6 +86,10 @@ pub struct DepotDef {
     pub options: DepotOptions,
     /// The record's Rust type, for descriptions.
     pub record_type: &'static str,
+    /// Whether bytes are one record.
+    pub accepts: Accepts,
+    /// Its one record comes this often, and nobody appends; see [`Setup::declare_tick_depot`].
+    pub tick: Option<Duration>,
 }
 
 /// A PState's declaration.
@@ -339,7 +343,7 @@ impl Setup {
     }
 
     #[track_caller]
-    fn depot<T: Owned>(
+    pub(crate) fn depot<T: Owned>(
         &mut self,
         name: &str,
         partitioner: PartitionerOf<T>,
@@ -359,8 +363,9 @@ impl Setup {
                 .error(here(), format!("the depot `{name}` is to keep no records; its `max_entries` is at least 1"));
         }
         let record_type = std::any::type_name::<T>();
-        let partitioner = partitioner.partitioner;
-        defining.depots.push(DepotDef { name: name.to_string(), partitioner, global, options, record_type });
+        let (partitioner, accepts) = (partitioner.partitioner, accepts::<T>);
+        let name = name.to_string();
+        defining.depots.push(DepotDef { name, partitioner, global, options, record_type, accepts, tick: None });
         DepotRef { index: defining.depots.len() - 1, of: PhantomData }
     }
 }

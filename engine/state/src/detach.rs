@@ -68,9 +68,20 @@ impl TaskState {
         }
     }
 
-    /// Whether the staged run of a partition goes to a segment first.
-    fn is_large(&self, depot: &DepotPartition) -> bool {
-        !depot.is_inline && depot.staged.size() >= self.large_run_size
+    /// Whether the staged records of a partition go to a segment first: not if some belong to other writes of the section.
+    pub(crate) fn is_large(&self, depot: &DepotPartition) -> bool {
+        depot.staged.size() >= self.large_run_size && !self.is_bound(depot)
+    }
+
+    fn is_bound(&self, depot: &DepotPartition) -> bool {
+        depot.is_bound || self.side.publishes_to(depot.object)
+    }
+
+    /// Whether nothing of the task can be sealed now: records that belong to other writes come behind a large run that is on its
+    /// way to a segment.
+    pub fn waits_for_segment(&self) -> bool {
+        let waits = |detached: &Detached| detached.at.is_none() && self.is_bound(&self.depots[detached.index]);
+        self.detached.as_ref().is_some_and(waits)
     }
 
     /// Whether the staged records of a partition go into the next section: large runs and what follows them wait.

@@ -32,27 +32,32 @@ impl TaskThread {
         let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
         let left = sources.clone().count() as u16;
         if left == 0 {
-            return self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset });
+            return self.answer_appended(peer, request, offset);
         }
+        // An event of this thread has room already: its own topology's.
+        let is_own = peer == Peer(self.config.thread.0);
         let full = sources.find(|source| source.is_throttled(offset));
         let most = def.depots[depot].options.pending_ack_max;
-        let text = if let Some(source) = full {
+        let waiter = Waiter { peer, request, left, returns: Vec::new() };
+        let text = if is_own {
+            return slot.waiters[depot].add(offset, waiter);
+        } else if let Some(source) = full {
             let name = &def.streams[usize::from(source.setup.stream)].name;
             format!("the topology {name} has {} records under way", source.setup.executing_max)
         } else if slot.waiters[depot].count() >= most {
             format!("{most} appends to the partition wait already")
         } else {
-            return slot.waiters[depot].add(offset, Waiter { peer, request, left, returns: Vec::new() });
+            return slot.waiters[depot].add(offset, waiter);
         };
         self.refuse(peer, request, Refusal::Throttled, &text);
     }
 
     /// Records were passed by: nobody waits for them any longer.
-    pub(crate) fn refuse_passed_by(&mut self, at: usize, depot: usize, offsets: std::ops::Range<u64>) {
+    pub(crate) fn refuse_passed_by(&mut self, at: usize, depot: usize, offsets: std::ops::Range<u64>, now: Nanos) {
         for offset in offsets {
             if let Some(waiter) = self.slots[at].waiters[depot].failed(Offset(offset)) {
                 let text = "a topology that does not retry had no room for the record and passed it by";
-                self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, text);
+                self.answer_unprocessed(waiter.peer, waiter.request, text, now);
             }
         }
     }
@@ -96,7 +101,7 @@ impl TaskThread {
                 Err(text) => {
                     // The record is processed; only what it returned cannot be told.
                     if let Some(waiter) = waiters.failed(root.offset) {
-                        self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, &text);
+                        self.answer_unprocessed(waiter.peer, waiter.request, &text, now);
                     }
                     return;
                 }
@@ -104,10 +109,10 @@ impl TaskThread {
         }
         if let Some(Waiter { peer, request, returns, .. }) = waiters.processed(root.offset) {
             let offset = root.offset;
-            let letter = match returns.is_empty() {
-                true => Letter::Appended { request, offset },
-                false => Letter::Stream(StreamLetter::Appended { request, offset, returns: &returns }),
-            };
+            if returns.is_empty() || peer == Peer(self.config.thread.0) {
+                return self.answer_appended(peer, request, offset);
+            }
+            let letter = Letter::Stream(StreamLetter::Appended { request, offset, returns: &returns });
             self.outbox.push(peer, Category::Client, &letter);
         }
     }

@@ -1,5 +1,6 @@
 //! A streaming batch: events of one topology on one task that run together and fail together.
 
+use crate::append::Appends;
 use crate::event::{Event, EventQueue};
 use crate::hops::Hops;
 use crate::jobs::Starting;
@@ -25,6 +26,8 @@ pub(crate) struct Batch {
     pub(crate) is_alone: bool,
     /// Calls of queries its events wait for, and values they return to appends, encoded.
     pub(crate) calls: Vec<u8>,
+    /// Records its events append.
+    pub(crate) appends: Appends,
     /// Jobs its events wait for.
     pub(crate) jobs: Vec<Starting>,
     /// Yielding selects after their first page.
@@ -38,12 +41,13 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch in the memory of one that has ended.
     pub(crate) fn begin(stream: u16, ended: Batch) -> Self {
-        let Self { mut hops, mut calls, mut jobs, mut roots, .. } = ended;
+        let Self { mut hops, mut calls, appends, mut jobs, mut roots, .. } = ended;
         hops.clear();
         calls.clear();
         jobs.clear();
         roots.clear();
-        Self { stream, hops, calls, jobs, roots, ..Self::default() }
+        debug_assert!(appends.is_empty(), "a batch that ended well has staged its records");
+        Self { stream, hops, calls, appends, jobs, roots, ..Self::default() }
     }
 
     /// The current event has run to its end.

@@ -38,7 +38,7 @@ impl TaskThread {
         if (!is_retried || def.depots[depot].options.fail_ack_on_any_failure)
             && let Some(waiter) = slot.waiters[depot].failed(root.offset)
         {
-            self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, text);
+            self.answer_unprocessed(waiter.peer, waiter.request, text, now);
         }
     }
 
@@ -97,7 +97,8 @@ impl TaskSlot {
             tries,
         };
         let depot = def.dead_letters.expect("invariant: a source that gives records up has the module declare it");
-        self.state.depot_mut(depot).stage(&encoded(&letter));
+        // In the entry that passes the record by, whatever its size.
+        self.state.depot_mut(depot).stage_bound(&encoded(&letter));
         source.give_up(offset);
         true
     }

@@ -6,6 +6,7 @@
 //! holds the event's writes is durable.
 
 mod acks;
+mod append;
 mod batch;
 mod client_work;
 mod depot_reads;
@@ -34,6 +35,7 @@ mod stream_limits;
 mod tables;
 mod temporary;
 mod thread;
+mod tick;
 mod trimming;
 mod trouble;
 mod waiters;

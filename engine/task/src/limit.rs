@@ -17,6 +17,8 @@ pub const EXECUTING_COUNT_MAX: usize = 8_192;
 /// Records of a source on a task between the first that is not done and the last that started: a record that fails for ever stops it
 /// when so many behind it are done.
 pub const WINDOW_COUNT_MAX: usize = 1 << 20;
+/// A core starts no more records while this many of its events wait until what they appended is processed.
+pub const EVENT_APPEND_COUNT_MAX: usize = 4_096;
 /// A core starts no more records while this many of its events wait for jobs.
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).

@@ -83,6 +83,7 @@ impl TaskThread {
         let seed = doors.entropy.next_u64();
         let mut thread = TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed);
         thread.micro = micro;
+        thread.set_tickers(doors.clock.now());
         Ok(thread)
     }
 }
@@ -178,10 +179,6 @@ fn open_slot(
             live_from: state.depots()[def.depot].committed_end(),
         };
         sources.push(Source::new(setup, from));
-    }
-    if let Some(dead_letters) = module.def.dead_letters {
-        // They are in the entry that passes their records by, whatever their size.
-        state.depot_mut(dead_letters).keep_inline();
     }
     let parts = open_parts(config, &mut state, cache, doors)?;
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();

@@ -14,7 +14,7 @@ use tantu_flow::{Run, Shuffle};
 use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
 
-/// A client's append that waits for its entry to be durable.
+/// An append that waits for its entry to be durable: a client's, or one of an event of this thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppendWait {
     pub(crate) depot: usize,
@@ -94,9 +94,9 @@ pub(crate) struct TaskSlot {
 }
 
 impl TaskSlot {
-    /// Whether its staged writes may be sealed: not in the middle of a batch.
+    /// Whether its staged writes may be sealed: not in the middle of a batch, and not without records that belong to them.
     pub(crate) fn can_seal(&self) -> bool {
-        self.batch.is_none()
+        self.batch.is_none() && !self.state.waits_for_segment()
     }
 
     /// Keeps back the answers to appends that no section has yet: large runs go to a segment first.

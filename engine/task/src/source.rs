@@ -80,6 +80,8 @@ pub(crate) struct Source {
     /// Records of the window that wait for another try, or leave.
     failed: BTreeSet<Offset>,
     kept: SavedProgress,
+    /// Its progress is saved: its records are there after a restart.
+    pub(crate) is_durable: bool,
     /// What the records under way returned so far, by offset.
     returns: BTreeMap<u64, Returns>,
     pub(crate) troubles: Troubles,
@@ -89,8 +91,8 @@ impl Source {
     /// Goes on where saved progress stands.
     pub(crate) fn new(setup: SourceSetup, kept: SavedProgress) -> Self {
         let (window, base) = (VecDeque::new(), kept.base());
-        let (returns, troubles) = (BTreeMap::new(), Troubles::default());
-        Self { setup, base, window, running: 0, failed: BTreeSet::new(), kept, returns, troubles }
+        let (failed, returns, troubles) = (BTreeSet::new(), BTreeMap::new(), Troubles::default());
+        Self { setup, base, window, running: 0, failed, kept, is_durable: true, returns, troubles }
     }
 
     /// The next record to start for the first time.
@@ -110,7 +112,7 @@ impl Source {
 
     /// Records that are done and not saved as such.
     pub(crate) fn unsaved_count(&self) -> u64 {
-        self.base.0 - self.kept.base().0
+        if self.is_durable { self.base.0 - self.kept.base().0 } else { 0 }
     }
 
     /// Whether another record may start.
@@ -169,12 +171,12 @@ impl Source {
 
     /// Progress to save, if it moved since the last time.
     pub(crate) fn take_progress(&mut self) -> Option<Vec<u8>> {
-        self.kept.take(self.base)
+        if self.is_durable { self.kept.take(self.base) } else { None }
     }
 
     /// Whether progress moved since it was saved.
     pub(crate) fn has_progress(&self) -> bool {
-        self.kept.is_behind(self.base)
+        self.is_durable && self.kept.is_behind(self.base)
     }
 
     fn begun(&self, id: u64, now: Nanos) -> Phase {

@@ -40,7 +40,7 @@ fn begin_event(
     start: Nanos,
     doors: &Doors<'_>,
 ) -> Option<Turn> {
-    let staged = if batch.touched { slot.state.staged_size() } else { 0 };
+    let staged = if batch.touched { slot.state.staged_size() + batch.appends.size() } else { 0 };
     // What failed before runs alone, so that no other record fails with it again.
     let is_alone = |event: &Event| event.root.attempt > 0;
     let parts = batch.count > 0 && (batch.is_alone || slot.events.peek().is_some_and(is_alone));
@@ -74,12 +74,12 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
-        if self.jobs.is_full() || self.pagings.is_full() {
+        if self.jobs.is_full() || self.pagings.is_full() || self.appending.is_full() {
             return false;
         }
         for at in 0..self.slots.len() {
             for source in 0..self.slots[at].sources.len() {
-                self.pass_by_records(at, source);
+                self.pass_by_records(at, source, now);
                 while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
                     let Some(offset) = self.next_record(at, source, now) else { break };
                     if !self.start_record(at, source, offset, now) {
@@ -103,13 +103,13 @@ impl TaskThread {
     }
 
     /// Records that need no processing are done at once.
-    fn pass_by_records(&mut self, at: usize, index: usize) {
+    fn pass_by_records(&mut self, at: usize, index: usize, now: Nanos) {
         let slot = &mut self.slots[at];
         let depot = slot.sources[index].setup.depot;
         let end = slot.state.depots()[depot].committed_end();
         let passed = slot.sources[index].pass_by(end);
         if !passed.is_empty() {
-            self.refuse_passed_by(at, depot, passed);
+            self.refuse_passed_by(at, depot, passed, now);
         }
     }
 
@@ -216,7 +216,9 @@ impl TaskThread {
                 fingerprint: plan.fingerprint() as u32,
             };
             match watched.resume(&mut slot.run, &mut host) {
-                Ok(Outcome::Done) if batch.touched && slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
+                Ok(Outcome::Done)
+                    if batch.touched && slot.state.staged_size() + batch.appends.size() > BATCH_STAGED_SIZE_MAX =>
+                {
                     slot.run.reset();
                     return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
                 }
@@ -251,6 +253,7 @@ impl TaskThread {
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
         if batch.touched {
+            self.appending.stage(slot, &mut batch.appends, Peer(self.config.thread.0));
             slot.gathering.hops.append(&mut batch.hops);
             slot.gathering.reports.extend_from_slice(&batch.roots);
             slot.gathering.calls.append(&mut batch.calls);

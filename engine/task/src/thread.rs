@@ -1,5 +1,6 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::append::Appending;
 use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
@@ -25,6 +26,7 @@ use crate::slot::TaskSlot;
 use crate::space::Space;
 use crate::stream_limits::StreamLimits;
 use crate::tables::{Arrived, RootTables};
+use crate::tick::Ticks;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -151,6 +153,8 @@ pub struct TaskThread {
     pub(crate) queries: Queries,
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
+    pub(crate) appending: Appending,
+    pub(crate) ticks: Ticks,
     pub(crate) pagings: Pagings,
     pub(crate) overruns: Overruns,
     pub(crate) micro: Micro,
@@ -198,6 +202,8 @@ impl TaskThread {
             queries: Queries::default(),
             tables: RootTables::default(),
             jobs: EventJobs::default(),
+            appending: Appending::default(),
+            ticks: Ticks::default(),
             pagings: Pagings::default(),
             overruns,
             micro: Micro::default(),
@@ -345,6 +351,7 @@ impl TaskThread {
                 }
                 worked |= self.run_pages(false, doors);
                 worked |= self.start_records(now);
+                worked |= self.start_ticks(now);
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
@@ -397,7 +404,8 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        let waiting = self.jobs.size() + self.pagings.size() + self.queries.size() + self.tables.size();
+        let waiting =
+            self.jobs.size() + self.appending.size() + self.pagings.size() + self.queries.size() + self.tables.size();
         slots + self.outbox.size() + self.pipeline.uncommitted_size() + waiting
     }
 
@@ -555,6 +563,7 @@ impl TaskThread {
             sooner(self.memory_at);
         }
         self.next_trim().map(&mut sooner);
+        self.tick_at().map(&mut sooner);
         self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);

@@ -35,7 +35,7 @@ impl TaskThread {
         }
         // Mostly only the first attempt counts for an ACK append (DEP-12).
         let depot = source.setup.depot;
-        if !(is_retried && !def.depots[depot].options.fail_ack_on_any_failure)
+        if (!is_retried || def.depots[depot].options.fail_ack_on_any_failure)
             && let Some(waiter) = slot.waiters[depot].failed(root.offset)
         {
             self.answer_unprocessed(waiter.peer, waiter.request, text, now);

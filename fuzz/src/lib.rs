@@ -26,7 +26,6 @@ use tantu_path::Path;
 use tantu_state::depot::Run;
 use tantu_state::producer::Span;
 use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
-use tantu_state::side::append::Appended;
 
 /// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
 #[macro_export]
@@ -163,7 +162,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "table_block" => tantu_lsm::fuzzing::block_seeds(),
         "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
-        "entry" => (0..36).map(entry_seed).chain((1..5).map(produced_seed)).collect(),
+        "entry" => (0..32).map(entry_seed).chain((1..5).map(produced_seed)).collect(),
         "letters" => {
             (0..24).map(letters_seed).chain((0..8).map(events_seed)).chain((0..4).map(client_letters_seed)).collect()
         }
@@ -201,17 +200,8 @@ fn entry_seed(n: u64) -> Vec<u8> {
             entry.delete_range(b"a", b"c");
             entry.put(b"b", &vec![b'w'; n as usize]);
             entry.end_chunk(chunk);
-            let mut records = Run::new(Offset(n - 24));
-            (0..n % 4).for_each(|at| records.push(&vec![b's'; at as usize * 5]));
-            if n >= 32 {
-                entry.run_records(run, ObjectId(2), &records);
-            }
             entry.prepared(run, Epoch(n + 1), 1);
             if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
-            if n >= 32 {
-                let (depot, first, count) = (ObjectId(2), Offset(n << 33), records.count());
-                entry.run_appended(&Appended { run, depot, first, count, time_ms: n });
-            }
         }
         entry.end_section(start);
     }

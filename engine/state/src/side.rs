@@ -46,8 +46,9 @@ use spill::{Spilled, shed_later};
 pub const SIDE_RUN_MEMORY_MAX: usize = 16 << 20;
 /// Most bytes one run may hold in memory on one task, though what goes to the disk cannot keep up with what is written.
 pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
-/// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own.
-pub const SIDE_CHUNK_SIZE_MAX: usize = 1 << 20;
+/// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own. To gather
+/// a chunk is a turn: of a MiB of small writes it takes milliseconds.
+pub const SIDE_CHUNK_SIZE_MAX: usize = 256 << 10;
 
 /// Why something cannot be done with a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -167,6 +168,8 @@ pub(crate) struct SideRun {
     pub(crate) spilled: Option<Spilled>,
     /// All that is in memory is to go to the disk.
     pub(crate) is_spilling: bool,
+    /// With more writes in memory it does.
+    pub(crate) count_max: usize,
     pub(crate) phase: Phase,
     /// Chunks sealed, or found while the log is replayed.
     pub(crate) chunk_count: u32,
@@ -182,6 +185,7 @@ impl SideRun {
             writes: SideWrites::default(),
             spilled: None,
             is_spilling: false,
+            count_max: usize::MAX,
             phase,
             chunk_count: 0,
             from: None,
@@ -241,11 +245,16 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Bytes of all runs.
+    /// Bytes of all runs, and of what goes to the disk.
     pub(crate) fn size(&self) -> usize {
+        self.writes_size() + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
+    }
+
+    /// Bytes of all runs.
+    fn writes_size(&self) -> usize {
         let runs = self.runs.values().chain(self.attached.iter().map(|attached| &attached.run));
         let writes = runs.map(|run| &run.writes).chain(&self.shedding);
-        writes.map(SideWrites::size).sum::<usize>() + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
+        writes.map(SideWrites::size).sum()
     }
 
     /// Whether the next section has something of it.
@@ -358,7 +367,7 @@ impl TaskState {
         if found.phase != Phase::Open {
             return Err(RunError::Phase(run));
         }
-        let is_large = self.side.spill.is_some() && found.writes.size() > self.side.memory_size_max;
+        let is_large = self.side.spill.is_some() && found.is_large(self.side.memory_size_max);
         found.phase = match found.spilled.is_some() || is_large {
             true => Phase::Spilling { epoch, until: None },
             false => Phase::Sealing { epoch, range: None, key: None },
@@ -459,8 +468,8 @@ impl TaskState {
         std::mem::take(&mut self.side.events)
     }
 
-    /// Bytes of the runs that are not published.
+    /// Bytes of runs that are in memory and not in the tree.
     pub fn side_size(&self) -> usize {
-        self.side.size()
+        self.side.writes_size()
     }
 }

@@ -52,7 +52,9 @@ fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> Th
         group_size_max: swarm.group_size_max,
         ..SegLogOptions::default()
     };
-    let state = TaskStateOptions { segments: swarm.chunks, ..TaskStateOptions::default() };
+    let (side_memory_size_max, side_slice_count) = swarm.side;
+    let usual = TaskStateOptions::default();
+    let state = TaskStateOptions { segments: swarm.chunks, side_memory_size_max, side_slice_count, ..usual };
     ThreadConfig { log, state, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
 }
 

@@ -65,6 +65,8 @@ pub struct Swarm {
     pub range_percent: u32,
     /// Whether a microbatch topology counts the same lines beside the stream.
     pub exact: bool,
+    /// Bytes of a side run before it goes to the disk, and its writes that are published in one slice.
+    pub side: (usize, usize),
 }
 
 impl Swarm {
@@ -99,6 +101,7 @@ impl Swarm {
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
             exact: chance.fork(9).percent(60),
+            side: draw_side(&mut chance.fork(40)),
         }
     }
 
@@ -130,6 +133,11 @@ impl Swarm {
         let planned = self.blows.iter().any(|blow| matches!(blow, Blow::Fail(_)));
         eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some() || planned
     }
+}
+
+/// Lines of a story are short: a run on the disk has a few hundred bytes.
+fn draw_side(chance: &mut SimEntropy) -> (usize, usize) {
+    (*chance.pick(&[100, 400, 16 << 20]), *chance.pick(&[1, 3, 256]))
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

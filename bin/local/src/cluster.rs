@@ -3,6 +3,7 @@
 use crate::error::ClusterError;
 use crate::instance::Instance;
 use crate::launch::{LaunchConfig, module_dir};
+use crate::watch::ThreadLoad;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -142,6 +143,29 @@ impl InProcessCluster {
     /// [`ClusterError`] if there is none.
     pub fn resume_microbatch_topology(&self, module: &str, topology: &str) -> Result<(), ClusterError> {
         Ok(self.microbatch(module, topology)?.resume()?)
+    }
+
+    /// How busy each task thread of a module was so far, in the order of their numbers (TSK-10).
+    ///
+    /// ```
+    /// use tantu_local::{InProcessCluster, LaunchConfig};
+    /// # use tantu_flow::{Module, Setup, Topologies};
+    /// # struct Quiet;
+    /// # impl Module for Quiet { fn define(_: &mut Setup, _: &mut Topologies) {} }
+    /// let cluster = InProcessCluster::create()?;
+    /// cluster.launch::<Quiet>(LaunchConfig::new(2, 2))?;
+    /// let before = cluster.loads("Quiet")?;
+    /// // … some time later: above 0.7 it is time to scale.
+    /// for (now, before) in cluster.loads("Quiet")?.iter().zip(&before) {
+    ///     assert!(now.fraction_since(before) <= 1.0);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn loads(&self, module: &str) -> Result<Vec<ThreadLoad>, ClusterError> {
+        self.with(module, Instance::loads)
     }
 
     /// A connection of one's own: threads that send much do not wait for each other on it.

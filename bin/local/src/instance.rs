@@ -3,6 +3,7 @@
 use crate::body::{Body, Phase, Shared};
 use crate::error::ClusterError;
 use crate::launch::{LaunchConfig, Prepared, prepare};
+use crate::watch::{ThreadLoad, Watch};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, St
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
+use tantu_task::pulse::Pulse;
 use tantu_task::{MemoryBudget, StopReason, TaskThread, ThreadConfig};
 
 /// How long closing waits for records that are being processed.
@@ -28,6 +30,9 @@ pub(crate) struct Instance {
     shared: Arc<Shared>,
     cores: Cores,
     pub(crate) connection: Connection,
+    pulses: Vec<Arc<Pulse>>,
+    started: Instant,
+    _watch: Watch,
 }
 
 struct NoBell;
@@ -49,12 +54,15 @@ impl Instance {
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
-        let slow_write_ms = config.slow_write_ms;
+        let pulses: Vec<Arc<Pulse>> = (0..runtime.thread_count).map(|_| Arc::default()).collect();
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
+            let pulses = pulses.clone();
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let config = ThreadConfig { memory, slow_write_ms, ..usual };
+                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, .. } = config;
+                let pulse = Arc::clone(&pulses[thread.index()]);
+                let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, pulse, ..usual };
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);
@@ -67,7 +75,14 @@ impl Instance {
             Err(reason) => stopped(&runtime, &reason),
         })?;
         let connection = Connection::new(Arc::clone(&runtime), mesh.attach(), Arc::clone(&shared.stopped));
-        Ok(Instance { runtime, mesh, shared, cores, connection })
+        let watch = Watch::start(Arc::clone(&runtime), pulses.clone(), Duration::from_millis(config.stall_ms));
+        Ok(Instance { runtime, mesh, shared, cores, connection, pulses, started: Instant::now(), _watch: watch })
+    }
+
+    /// How busy each thread was so far.
+    pub(crate) fn loads(&self) -> Vec<ThreadLoad> {
+        let up = self.started.elapsed();
+        self.pulses.iter().map(|pulse| ThreadLoad { up, by_category: pulse.spent() }).collect()
     }
 
     /// A connection of its own.

@@ -8,8 +8,8 @@ use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
 use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
-use tantu_task::MemoryBudget;
-use tantu_task::limit::SLOW_WRITE_MS;
+use tantu_task::limit::{EVENT_MS_MAX, SLOW_OP_MS, SLOW_WRITE_MS, STALL_MS};
+use tantu_task::{CategoryShares, MemoryBudget};
 
 /// How a module is laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,15 @@ pub struct LaunchConfig {
     /// How long a write of a PState may take before it is logged as slow, in milliseconds
     /// (`pstate.excessive.write.time.warning.millis`).
     pub slow_write_ms: u64,
+    /// How long an op may take before it is logged as slow, in milliseconds.
+    pub slow_op_ms: u64,
+    /// How long a turn may take before it is logged what it stands in while it still runs, in milliseconds: user code that
+    /// hangs is named by its line.
+    pub stall_ms: u64,
+    /// Longest an event may run before it yields, in milliseconds (`worker.event.target.max.millis`).
+    pub event_ms_max: u64,
+    /// The desired proportions of a busy thread's time by category of work (`worker.event.category.proportions`).
+    pub proportions: CategoryShares,
 }
 
 impl Default for LaunchConfig {
@@ -39,6 +48,10 @@ impl Default for LaunchConfig {
             pin: Pin::Auto,
             memory: MemoryBudget::SIZE_DEFAULT,
             slow_write_ms: SLOW_WRITE_MS,
+            slow_op_ms: SLOW_OP_MS,
+            stall_ms: STALL_MS,
+            event_ms_max: EVENT_MS_MAX,
+            proportions: CategoryShares::default(),
         }
     }
 }

@@ -23,8 +23,11 @@ mod cluster;
 mod error;
 mod instance;
 mod launch;
+mod watch;
 
 pub use cluster::InProcessCluster;
 pub use error::ClusterError;
 pub use launch::LaunchConfig;
 pub use tantu_doors::Pin;
+pub use tantu_task::CategoryShares;
+pub use watch::ThreadLoad;

@@ -1,6 +1,6 @@
 //! Everything a module and its tests usually name: `use tantu::prelude::*`.
 
-pub use tantu_base::id::Offset;
+pub use tantu_base::id::{Category, Offset};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
     AckLevel, ClientError, Depot, Microbatch, MicrobatchStatus, PState, PageMax, PartitionOffsets, Pending,
@@ -14,7 +14,7 @@ pub use tantu_flow::{
     RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Topologies, Var,
     Vars, custom, define, disallow, hash_by, random,
 };
-pub use tantu_local::{ClusterError, InProcessCluster, LaunchConfig};
+pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{
     Custom, CustomNav, List, Map, NamedFn, Navigate, PathTo, Set, Sub, TransformTo, Untracked, agg, path, select_value,
     transform_value,

@@ -331,7 +331,8 @@ impl<'p> Drawing<'p> {
             | Step::Await { position, .. }
             | Step::Invoke { position, .. } => {
                 let live = &self.plan.entries[position as usize].live;
-                let live: Vec<_> = live.iter().copied().filter(|var| !record.defs.contains(&var.var)).collect();
+                let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
+                let live: Vec<_> = live.iter().copied().filter(shown).collect();
                 Some(self.typed(source, &live))
             }
             _ => None,
@@ -357,6 +358,10 @@ impl<'p> Drawing<'p> {
                 (NodeKind::Filter, self.call(source, "filter", &self.plan.steps[at - 1].uses))
             }
             Step::Filter(_) => (NodeKind::Filter, plain()),
+            Step::Hop { .. } if self.skipped(at + 1).is_some() => {
+                (NodeKind::Partitioner, format!("all_partition {}", record.label))
+            }
+            Step::Records { .. } => (NodeKind::Emit, record.label.clone()),
             Step::If { .. } | Step::Case { .. } => (NodeKind::Choice, plain()),
             Step::Copy(moves) => {
                 let moves: Vec<String> =
@@ -383,7 +388,6 @@ impl<'p> Drawing<'p> {
             Step::Await { .. } => (NodeKind::Later, plain()),
             Step::Check(_) => (NodeKind::Check, plain()),
             Step::Invoke { .. } => (NodeKind::Later, plain()),
-            Step::Records { .. } => (NodeKind::Emit, plain()),
             Step::Enter { .. } => (NodeKind::Later, record.label.clone()),
             Step::Gathered { of: RowsOf::Fold(table), .. } => match &self.plan.tables()[*table] {
                 TableDef::Fold(fold) => (NodeKind::Aggregate, self.describe_fold(source, fold)),
@@ -417,6 +421,10 @@ impl<'p> Drawing<'p> {
     fn skips_to(&self, at: usize) -> Option<usize> {
         match &self.plan.steps[at].step {
             Step::Jump(to) => Some(*to),
+            // How many records were passed over goes without saying.
+            Step::Call(_) if self.skipped(at + 2).is_some_and(|skip| self.plan.steps[at].defs == [skip]) => {
+                Some(at + 1)
+            }
             // An output stream with one branch and nothing else.
             Step::Fork { branches } if branches.len() == 1 && self.ends(at + 1) => Some(branches[0]),
             Step::Fork { branches } if branches.is_empty() => Some(at + 1),
@@ -425,6 +433,14 @@ impl<'p> Drawing<'p> {
                 [only] => Some(*only),
                 _ => None,
             },
+            _ => None,
+        }
+    }
+
+    /// The var that counts the records that an explode of a microbatch has passed over, if this step is one.
+    fn skipped(&self, at: usize) -> Option<u32> {
+        match self.plan.steps.get(at)?.step {
+            Step::Records { skip, .. } => Some(skip),
             _ => None,
         }
     }

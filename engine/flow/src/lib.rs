@@ -74,7 +74,7 @@ pub use ops::{Expanded, ModuleInfo};
 pub use partition::Partitioned;
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
 pub use query::{ArgumentValues, Arguments, QueryDef, var_type};
-pub use run::{Host, Outcome, PagedSelect, Run, VisitRecord, WriteInfo};
+pub use run::{Host, Outcome, PagedSelect, Run, VisitRecord};
 pub use runtime::{MicrobatchObjects, ModuleRuntime};
 pub use shuffle::Shuffle;
 pub use stage::{BlockDef, Stage, Stages, Where};

@@ -158,6 +158,24 @@ impl Plan {
         &self.batches.blocks
     }
 
+    /// What a step does, in the author's words: the topology, the op, the file and the line.
+    pub fn step_text(&self, step: usize) -> String {
+        match self.steps.get(step) {
+            Some(StepRecord { label, place, .. }) => {
+                format!("{}: `{label}`, {}:{}", self.name, place.file(), place.line())
+            }
+            None => self.name.clone(),
+        }
+    }
+
+    /// Whether a step writes a PState.
+    pub fn writes_at(&self, step: usize) -> bool {
+        let of = |record: &StepRecord| {
+            matches!(record.step, Step::Transform { .. } | Step::Clear { .. } | Step::Aggregate { .. })
+        };
+        self.steps.get(step).is_some_and(of)
+    }
+
     /// The plan in words.
     pub fn describe(&self) -> PlanInfo {
         let step = |record: &StepRecord| StepInfo {

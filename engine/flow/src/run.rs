@@ -19,7 +19,9 @@ use crate::step::{Advance, Step, Target};
 use crate::table::{BatchError, RowsOf, VisitRow};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
-use tantu_base::door::{Job, Nanos};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{
@@ -49,14 +51,6 @@ pub trait Host {
     /// Starts a job. When it is done, its answer is appended to `live`, and the work goes on there as a new event of
     /// this task; if it fails, so does what the event is part of.
     fn start_job(&mut self, at: Position, live: &[u8], job: Job);
-    /// The time, if writes of PStates are being timed now.
-    fn write_begins(&self) -> Option<Nanos> {
-        None
-    }
-    /// A write that was being timed is done.
-    fn wrote(&self, begun: Nanos, what: WriteInfo<'_>) {
-        unreachable!("only a host that gives the time is told: {begun:?} {what:?}")
-    }
     /// How much a page of a yielding select holds; none if the host answers selects whole.
     fn page_limit(&self) -> Option<PageLimit> {
         None
@@ -133,19 +127,6 @@ pub trait Host {
     }
 }
 
-/// A write of a PState, in the author's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WriteInfo<'a> {
-    /// Of which topology.
-    pub topology: &'a str,
-    /// What it does.
-    pub label: &'a str,
-    /// The author's file.
-    pub file: &'static str,
-    /// The line in it.
-    pub line: u32,
-}
-
 /// What a yielding select has still to answer.
 #[derive(Clone, Debug)]
 pub struct PagedSelect {
@@ -182,6 +163,8 @@ pub struct Run {
     pub(crate) live: Vec<u8>,
     pub(crate) step: usize,
     pub(crate) source: usize,
+    /// The step, for those who watch.
+    place: Arc<AtomicU32>,
     /// A loop that has made the arena grow by more than this moves what it still needs together, in bytes.
     crowded: usize,
     crowded_min: usize,
@@ -237,6 +220,7 @@ impl Run {
             live: Vec::new(),
             step: 0,
             source: 0,
+            place: Arc::default(),
             crowded: CROWDED_SIZE_MIN,
             crowded_min: CROWDED_SIZE_MIN,
         }
@@ -246,6 +230,16 @@ impl Run {
     #[doc(hidden)]
     pub fn crowded_from(size: usize) -> Run {
         Run { crowded: size, crowded_min: size, ..Run::new() }
+    }
+
+    /// A run at rest that stores the step it stands on where others can see it.
+    pub fn watched(place: Arc<AtomicU32>) -> Run {
+        Run { place, ..Run::new() }
+    }
+
+    /// The step it stands on.
+    pub fn step(&self) -> usize {
+        self.step
     }
 
     /// Forgets the event.
@@ -278,6 +272,7 @@ impl Run {
         while *fuel > 0 {
             *fuel -= 1;
             let at = self.step;
+            self.place.store(at as u32, Ordering::Relaxed);
             // The commonest steps are run here, without a result to look at.
             let goes_on = match &plan.steps[at].step {
                 Step::Call(call) => {
@@ -543,7 +538,6 @@ impl Run {
     fn write(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
         self.guard(plan, at, host)?;
         let args = FrameArgs { frame: &self.frame, registers: &plan.registers[self.source] };
-        let begun = host.write_begins();
         let (step, scratch) = (&plan.steps[at].step, &mut self.scratch);
         let (Step::Transform { pstate, .. } | Step::Clear { pstate } | Step::Aggregate { pstate, .. }) = step else {
             unreachable!("the step writes")
@@ -554,11 +548,6 @@ impl Run {
             Step::Aggregate { shape, .. } => aggregate(schema, object, shape, store, &args, scratch),
             _ => clear_store(object, store),
         });
-        if let Some(begun) = begun {
-            let record = &plan.steps[at];
-            let (file, line) = (record.place.file(), record.place.line());
-            host.wrote(begun, WriteInfo { topology: &plan.name, label: &record.label, file, line });
-        }
         match result {
             Ok(()) => Ok(Then::Next),
             Err(EvalError::Need) => Ok(Then::Need),

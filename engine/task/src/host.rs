@@ -3,11 +3,10 @@
 use crate::batch::Batch;
 use crate::hops::{Hop, HopNumbers};
 use crate::jobs::Starting;
-use crate::limit::TURN_NS_MAX;
 use crate::paging::{Paging, page_limit};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle, WriteInfo};
+use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle};
 use tantu_net::event::{next_place, number_at};
 use tantu_net::letter::Letter;
 use tantu_path::{PageLimit, Stop, Store};
@@ -33,14 +32,12 @@ pub(crate) struct RunHost<'a> {
     pub(crate) numbers: &'a mut HopNumbers,
     pub(crate) shuffle: &'a mut Shuffle,
     pub(crate) clock: &'a dyn Clock,
-    /// When the turn began.
-    pub(crate) start: Nanos,
+    /// When the event should yield.
+    pub(crate) overtime_at: Nanos,
     pub(crate) task: TaskId,
     pub(crate) module: &'a ModuleDef,
     pub(crate) task_count: u32,
     pub(crate) fingerprint: u32,
-    /// How long a write may take before it is logged, in nanoseconds, if writes are being timed.
-    pub(crate) slow_write_ns: Option<u64>,
 }
 
 impl Host for RunHost<'_> {
@@ -71,7 +68,7 @@ impl Host for RunHost<'_> {
     }
 
     fn is_overtime(&self) -> bool {
-        self.clock.now().since(self.start) > TURN_NS_MAX
+        self.clock.now() > self.overtime_at
     }
 
     fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
@@ -80,19 +77,6 @@ impl Host for RunHost<'_> {
         self.batch.bits ^= event;
         let stream = self.batch.stream;
         self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
-    }
-
-    fn write_begins(&self) -> Option<Nanos> {
-        self.slow_write_ns.map(|_| self.clock.now())
-    }
-
-    fn wrote(&self, begun: Nanos, what: WriteInfo<'_>) {
-        let took_ns = self.clock.now().since(begun);
-        if self.slow_write_ns.is_some_and(|most| took_ns >= most) {
-            let WriteInfo { topology, label, file, line } = what;
-            let (task, took_ms) = (self.task.0, took_ns / 1_000_000);
-            tracing::warn!(topology, task, took_ms, "a write of a PState was slow: `{label}`, {file}:{line}");
-        }
     }
 
     fn page_limit(&self) -> Option<PageLimit> {

@@ -2,8 +2,8 @@
 
 use tantu_base::limit::{FRAME_SIZE_MAX, RECORD_SIZE_MAX};
 
-/// Longest an event may run before it yields, in nanoseconds (`worker.event.target.max.millis`).
-pub const TURN_NS_MAX: u64 = 5_000_000;
+/// Longest an event may run before it yields, in milliseconds (`worker.event.target.max.millis`).
+pub const EVENT_MS_MAX: u64 = 5;
 /// What one turn aims at, in nanoseconds.
 pub const TURN_NS_TARGET: u64 = 200_000;
 /// Batches of clients' letters a turn takes.
@@ -18,8 +18,12 @@ pub const EXECUTING_COUNT_MAX: usize = 8_192;
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).
 pub const SLOW_WRITE_MS: u64 = 50;
-/// Milliseconds for which writes are timed after a turn that took as long as a write may.
-pub const SLOW_WRITE_WATCH_MS: u64 = 60_000;
+/// Milliseconds an op may take before it is logged.
+pub const SLOW_OP_MS: u64 = 50;
+/// Milliseconds for which ops are timed after a turn that took as long as an op may.
+pub const OVERRUN_WATCH_MS: u64 = 60_000;
+/// Milliseconds a turn may take before it is told what it stands in while it still runs.
+pub const STALL_MS: u64 = 1_000;
 /// A core starts no more records while this many yielding selects are under way,
 pub const PAGED_SELECT_COUNT_MAX: usize = 1_024;
 /// or while they hold so many bytes of variables and of writes that were not committed when they began.
@@ -101,7 +105,7 @@ pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
-const _: () = assert!(TURN_NS_TARGET <= TURN_NS_MAX);
+const _: () = assert!(TURN_NS_TARGET <= EVENT_MS_MAX * 1_000_000);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Epoch, Offset, RunId, TaskId};
-use tantu_flow::Where;
+use tantu_flow::{Run, Where};
 use tantu_net::letter::{Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
 use tantu_state::layout::object_key;
 use tantu_state::side::{RunError, RunEvent};
@@ -315,7 +315,7 @@ impl TaskThread {
                 if let Some(count) = self.config.module.def.microbatches[at].options.flush_path_count {
                     self.slots[slot].state.bound_run(run, count);
                 }
-                self.slots[slot].parts[at].attempt = Some(Try::new(run));
+                self.slots[slot].parts[at].attempt = Some(Try::new(run, Run::watched(self.config.pulse.step())));
                 [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
                 let (task, epoch) = (self.slots[slot].task, self.pipeline.epoch());
                 self.answer(task, run, run.attempt.epoch, MicrobatchSays::Primed, &epoch.0.to_le_bytes());

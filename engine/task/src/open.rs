@@ -173,7 +173,7 @@ fn open_slot(
         sources,
         parts,
         waiters,
-        run: Run::new(),
+        run: Run::watched(config.pulse.step()),
         batch: None,
         hold: Hold::Free,
         gathering: Effects::default(),

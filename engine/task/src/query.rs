@@ -9,16 +9,15 @@ use crate::event::Event;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::{
-    FUEL_PER_CHECK, QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX,
-    QUERY_RUN_COUNT_MAX, QUERY_TIMEOUT_MS, TABLES_KEPT_MS, TURN_NS_MAX, TURN_NS_TARGET,
+    QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX, QUERY_RUN_COUNT_MAX,
+    QUERY_TIMEOUT_MS, TABLES_KEPT_MS, TURN_NS_TARGET,
 };
+use crate::overrun::Watched;
 use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
-use crate::stream::panic_text;
 use crate::tables::{RootTables, RowsOut, Sender};
 use crate::thread::TaskThread;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
@@ -146,7 +145,8 @@ struct QueryHost<'a> {
     random: &'a mut EventRandom,
     shuffle: &'a mut Shuffle,
     clock: &'a dyn Clock,
-    start: Nanos,
+    /// When the event should yield.
+    overtime_at: Nanos,
     task: TaskId,
     task_count: u32,
     topology: u16,
@@ -208,7 +208,7 @@ impl Host for QueryHost<'_> {
     }
 
     fn is_overtime(&self) -> bool {
-        self.clock.now().since(self.start) > TURN_NS_MAX
+        self.clock.now() > self.overtime_at
     }
 
     fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
@@ -497,7 +497,8 @@ impl TaskThread {
             let topology = slot.calls.next_stream()?;
             let event = slot.calls.pop(topology)?;
             let plan = module.plan(topology).expect("invariant: checked when it was pushed");
-            let (mut run, letters) = self.queries.spare.pop().unwrap_or_default();
+            let (mut run, letters) =
+                self.queries.spare.pop().unwrap_or_else(|| (Run::watched(self.config.pulse.step()), Vec::new()));
             let begun = run.begin(plan, event.at, slot.calls.live(&event));
             slot.calls.reclaim();
             let Event { root, id: bits, .. } = event;
@@ -528,10 +529,13 @@ impl TaskThread {
         let module = Arc::clone(&self.config.module);
         let plan = module.plan(running.topology).expect("invariant: checked when it was pushed");
         let start = doors.clock.now();
+        let overtime_at = start.plus_ms(self.config.event_ms_max);
+        let (pulse, overruns, topology) = (&*self.config.pulse, &self.overruns, running.topology);
+        let watched = Watched { topology, plan, clock: doors.clock, pulse, overruns, start };
         loop {
             let slot = &mut self.slots[running.slot];
             let mut need = None;
-            let (at, topology, root) = (running.at, running.topology, running.root);
+            let (at, root) = (running.at, running.root);
             let Running { run, bits, letters, jobs, selects, rows, read, result, .. } = &mut running;
             let view = PinnedView {
                 state: &slot.state,
@@ -549,7 +553,7 @@ impl TaskThread {
                 random: &mut self.random,
                 shuffle: &mut slot.shuffle,
                 clock: doors.clock,
-                start,
+                overtime_at,
                 task: slot.task,
                 task_count: module.task_count,
                 topology,
@@ -562,10 +566,7 @@ impl TaskThread {
                 read,
                 result,
             };
-            let mut fuel = FUEL_PER_CHECK;
-            // Only user code may panic without ending the worker: it is caught here, at its edge.
-            let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
-            let failure = match outcome {
+            let failure = match watched.resume(run, &mut host) {
                 Ok(Outcome::Done) => host.end().err().map(|error| error.to_string()),
                 Ok(Outcome::Need) => {
                     let need = need.expect("invariant: a view that stops for blocks names them");
@@ -577,14 +578,14 @@ impl TaskThread {
                     return;
                 }
                 Ok(Outcome::Yield) => {
-                    if doors.clock.now().since(start) > TURN_NS_MAX {
+                    if doors.clock.now() > overtime_at {
                         self.queries.ready.push_back(running);
                         return;
                     }
                     continue;
                 }
                 Ok(Outcome::Failed(error)) => Some(error.to_string()),
-                Err(panic) => Some(format!("user code panicked: {}", panic_text(&*panic))),
+                Err(panic) => Some(panic),
             };
             self.end_query_event(running, failure, doors);
             return;

@@ -3,13 +3,11 @@
 use crate::batch::Batch;
 use crate::hops::Hops;
 use crate::host::RunHost;
-use crate::limit::{
-    BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_MAX, TURN_NS_TARGET,
-};
+use crate::limit::{BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, SEAL_SIZE, TURN_NS_TARGET};
+use crate::overrun::Watched;
 use crate::slot::{Hold, TaskSlot};
 use crate::source::Report;
 use crate::thread::{StopReason, TaskThread};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
@@ -153,7 +151,9 @@ impl TaskThread {
         let module = Arc::clone(&self.config.module);
         let plan = &*module.def.streams[usize::from(batch.stream)].plan;
         let start = doors.clock.now();
-        let slow_write_ns = self.slow_writes.limit(start);
+        let overtime_at = start.plus_ms(self.config.event_ms_max);
+        let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
+        let watched = Watched { topology: batch.stream, plan, clock: doors.clock, pulse, overruns, start };
         let slot = &mut self.slots[at];
         loop {
             if batch.current.is_none()
@@ -171,18 +171,13 @@ impl TaskThread {
                 numbers: &mut self.numbers,
                 shuffle: &mut slot.shuffle,
                 clock: doors.clock,
-                start,
+                overtime_at,
                 task: slot.task,
                 module: &module.def,
                 task_count: module.task_count,
                 fingerprint: plan.fingerprint() as u32,
-                slow_write_ns,
             };
-            let mut fuel = FUEL_PER_CHECK;
-            let run = &mut slot.run;
-            // Only user code may panic without ending the worker: it is caught here, at its edge.
-            let outcome = catch_unwind(AssertUnwindSafe(|| run.resume(plan, &mut host, &mut fuel)));
-            match outcome {
+            match watched.resume(&mut slot.run, &mut host) {
                 Ok(Outcome::Done) if batch.touched && slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
                     slot.run.reset();
                     return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
@@ -195,7 +190,7 @@ impl TaskThread {
                     return Turn::Held;
                 }
                 Ok(Outcome::Yield) => {
-                    if doors.clock.now().since(start) > TURN_NS_MAX {
+                    if doors.clock.now() > overtime_at {
                         slot.hold = Hold::Yielded;
                         return Turn::Held;
                     }
@@ -206,7 +201,7 @@ impl TaskThread {
                 }
                 Err(panic) => {
                     slot.run.reset();
-                    return Turn::Failed(format!("user code panicked: {}", panic_text(&*panic)));
+                    return Turn::Failed(panic);
                 }
             }
         }

@@ -7,20 +7,21 @@ use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
-    CLIENT_BATCH_COUNT_PER_TURN, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX,
-    PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
-    UNCOMMITTED_SIZE_MAX,
+    CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS,
+    OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS,
+    TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
 use crate::micro::part::Part;
 use crate::outbox::Outbox;
+use crate::overrun::Overruns;
 use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
+use crate::pulse::Pulse;
 use crate::query::Queries;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
-use crate::slow_write::SlowWrites;
 use crate::space::Space;
 use crate::tables::{Arrived, RootTables};
 use std::path::PathBuf;
@@ -54,6 +55,12 @@ pub struct ThreadConfig {
     pub memory: MemoryBudget,
     /// How long a write of a PState may take before it is logged, in milliseconds.
     pub slow_write_ms: u64,
+    /// How long an op may take before it is logged, in milliseconds.
+    pub slow_op_ms: u64,
+    /// Longest an event may run before it yields, in milliseconds.
+    pub event_ms_max: u64,
+    /// What it tells those who watch it.
+    pub pulse: Arc<Pulse>,
 }
 
 impl ThreadConfig {
@@ -68,6 +75,9 @@ impl ThreadConfig {
             state: TaskStateOptions::default(),
             memory: MemoryBudget::default(),
             slow_write_ms: SLOW_WRITE_MS,
+            slow_op_ms: SLOW_OP_MS,
+            event_ms_max: EVENT_MS_MAX,
+            pulse: Arc::default(),
         }
     }
 }
@@ -138,7 +148,7 @@ pub struct TaskThread {
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
     pub(crate) pagings: Pagings,
-    pub(crate) slow_writes: SlowWrites,
+    pub(crate) overruns: Overruns,
     pub(crate) micro: Micro,
     clock: CategoryClock,
     done: Vec<DiskDone>,
@@ -162,7 +172,7 @@ impl TaskThread {
         cache: BlockCache,
         seed: u64,
     ) -> Self {
-        let slow_writes = SlowWrites::new(config.slow_write_ms.saturating_mul(1_000_000));
+        let overruns = Overruns::new(config.slow_op_ms, config.slow_write_ms);
         let mut random = EventRandom(seed);
         Self {
             clock: CategoryClock::new(config.shares),
@@ -182,7 +192,7 @@ impl TaskThread {
             tables: RootTables::default(),
             jobs: EventJobs::default(),
             pagings: Pagings::default(),
-            slow_writes,
+            overruns,
             micro: Micro::default(),
             done: Vec::new(),
             next_slot: 0,
@@ -276,18 +286,20 @@ impl TaskThread {
         while now.since(start) < TURN_NS_TARGET {
             let mut ran = None;
             for category in self.clock.order() {
+                self.config.pulse.turn_begins(category);
                 if self.turn(category, now, doors)? {
                     ran = Some(category);
                     break;
                 }
             }
-            let Some(category) = ran else { break };
             let after = doors.clock.now();
+            self.config.pulse.turn_ends(ran.map(|category| (category, after.since(now))));
+            let Some(category) = ran else { break };
             self.clock.spend(category, after.since(now).max(1));
-            if self.slow_writes.turn(now, after) {
+            if self.overruns.turn(now, after) {
                 let took_ms = after.since(now) / 1_000_000;
-                let thread = self.config.thread.0;
-                tracing::info!(thread, took_ms, "a turn was long: writes of PStates are timed for a while");
+                let (thread, category) = (self.config.thread.0, category.name());
+                tracing::info!(thread, category, took_ms, "a turn was long: ops are timed for a while");
             }
             now = after;
             worked = true;

@@ -2,14 +2,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a story is a test, on the real machine")]
 
-use std::fmt::Debug;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tantu::prelude::*;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record as Values};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 fn cluster_of<M: Module>(tasks: u32) -> InProcessCluster {
     let cluster = InProcessCluster::create().unwrap();
@@ -405,76 +399,5 @@ fn a_module_may_have_depots_only_or_queries_only_and_appends_without_an_ack_arri
         std::thread::yield_now();
     }
     assert_eq!(cluster.query::<(i64,), i64>("Oracle", "double").unwrap().invoke(&(21,)).unwrap(), 42);
-    cluster.close().unwrap();
-}
-
-/// A write that sleeps as long as the record says.
-struct Sleeper;
-
-impl Module for Sleeper {
-    fn define(setup: &mut Setup, topologies: &mut Topologies) {
-        let naps = setup.declare_depot::<u64>("*naps", random());
-        let mut s = topologies.stream("sleeper");
-        let slept = s.pstate_initial::<u64>("$$slept", PStateOptions::default(), 0);
-        s.source(&naps, |b, ms| {
-            let add = |slept: u64, ms: u64| {
-                std::thread::sleep(Duration::from_millis(ms));
-                slept + ms
-            };
-            b.local_transform(slept, path().term_with(ms, add));
-        });
-    }
-}
-
-static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Keeps the texts of warnings.
-struct Warnings;
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        WARNINGS.lock().unwrap().push(text.0);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Values<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-#[test]
-fn slow_writes_are_logged_with_their_line() {
-    tracing::subscriber::set_global_default(Warnings).unwrap();
-    let cluster = InProcessCluster::create().unwrap();
-    let config = LaunchConfig { slow_write_ms: 100, ..LaunchConfig::new(1, 1) };
-    cluster.launch::<Sleeper>(config).unwrap();
-    let naps = cluster.depot::<u64>("Sleeper", "*naps").unwrap();
-    let slow = || {
-        let warnings = WARNINGS.lock().unwrap();
-        warnings.iter().filter(|text| text.contains("$$slept") && text.contains("state.rs:")).count()
-    };
-    // The first may only show as a long turn; a machine that is busy may make others long.
-    for _ in 0..2 {
-        naps.append(&150).unwrap();
-    }
-    assert!((1..=2).contains(&slow()), "{:?}", WARNINGS.lock().unwrap());
     cluster.close().unwrap();
 }

@@ -2,7 +2,6 @@
 
 use crate::host::EventRandom;
 use crate::jobs::Starting;
-use crate::limit::TURN_NS_MAX;
 use crate::micro::record::Range;
 use crate::tables::{RootTables, RowsOut, Sender};
 use tantu_base::door::{Clock, Job, Nanos};
@@ -19,8 +18,8 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) random: &'a mut EventRandom,
     pub(crate) shuffle: &'a mut Shuffle,
     pub(crate) clock: &'a dyn Clock,
-    /// When the turn began.
-    pub(crate) start: Nanos,
+    /// When the event should yield.
+    pub(crate) overtime_at: Nanos,
     pub(crate) task: TaskId,
     pub(crate) task_count: u32,
     pub(crate) plan: &'a Plan,
@@ -84,7 +83,7 @@ impl Host for MicroHost<'_> {
     }
 
     fn is_overtime(&self) -> bool {
-        self.clock.now().since(self.start) > TURN_NS_MAX
+        self.clock.now() > self.overtime_at
     }
 
     fn start_job(&mut self, at: Position, live: &[u8], job: Job) {

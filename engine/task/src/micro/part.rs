@@ -77,14 +77,15 @@ pub(crate) struct Try {
 }
 
 impl Try {
-    pub(crate) fn new(run: RunId) -> Self {
+    /// An attempt whose events run with these registers.
+    pub(crate) fn new(run: RunId, registers: Run) -> Self {
         Self {
             run,
             phase: TryPhase::Primed,
             epochs: Vec::new(),
             ranges: Ranges::default(),
             events: EventQueue::default(),
-            registers: Run::new(),
+            registers,
             hold: Hold::Free,
             current: None,
             current_bits: 0,

@@ -1,13 +1,12 @@
 //! Running the events of microbatches: of one task and topology one at a time, in the order in which they came.
 
-use crate::limit::{FUEL_PER_CHECK, TURN_NS_MAX, TURN_NS_TARGET};
+use crate::limit::TURN_NS_TARGET;
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
+use crate::overrun::Watched;
 use crate::slot::{Hold, TaskSlot};
-use crate::stream::panic_text;
 use crate::thread::{StopReason, TaskThread};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos};
 use tantu_base::id::{Offset, TaskId};
@@ -118,7 +117,9 @@ impl TaskThread {
         let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
         let plan = &*def.plan;
         let until = self.tables_until(at, start);
-        let run = attempt.run;
+        let (run, overtime_at) = (attempt.run, start.plus_ms(self.config.event_ms_max));
+        let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
+        let watched = Watched { topology, plan, clock: doors.clock, pulse, overruns, start };
         let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
         let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
         let mut need = None;
@@ -127,7 +128,7 @@ impl TaskThread {
             random: &mut self.random,
             shuffle,
             clock: doors.clock,
-            start,
+            overtime_at,
             task: *task,
             task_count: module.task_count,
             plan,
@@ -145,10 +146,7 @@ impl TaskThread {
             ranges,
             loading,
         };
-        let (mut fuel, registers) = (FUEL_PER_CHECK, &mut attempt.registers);
-        // Only user code may panic without ending the worker: it is caught here, at its edge.
-        let outcome = catch_unwind(AssertUnwindSafe(|| registers.resume(plan, &mut host, &mut fuel)));
-        match outcome {
+        match watched.resume(&mut attempt.registers, &mut host) {
             Ok(Outcome::Done) => {
                 if let Err(error) = host.end() {
                     return Some(Turn::Failed(error.to_string()));
@@ -164,11 +162,11 @@ impl TaskThread {
                 Some(Turn::Rests)
             }
             Ok(Outcome::Yield) => {
-                let is_over = doors.clock.now().since(start) > TURN_NS_MAX;
+                let is_over = doors.clock.now() > overtime_at;
                 is_over.then(|| attempt.hold = Hold::Yielded).map(|()| Turn::Rests)
             }
             Ok(Outcome::Failed(error)) => Some(Turn::Failed(error.to_string())),
-            Err(panic) => Some(Turn::Failed(format!("user code panicked: {}", panic_text(&*panic)))),
+            Err(panic) => Some(Turn::Failed(panic)),
         }
     }
 

@@ -43,7 +43,7 @@ pub use spill::SPILL_OWNER;
 use spill::{Spilled, shed_later};
 
 /// A run that holds more bytes on one task goes to the disk, unless its options say otherwise.
-pub const SIDE_RUN_MEMORY_MAX: usize = 16 << 20;
+pub const SIDE_RUN_MEMORY_MAX: usize = 48 << 20;
 /// Most bytes one run may hold in memory on one task, though what goes to the disk cannot keep up with what is written.
 pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
 /// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own. To gather
@@ -406,8 +406,13 @@ impl TaskState {
             // The log may have chunks of it, but never their end: a replay forgets them.
             Phase::Open | Phase::Sealing { .. } | Phase::Spilling { .. } | Phase::Found => {}
             Phase::Sealed { .. } | Phase::Prepared { .. } => {
-                self.side.orders.push(RunOrder::Drop(run));
-                self.side.dropping.insert(run, (from, serial));
+                let is_unsaid =
+                    |order: &mut RunOrder| matches!(order, RunOrder::Spilled { run: other, .. } if *other == run);
+                // What the log does not say yet it need not take back.
+                if self.side.orders.extract_if(.., is_unsaid).count() == 0 {
+                    self.side.orders.push(RunOrder::Drop(run));
+                    self.side.dropping.insert(run, (from, serial));
+                }
             }
         }
         if let Some(found) = self.side.runs.remove(&run) {

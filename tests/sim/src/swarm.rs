@@ -135,9 +135,9 @@ impl Swarm {
     }
 }
 
-/// Lines of a story are short: a run on the disk has a few hundred bytes.
+/// Runs stay in memory; those of the stories of blows go to the disk.
 fn draw_side(chance: &mut SimEntropy) -> (usize, usize) {
-    (*chance.pick(&[100, 400, 16 << 20]), *chance.pick(&[1, 3, 256]))
+    (16 << 20, *chance.pick(&[1, 3, 256]))
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

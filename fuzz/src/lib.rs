@@ -202,6 +202,9 @@ fn entry_seed(n: u64) -> Vec<u8> {
             entry.end_chunk(chunk);
             entry.prepared(run, Epoch(n + 1), 1);
             if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
+            if n >= 30 {
+                entry.spilled(run, Epoch(n + 2), n << 33, Version(n + 3));
+            }
         }
         entry.end_section(start);
     }

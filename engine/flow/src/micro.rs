@@ -42,6 +42,9 @@ pub struct MicrobatchOptions {
     /// If set, a microbatch without records runs when none came for so long
     /// (`topology.microbatch.empty.sleep.time.millis`).
     pub empty_period: Option<Duration>,
+    /// If set, what an attempt writes on a task goes to the disk after so many writes, before it is published
+    /// (`topology.microbatch.pstate.flush.path.count`); without it, when it has more than its share of the core's memory.
+    pub flush_path_count: Option<usize>,
 }
 
 impl Default for MicrobatchOptions {
@@ -51,6 +54,7 @@ impl Default for MicrobatchOptions {
             phase_timeout: Duration::from_secs(60),
             force_delay: Duration::ZERO,
             empty_period: None,
+            flush_path_count: None,
         }
     }
 }

@@ -87,3 +87,14 @@ fn what_an_entry_of_version_1_says_of_producers_stays_as_it_is() {
     entry.end_section(start);
     check("produced.bin", &entry.body);
 }
+
+#[test]
+fn what_an_entry_of_version_1_says_of_a_side_run_on_the_disk_stays_as_it_is() {
+    let attempt = Attempt { epoch: Epoch(5), counter: 2 };
+    let run = RunId { topology: ObjectId(11), id: 0x0102_0304, attempt };
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(3), Version(9));
+    entry.spilled(run, Epoch(6), 0x0506_0708, Version(0x090a_0b0c));
+    entry.end_section(start);
+    check("side-run-spilled.bin", &entry.body);
+}

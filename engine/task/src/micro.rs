@@ -320,6 +320,9 @@ impl TaskThread {
     fn prime(&mut self, slot: usize, at: usize, run: RunId) {
         match self.slots[slot].state.begin_run(run) {
             Ok(()) => {
+                if let Some(count) = self.config.module.def.microbatches[at].options.flush_path_count {
+                    self.slots[slot].state.bound_run(run, count);
+                }
                 self.slots[slot].parts[at].attempt = Some(Try::new(run, Run::watched(self.config.pulse.step())));
                 [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
                 let (task, epoch) = (self.slots[slot].task, self.pipeline.epoch());

@@ -83,6 +83,7 @@ impl Swarm {
             },
             trim: (seed % 4 == 1).then_some((5, 1)),
             range_percent: 0,
+            side: (100, 3),
             exact: true,
         }
     }

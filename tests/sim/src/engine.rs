@@ -52,8 +52,10 @@ fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> Th
         group_size_max: swarm.group_size_max,
         ..SegLogOptions::default()
     };
+    let (side_memory_size_max, side_slice_count) = swarm.side;
     let (segments, tree) = (swarm.chunks, swarm.tree.clone());
-    let state = TaskStateOptions { segments, tree, ..TaskStateOptions::default() };
+    let usual = TaskStateOptions::default();
+    let state = TaskStateOptions { segments, tree, side_memory_size_max, side_slice_count, ..usual };
     ThreadConfig { log, state, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
 }
 

@@ -85,6 +85,8 @@ pub struct Swarm {
     pub range_percent: u32,
     /// Whether a microbatch topology counts the same lines beside the stream.
     pub exact: bool,
+    /// Bytes of a side run before it goes to the disk, and its writes that are published in one slice.
+    pub side: (usize, usize),
 }
 
 impl Swarm {
@@ -125,6 +127,7 @@ impl Swarm {
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
             exact: chance.fork(9).percent(60),
+            side: draw_side(&mut chance.fork(40)),
         };
         if kind == Kind::Bank {
             swarm.trim = None;
@@ -171,6 +174,11 @@ fn draw_tree(chance: &mut SimEntropy) -> TreeOptions {
     let memtable_size_max = *chance.pick(&[1 << 10, 8 << 10, 64 << 10]);
     let (table_size_max, run_count_max) = (*chance.pick(&[4 << 10, 64 << 10]), *chance.pick(&[2, 4]));
     TreeOptions { memtable_size_max, table_size_max, run_count_max, open_verify_size_max: 0, ..usual }
+}
+
+/// Runs stay in memory; those of the stories of blows go to the disk.
+fn draw_side(chance: &mut SimEntropy) -> (usize, usize) {
+    (16 << 20, *chance.pick(&[1, 3, 256]))
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

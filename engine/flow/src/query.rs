@@ -56,7 +56,7 @@ impl QueryOptions {
     ///
     /// ```
     /// use tantu_flow::{Module, QueryOptions, Setup, Topologies, Var, define, hash_by};
-    /// use tantu_path::{Map, agg, path};
+    /// use tantu_path::{Map, Navigate, agg, path};
     ///
     /// struct Words;
     /// impl Module for Words {

@@ -388,8 +388,11 @@ impl Producers {
 
     /// The oldest place of the log that is needed when the tree has flushed everything up to a version.
     pub(crate) fn low_water(&mut self, flushed: Version) -> Option<Lsn> {
-        while let Some((upto, _)) = self.saves.pop_front_if(|(_, end)| *end <= flushed) {
-            while self.sections.pop_front_if(|(version, _)| *version <= upto).is_some() {}
+        while let Some((upto, _)) = self.saves.front().copied().filter(|(_, end)| *end <= flushed) {
+            self.saves.pop_front();
+            while self.sections.front().is_some_and(|(version, _)| *version <= upto) {
+                self.sections.pop_front();
+            }
         }
         self.sections.front().map(|(_, lsn)| *lsn)
     }
@@ -504,7 +507,9 @@ impl TaskState {
     /// Puts what is known of producers into the next sections if the log has some of it before a place that is to go.
     pub fn save_producers(&mut self, old: Lsn) {
         let flushed = self.tree.flushed();
-        if self.producers.low_water(flushed).is_some_and(|low| low < old) || old == Lsn(u64::MAX) {
+        // What was saved helps once it is flushed: until then more of it would not.
+        let helps = self.producers.low_water(flushed).is_some_and(|low| low < old) && self.producers.saves.is_empty();
+        if helps || old == Lsn(u64::MAX) {
             self.producers.save();
         }
     }

@@ -1,7 +1,7 @@
 //! The last look: what the files of a closed cluster hold, record by record.
 
-use crate::module::{definition, dir, prepare};
-use crate::swarm::Swarm;
+use crate::module::{ECHO, definition, dir, prepare};
+use crate::swarm::{Kind, Swarm};
 use tantu_base::door::Disk;
 use tantu_base::id::{Offset, TaskId};
 use tantu_lsm::BlockCache;
@@ -55,10 +55,27 @@ pub fn read_depot(
             let start = state.depots()[depot].start().0;
             searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
         }
-        look.insert(task.0, read_partition(&mut state, depot, &mut cache, &mut disk)?);
+        let seen = read_partition(&mut state, depot, &mut cache, &mut disk)?;
+        if swarm.exact && swarm.kind == Kind::Words {
+            let echo = read_partition(&mut state, ECHO, &mut cache, &mut disk)?;
+            judge_echo(&seen, &echo).map_err(|lie| format!("{task}: {lie}"))?;
+        }
+        look.insert(task.0, seen);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
     Ok((look, searches))
+}
+
+/// A microbatch topology appends every line on its task, in order, and each once; what was trimmed of the lines as well.
+fn judge_echo(lines: &Seen, echo: &Seen) -> Result<(), String> {
+    let end = lines.start + lines.records.len() as u64;
+    if echo.start != 0 || echo.records.len() as u64 != end {
+        return Err(format!("a microbatch topology appended {} records of {end}", echo.records.len()));
+    }
+    match lines.records.iter().zip(&echo.records[lines.start as usize..]).find(|(line, echo)| line != echo) {
+        Some(((offset, _), _)) => Err(format!("a microbatch topology appended another record than {offset}")),
+        None => Ok(()),
+    }
 }
 
 fn read_partition(

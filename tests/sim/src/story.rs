@@ -344,17 +344,11 @@ impl Story {
             }
             if runnable.is_empty() {
                 if self.customer.is_done() && cluster.is_quiet() && mesh.in_flight_count() == 0 {
-                    if self.customer.take_resumed() {
-                        self.world.marks.hit(RESUMED);
-                    }
+                    self.world.marks.hit_many(RESUMED, u64::from(self.customer.take_resumed()));
                     return Ok(End::AtRest);
                 }
-                // Nobody wakes a process from outside: what is not due will never happen.
                 let others = stalled.iter().copied().chain(space_at).chain(self.customer.retry_at());
-                if !self.sleep(cluster, &rests, others, wires) {
-                    let waits = self.customer.unanswered();
-                    return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
-                }
+                self.sleep(cluster, &rests, others, wires)?;
                 continue;
             }
             let at = *self.chance.pick(&runnable);
@@ -379,22 +373,27 @@ impl Story {
         ))
     }
 
-    /// Moves time to the next thing that happens; false if nothing will.
+    /// Moves time to the next thing that happens.
     fn sleep<C: Cluster>(
         &self,
         cluster: &C,
         rests: &[Rest],
         others: impl Iterator<Item = Nanos>,
         wires: &[SimWire],
-    ) -> bool {
+    ) -> Result<(), String> {
         let now = self.world.clock.time();
         let wakes = rests.iter().filter_map(|rest| if let Rest::Idle(wake_at) = rest { *wake_at } else { None });
         let arrivals = wires.iter().map(SimWire::next_due).chain([cluster.next_arrival()]).flatten();
         // A ring that gave a batch back for no reason is tried again when nothing else happens.
         let retry = self.customer.has_unsent().then(|| Nanos(now.0 + 1_000));
         let next = wakes.chain(others).chain(arrivals).filter(|at| *at > now).min().or(retry);
-        next.into_iter().for_each(|next| self.world.clock.advance_to(next));
-        next.is_some()
+        // Nobody wakes a process from outside: what is not due will never happen.
+        let Some(next) = next else {
+            let waits = self.customer.unanswered();
+            return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
+        };
+        self.world.clock.advance_to(next);
+        Ok(())
     }
 
     /// Everything is at rest: reads all entries, closes, and lets the oracles speak.

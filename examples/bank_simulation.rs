@@ -59,7 +59,7 @@ impl Module for HastyBank {
         let mut bank = topologies.stream("bank");
         let funds = bank.pstate::<Map<String, i64>>("$$funds");
         let all = SourceOptions { start: StartFrom::Beginning, ..SourceOptions::default() };
-        bank.source_with(&deposits, all, |b, deposit| {
+        bank.source_with(&deposits, all.clone(), |b, deposit| {
             let (to, amount) = b.expand(deposit, |deposit| deposit.clone());
             b.compound_agg(funds, agg::key(to, agg::sum(amount)));
         });

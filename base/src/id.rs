@@ -122,3 +122,16 @@ impl Category {
         }
     }
 }
+
+/// When an append is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(u8)]
+pub enum AckLevel {
+    /// At once, with no guarantee.
+    None = 0,
+    /// When the record is durable on the leader and every ISR member.
+    AppendAck = 1,
+    /// When besides every stream topology of the module that reads the depot has processed it.
+    #[default]
+    Ack = 2,
+}

@@ -18,10 +18,11 @@ use tantu_base::value::{
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 use tantu_net::event::{Event, EventWriter, Events, next_place};
-use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root};
+use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root, StreamLetter};
 use tantu_path::Path;
 use tantu_state::depot::Run;
 use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
+use tantu_state::side::append::Appended;
 
 /// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
 #[macro_export]
@@ -94,12 +95,11 @@ pub fn entry(bytes: &[u8]) {
         let Ok(section) = section else { return };
         for op in section.iter() {
             let Ok(op) = op else { break };
-            if let Op::Append { run, .. } = op
-                && let Ok(run) = Run::decode(run)
+            if let Op::Append { run: encoded, .. } | Op::RunRecords { records: encoded, .. } = op
+                && let Ok(run) = Run::decode(encoded)
             {
                 let mut again = Vec::new();
                 run.encode(&mut again);
-                let Op::Append { run: encoded, .. } = op else { unreachable!("just seen") };
                 assert_eq!(again, encoded, "a run was encoded in another way");
                 let size: usize = (0..run.count() as usize).map(|at| run.record(at).len()).sum();
                 assert_eq!(size, run.size());
@@ -159,7 +159,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "table_block" => tantu_lsm::fuzzing::block_seeds(),
         "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
-        "entry" => (0..32).map(entry_seed).collect(),
+        "entry" => (0..36).map(entry_seed).collect(),
         "letters" => (0..24).map(letters_seed).chain((0..8).map(events_seed)).collect(),
         "path_decode" => (0..24).map(path_seed).collect(),
         "manifest" => tantu_lsm::fuzzing::manifest_seeds(),
@@ -195,8 +195,17 @@ fn entry_seed(n: u64) -> Vec<u8> {
             entry.delete_range(b"a", b"c");
             entry.put(b"b", &vec![b'w'; n as usize]);
             entry.end_chunk(chunk);
+            let mut records = Run::new(Offset(n - 24));
+            (0..n % 4).for_each(|at| records.push(&vec![b's'; at as usize * 5]));
+            if n >= 32 {
+                entry.run_records(run, ObjectId(2), &records);
+            }
             entry.prepared(run, Epoch(n + 1), 1);
             if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
+            if n >= 32 {
+                let (depot, first, count) = (ObjectId(2), Offset(n << 33), records.count());
+                entry.run_appended(&Appended { run, depot, first, count, time_ms: n });
+            }
         }
         entry.end_section(start);
     }
@@ -231,6 +240,10 @@ fn letters_seed(n: u64) -> Vec<u8> {
             live: b"live",
         },
         Letter::End { task: TaskId(1), root },
+        Letter::Stream(StreamLetter::Returned { root, value: b"value" }),
+        Letter::Stream(StreamLetter::Spoiled { root, text: "another's" }),
+        Letter::Stream(StreamLetter::Appended { request: n, offset: Offset(n), returns: b"returns" }),
+        Letter::Stream(StreamLetter::AskTroubles { task: TaskId(1), request: n, topology: 1 }),
         Letter::Done { root, bits: n },
         Letter::Failed { root, text: "why" },
         Letter::Appended { request: n, offset: Offset(n) },

@@ -6,21 +6,11 @@
 
 pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
 use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
+pub use crate::stream::StreamLetter;
+use crate::stream::{is_stream, put_stream, read_stream};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
+pub use tantu_base::id::AckLevel;
 use tantu_base::id::{Epoch, Offset, RunId, TaskId};
-
-/// When an append is answered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-#[repr(u8)]
-pub enum AckLevel {
-    /// At once, with no guarantee.
-    None = 0,
-    /// When the record is durable on the leader and every ISR member.
-    AppendAck = 1,
-    /// When besides every stream topology of the module that reads the depot has processed it.
-    #[default]
-    Ack = 2,
-}
 
 /// Why a request was refused. Tells "not done" from "not known".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +30,8 @@ pub enum Refusal {
     QueryFailed = 6,
     /// A query took too long.
     QueryTimedOut = 7,
+    /// The record was appended, but too much is under way to wait for its processing.
+    Throttled = 24,
 }
 
 /// The record an event descends from.
@@ -152,6 +144,8 @@ pub enum Letter<'a> {
         /// What belongs to that.
         body: &'a [u8],
     },
+    /// Of stream topologies.
+    Stream(StreamLetter<'a>),
     /// An event goes on here.
     Continue {
         /// Where.
@@ -341,14 +335,14 @@ const MICROBATCH_STATUS: u8 = 18;
 const CALL: u8 = 19;
 const EVENTS: u8 = 20;
 
-fn put_root(out: &mut Vec<u8>, root: &Root) {
+pub(crate) fn put_root(out: &mut Vec<u8>, root: &Root) {
     out.extend_from_slice(&root.task.0.to_le_bytes());
     out.extend_from_slice(&root.source.to_le_bytes());
     out.extend_from_slice(&root.offset.0.to_le_bytes());
     out.extend_from_slice(&root.attempt.to_le_bytes());
 }
 
-fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
+pub(crate) fn read_root(reader: &mut FixedReader<'_>) -> Result<Root, Truncated> {
     Ok(Root {
         task: TaskId(reader.u32()?),
         source: reader.u16()?,
@@ -383,11 +377,12 @@ fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
         5 => Refusal::StorageFull,
         6 => Refusal::QueryFailed,
         7 => Refusal::QueryTimedOut,
+        24 => Refusal::Throttled,
         value => return Err(LetterError::Unknown { what: "refusal", value }),
     })
 }
 
-fn read_text<'a>(reader: &mut FixedReader<'a>) -> Result<&'a str, LetterError> {
+pub(crate) fn read_text<'a>(reader: &mut FixedReader<'a>) -> Result<&'a str, LetterError> {
     std::str::from_utf8(reader.rest()).map_err(|_| LetterError::Text)
 }
 
@@ -447,6 +442,7 @@ impl<'a> Letter<'a> {
             | Letter::ReadDepot { .. }
             | Letter::AskMicrobatch { .. }
             | Letter::AskOffsets { .. } => self.encode_request(out),
+            Letter::Stream(letter) => put_stream(out, letter),
         }
     }
 
@@ -616,6 +612,7 @@ impl<'a> Letter<'a> {
             kind @ (CONTINUE | EVENTS | FOLD | CALL | END | DONE | FAILED | MICROBATCH) => {
                 Self::decode_event(kind, reader)
             }
+            kind if is_stream(kind) => read_stream(kind, reader).map(Letter::Stream),
             kind => Self::decode_answer(kind, reader),
         }
     }

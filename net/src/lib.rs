@@ -15,6 +15,7 @@ mod mail;
 mod mesh;
 mod microbatch;
 mod ring;
+mod stream;
 mod sync;
 mod thread_port;
 

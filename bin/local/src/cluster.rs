@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText};
+use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText, Stream};
 use tantu_doors::DirLock;
-use tantu_flow::{ArgumentValues, Module, ModuleDef, Owned, define};
+use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
 use tantu_task::observe::Observe;
 use tempfile::TempDir;
@@ -182,6 +182,22 @@ impl InProcessCluster {
     /// [`ClusterError`] if there is none.
     pub fn microbatch(&self, module: &str, topology: &str) -> Result<Microbatch, ClusterError> {
         Ok(Microbatch::new(&self.with(module, |instance| instance.connection.clone())?, topology)?)
+    }
+
+    /// A stream topology of a module, on the connection that all such handles share.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if there is none.
+    pub fn stream(&self, module: &str, topology: &str) -> Result<Stream, ClusterError> {
+        Ok(Stream::new(&self.with(module, |instance| instance.connection.clone())?, topology)?)
+    }
+
+    /// The records that topologies of a module gave up; see [`DeadLetter`].
+    ///
+    /// # Errors
+    /// [`ClusterError`] if none of its sources gives records up.
+    pub fn dead_letters(&self, module: &str) -> Result<Depot<DeadLetter>, ClusterError> {
+        self.depot(module, DEAD_LETTERS)
     }
 
     /// Waits until a microbatch topology has processed so many records since it was first launched, and what it wrote is

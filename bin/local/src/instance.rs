@@ -79,10 +79,10 @@ impl Instance {
             let pulses = pulses.clone();
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, .. } = config;
+                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, stream, .. } = config;
                 let pulse = Arc::clone(&pulses[thread.index()]);
                 let mut config =
-                    ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, pulse, ..usual };
+                    ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, stream, pulse, ..usual };
                 if let Some(size) = log_segment_size {
                     config.log.segment_size = size;
                 }
@@ -145,11 +145,13 @@ impl Instance {
         let module = self.runtime.def.name.clone();
         self.shared.advance(Phase::Draining);
         let start = Instant::now();
-        while !self.shared.all_quiet() && self.shared.stop_text().is_none() && start.elapsed() < DRAIN_MAX {
+        // What is tried again and again may be under way the next moment: that it was quiet once is enough.
+        let mut drained = self.shared.all_quiet();
+        while !drained && self.shared.stop_text().is_none() && start.elapsed() < DRAIN_MAX {
             self.cores.wake_all();
             std::thread::sleep(DRAIN_LOOK);
+            drained = self.shared.all_quiet();
         }
-        let drained = self.shared.all_quiet();
         self.shared.advance(Phase::Closing);
         self.cores.wake_all();
         self.cores.join();

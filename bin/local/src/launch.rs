@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tantu_base::door::Disk;
 use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
-use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime};
+use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, StreamOptions};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::limit::{EVENT_MS_MAX, SLOW_OP_MS, SLOW_WRITE_MS, STALL_MS};
 use tantu_task::{CategoryShares, MemoryBudget};
@@ -28,6 +28,8 @@ pub struct LaunchConfig {
     /// How long a write of a PState may take before it is logged as slow, in milliseconds
     /// (`pstate.excessive.write.time.warning.millis`).
     pub slow_write_ms: u64,
+    /// What stream topologies leave open.
+    pub stream: StreamOptions,
     /// How long an op may take before it is logged as slow, in milliseconds.
     pub slow_op_ms: u64,
     /// How long a turn may take before it is logged what it stands in while it still runs, in milliseconds: user code that
@@ -48,6 +50,7 @@ impl Default for LaunchConfig {
             pin: Pin::Auto,
             memory: MemoryBudget::SIZE_DEFAULT,
             slow_write_ms: SLOW_WRITE_MS,
+            stream: StreamOptions::default(),
             slow_op_ms: SLOW_OP_MS,
             stall_ms: STALL_MS,
             event_ms_max: EVENT_MS_MAX,
@@ -73,6 +76,8 @@ impl LaunchConfig {
         } else if MemoryBudget::new(self.memory).is_none() {
             let least = MemoryBudget::SIZE_MIN;
             format!("memory must be at least {least} bytes for each thread, not {}", self.memory)
+        } else if let Some(what) = self.stream.mistake() {
+            format!("stream topologies: {what}")
         } else {
             return Ok(());
         };
@@ -140,7 +145,8 @@ pub(crate) fn prepare(
     let mut sources = Vec::new();
     for stream in &def.streams {
         for source in &stream.sources {
-            let name = format!("{}/{}", stream.name, def.depots[source.depot].name);
+            let mut name = format!("{}/{}", stream.name, def.depots[source.depot].name);
+            source.id.iter().for_each(|id| name.extend(["/", id]));
             sources.push(meta.object(ObjectKind::Source, &name, &[]));
         }
     }

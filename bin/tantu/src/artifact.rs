@@ -252,6 +252,7 @@ fn module(module: ModuleDef) -> Value {
             "partitioner": depot.partitioner.name(),
             "global": depot.global,
             "record": depot.record_type,
+            "tick_ms": depot.tick.map(|period| period.as_millis() as u64),
         })
     };
     let pstate = |pstate: &tantu_flow::PStateDef| {

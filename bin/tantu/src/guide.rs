@@ -11,7 +11,11 @@ mod dataflow {}
 mod aggregators {}
 #[doc = include_str!("../../../docs/guide/partitioners.md")]
 mod partitioners {}
+#[doc = include_str!("../../../docs/guide/depots.md")]
+mod depots {}
 #[doc = include_str!("../../../docs/guide/queries.md")]
 mod queries {}
 #[doc = include_str!("../../../docs/guide/testing.md")]
 mod testing {}
+#[doc = include_str!("../../../docs/guide/streams.md")]
+mod streams {}

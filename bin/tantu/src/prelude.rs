@@ -3,16 +3,16 @@
 pub use tantu_base::id::{Category, Offset};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
-    AckLevel, ClientError, Depot, Microbatch, MicrobatchStatus, PState, PageMax, PartitionOffsets, Pending,
-    PendingAppend, Query, RecordPage,
+    AckLevel, AckReturns, Acked, ClientError, DeadLetter, Depot, Microbatch, MicrobatchStatus, PState, PageMax,
+    PartitionOffsets, Pending, PendingAppend, Query, RecordPage, Stream, TroubledRecord,
 };
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
     MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock, Record,
-    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamTopology, TestBlock, TestPState, Topologies, Var,
-    Vars, custom, define, disallow, hash_by, random,
+    RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamOptions, StreamTopology, TestBlock, TestPState, Tick,
+    Topologies, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{CategoryShares, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{

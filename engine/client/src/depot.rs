@@ -54,7 +54,7 @@ pub struct RecordPage<T> {
 
 /// A depot of records `T`. Appends of one handle to one partition are stored in the order they were made.
 pub struct Depot<T> {
-    connection: Connection,
+    pub(crate) connection: Connection,
     index: usize,
     of: PhantomData<fn(&T)>,
 }
@@ -164,7 +164,7 @@ impl<T: Encode> Depot<T> {
         self.connection.flush();
     }
 
-    fn send(&self, record: &T, ack: AckLevel) -> Result<u64, ClientError> {
+    pub(crate) fn send(&self, record: &T, ack: AckLevel) -> Result<u64, ClientError> {
         let mut bytes = SCRATCH.take();
         bytes.clear();
         record.encode(&mut bytes);

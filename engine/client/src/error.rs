@@ -24,6 +24,9 @@ pub enum ClientError {
     /// The record is appended and durable, but a topology failed on it the first time; it will be tried again.
     #[error("the record was appended, but its processing failed: {0}")]
     ProcessingFailed(String),
+    /// The record is appended and durable, but too much is under way to wait for its processing; it will be processed.
+    #[error("the record was appended, but its processing is not waited for: {0}")]
+    Throttled(String),
     /// The module is closing; nothing was done.
     #[error("the module is closing; nothing was done")]
     Closing,

@@ -4,6 +4,7 @@
 //! order per partition, gathered into batches when many are out. Whoever waits drives the port: it takes in
 //! what has arrived for everybody. Nothing here runs on a task thread.
 
+mod acked;
 mod connection;
 mod depot;
 mod error;
@@ -13,7 +14,9 @@ mod port;
 mod pstate;
 mod query;
 mod requests;
+mod stream;
 
+pub use acked::{AckReturns, Acked};
 pub use connection::{Connection, StopText, WeakConnection};
 pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::ClientError;
@@ -22,4 +25,6 @@ pub use pending::{Pending, PendingAppend};
 pub use port::{ReceiveHalf, SendHalf};
 pub use pstate::PState;
 pub use query::Query;
+pub use stream::Stream;
+pub use tantu_flow::{DeadLetter, TroubledRecord};
 pub use tantu_net::letter::AckLevel;

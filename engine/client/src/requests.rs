@@ -4,7 +4,7 @@ use crate::error::ClientError;
 use crate::microbatch::MicrobatchStatus;
 use std::task::Waker;
 use tantu_base::id::Offset;
-use tantu_net::letter::{Letter, Refusal};
+use tantu_net::letter::{Letter, Refusal, StreamLetter};
 
 /// The number that letters carry when nobody waits for an answer.
 pub(crate) const UNANSWERED: u64 = u64::MAX;
@@ -154,6 +154,13 @@ impl Requests {
                     self.finish(id, Ok(()));
                 }
             }
+            Letter::Stream(StreamLetter::Appended { request: id, offset, returns }) => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.offset = offset;
+                    request.answer.more().rows.extend_from_slice(returns);
+                    self.finish(id, Ok(()));
+                }
+            }
             Letter::Rows { request: id, more, count, rows } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
                     let answer = request.answer.more();
@@ -180,17 +187,7 @@ impl Requests {
                 }
             }
             Letter::Refused { request, refusal, text } => {
-                let text = text.to_string();
-                let error = match refusal {
-                    Refusal::Invalid => ClientError::Refused(text),
-                    Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
-                    Refusal::Closing => ClientError::Closing,
-                    Refusal::ReadFailed => ClientError::ReadFailed(text),
-                    Refusal::StorageFull => ClientError::StorageFull(text),
-                    Refusal::QueryFailed => ClientError::QueryFailed(text),
-                    Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
-                };
-                self.finish(request, Err(Box::new(error)));
+                self.finish(request, Err(Box::new(refused(refusal, text.to_string()))));
             }
             Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
@@ -206,6 +203,7 @@ impl Requests {
             | Letter::Invoke { .. }
             | Letter::AskMicrobatch { .. }
             | Letter::Microbatch { .. }
+            | Letter::Stream(_)
             | Letter::Continue { .. }
             | Letter::Events { .. }
             | Letter::Fold { .. }
@@ -214,6 +212,20 @@ impl Requests {
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
         }
+    }
+}
+
+/// What a refusal is to the client.
+fn refused(refusal: Refusal, text: String) -> ClientError {
+    match refusal {
+        Refusal::Invalid => ClientError::Refused(text),
+        Refusal::ProcessingFailed => ClientError::ProcessingFailed(text),
+        Refusal::Throttled => ClientError::Throttled(text),
+        Refusal::Closing => ClientError::Closing,
+        Refusal::ReadFailed => ClientError::ReadFailed(text),
+        Refusal::StorageFull => ClientError::StorageFull(text),
+        Refusal::QueryFailed => ClientError::QueryFailed(text),
+        Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::ways::ids_of;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use tantu_path::agg::AggOut;
-use tantu_path::{Arg, PStateSchema};
+use tantu_path::{AggShape, PStateSchema};
 
 /// The body of a batch block: that of a query, or one in a microbatch topology. All that a [`Block`] records is there too.
 pub struct BatchBlock {
@@ -283,7 +283,8 @@ impl BatchBlock {
     }
 
     /// Aggregates all rows; the code below knows the result. The shape of the result is named:
-    /// `q.agg::<i64>(agg::count())`.
+    /// `q.agg::<i64>(agg::count())`. A compound shape gives a map or a list: `q.agg::<Map<String, i64>>(agg::key(word,
+    /// agg::count()))`.
     #[track_caller]
     pub fn agg<S>(&mut self, aggregator: impl Into<AggOut<S>>) -> Var<<S::Value as Returned>::Data>
     where
@@ -343,7 +344,7 @@ impl BatchBlock {
         };
         uses.extend(keys.iter().map(|register| register.var));
         let table = self.block.code.tables.len();
-        self.block.code.tables.push(TableDef::Fold(FoldDef { keys, is_grouped, leaves: Vec::new() }));
+        self.block.code.tables.push(TableDef::Fold(FoldDef::new(keys, is_grouped)));
         let label = if is_grouped { "group_by" } else { "agg" };
         self.block.push(Step::Fold { target, table }, label, uses, Vec::new());
         let before = self.block.scope.clone();
@@ -381,13 +382,9 @@ impl BatchBlock {
     where
         S: PStateSchema<Value: Returned>,
     {
-        let leaf = aggregator.leaf().clone();
+        let shape = aggregator.shape().clone();
         let mut uses = Vec::new();
-        for arg in leaf.args() {
-            if let Arg::Slot(slot) = arg {
-                uses.push(*slot);
-            }
-        }
+        shape.each_slot(&mut |slot| uses.push(slot));
         let Some(Level { phase: Phase::Agg { before, results, table, .. }, .. }) = self.levels.last_mut() else {
             unreachable!("begin_fold comes first")
         };
@@ -396,11 +393,12 @@ impl BatchBlock {
         std::mem::swap(before, &mut self.block.scope);
         self.block.check(uses.iter().map(|id| (self.block.source, *id)));
         std::mem::swap(before, &mut self.block.scope);
-        let out = self.block.bind::<<S::Value as Returned>::Data>(leaf.name());
+        let name = if let AggShape::Leaf(leaf) = &shape { leaf.name() } else { "compound_agg" };
+        let out = self.block.bind::<<S::Value as Returned>::Data>(name);
         self.define_outs(&[Register::new::<<S::Value as Returned>::Data>(out.id)]);
         let code = &mut self.block.code;
         if let TableDef::Fold(def) = &mut code.tables[table] {
-            def.leaves.push((leaf, S::schema()));
+            def.push(shape, S::schema());
         }
         let is_fold = |record: &&mut StepRecord| matches!(record.step, Step::Fold { table: of, .. } if of == table);
         let fold = code.steps[..results].iter_mut().rfind(is_fold);

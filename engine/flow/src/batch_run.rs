@@ -10,14 +10,18 @@ use crate::table::{RowsOf, TableDef};
 use std::ops::ControlFlow;
 use tantu_base::id::TaskId;
 use tantu_base::value::{DecodeError, partition_of_key};
-use tantu_path::Arg;
+use tantu_path::{Arg, ShapedFold};
 
 impl Run {
-    /// Steps of batch blocks, and calls of queries.
+    /// Steps of batch blocks, calls of queries, and appends.
     pub(crate) fn batch_step(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
         match &plan.steps[at].step {
             Step::Row { target, table, keys, rest } => {
                 self.row(plan, at, (target, *table), (keys, rest), host)?;
+                return Ok(Then::Next);
+            }
+            Step::AckReturn(value) => {
+                self.ack_return(plan, at, value, host)?;
                 return Ok(Then::Next);
             }
             Step::Fold { target, table } => self.fold(plan, at, (target, *table), host)?,
@@ -33,6 +37,7 @@ impl Run {
                 let invoked = host.invoke(Position(*position), &self.live, query, &values);
                 invoked.map_err(|what| complaint(plan, at, what))?;
             }
+            Step::Append { .. } => return self.append(plan, at, host),
             _ => unreachable!("the other steps are run where they are common"),
         }
         Ok(Then::Back)
@@ -53,18 +58,33 @@ impl Run {
         def.keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
         let keys = self.live.len();
         let registers = &plan.registers[self.source];
-        for arg in def.args() {
-            match arg {
-                Arg::Const(value) => value.encode(&mut self.live),
-                Arg::Slot(slot) => registers[*slot as usize].encode(&self.frame, &mut self.live),
-            }
-        }
-        let (keys, args) = self.live.split_at(keys);
-        let folded = match to {
-            None => (0..count).try_for_each(|task| host.fold(TaskId(task), table, keys, args)),
-            Some(task) => host.fold(task, table, keys, args),
+        let frame = &self.frame;
+        let put = |arg: &Arg, out: &mut Vec<u8>| match arg {
+            Arg::Const(value) => value.encode(out),
+            Arg::Slot(slot) => registers[*slot as usize].encode(frame, out),
         };
-        folded.map_err(|error| batch_error(plan, at, error))
+        let mut send = |keys: &[u8], args: &[u8]| {
+            let folded = match to {
+                None => (0..count).try_for_each(|task| host.fold(TaskId(task), table, keys, args)),
+                Some(task) => host.fold(task, table, keys, args),
+            };
+            folded.map_err(|error| batch_error(plan, at, error))
+        };
+        if let Some(args) = def.args() {
+            args.for_each(|arg| put(arg, &mut self.live));
+            let (keys, args) = self.live.split_at(keys);
+            return send(keys, args);
+        }
+        for (number, part) in def.parts().iter().enumerate() {
+            self.live.truncate(keys);
+            ShapedFold::put_part(number, &mut self.live);
+            part.keys.iter().for_each(|key| put(key, &mut self.live));
+            let split = self.live.len();
+            part.leaf.args().iter().for_each(|arg| put(arg, &mut self.live));
+            let (keys, args) = self.live.split_at(split);
+            send(keys, args)?;
+        }
+        Ok(())
     }
 
     /// A row goes into a table.

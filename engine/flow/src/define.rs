@@ -1,5 +1,6 @@
 //! Recording a module and checking it as a whole: every problem is found, each with the author's own line.
 
+use crate::append::Appended;
 use crate::data::Register;
 use crate::invoke::{Invoked, Temporary};
 use crate::micro::MicrobatchRecord;
@@ -7,6 +8,7 @@ use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, So
 use crate::plan::{PlanBuilder, Position, Surroundings};
 use crate::query::QueryDef;
 use crate::scope::Recorded;
+use crate::stream_options::StreamOptions;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
@@ -61,6 +63,7 @@ impl std::error::Error for DefineErrors {}
 
 pub(crate) struct StreamRecord {
     pub(crate) name: String,
+    pub(crate) options: StreamOptions,
     pub(crate) sources: Vec<SourceDef>,
     pub(crate) plan: PlanBuilder,
 }
@@ -84,6 +87,8 @@ pub(crate) struct Defining {
     /// Queries that code of the module calls.
     pub(crate) invoked: Vec<Invoked>,
     pub(crate) microbatches: Vec<MicrobatchRecord>,
+    /// Appends that wait for topologies.
+    pub(crate) appended: Vec<Appended>,
     /// Local accesses are not checked to be on the key's task.
     pub(crate) unchecked: bool,
     /// The functions that clients' paths may name.
@@ -144,7 +149,8 @@ impl Defining {
     }
 
     pub(crate) fn add_stream(&mut self, name: &str) -> usize {
-        self.streams.push(StreamRecord { name: name.to_string(), sources: Vec::new(), plan: PlanBuilder::new(name) });
+        let (name, plan) = (name.to_string(), PlanBuilder::new(name));
+        self.streams.push(StreamRecord { name, options: StreamOptions::default(), sources: Vec::new(), plan });
         self.streams.len() - 1
     }
 
@@ -153,13 +159,23 @@ impl Defining {
         self.sources
     }
 
-    pub(crate) fn add_source(&mut self, stream: usize, depot: usize, options: SourceOptions, recorded: Recorded) {
+    pub(crate) fn add_source(
+        &mut self,
+        (stream, place): (usize, Place),
+        depot: usize,
+        options: SourceOptions,
+        recorded: Recorded,
+    ) {
         let starts_on_zero = self.depots[depot].global;
         let around = Surroundings { pstates: &self.pstates, starts_on_zero, unchecked: self.unchecked };
-        let (at, mistakes) = self.streams[stream].plan.add_source(recorded, around);
+        let mut mistakes = options.ack_return.mistakes(&recorded.ack_returns);
+        let (at, mut others) = self.streams[stream].plan.add_source(recorded, around);
+        mistakes.append(&mut others);
         mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
-        let SourceOptions { start, retry } = options;
-        self.streams[stream].sources.push(SourceDef { depot, start, retry, at });
+        let SourceOptions { start, retry, ack_return, id, dead_letter_after } = options;
+        let source = SourceDef { depot, start, retry, ack_return, id, dead_letter_after, at };
+        self.check_source(stream, place, &source);
+        self.streams[stream].sources.push(source);
     }
 }
 
@@ -180,6 +196,8 @@ impl Defining {
     /// The whole, if nothing is wrong with it.
     pub(crate) fn finish(mut self, name: String) -> Result<ModuleDef, DefineErrors> {
         self.check_invoked();
+        self.check_appended();
+        let dead_letters = self.find_dead_letters();
         let Defining {
             depots, pstates, streams, queries, microbatches, temporaries, functions, errors, one_task, ..
         } = self;
@@ -191,6 +209,7 @@ impl Defining {
             .into_iter()
             .map(|record| StreamDef {
                 name: record.name,
+                options: record.options,
                 sources: record.sources,
                 plan: Arc::new(record.plan.build(&name, schemas.clone())),
             })
@@ -206,6 +225,6 @@ impl Defining {
             })
             .collect();
         let microbatches = microbatches.into_iter().map(|record| record.build(&name, &schemas)).collect();
-        Ok(ModuleDef { name, depots, pstates, streams, queries, microbatches, functions, one_task })
+        Ok(ModuleDef { name, depots, pstates, streams, queries, microbatches, functions, dead_letters, one_task })
     }
 }

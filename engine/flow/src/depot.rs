@@ -2,9 +2,16 @@
 
 use crate::data::Owned;
 use std::sync::Arc;
-use tantu_base::value::{Decode, Encode, Reader, partition_of};
+use tantu_base::value::{Decode, DecodeError, Encode, Reader, partition_of};
 
 type Route = Arc<dyn Fn(&[u8], u32) -> Result<i64, String> + Send + Sync>;
+
+/// Whether bytes are one record of a depot.
+pub type Accepts = fn(&[u8]) -> Result<(), DecodeError>;
+
+pub(crate) fn accepts<T: Decode>(record: &[u8]) -> Result<(), DecodeError> {
+    T::decode(&mut Reader::new(record)).map(drop)
+}
 
 /// A depot's partitioner, evaluated by the client on the encoded record.
 #[derive(Clone)]

@@ -5,7 +5,8 @@
 //! anything is sent.
 
 use crate::data::Register;
-use tantu_path::{Arg, Fold, Leaf, Schema};
+use tantu_path::agg::{RowPart, TakePartials};
+use tantu_path::{AggError, AggShape, Arg, Fold, Room, Schema, ShapedFold};
 
 /// Aggregators that see the same rows, and the vars by which the rows are grouped.
 #[derive(Clone)]
@@ -14,31 +15,152 @@ pub struct FoldDef {
     pub(crate) keys: Vec<Register>,
     /// Whether there are groups, or all rows are one.
     pub(crate) is_grouped: bool,
-    /// What each aggregator does, and the shape of its result.
-    pub(crate) leaves: Vec<(Leaf, Schema)>,
+    /// What each result is made of, and its shape.
+    outs: Vec<(AggShape, Schema)>,
+    /// The parts of a row, if a result is a compound shape.
+    parts: Vec<RowPart>,
 }
 
 impl std::fmt::Debug for FoldDef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.leaves.iter().map(|(leaf, _)| leaf.name())).finish()
+        f.debug_list().entries(self.outs.iter().map(|(shape, _)| shape)).finish()
     }
 }
 
 impl FoldDef {
+    /// Without aggregators yet.
+    pub(crate) fn new(keys: Vec<Register>, is_grouped: bool) -> FoldDef {
+        FoldDef { keys, is_grouped, outs: Vec::new(), parts: Vec::new() }
+    }
+
+    /// One result more.
+    pub(crate) fn push(&mut self, shape: AggShape, schema: Schema) {
+        self.outs.push((shape, schema));
+        let is_leaf = |(shape, _): &(AggShape, Schema)| matches!(shape, AggShape::Leaf(_));
+        self.parts = if self.outs.iter().all(is_leaf) { Vec::new() } else { ShapedFold::parts(&self.outs) };
+    }
+
+    /// What each result is made of.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = &AggShape> {
+        self.outs.iter().map(|(shape, _)| shape)
+    }
+
     /// An empty fold, which holds at most so many bytes.
-    pub fn fold(&self, size_max: usize) -> Fold {
-        let leaves = self.leaves.clone();
-        let fold = if self.is_grouped { Fold::by_group(leaves) } else { Fold::of_all(leaves) };
-        fold.limit(size_max)
+    pub fn fold(&self, size_max: usize) -> RowFold {
+        if self.parts.is_empty() {
+            let leaf = |(shape, schema): &(AggShape, Schema)| {
+                let leaf = shape.leaves().first().map(|leaf| (*leaf).clone());
+                (leaf.expect("invariant: a shape without parts is one aggregator"), schema.clone())
+            };
+            let leaves = self.outs.iter().map(leaf).collect();
+            let fold = if self.is_grouped { Fold::by_group(leaves) } else { Fold::of_all(leaves) };
+            return RowFold::Leaves(fold.limit(size_max));
+        }
+        let keys = self.is_grouped.then_some(self.keys.len());
+        RowFold::Shapes(ShapedFold::new(self.outs.clone(), keys).limit(size_max))
     }
 
     /// Whether rows may be combined before they are sent.
     pub fn is_combiner(&self) -> bool {
-        self.leaves.iter().all(|(leaf, _)| leaf.aggregator().is_combiner())
+        self.outs.iter().all(|(shape, _)| shape.is_combiner())
     }
 
-    /// The arguments of all aggregators, one after the other.
-    pub(crate) fn args(&self) -> impl Iterator<Item = &Arg> {
-        self.leaves.iter().flat_map(|(leaf, _)| leaf.args())
+    /// The arguments of all aggregators, one after the other, if each result is that of one.
+    pub(crate) fn args(&self) -> Option<impl Iterator<Item = &Arg>> {
+        fn args(shape: &AggShape) -> &[Arg] {
+            if let AggShape::Leaf(leaf) = shape { leaf.args() } else { &[] }
+        }
+        self.parts.is_empty().then(|| self.outs.iter().flat_map(|(shape, _)| args(shape)))
+    }
+
+    /// The parts of a row, if a result is a compound shape.
+    pub(crate) fn parts(&self) -> &[RowPart] {
+        &self.parts
+    }
+
+    /// The vars that rows give to aggregators and to the keys on the way to them.
+    pub(crate) fn each_slot(&self, visit: &mut dyn FnMut(u32)) {
+        self.outs.iter().for_each(|(shape, _)| shape.each_slot(visit));
+    }
+}
+
+/// Rows as aggregators hold them: see [`Fold`] and [`ShapedFold`], of which it is one.
+#[derive(Debug)]
+pub enum RowFold {
+    /// Each result is that of one aggregator.
+    Leaves(Fold),
+    /// Some are compound shapes.
+    Shapes(ShapedFold),
+}
+
+impl RowFold {
+    /// Bytes it holds.
+    pub fn size(&self) -> usize {
+        match self {
+            RowFold::Leaves(fold) => fold.size(),
+            RowFold::Shapes(fold) => fold.size(),
+        }
+    }
+
+    /// Takes in a row, or a part of one.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    pub fn step_encoded(&mut self, key: &[u8], args: &[u8]) -> Result<Room, AggError> {
+        match self {
+            RowFold::Leaves(fold) => fold.step_encoded(key, args),
+            RowFold::Shapes(fold) => fold.step_encoded(key, args),
+        }
+    }
+
+    /// Takes in partial states.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    pub fn combine(&mut self, key: &[u8], partials: &[u8]) -> Result<Room, AggError> {
+        match self {
+            RowFold::Leaves(fold) => fold.combine(key, partials),
+            RowFold::Shapes(fold) => fold.combine(key, partials),
+        }
+    }
+
+    /// Gives out partial states and forgets them.
+    ///
+    /// # Errors
+    /// What `visit` and the aggregators answer.
+    pub fn drain(&mut self, visit: TakePartials<'_>) -> Result<(), AggError> {
+        match self {
+            RowFold::Leaves(fold) => fold.drain(visit),
+            RowFold::Shapes(fold) => fold.drain(visit),
+        }
+    }
+
+    /// Ends the steps: answers how many groups there are.
+    ///
+    /// # Errors
+    /// If a result does not fit.
+    pub fn seal(&mut self) -> Result<usize, AggError> {
+        match self {
+            RowFold::Leaves(fold) => Ok(fold.seal()),
+            RowFold::Shapes(fold) => fold.seal(),
+        }
+    }
+
+    /// Appends the keys and the results of a group, once it is sealed.
+    ///
+    /// # Errors
+    /// If a result does not fit.
+    pub fn put_row(&mut self, index: usize, row: &mut Vec<u8>) -> Result<(), AggError> {
+        match self {
+            RowFold::Leaves(fold) => {
+                row.extend_from_slice(fold.key(index));
+                fold.results(index, row)
+            }
+            RowFold::Shapes(fold) => {
+                row.extend_from_slice(fold.key(index));
+                row.extend_from_slice(fold.results(index));
+                Ok(())
+            }
+        }
     }
 }

@@ -325,18 +325,13 @@ impl<'p> Drawing<'p> {
             Step::Copy(_) => Vec::new(),
             _ => self.vars(source, &record.defs),
         };
-        made.carries = match record.step {
-            Step::Hop { position, .. }
-            | Step::Overtime { position }
-            | Step::Await { position, .. }
-            | Step::Invoke { position, .. } => {
-                let live = &self.plan.entries[position as usize].live;
-                let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
-                let live: Vec<_> = live.iter().copied().filter(shown).collect();
-                Some(self.typed(source, &live))
-            }
-            _ => None,
-        };
+        let position = record.step.position().filter(|_| !matches!(record.step, Step::Pages { .. }));
+        made.carries = position.map(|position| {
+            let live = &self.plan.entries[position as usize].live;
+            let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
+            let live: Vec<_> = live.iter().copied().filter(shown).collect();
+            self.typed(source, &live)
+        });
         made.pstate = match &record.step {
             Step::Select { pstate, .. } | Step::Pages { pstate, .. } => Some((*pstate, Access::Read)),
             Step::Transform { pstate, .. } | Step::Clear { pstate } | Step::Aggregate { pstate, .. } => {
@@ -388,6 +383,7 @@ impl<'p> Drawing<'p> {
             Step::Await { .. } => (NodeKind::Later, plain()),
             Step::Check(_) => (NodeKind::Check, plain()),
             Step::Invoke { .. } => (NodeKind::Later, plain()),
+            Step::Append { .. } if record.step.ends_event() => (NodeKind::Later, plain()),
             Step::Enter { .. } => (NodeKind::Later, record.label.clone()),
             Step::Gathered { of: RowsOf::Fold(table), .. } => match &self.plan.tables()[*table] {
                 TableDef::Fold(fold) => (NodeKind::Aggregate, self.describe_fold(source, fold)),
@@ -401,13 +397,13 @@ impl<'p> Drawing<'p> {
 
     fn describe_fold(&self, source: usize, fold: &FoldDef) -> String {
         let name = |var: u32| self.name(source, var);
-        let leaves: Vec<String> = fold.leaves.iter().map(|(leaf, _)| leaf.show(&name)).collect();
-        let leaves = short_type(&leaves.join(", "));
+        let outs: Vec<String> = fold.shapes().map(|shape| shape.show(&name)).collect();
+        let outs = short_type(&outs.join(", "));
         if !fold.is_grouped {
-            return format!("agg {leaves}");
+            return format!("agg {outs}");
         }
         let keys: Vec<u32> = fold.keys.iter().map(|register| register.var).collect();
-        format!("{} {leaves}", self.call(source, "group_by", &keys))
+        format!("{} {outs}", self.call(source, "group_by", &keys))
     }
 
     /// Whether the step is the call of a filter, recorded in one call of the author's.
@@ -583,11 +579,11 @@ fn node(kind: NodeKind, label: String, place: crate::define::Place) -> GraphNode
 
 /// What a row gives its aggregators: keys and arguments.
 fn sent(fold: &FoldDef) -> BTreeSet<u32> {
-    let slot = |arg: &tantu_path::Arg| match arg {
-        tantu_path::Arg::Slot(var) => Some(*var),
-        tantu_path::Arg::Const(_) => None,
-    };
-    fold.keys.iter().map(|register| register.var).chain(fold.args().filter_map(slot)).collect()
+    let mut sent: BTreeSet<u32> = fold.keys.iter().map(|register| register.var).collect();
+    fold.each_slot(&mut |var| {
+        sent.insert(var);
+    });
+    sent
 }
 
 fn target_name(target: &Target) -> &'static str {

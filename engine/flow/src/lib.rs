@@ -5,7 +5,9 @@
 //! a [`Host`], explicitly: where it stands is data, so it can park on a missing block and go on later without
 //! running any user closure twice. No I/O happens here.
 
+mod ack_return;
 mod alignment;
+mod append;
 mod arena;
 mod asynchronous;
 mod batch;
@@ -14,6 +16,7 @@ mod block;
 mod control;
 mod cursor;
 mod data;
+mod dead_letter;
 mod define;
 mod depot;
 mod emit;
@@ -43,23 +46,28 @@ mod slot;
 mod squeeze;
 mod stage;
 mod step;
+mod stream_options;
 mod table;
 mod test_block;
 mod test_pstate;
+mod tick;
 mod var;
 mod ways;
 mod wiring;
 mod yielding;
 
+pub use ack_return::{ACK_RETURN_SIZE_MAX, AckReturn, Returns};
+pub use append::AppendWait;
 pub use batch::{BatchBlock, Group, QueryBlock, Source};
 pub use block::Block;
 pub use control::{Cond, Match, Switch};
 pub use data::{Data, Owned, Record, RefOf, Returned};
+pub use dead_letter::{DEAD_LETTERS, DeadLetter, TroubledRecord};
 pub use define::{DefineError, DefineErrors, define};
-pub use depot::{DepotPartitioner, Routed, custom, disallow, hash_by, random};
+pub use depot::{Accepts, DepotPartitioner, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
-pub use fold::FoldDef;
+pub use fold::{FoldDef, RowFold};
 pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind, short_type};
 pub use interpose::{BeforeOp, OpAt};
 pub use join::{Missable, OptVars};
@@ -68,8 +76,8 @@ pub use looped::Loop;
 pub use materialize::Materialized;
 pub use micro::{Batch, MicrobatchBlock, MicrobatchDef, MicrobatchOptions, MicrobatchSource, MicrobatchTopology};
 pub use module::{
-    DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PState, PStateDef, PStateOptions, RetryMode, Setup, SourceDef,
-    SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
+    DepotDef, DepotOptions, DepotRef, Module, ModuleDef, PENDING_ACK_MAX, PState, PStateDef, PStateOptions, RetryMode,
+    Setup, SourceDef, SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
 pub use named::{Named, NamedLoop};
 pub use ops::{Expanded, ModuleInfo};
@@ -80,8 +88,10 @@ pub use run::{Host, Outcome, PagedSelect, Run, VisitRecord};
 pub use runtime::{MicrobatchObjects, ModuleRuntime};
 pub use shuffle::Shuffle;
 pub use stage::{BlockDef, Stage, Stages, Where};
+pub use stream_options::StreamOptions;
 pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row};
 pub use test_block::{TestBlock, TestError};
 pub use test_pstate::TestPState;
+pub use tick::Tick;
 pub use var::{AnyVar, Var, Vars};
 pub use wiring::{Anchor, OutStream, OutStreams};

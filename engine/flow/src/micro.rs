@@ -277,7 +277,7 @@ impl Block {
 }
 
 /// Whether this owner of PStates is a microbatch topology.
-fn is_microbatch(owner: usize) -> bool {
+pub(crate) fn is_microbatch(owner: usize) -> bool {
     (FIRST_OWNER..usize::MAX).contains(&owner)
 }
 

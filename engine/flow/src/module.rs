@@ -1,14 +1,16 @@
 //! What a module author declares: depots, PStates, topologies, sources.
 
+use crate::ack_return::AckReturn;
 use crate::block::Block;
 use crate::data::{Owned, Returned};
 use crate::define::{DefineError, DefineErrors};
 use crate::define::{Defining, DefiningHandle, here};
-use crate::depot::{DepotPartitioner, PartitionerOf};
+use crate::depot::{Accepts, DepotPartitioner, PartitionerOf, accepts};
 use crate::key_partitioner::KeyPartitioner;
 use crate::micro::{MicrobatchDef, microbatch_of};
 use crate::plan::{Plan, Position};
 use crate::query::QueryDef;
+use crate::stream_options::StreamOptions;
 use crate::var::Var;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -28,6 +30,9 @@ pub trait Module: 'static {
     }
 }
 
+/// The usual [`DepotOptions::pending_ack_max`].
+pub const PENDING_ACK_MAX: usize = 262_144;
+
 /// How a depot is declared beside its partitioner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DepotOptions {
@@ -39,11 +44,23 @@ pub struct DepotOptions {
     pub excess_percent: u32,
     /// How often more than that is trimmed.
     pub trim_period: Duration,
+    /// An append at level ACK fails as soon as a try of its record fails (`depot.ack.failure.on.any.streaming.failure`).
+    /// Otherwise it waits while the record is tried again. A source that does not retry fails it in any case.
+    pub fail_ack_on_any_failure: bool,
+    /// Most appends at level ACK that wait for topologies in a partition; more fail at once with `ClientError::Throttled`,
+    /// though their records are appended (`depot.max.pending.streaming.per.partition`).
+    pub pending_ack_max: usize,
 }
 
 impl Default for DepotOptions {
     fn default() -> Self {
-        Self { max_entries: None, excess_percent: 20, trim_period: Duration::from_secs(600) }
+        Self {
+            max_entries: None,
+            excess_percent: 20,
+            trim_period: Duration::from_secs(600),
+            fail_ack_on_any_failure: true,
+            pending_ack_max: PENDING_ACK_MAX,
+        }
     }
 }
 
@@ -69,6 +86,10 @@ pub struct DepotDef {
     pub options: DepotOptions,
     /// The record's Rust type, for descriptions.
     pub record_type: &'static str,
+    /// Whether bytes are one record.
+    pub accepts: Accepts,
+    /// Its one record comes this often, and nobody appends; see [`Setup::declare_tick_depot`].
+    pub tick: Option<Duration>,
 }
 
 /// A PState's declaration.
@@ -121,12 +142,18 @@ pub enum RetryMode {
 }
 
 /// How a source reads its depot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct SourceOptions {
     /// See [`StartFrom`].
     pub start: StartFrom,
     /// See [`RetryMode`].
     pub retry: RetryMode,
+    /// See [`AckReturn`].
+    pub ack_return: AckReturn,
+    /// Tells the source from others of the topology on the same depot. Its progress goes by it.
+    pub id: Option<String>,
+    /// After how many failed tries a record is given up; see [`crate::DeadLetter`]. Without it, never.
+    pub dead_letter_after: Option<u32>,
 }
 
 /// A source of a stream topology.
@@ -138,6 +165,12 @@ pub struct SourceDef {
     pub start: StartFrom,
     /// See [`RetryMode`].
     pub retry: RetryMode,
+    /// See [`AckReturn`].
+    pub ack_return: AckReturn,
+    /// See [`SourceOptions::id`].
+    pub id: Option<String>,
+    /// See [`SourceOptions::dead_letter_after`].
+    pub dead_letter_after: Option<u32>,
     /// Where in the plan its records start.
     pub at: Position,
 }
@@ -147,6 +180,8 @@ pub struct SourceDef {
 pub struct StreamDef {
     /// Its name.
     pub name: String,
+    /// See [`StreamOptions`].
+    pub options: StreamOptions,
     /// Its sources.
     pub sources: Vec<SourceDef>,
     /// What its events do.
@@ -170,6 +205,8 @@ pub struct ModuleDef {
     pub queries: Vec<QueryDef>,
     /// Its microbatch topologies.
     pub microbatches: Vec<MicrobatchDef>,
+    /// The place of the depot of records that topologies gave up, if there is one.
+    pub dead_letters: Option<usize>,
     /// What is wrong with it unless it has one task only.
     pub one_task: Vec<DefineError>,
 }
@@ -204,6 +241,12 @@ impl ModuleDef {
 pub struct DepotRef<T> {
     pub(crate) index: usize,
     of: PhantomData<fn() -> T>,
+}
+
+impl<T> DepotRef<T> {
+    pub(crate) fn at(index: usize) -> Self {
+        DepotRef { index, of: PhantomData }
+    }
 }
 
 impl<T> Copy for DepotRef<T> {}
@@ -300,7 +343,7 @@ impl Setup {
     }
 
     #[track_caller]
-    fn depot<T: Owned>(
+    pub(crate) fn depot<T: Owned>(
         &mut self,
         name: &str,
         partitioner: PartitionerOf<T>,
@@ -308,6 +351,7 @@ impl Setup {
         options: DepotOptions,
     ) -> DepotRef<T> {
         let mut defining = self.defining.borrow_mut();
+        defining.check_depot_name(name);
         if !name.starts_with('*') || name.len() < 2 {
             defining.error(here(), format!("a depot's name starts with `*`, which `{name}` does not"));
         }
@@ -319,8 +363,9 @@ impl Setup {
                 .error(here(), format!("the depot `{name}` is to keep no records; its `max_entries` is at least 1"));
         }
         let record_type = std::any::type_name::<T>();
-        let partitioner = partitioner.partitioner;
-        defining.depots.push(DepotDef { name: name.to_string(), partitioner, global, options, record_type });
+        let (partitioner, accepts) = (partitioner.partitioner, accepts::<T>);
+        let name = name.to_string();
+        defining.depots.push(DepotDef { name, partitioner, global, options, record_type, accepts, tick: None });
         DepotRef { index: defining.depots.len() - 1, of: PhantomData }
     }
 }
@@ -334,9 +379,19 @@ impl Topologies {
     /// Declares a stream topology.
     #[track_caller]
     pub fn stream(&mut self, name: &str) -> StreamTopology {
+        self.stream_with(name, StreamOptions::default())
+    }
+
+    /// Declares a stream topology with options.
+    #[track_caller]
+    pub fn stream_with(&mut self, name: &str, options: StreamOptions) -> StreamTopology {
         let mut defining = self.defining.borrow_mut();
         defining.check_topology_name(name, here());
+        if let Some(what) = options.mistake() {
+            defining.error(here(), format!("the topology `{name}`: {what}"));
+        }
         let index = defining.add_stream(name);
+        defining.streams[index].options = options;
         StreamTopology { defining: Rc::clone(&self.defining), index }
     }
 }
@@ -467,11 +522,7 @@ impl StreamTopology {
             defining.error(place, "the depot belongs to another module".to_string());
             return;
         }
-        if defining.streams[self.index].sources.iter().any(|other| other.depot == depot.index) {
-            let name = defining.depots[depot.index].name.clone();
-            defining.error(place, format!("the topology has a source on `{name}` already"));
-        }
         let recorded = block.finish();
-        Defining::add_source(&mut defining, self.index, depot.index, options, recorded);
+        Defining::add_source(&mut defining, (self.index, place), depot.index, options, recorded);
     }
 }

@@ -124,6 +124,13 @@ impl Named<'_> {
         var.id
     }
 
+    /// Returns a value to the client that appended the record, as [`Block::ack_return`].
+    #[track_caller]
+    pub fn ack_return(&mut self, name: &str) {
+        let value = self.var(name);
+        self.block.ack_return(value);
+    }
+
     /// Binds a name to the value of a typed var.
     #[track_caller]
     pub fn import<T: Data + ?Sized>(&mut self, name: &str, var: Var<T>) {

@@ -193,17 +193,10 @@ impl Plan {
             file: record.place.file(),
             line: record.place.line(),
         };
-        let hop = |record: &StepRecord| match record.step {
-            Step::Hop { position, .. }
-            | Step::Overtime { position }
-            | Step::Await { position, .. }
-            | Step::Pages { position, .. }
-            | Step::Invoke { position, .. } => {
-                let live = &self.entries[position as usize].live;
-                let live = live.iter().map(|register| (register.var, register.type_name())).collect();
-                Some(HopInfo { label: record.label.clone(), live })
-            }
-            _ => None,
+        let hop = |record: &StepRecord| {
+            let live = &self.entries[record.step.position()? as usize].live;
+            let live = live.iter().map(|register| (register.var, register.type_name())).collect();
+            Some(HopInfo { label: record.label.clone(), live })
         };
         PlanInfo {
             name: self.name.clone(),

@@ -149,4 +149,4 @@ fn check_way_home(defining: &mut Defining, name: &str, place: Place, steps: &[St
 }
 
 /// A query owns no PState, so that it can write none.
-const NO_OWNER: usize = usize::MAX;
+pub(crate) const NO_OWNER: usize = usize::MAX;

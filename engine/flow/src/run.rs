@@ -8,6 +8,7 @@
 )]
 
 use crate::alignment::Guard;
+use crate::append::AppendWait;
 use crate::arena::{Arena, Mark};
 use crate::cursor::Cursors;
 use crate::data::{Data, Register, Returned};
@@ -117,6 +118,23 @@ pub trait Host {
     /// What a store answers.
     fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
         unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
+    }
+    /// As [`Host::hop`] to this task, but what was written before stays one with what is written there.
+    fn give_way(&mut self, at: Position, live: &[u8]) {
+        self.hop(self.task(), at, live);
+    }
+    /// A value, in value form, for the client that appended the record. A host that runs no streams is not asked.
+    fn ack_return(&mut self, value: &[u8]) {
+        unreachable!("only a stream topology has appends: {value:?}")
+    }
+    /// Appends a record in value form to this task's partition of a depot. With a wait, the rest of the work goes on as a new
+    /// event of this task when the append is acknowledged.
+    ///
+    /// # Errors
+    /// A sentence, if nothing can be appended from here.
+    fn append(&mut self, depot: usize, record: &[u8], wait: Option<AppendWait<'_>>) -> Result<(), String> {
+        let _ = (record, wait);
+        Err(format!("no record can be appended to depot {depot} from here"))
     }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
@@ -385,7 +403,7 @@ impl Run {
             Step::Overtime { position } => {
                 if host.is_overtime() {
                     self.gather_live(plan, *position, 0);
-                    host.hop(host.task(), Position(*position), &self.live);
+                    host.give_way(Position(*position), &self.live);
                     return Ok(Then::Back);
                 }
             }

@@ -70,4 +70,6 @@ pub(crate) struct Recorded {
     pub(crate) tables: Vec<TableDef>,
     /// Joins of tables.
     pub(crate) joins: Vec<JoinDef>,
+    /// Values for whoever appended the record: where, and their type.
+    pub(crate) ack_returns: Vec<(Place, &'static str)>,
 }

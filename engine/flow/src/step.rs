@@ -3,12 +3,14 @@
 use crate::arena::Arena;
 use crate::data::Register;
 use crate::define::Place;
+use crate::depot::Accepts;
 use crate::key_partitioner::KeyPartitioner;
 use crate::slot::{Frame, Slot};
 use crate::stage::Where;
 use crate::table::RowsOf;
 use std::ptr::NonNull;
 use tantu_base::door::Job;
+use tantu_base::id::AckLevel;
 use tantu_path::{AggShape, Arg, Path};
 
 /// Computes and writes its outputs' slots.
@@ -155,6 +157,18 @@ pub(crate) enum Step {
         arguments: Vec<Register>,
         position: u32,
     },
+    /// Appends a record to this task's partition; above the level `None`, goes on as a new event of this task when that is
+    /// acknowledged.
+    Append {
+        depot: usize,
+        /// It has one partition, on task 0.
+        is_global: bool,
+        record: Register,
+        /// Whether a record of a var of another type is one of the depot's.
+        check: Option<Accepts>,
+        level: AckLevel,
+        position: u32,
+    },
     /// Fails the event if there is a complaint.
     Check(Complain),
     /// The row ends at the aggregators of a table, perhaps on another task.
@@ -195,6 +209,8 @@ pub(crate) enum Step {
     },
     /// The query's result.
     Result(Register),
+    /// A value for the client that appended the record.
+    AckReturn(Register),
     End,
 }
 
@@ -229,10 +245,24 @@ impl Step {
 
     /// Whether what comes after it always is a new event.
     pub(crate) fn ends_event(&self) -> bool {
-        matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Invoke { .. } | Step::Enter { .. })
+        let is_new = matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Invoke { .. } | Step::Enter { .. });
+        is_new || matches!(self, Step::Append { level, .. } if *level != AckLevel::None)
     }
 
     /// Where the events that it starts begin.
+    pub(crate) fn position(&self) -> Option<u32> {
+        match self {
+            Step::Hop { position, .. }
+            | Step::Overtime { position }
+            | Step::Await { position, .. }
+            | Step::Pages { position, .. }
+            | Step::Invoke { position, .. } => Some(*position),
+            Step::Append { level, position, .. } if *level != AckLevel::None => Some(*position),
+            _ => None,
+        }
+    }
+
+    /// [`Step::position`], to be set.
     pub(crate) fn position_mut(&mut self) -> Option<&mut u32> {
         match self {
             Step::Hop { position, .. }
@@ -240,6 +270,7 @@ impl Step {
             | Step::Await { position, .. }
             | Step::Pages { position, .. }
             | Step::Invoke { position, .. } => Some(position),
+            Step::Append { level, position, .. } if *level != AckLevel::None => Some(position),
             _ => None,
         }
     }

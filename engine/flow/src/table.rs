@@ -4,13 +4,13 @@
 //! and the rest, each with its length before it. They are read in pages, so that an event that goes through many holds
 //! few at a time; a page is named by the number of its first row, so a run that parks between two pages goes on.
 
-use crate::fold::FoldDef;
+use crate::fold::{FoldDef, RowFold};
 use crate::plan::Plan;
 use crate::row_table::{JoinedRows, RowTable};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use tantu_base::fixed::{FixedReader, put_sized};
-use tantu_path::{AggError, Fold, Room};
+use tantu_path::{AggError, Room};
 
 /// Rows of one page, at most.
 const PAGE_ROW_COUNT: u64 = 256;
@@ -84,7 +84,7 @@ pub type VisitRow<'v> = &'v mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 #[derive(Debug)]
 enum Table {
     Fold {
-        fold: Box<Fold>,
+        fold: Box<RowFold>,
         /// How many groups there are, once the first page is read.
         sealed: Option<usize>,
     },
@@ -159,7 +159,7 @@ impl Tables {
     pub fn page(&mut self, plan: &Plan, of: RowsOf, from: u64, visit: VisitRow<'_>) -> Result<Option<u64>, BatchError> {
         let mut row = Vec::new();
         let (mut at, mut size) = (from, 0);
-        let count = self.count(plan, of);
+        let count = self.count(plan, of)?;
         while at < count {
             if at - from == PAGE_ROW_COUNT || size > PAGE_SIZE {
                 return Ok(Some(at));
@@ -176,12 +176,13 @@ impl Tables {
     }
 
     /// How many rows there are to read. From here on none are taken in.
-    fn count(&mut self, plan: &Plan, of: RowsOf) -> u64 {
-        match of {
+    fn count(&mut self, plan: &Plan, of: RowsOf) -> Result<u64, BatchError> {
+        Ok(match of {
             RowsOf::Fold(table) => {
                 let limit = self.size_max;
                 match self.tables.entry(table).or_insert_with(|| empty(plan, table, limit)) {
-                    Table::Fold { fold, sealed } => *sealed.get_or_insert_with(|| fold.seal()) as u64,
+                    Table::Fold { sealed: Some(count), .. } => *count as u64,
+                    Table::Fold { fold, sealed } => *sealed.insert(fold.seal()?) as u64,
                     Table::Rows(_) => 0,
                 }
             }
@@ -200,7 +201,7 @@ impl Tables {
                 }
                 self.joined[&join].len()
             }
-        }
+        })
     }
 
     fn rows(&self, table: usize) -> Option<&RowTable> {
@@ -219,8 +220,7 @@ impl Tables {
         match of {
             RowsOf::Fold(table) => {
                 if let Some(Table::Fold { fold, .. }) = self.tables.get_mut(&table) {
-                    row.extend_from_slice(fold.key(at as usize));
-                    fold.results(at as usize, row)?;
+                    fold.put_row(at as usize, row)?;
                 }
             }
             RowsOf::Table(table) => row.extend_from_slice(self.side(table).rest(at as usize)),

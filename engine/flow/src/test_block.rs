@@ -212,6 +212,9 @@ impl Host for TestHost<'_> {
         }
     }
 
+    /// Nobody appended the input.
+    fn ack_return(&mut self, _: &[u8]) {}
+
     fn start_job(&mut self, at: Position, live: &[u8], job: Job) {
         self.jobs.push_back((at, live.to_vec(), job));
     }
@@ -256,7 +259,8 @@ impl<I: Data + ?Sized, O: Vars> TestBlock<I, O> {
             block.add(Step::Call(Box::new(|_, _| {})), "emitted", uses, Vec::new());
         }
         let recorded = block.finish();
-        Defining::add_source(&mut defining.borrow_mut(), topology.index, depot.index, Default::default(), recorded);
+        let at = (topology.index, crate::define::here());
+        Defining::add_source(&mut defining.borrow_mut(), at, depot.index, Default::default(), recorded);
         drop(topology);
         let module = defining.take().finish("block".to_string())?;
         Ok(TestBlock { module, emitted, input: PhantomData, state: RefCell::default(), random: Cell::new(0x5eed) })

@@ -70,6 +70,11 @@ impl JobOutput {
         Self { flushed: Some(version), inputs: Vec::new(), level: 0, tables }
     }
 
+    /// No tables at all, with which everything up to a version is gone.
+    pub(crate) fn cleared(version: Version, tables: Vec<u64>) -> Self {
+        Self { flushed: Some(version), inputs: tables, level: 0, tables: Vec::new() }
+    }
+
     /// The levels with the inputs replaced by the output.
     pub(crate) fn apply_to(&self, levels: &[Level]) -> Vec<Level> {
         let kept = |run: &&Vec<Rc<Table>>| !run.iter().any(|table| self.inputs.contains(&table.number));

@@ -5,6 +5,7 @@
 //! work advances in slices by [`Tree::step`], and disk completions come back through [`Tree::complete`].
 //! It has no write-ahead log: [`Tree::flushed`] says what a log still has to hold.
 
+mod aside;
 mod block;
 mod cache;
 mod compress;

@@ -91,10 +91,12 @@ pub struct Tree {
     pub(crate) applied: Version,
     flushed: Version,
     floor: Version,
-    memtable: Memtable,
+    pub(crate) memtable: Memtable,
+    /// The memtable has writes of versions that were applied before it was begun.
+    has_late: bool,
     pub(crate) frozen: VecDeque<Rc<Memtable>>,
     /// Memtables that were flushed, and whose memory is given back in slices.
-    shedding: VecDeque<Memtable>,
+    pub(crate) shedding: VecDeque<Memtable>,
     /// Replaced tables, whose indexes are given back in slices.
     replaced: Vec<Rc<Table>>,
     levels: Vec<Level>,
@@ -104,8 +106,8 @@ pub struct Tree {
     pub(crate) next_table: u64,
     manifest_seq: u64,
     /// In boxes: most trees have none most of the time.
-    flush: Option<Box<Job>>,
-    merge: Option<Box<Job>>,
+    pub(crate) flush: Option<Box<Job>>,
+    pub(crate) merge: Option<Box<Job>>,
     pub(crate) ingest: Option<Box<Ingest>>,
     install: Install,
     /// Outputs that wait for their manifest, and those whose manifest is being written.
@@ -122,6 +124,8 @@ pub struct Tree {
     damaged: bool,
     /// Merging goes on until one run is left.
     merging_all: bool,
+    /// Everything in it goes.
+    pub(crate) clearing: bool,
 }
 
 impl Tree {
@@ -145,6 +149,17 @@ impl Tree {
             Some(manifest) => manifest,
             None => first_manifest(disk, dir, &names, entropy.next_u64())?,
         };
+        Tree::of_manifest(disk, dir, owner, (manifest, &names), options)
+    }
+
+    /// Opens the tables that a manifest names, of a directory with these files.
+    pub(crate) fn of_manifest(
+        disk: &mut dyn Disk,
+        dir: &Path,
+        owner: u32,
+        (manifest, names): (Manifest, &[(String, u64)]),
+        options: TreeOptions,
+    ) -> Result<Tree, OpenError> {
         let mut levels = Vec::new();
         let mut left = options.open_verify_size_max;
         for level in &manifest.levels {
@@ -163,7 +178,7 @@ impl Tree {
             }
             levels.push(runs);
         }
-        remove_orphans(disk, dir, &names, &manifest)?;
+        remove_orphans(disk, dir, names, &manifest)?;
         let table_ranges = ranges_of(&levels);
         Ok(Tree {
             owner,
@@ -173,6 +188,7 @@ impl Tree {
             flushed: manifest.flushed,
             floor: manifest.flushed,
             memtable: Memtable::default(),
+            has_late: false,
             frozen: VecDeque::new(),
             shedding: VecDeque::new(),
             replaced: Vec::new(),
@@ -194,6 +210,7 @@ impl Tree {
             halted: None,
             damaged: false,
             merging_all: false,
+            clearing: false,
         })
     }
 
@@ -219,6 +236,31 @@ impl Tree {
     pub fn apply<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
         assert!(version > self.applied, "versions ascend");
         self.applied = version;
+        self.clearing = false;
+        self.write_all(version, writes);
+        self.memtable.version = version;
+        if self.memtable.size() >= self.options.memtable_size_max {
+            self.seal();
+        }
+    }
+
+    /// Applies more writes of a version that was applied before, of keys that nothing newer was written of since. Until all of
+    /// them are here, a reader at that version or above has to look for them elsewhere first; and a crash may leave a part of
+    /// them in tables, so that whoever applies them knows from elsewhere whether all of them were.
+    ///
+    /// # Panics
+    /// If the version is yet to come.
+    pub fn apply_late<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
+        assert!(version <= self.applied, "what is late comes after its version");
+        self.write_all(version, writes);
+        self.has_late = true;
+        self.memtable.version = self.applied;
+        if self.memtable.size() >= self.options.memtable_size_max {
+            self.seal();
+        }
+    }
+
+    fn write_all<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
         let mut writes = writes.into_iter().fuse();
         let mut window = [None; SIDE_BY_SIDE];
         while let Some(first) = writes.next() {
@@ -230,10 +272,6 @@ impl Tree {
                 self.memtable.expect(writes().map(|write| write.key()));
             }
             writes().for_each(|write| self.write(version, write));
-        }
-        self.memtable.version = version;
-        if self.memtable.size() >= self.options.memtable_size_max {
-            self.seal();
         }
     }
 
@@ -449,9 +487,9 @@ impl Tree {
 
     /// Freezes the memtable, which starts its flush.
     pub fn seal(&mut self) {
-        if self.memtable.version > self.flushed
-            && self.frozen.back().is_none_or(|frozen| frozen.version < self.memtable.version)
-        {
+        let is_newer = self.memtable.version > self.flushed
+            && self.frozen.back().is_none_or(|frozen| frozen.version < self.memtable.version);
+        if std::mem::take(&mut self.has_late) || is_newer {
             self.frozen.push_back(Rc::new(std::mem::take(&mut self.memtable)));
         }
     }
@@ -490,6 +528,7 @@ impl Tree {
         if self.halted.is_some() {
             return Ok(false);
         }
+        self.step_clear(disk);
         self.start_jobs(disk);
         let mut more = self.shed() | self.step_ingest(disk);
         for flushing in [true, false] {
@@ -540,6 +579,7 @@ impl Tree {
             self.flush = Some(Box::new(Job::flush(Rc::clone(frozen), self.identity, self.owner, self.floor)));
         }
         if self.merge.is_none()
+            && !self.clearing
             && self.ready.is_empty()
             && let Some(choice) = self.choose_merge()
         {

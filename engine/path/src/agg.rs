@@ -17,6 +17,7 @@ mod leaf;
 mod live;
 mod number;
 mod shape;
+mod shaped;
 mod top;
 mod typed;
 mod typed_leaf;
@@ -28,6 +29,7 @@ pub use custom::{Arguments, Custom};
 pub use fold::{Fold, Room, TakePartials};
 pub use leaf::Leaf;
 pub use shape::AggShape;
+pub use shaped::{RowPart, ShapedFold};
 pub use top::{Limit, TopMonotonic};
 pub use typed::{AggOn, AggOut, AggShapes, elements, key, sub, tuple, untracked};
 pub use typed_leaf::{

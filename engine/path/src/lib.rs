@@ -37,7 +37,9 @@ mod structure;
 mod typed;
 mod walk;
 
-pub use agg::{AggOn, AggOut, AggShape, Aggregator, Captured, Fold, Leaf, Room, aggregate, aggregate_capturing};
+pub use agg::{
+    AggOn, AggOut, AggShape, Aggregator, Captured, Fold, Leaf, Room, ShapedFold, aggregate, aggregate_capturing,
+};
 pub use arg::{Arg, Args, NoArgs};
 pub use codec::{PathDecodeError, PathEncodeError};
 pub use collecting::{Collecting, Collects, SetAside};

@@ -18,6 +18,7 @@ impl TaskState {
     pub fn verify(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache, size_max: u64) -> Result<(), StateError> {
         let task = self.task;
         self.side.end_replay().map_err(|(run, what)| StateError::Run { task, run, what })?;
+        self.end_spill_replay(disk, cache)?;
         let mut segments = Vec::new();
         for index in 0..self.depots.len() {
             let depot = self.depots[index].object;

@@ -6,9 +6,10 @@
 
 use crate::layout::DepotMeta;
 use crate::load::Loads;
+use crate::side::append::Appended;
 use std::collections::VecDeque;
 use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{ObjectId, Offset};
+use tantu_base::id::{ObjectId, Offset, RunId};
 
 /// Committed records a partition keeps in memory after they were copied, in bytes: what a topology that keeps up
 /// reads without touching the disk.
@@ -148,6 +149,8 @@ pub struct DepotPartition {
     /// Append time of the newest record, staged ones apart: times never go back in a partition.
     last_ms: u64,
     pub(crate) staged: Run,
+    /// The next section has records of the partition that belong to other writes in it: they go into it themselves.
+    pub(crate) is_bound: bool,
     /// Everything below is sealed.
     pub(crate) sealed_end: Offset,
     /// Large runs that sealed sections refer to, until those are durable.
@@ -177,6 +180,7 @@ impl DepotPartition {
             start,
             last_ms,
             staged: Run::new(copied_end),
+            is_bound: false,
             sealed_end: copied_end,
             referred: VecDeque::new(),
             sealed: VecDeque::new(),
@@ -199,11 +203,29 @@ impl DepotPartition {
         offset
     }
 
+    /// Stages a record that gets into the log with the other writes of the section, or not at all.
+    #[inline]
+    pub fn stage_bound(&mut self, record: &[u8]) -> Offset {
+        self.is_bound = true;
+        self.stage(record)
+    }
+
     /// Ends the staged run: it gets its append time, which is not before that of the run before.
     pub(crate) fn seal(&mut self, wall_ms: u64) -> &mut Run {
+        self.is_bound = false;
         self.last_ms = self.last_ms.max(wall_ms);
         self.staged.time_ms = self.last_ms;
         &mut self.staged
+    }
+
+    /// Gives the next offsets to records that a side run appends, behind all that were staged.
+    pub(crate) fn seal_appended(&mut self, run: RunId, count: u64, wall_ms: u64) -> Appended {
+        assert_eq!(self.staged.count(), 0, "{}: what was staged before is sealed before", self.object);
+        self.last_ms = self.last_ms.max(wall_ms);
+        let first = self.staged.first;
+        self.staged.first = Offset(first.0 + count);
+        self.sealed_end = self.staged.first;
+        Appended { run, depot: self.object, first, count, time_ms: self.last_ms }
     }
 
     /// The first offset that can be read.

@@ -7,7 +7,7 @@
 //! the index has no gap; the runs before it are copied at once if need be. After a replay every reference must have its
 //! chunk in the index, and the newest ones are read and compared.
 
-use crate::depot::Run;
+use crate::depot::{DepotPartition, Run};
 use crate::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, depot_time_key};
 use crate::section::{EntryWriter, Reference};
 use crate::task::{StateError, TaskState};
@@ -55,7 +55,7 @@ impl TaskState {
         if self.detached.is_some() || self.segments.is_copying() {
             return;
         }
-        let Some(index) = self.depots.iter().position(|depot| self.is_large(&depot.staged)) else { return };
+        let Some(index) = self.depots.iter().position(|depot| self.is_large(depot)) else { return };
         let depot = &mut self.depots[index];
         if depot.written_end() == depot.staged.first {
             let run = depot.seal(wall_ms).take();
@@ -68,15 +68,27 @@ impl TaskState {
         }
     }
 
-    pub(crate) fn is_large(&self, run: &Run) -> bool {
-        run.size() >= self.large_run_size
+    /// Whether the staged records of a partition go to a segment first: not if some belong to other writes of the section.
+    pub(crate) fn is_large(&self, depot: &DepotPartition) -> bool {
+        depot.staged.size() >= self.large_run_size && !self.is_bound(depot)
+    }
+
+    fn is_bound(&self, depot: &DepotPartition) -> bool {
+        depot.is_bound || self.side.publishes_to(depot.object)
+    }
+
+    /// Whether nothing of the task can be sealed now: records that belong to other writes come behind a large run that is on its
+    /// way to a segment.
+    pub fn waits_for_segment(&self) -> bool {
+        let waits = |detached: &Detached| detached.at.is_none() && self.is_bound(&self.depots[detached.index]);
+        self.detached.as_ref().is_some_and(waits)
     }
 
     /// Whether the staged records of a partition go into the next section: large runs and what follows them wait.
     pub(crate) fn is_sealable(&self, index: usize) -> bool {
-        let staged = &self.depots[index].staged;
+        let depot = &self.depots[index];
         let waits = |detached: &Detached| detached.index == index && detached.at.is_none();
-        staged.count() > 0 && !self.is_large(staged) && !self.detached.as_ref().is_some_and(waits)
+        depot.staged.count() > 0 && !self.is_large(depot) && !self.detached.as_ref().is_some_and(waits)
     }
 
     /// Whether a detached run is durable and can be referred to.

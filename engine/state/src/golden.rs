@@ -5,6 +5,7 @@ use crate::meta::{ModuleMeta, ObjectKind, encode_document};
 use crate::section::EntryWriter;
 use crate::segment::{chunk_bytes, header_bytes};
 use crate::side::Published;
+use crate::side::append::Appended;
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden file; TANTU_BLESS=1 writes it anew")]
@@ -54,4 +55,21 @@ fn what_an_entry_of_version_1_says_of_side_runs_stays_as_it_is() {
     entry.end_section(start);
     entry.body.extend_from_slice(&Published { run, version: Version(9) }.encode());
     check("side-run.bin", &entry.body);
+}
+
+#[test]
+fn what_an_entry_of_version_1_says_of_records_of_side_runs_stays_as_it_is() {
+    let attempt = Attempt { epoch: Epoch(5), counter: 2 };
+    let run = RunId { topology: ObjectId(11), id: 0x0102_0304, attempt };
+    let mut records = Run::new(Offset(1));
+    records.push(b"second");
+    records.push(b"");
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(3), Version(9));
+    entry.run_records(run, ObjectId(2), &records);
+    entry.publish(run);
+    let (depot, first, time_ms) = (ObjectId(2), Offset(0x0506_0708), 1_700_000_000_000);
+    entry.run_appended(&Appended { run, depot, first, count: 3, time_ms });
+    entry.end_section(start);
+    check("side-append.bin", &entry.body);
 }

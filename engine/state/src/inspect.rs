@@ -337,6 +337,7 @@ impl TaskSurvey {
                     let end = Offset(large.first.0.saturating_add(u64::from(large.count)));
                     self.append(large.depot, large.first, end)?;
                 }
+                Op::RunAppended(appended) => self.append(appended.depot, appended.first, appended.end())?,
                 Op::Put { key, value } if is_new => self.entry(key, version, Some(value))?,
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
                 op => self.run(&op, is_new)?,
@@ -364,6 +365,10 @@ impl TaskSurvey {
                 let found = self.runs.entry(*run).or_default();
                 found.is_broken |= found.chunk_count != *chunk_count;
                 found.is_prepared = true;
+            }
+            Op::Spilled { run, .. } => {
+                self.runs.insert(*run, Default::default());
+                self.runs.entry(*run).and_modify(|found| found.is_prepared = true);
             }
             Op::Publish { run } => {
                 let found = self.runs.remove(run).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! applying them needs no user code. Format version 1; byte table in `docs/formats/entry.md`.
 
 use crate::depot::Run;
+use crate::side::append::Appended;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
@@ -19,6 +20,9 @@ const OP_RUN_CHUNK: u8 = 6;
 const OP_RUN_PREPARED: u8 = 7;
 const OP_RUN_PUBLISH: u8 = 8;
 const OP_RUN_DROP: u8 = 9;
+const OP_RUN_RECORDS: u8 = 12;
+const OP_RUN_APPENDED: u8 = 13;
+const OP_RUN_SPILLED: u8 = 16;
 
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
 const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
@@ -128,6 +132,29 @@ pub enum Op<'a> {
         /// How many chunks it has.
         chunk_count: u32,
     },
+    /// Records that a side run appends to a depot when it is published, encoded as a [`Run`]; its first offset counts from the
+    /// first of them.
+    RunRecords {
+        /// The run.
+        run: RunId,
+        /// The depot.
+        depot: ObjectId,
+        /// The encoded records.
+        records: &'a [u8],
+    },
+    /// The offsets of what a side run appends to a depot; the section publishes the run.
+    RunAppended(Appended),
+    /// A side run is prepared, and lies on the disk beside the tree.
+    Spilled {
+        /// The run.
+        run: RunId,
+        /// The epoch of the log's writer when it was prepared.
+        epoch: Epoch,
+        /// Its number there.
+        serial: u64,
+        /// The version of the tree there that has all of it.
+        version: Version,
+    },
     /// A prepared side run enters the tree at the version of the section.
     Publish {
         /// The run.
@@ -182,6 +209,11 @@ impl EntryWriter {
     pub fn append(&mut self, depot: ObjectId, run: &Run) {
         self.body.push(OP_APPEND);
         self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.sized_run(run);
+    }
+
+    /// Records behind the length of their encoding.
+    fn sized_run(&mut self, run: &Run) {
         let at = self.body.len();
         self.body.extend_from_slice(&[0; 4]);
         run.encode(&mut self.body);
@@ -238,6 +270,31 @@ impl EntryWriter {
         self.run(OP_RUN_PREPARED, run);
         self.body.extend_from_slice(&epoch.0.to_le_bytes());
         self.body.extend_from_slice(&chunk_count.to_le_bytes());
+    }
+
+    /// Adds records that a side run appends when it is published.
+    pub fn run_records(&mut self, run: RunId, depot: ObjectId, records: &Run) {
+        self.run(OP_RUN_RECORDS, run);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.sized_run(records);
+    }
+
+    /// Gives the offsets of records of a side run that is published.
+    pub fn run_appended(&mut self, appended: &Appended) {
+        let Appended { run, depot, first, count, time_ms } = *appended;
+        self.run(OP_RUN_APPENDED, run);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.body.extend_from_slice(&first.0.to_le_bytes());
+        self.body.extend_from_slice(&count.to_le_bytes());
+        self.body.extend_from_slice(&time_ms.to_le_bytes());
+    }
+
+    /// Says that all of a side run is on the disk, and where.
+    pub fn spilled(&mut self, run: RunId, epoch: Epoch, serial: u64, version: Version) {
+        self.run(OP_RUN_SPILLED, run);
+        self.body.extend_from_slice(&epoch.0.to_le_bytes());
+        self.body.extend_from_slice(&serial.to_le_bytes());
+        self.body.extend_from_slice(&version.0.to_le_bytes());
     }
 
     /// Publishes a side run.
@@ -345,11 +402,7 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
         OP_DELETE_RANGE => Ok(Op::DeleteRange { from: key(reader)?, to: key(reader)? }),
         OP_APPEND => {
             let depot = ObjectId(reader.u32()?);
-            let run = reader.sized()?;
-            if run.len() > FRAME_SIZE_MAX {
-                return Err(SectionError::OverLimit { what: "run of records" });
-            }
-            Ok(Op::Append { depot, run })
+            Ok(Op::Append { depot, run: read_records(reader)? })
         }
         OP_APPEND_AT => Ok(Op::AppendAt(Reference {
             depot: ObjectId(reader.u32()?),
@@ -359,6 +412,14 @@ fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
             crc: reader.u32()?,
         })),
         kind => read_run_op(kind, reader),
+    }
+}
+
+/// An encoded run of records behind its length.
+fn read_records<'a>(reader: &mut FixedReader<'a>) -> Result<&'a [u8], SectionError> {
+    match reader.sized()? {
+        run if run.len() > FRAME_SIZE_MAX => Err(SectionError::OverLimit { what: "run of records" }),
+        run => Ok(run),
     }
 }
 
@@ -373,6 +434,23 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
         }
         OP_RUN_PUBLISH => Ok(Op::Publish { run: read_run(reader)? }),
         OP_RUN_DROP => Ok(Op::Drop { run: read_run(reader)? }),
+        OP_RUN_RECORDS => {
+            let (run, depot) = (read_run(reader)?, ObjectId(reader.u32()?));
+            Ok(Op::RunRecords { run, depot, records: read_records(reader)? })
+        }
+        OP_RUN_APPENDED => Ok(Op::RunAppended(Appended {
+            run: read_run(reader)?,
+            depot: ObjectId(reader.u32()?),
+            first: Offset(reader.u64()?),
+            count: reader.u64()?,
+            time_ms: reader.u64()?,
+        })),
+        OP_RUN_SPILLED => Ok(Op::Spilled {
+            run: read_run(reader)?,
+            epoch: Epoch(reader.u64()?),
+            serial: reader.u64()?,
+            version: Version(reader.u64()?),
+        }),
         kind => Err(SectionError::UnknownOp { kind }),
     }
 }
@@ -382,6 +460,9 @@ mod tests {
     use super::*;
 
     const RUN: RunId = RunId { topology: ObjectId(9), id: 1 << 33, attempt: Attempt { epoch: Epoch(3), counter: 4 } };
+
+    const APPENDED: Appended =
+        Appended { run: RUN, depot: ObjectId(5), first: Offset(1 << 34), count: 1 << 33, time_ms: 78 };
 
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
@@ -404,6 +485,9 @@ mod tests {
         writer.prepared(RUN, Epoch(7), 3);
         writer.publish(RUN);
         writer.drop_run(RUN);
+        writer.run_records(RUN, ObjectId(5), &run);
+        writer.run_appended(&APPENDED);
+        writer.spilled(RUN, Epoch(7), 1 << 40, Version(12));
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -445,7 +529,13 @@ mod tests {
         let put = Op::Put { key: b"key", value: b"in the run" };
         assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
         let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
-        assert_eq!(rest, [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+        let spilled = Op::Spilled { run: RUN, epoch: Epoch(7), serial: 1 << 40, version: Version(12) };
+        let [Op::RunRecords { run, depot, records }, appended, last] = &rest[3..] else { panic!("{rest:?}") };
+        assert_eq!(rest[..3], [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
+        let records = Run::decode(records).expect("whole");
+        assert_eq!((*run, *depot, records.record(0), records.count()), (RUN, ObjectId(5), &b"first"[..], 2));
+        assert_eq!((*appended, APPENDED.end()), (Op::RunAppended(APPENDED), Offset((1 << 34) + (1 << 33))));
+        assert_eq!(*last, spilled);
     }
 
     #[test]

@@ -6,14 +6,22 @@
 //! does. Nobody but the microbatch itself sees a run before it is published.
 //!
 //! ```text
-//! begin_run ─► Open ─prepare_run─► Sealing ─► Sealed ─durable─► Prepared ─publish_run─► Publishing ─durable─► in the tree
+//! begin_run ─► Open ─prepare_run─► Sealing ─► Sealed ─durable─► Prepared ─publish_run─► Publishing ─durable─► visible
+//!                                  Spilling ──┘
 //! ```
+//!
+//! A run larger than its share of memory is written to disk, and its chunks do not go into the log ([`spill`]). One that is
+//! more than a few writes is visible at once and enters the tree in slices ([`attached`]).
 //!
 //! A prepared run is dropped by [`TaskState::drop_run`], which [`TaskState::begin_run`] of a higher attempt does, and by
 //! nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
 //! finds a part of a run also finds what became of it.
 
+pub mod append;
+pub(crate) mod attached;
+pub(crate) mod layer;
 mod log;
+pub(crate) mod spill;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -21,17 +29,24 @@ pub(crate) mod writes;
 
 use crate::layout::published_key;
 use crate::task::{StateError, TaskState};
+use append::SideAppends;
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::Disk;
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{Attempt, Epoch, ObjectId, RunId, Version};
-use tantu_lsm::BlockCache;
+use tantu_lsm::{BlockCache, Tree};
 use tantu_replog::Lsn;
 use writes::SideWrites;
 
+use attached::Attached;
+pub use attached::SIDE_SLICE_COUNT;
 pub(crate) use log::Origin;
+pub use spill::SPILL_OWNER;
+use spill::{Spilled, shed_later};
 
-/// Most bytes one run may hold on one task: it is in memory until it is published.
+/// A run that holds more bytes on one task goes to the disk, unless its options say otherwise.
+pub const SIDE_RUN_MEMORY_MAX: usize = 16 << 20;
+/// Most bytes one run may hold in memory on one task, though what goes to the disk cannot keep up with what is written.
 pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
 /// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own.
 pub const SIDE_CHUNK_SIZE_MAX: usize = 1 << 20;
@@ -59,8 +74,11 @@ pub enum RunError {
     /// It is not in the state that this needs.
     #[error("{0} is past that, or not there yet")]
     Phase(RunId),
-    /// It would hold more than [`SIDE_RUN_SIZE_MAX`].
-    #[error("{0} writes more than {SIDE_RUN_SIZE_MAX} bytes on one task: use smaller microbatches")]
+    /// It would append more than [`append::SIDE_APPEND_SIZE_MAX`].
+    #[error("{0} appends more than {max} bytes on one task: use smaller microbatches", max = append::SIDE_APPEND_SIZE_MAX)]
+    AppendsTooMuch(RunId),
+    /// It would hold more than [`SIDE_RUN_SIZE_MAX`] in memory.
+    #[error("{0} writes {SIDE_RUN_SIZE_MAX} bytes on one task faster than the disk takes them: let its events yield")]
     TooLarge(RunId),
 }
 
@@ -133,7 +151,9 @@ pub(crate) enum Phase {
     Open,
     /// Its chunks are being sealed: up to these keys they are.
     Sealing { epoch: Epoch, range: Option<Vec<u8>>, key: Option<Vec<u8>> },
-    /// All of it is sealed, and not yet durable.
+    /// It is written to disk; all of it will be there when that is flushed up to a version.
+    Spilling { epoch: Epoch, until: Option<Version> },
+    /// All of it is sealed, or on the disk, and the log does not say so yet.
     Sealed { epoch: Epoch },
     /// All of it is in the log.
     Prepared { epoch: Epoch },
@@ -146,7 +166,12 @@ pub(crate) enum Phase {
 /// One run.
 #[derive(Debug)]
 pub(crate) struct SideRun {
+    /// What is in memory.
     pub(crate) writes: SideWrites,
+    /// What is on the disk, and older.
+    pub(crate) spilled: Option<Spilled>,
+    /// All that is in memory is to go to the disk.
+    pub(crate) is_spilling: bool,
     pub(crate) phase: Phase,
     /// Chunks sealed, or found while the log is replayed.
     pub(crate) chunk_count: u32,
@@ -158,13 +183,28 @@ pub(crate) struct SideRun {
 
 impl SideRun {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { writes: SideWrites::default(), phase, chunk_count: 0, from: None, is_whole: true }
+        Self {
+            writes: SideWrites::default(),
+            spilled: None,
+            is_spilling: false,
+            phase,
+            chunk_count: 0,
+            from: None,
+            is_whole: true,
+        }
     }
 }
 
 /// What the next section says of runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RunOrder {
+    /// All of it is on the disk, under this number, up to this version of the tree there.
+    Spilled {
+        run: RunId,
+        epoch: Epoch,
+        serial: u64,
+        version: Version,
+    },
     Publish(RunId),
     Drop(RunId),
 }
@@ -173,12 +213,28 @@ pub(crate) enum RunOrder {
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     pub(crate) runs: BTreeMap<RunId, SideRun>,
+    /// What runs append to depots.
+    pub(crate) appends: SideAppends,
     /// What the next section says.
     pub(crate) orders: Vec<RunOrder>,
-    /// Dropped runs that the log has to keep until it says so itself.
-    pub(crate) dropping: BTreeMap<RunId, Option<Lsn>>,
-    /// Published runs that the tree has not flushed, and from where the log has them.
-    pub(crate) unflushed: VecDeque<(Version, Lsn)>,
+    /// Dropped runs that the log has to keep until it says so itself, and the numbers of those on the disk.
+    pub(crate) dropping: BTreeMap<RunId, (Option<Lsn>, Option<u64>)>,
+    /// Published runs that the tree has not flushed, from where the log has them, and the numbers of those on the disk.
+    pub(crate) unflushed: VecDeque<(Version, Lsn, Option<u64>)>,
+    /// Published runs that are not all in the tree, oldest first.
+    pub(crate) attached: VecDeque<Attached>,
+    /// What topologies had published in the tree when it was opened.
+    pub(crate) in_tree: BTreeMap<ObjectId, Option<RunId>>,
+    /// Runs, or parts of them, on the disk; there for tasks with microbatch topologies.
+    pub(crate) spill: Option<Box<Tree>>,
+    /// The numbers of runs that may have something there.
+    pub(crate) serials: Vec<u64>,
+    /// A run that holds more bytes goes there.
+    pub(crate) memory_size_max: usize,
+    /// Writes of a run that go into the tree, or to the disk, in one slice.
+    pub(crate) slice_count: usize,
+    /// Writes of runs that are gone, whose memory is given back in slices.
+    pub(crate) shedding: Vec<SideWrites>,
     /// By topology.
     pub(crate) published: BTreeMap<ObjectId, Published>,
     /// The version before the last publish of a topology, which is pinned.
@@ -194,16 +250,32 @@ pub(crate) struct Side {
 impl Side {
     /// Bytes of all runs.
     pub(crate) fn size(&self) -> usize {
-        self.runs.values().map(|run| run.writes.size()).sum()
+        let runs = self.runs.values().chain(self.attached.iter().map(|attached| &attached.run));
+        let writes = runs.map(|run| &run.writes).chain(&self.shedding);
+        writes.map(SideWrites::size).sum::<usize>()
+            + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
+            + self.appends.size()
     }
 
     /// Whether the next section has something of it.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.orders.is_empty() || self.runs.values().any(|run| matches!(run.phase, Phase::Sealing { .. }))
+        self.orders.iter().any(|order| !self.is_held(order))
+            || self.appends.is_dirty()
+            || self.runs.values().any(|run| matches!(run.phase, Phase::Sealing { .. }))
     }
 
-    pub(crate) fn open(&self, run: RunId) -> Result<&SideWrites, RunError> {
-        self.runs.get(&run).map(|found| &found.writes).ok_or(RunError::Unknown(run))
+    /// Whether an order waits: what a topology published before has to be in the tree, and the log has to have what a run appends
+    /// before it says that the run is prepared.
+    pub(crate) fn is_held(&self, order: &RunOrder) -> bool {
+        match order {
+            RunOrder::Publish(run) => self.is_attached(run.topology),
+            RunOrder::Spilled { run, .. } => self.appends.has_unsealed(run),
+            RunOrder::Drop(_) => false,
+        }
+    }
+
+    pub(crate) fn open(&self, run: RunId) -> Result<&SideRun, RunError> {
+        self.runs.get(&run).ok_or(RunError::Unknown(run))
     }
 
     /// The writes of a run that will have a write of this size.
@@ -225,10 +297,12 @@ impl Side {
 
     /// The oldest place of the log that a run needs, when the tree has flushed everything up to a version.
     pub(crate) fn low_water(&mut self, flushed: Version) -> Option<Lsn> {
-        self.unflushed.retain(|(version, _)| *version > flushed);
-        let living = self.runs.values().filter_map(|run| run.from);
-        let dropping = self.dropping.values().filter_map(|from| *from);
-        living.chain(dropping).chain(self.unflushed.iter().map(|(_, from)| *from)).min()
+        self.unflushed.retain(|(version, ..)| *version > flushed);
+        let runs = self.runs.values().chain(self.attached.iter().map(|attached| &attached.run));
+        let living = runs.filter_map(|run| run.from);
+        let dropping = self.dropping.values().filter_map(|(from, _)| *from);
+        let appends = self.appends.low_water();
+        living.chain(dropping).chain(appends).chain(self.unflushed.iter().map(|(_, from, _)| *from)).min()
     }
 }
 
@@ -243,10 +317,15 @@ impl TaskState {
         cache: &mut BlockCache,
         topologies: &[ObjectId],
     ) -> Result<(), StateError> {
+        if !topologies.is_empty() {
+            self.open_spill(disk)?;
+        }
         for topology in topologies {
+            self.side.in_tree.insert(*topology, None);
             if let Some(bytes) = self.system_now(disk, cache, &published_key(*topology))? {
                 let unreadable = StateError::Unreadable { task: self.task, object: *topology, what: "published" };
                 let published = Published::decode(*topology, &bytes).map_err(|_| unreadable)?;
+                self.side.in_tree.insert(*topology, Some(published.run));
                 self.side.published.insert(*topology, published);
             }
         }
@@ -295,7 +374,12 @@ impl TaskState {
         if found.phase != Phase::Open {
             return Err(RunError::Phase(run));
         }
-        found.phase = Phase::Sealing { epoch, range: None, key: None };
+        self.side.appends.close(run);
+        let is_large = self.side.spill.is_some() && found.writes.size() > self.side.memory_size_max;
+        found.phase = match found.spilled.is_some() || is_large {
+            true => Phase::Spilling { epoch, until: None },
+            false => Phase::Sealing { epoch, range: None, key: None },
+        };
         Ok(())
     }
 
@@ -324,17 +408,21 @@ impl TaskState {
     /// [`RunError::Unknown`], or [`RunError::Phase`] if it is being published.
     pub fn drop_run(&mut self, run: RunId) -> Result<(), RunError> {
         let found = self.side.runs.get(&run).ok_or(RunError::Unknown(run))?;
-        let (phase, from) = (found.phase.clone(), found.from);
+        let (phase, from, serial) = (found.phase.clone(), found.from, found.serial());
+        let is_logged = matches!(phase, Phase::Sealed { .. } | Phase::Prepared { .. });
         match phase {
             Phase::Publishing => return Err(RunError::Phase(run)),
             // The log may have chunks of it, but never their end: a replay forgets them.
-            Phase::Open | Phase::Sealing { .. } | Phase::Found => {}
+            Phase::Open | Phase::Sealing { .. } | Phase::Spilling { .. } | Phase::Found => {}
             Phase::Sealed { .. } | Phase::Prepared { .. } => {
                 self.side.orders.push(RunOrder::Drop(run));
-                self.side.dropping.insert(run, from);
+                self.side.dropping.insert(run, (from, serial));
             }
         }
-        self.side.runs.remove(&run);
+        if let Some(found) = self.side.runs.remove(&run) {
+            shed_later(&mut self.side, found.writes);
+        }
+        self.side.appends.drop_run(run, is_logged);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! the one object, and its layers are merged with the tree or dropped long before the last page is read.
 
 use crate::layout::{object_end, object_key};
+use crate::side::layer::Way;
 use crate::staged::Known;
 use crate::task::TaskState;
 use crate::view::{Overlay, OwnView, stop, tree_range};
@@ -114,8 +115,8 @@ impl Store for SnapshotView<'_> {
             }
             Known::Deleted => false,
             Known::Nothing => {
-                let tree = &self.state.tree;
-                tree.get(self.cache, &tree_key, self.snapshot.at, out).map_err(|s| stop(s, self.need))?
+                let (TaskState { side, tree, .. }, at) = (self.state, self.snapshot.at);
+                side.get_at(tree, self.cache, (&tree_key, at), out).map_err(|s| stop(s, self.need))?
             }
         };
         Ok(found || self.state.start(object, key, out))
@@ -142,8 +143,8 @@ impl Store for SnapshotView<'_> {
     ) -> Result<(), Stop> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
         let overlay = self.snapshot.overlay(&from, &to);
-        let (tree, cache, at) = (&self.state.tree, &mut *self.cache, self.snapshot.at);
-        let merged = overlay.merge(visit, |visit| tree.scan(cache, &from, &to, at, visit));
+        let (state, cache, at) = (self.state, &*self.cache, self.snapshot.at);
+        let merged = overlay.merge(visit, |visit| state.scan_at(cache, (&from, &to), at, Way::Up, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -156,8 +157,8 @@ impl Store for SnapshotView<'_> {
     ) -> Result<(), Stop> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
         let overlay = self.snapshot.overlay(&from, &to);
-        let (tree, cache, at) = (&self.state.tree, &mut *self.cache, self.snapshot.at);
-        let merged = overlay.merge_back(visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
+        let (state, cache, at) = (self.state, &*self.cache, self.snapshot.at);
+        let merged = overlay.merge_back(visit, |visit| state.scan_at(cache, (&from, &to), at, Way::Down, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 }

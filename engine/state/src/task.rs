@@ -6,10 +6,13 @@
 
 use crate::depot::{DepotPartition, Run};
 use crate::detach::Detached;
-use crate::layout::{DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key};
+use crate::layout::{
+    DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key, published_key,
+};
 use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
 use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
-use crate::side::{Origin, Published, Side, SideRun};
+use crate::side::spill::SPILL_TABLE_FIRST;
+use crate::side::{Origin, Published, SIDE_RUN_MEMORY_MAX, SIDE_SLICE_COUNT, SPILL_OWNER, Side, SideRun};
 use crate::staged::Staged;
 use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +33,10 @@ pub struct TaskStateOptions {
     pub segments: SegmentOptions,
     /// Where chunks of records are put together; tasks of one core share it.
     pub chunk_bufs: BufPool,
+    /// A side run that holds more bytes on the task goes to the disk.
+    pub side_memory_size_max: usize,
+    /// Writes of a side run that go into the tree, or to the disk, in one slice.
+    pub side_slice_count: usize,
     /// How many bytes of depot segments are read and checked when the task is opened, newest first.
     pub open_verify_size_max: u64,
 }
@@ -38,7 +45,14 @@ impl Default for TaskStateOptions {
     fn default() -> Self {
         let (tree, segments) = (TreeOptions::default(), SegmentOptions::default());
         let chunk_bufs = BufPool::new(CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX + 2 * BLOCK_ALIGN);
-        Self { tree, segments, chunk_bufs, open_verify_size_max: 64 << 20 }
+        Self {
+            tree,
+            segments,
+            chunk_bufs,
+            side_memory_size_max: SIDE_RUN_MEMORY_MAX,
+            side_slice_count: SIDE_SLICE_COUNT,
+            open_verify_size_max: 64 << 20,
+        }
     }
 }
 
@@ -127,7 +141,7 @@ pub struct TaskState {
     pub(crate) detached: Option<Detached>,
     /// References found while the log was replayed.
     pub(crate) unchecked: Vec<Reference>,
-    tree_owner: u32,
+    pub(crate) tree_owner: u32,
     segments_owner: u32,
     pub(crate) staged: Staged,
     pub(crate) layers: VecDeque<(Version, Staged)>,
@@ -137,7 +151,7 @@ pub struct TaskState {
     system: Vec<SystemWrite>,
     pub(crate) trims: Vec<Trim>,
     pub(crate) side: Side,
-    sealed: Version,
+    pub(crate) sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
     /// What partitions to which nothing was written hold, in value form.
@@ -211,7 +225,11 @@ impl TaskState {
             spare: Vec::new(),
             system: Vec::new(),
             trims: Vec::new(),
-            side: Side::default(),
+            side: Side {
+                memory_size_max: options.side_memory_size_max,
+                slice_count: options.side_slice_count,
+                ..Side::default()
+            },
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
@@ -229,7 +247,11 @@ impl TaskState {
     /// [`StateError`] if the section does not follow what is there.
     pub fn replay(&mut self, section: &Section<'_>, lsn: Lsn) -> Result<(), StateError> {
         if section.version <= self.visible {
-            return self.take_appends(section, lsn, Origin::Log { is_flushed: true }).map(drop);
+            // What it publishes may be in the tree in part, or not at all.
+            let published = self.take_appends(section, lsn, Origin::Log { is_flushed: true })?;
+            self.note_published(published.iter().map(|(now, _)| now));
+            published.into_iter().for_each(|(now, run)| self.side.attach(now, run));
+            return Ok(());
         }
         if section.version.0 != self.visible.0 + 1 {
             return Err(StateError::Gap {
@@ -389,7 +411,7 @@ impl TaskState {
                 depot.sealed.push_back(run);
             }
         }
-        self.side.seal(self.sealed, entry.body.len() - start, entry);
+        self.seal_side(start, wall_ms, entry);
         entry.end_section(start);
         let layer = std::mem::replace(&mut self.staged, self.spare.pop().unwrap_or_default());
         self.layers.push_back((self.sealed, layer));
@@ -415,18 +437,32 @@ impl TaskState {
 
     fn apply(&mut self, section: &Section<'_>, lsn: Lsn, origin: Origin) -> Result<(), StateError> {
         let published = self.take_appends(section, lsn, origin)?;
+        let is_at_once =
+            |(now, run): &(Published, SideRun)| self.side.is_small(run) && !self.side.is_attached(now.run.topology);
+        let (at_once, mut late): (Vec<_>, Vec<_>) = published.into_iter().partition(is_at_once);
+        let topologies: Vec<_> = self.side.attached.iter().map(|attached| attached.now.run.topology).collect();
+        // A replay puts the runs that are attached into the tree itself, and says so then.
+        let is_early =
+            |key: &[u8]| origin != Origin::Own && topologies.iter().any(|topology| *key == published_key(*topology));
         let writes = section.iter().filter_map(|op| match op {
+            Ok(Op::Put { key, .. }) if key.len() == 5 && is_early(key) => None,
             Ok(Op::Put { key, value }) => Some(Write::Put { key, value }),
             Ok(Op::Delete { key }) => Some(Write::Delete { key }),
             Ok(Op::DeleteRange { from, to }) => Some(Write::DeleteRange { from, to }),
             _ => None,
         });
-        let records: Vec<_> = published.iter().map(|(now, _)| now.record()).collect();
+        let records: Vec<_> = at_once.iter().map(|(now, _)| now.record()).collect();
         let records = records.iter().map(|(key, value)| Write::Put { key, value });
-        let runs = published.iter().flat_map(|(_, run)| run.tree_writes());
+        let runs = at_once.iter().flat_map(|(_, run)| run.tree_writes());
         self.tree.apply(section.version, writes.chain(records).chain(runs));
         self.visible = section.version;
-        self.note_published(&published, lsn);
+        self.note_published(at_once.iter().chain(&late).map(|(now, _)| now));
+        let unflushed = at_once.iter().map(|(now, run)| (now.version, run.from.unwrap_or(lsn), None));
+        self.side.unflushed.extend(unflushed);
+        for (now, mut run) in late.drain(..) {
+            run.from = run.from.or(Some(lsn));
+            self.side.attach(now, run);
+        }
         self.unflushed.push_back((section.version, lsn));
         let floor = self.pins.keys().next().copied().unwrap_or(self.visible).min(self.visible);
         self.tree.retain_from(floor);
@@ -461,16 +497,38 @@ impl TaskState {
                         let (have, found) = (partition.committed_end().0, run.first.0);
                         return Err(StateError::Gap { task, what: "depot", have, found });
                     }
-                    self.uncopied[index].push_back((run.end(), lsn));
+                    let end = run.end();
                     partition.commit(run);
+                    self.note_uncopied(index, end, lsn);
                 }
                 Op::AppendAt(reference) => self.take_reference(reference)?,
-                Op::Put { key, value } if key.len() == 5 => self.adopt(key, value, section.version),
+                Op::Put { key, value } if key.len() == 5 => {
+                    self.adopt(key, value, section.version);
+                    if origin == Origin::Own && !self.side.attached.is_empty() {
+                        self.take_record(key, value, (section.version, lsn));
+                    }
+                }
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
                 op => self.take_run_op(&op, (section.version, lsn), origin, &mut published)?,
             }
         }
         Ok(published)
+    }
+
+    /// Records up to `end` are in no chunk, and in the log from here on. What a side run appends is there for longer than what was
+    /// committed before it.
+    pub(crate) fn note_uncopied(&mut self, index: usize, end: Offset, from: Lsn) {
+        let queue = &mut self.uncopied[index];
+        queue.iter_mut().rev().take_while(|(_, lsn)| *lsn > from).for_each(|(_, lsn)| *lsn = from);
+        queue.push_back((end, from));
+    }
+
+    /// An entry of the engine itself may say that a published run is in the tree.
+    fn take_record(&mut self, key: &[u8], value: &[u8], (version, lsn): (Version, Lsn)) {
+        let object = key.first_chunk().map(|object| ObjectId(u32::from_be_bytes(*object)));
+        if let Some(topology) = object.filter(|topology| *key == published_key(*topology)) {
+            self.side.take_record(topology, value, version, lsn);
+        }
     }
 
     /// Takes over what an entry of the engine itself says about a depot.
@@ -519,7 +577,7 @@ impl TaskState {
 
     /// Whether requests of it are outstanding on the disk.
     pub fn is_busy(&self) -> bool {
-        self.segments.is_busy() || self.tree.is_busy()
+        self.segments.is_busy() || self.tree.is_busy() || self.side.spill.as_ref().is_some_and(|tree| tree.is_busy())
     }
 
     /// Bytes of memtables, and of the one that takes writes.
@@ -544,6 +602,7 @@ impl TaskState {
         self.tree.flushed() == self.visible
             && self.depots.iter().all(|d| d.copied_end == d.committed_end())
             && !self.has_unsealed()
+            && self.side.attached.is_empty()
     }
 
     /// Starts to copy records to a segment: of the partition with the most, if they fill a chunk, or of one with some
@@ -574,7 +633,12 @@ impl TaskState {
 
     /// Asks for the blocks a read stopped for; false if all of them are there already.
     pub fn fetch(&mut self, need: &Need, disk: &mut dyn Disk) -> bool {
-        self.tree.fetch(need, disk)
+        match &mut self.side.spill {
+            Some(spill) if need.blocks().iter().any(|block| block.table >= SPILL_TABLE_FIRST) => {
+                spill.fetch(need, disk)
+            }
+            _ => self.tree.fetch(need, disk),
+        }
     }
 
     /// One slice of flushing or compacting; true if there is more to do now.
@@ -597,6 +661,12 @@ impl TaskState {
     ) -> Result<Option<Neighbours>, StateError> {
         if done.token.owner == self.tree_owner {
             return Ok(match self.tree.complete(done, cache, disk)? {
+                Completed::BlocksArrived(blocks) => Some(blocks),
+                Completed::Progress => None,
+            });
+        }
+        if let Some(spill) = self.side.spill.as_mut().filter(|_| done.token.owner & SPILL_OWNER > 0) {
+            return Ok(match spill.complete(done, cache, disk)? {
                 Completed::BlocksArrived(blocks) => Some(blocks),
                 Completed::Progress => None,
             });
@@ -630,6 +700,9 @@ impl TaskState {
             }
         }
         self.segments.close(disk);
+        if let Some(spill) = self.side.spill {
+            spill.close(cache, disk)?;
+        }
         self.tree.close(cache, disk)?;
         Ok(())
     }

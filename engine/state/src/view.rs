@@ -5,6 +5,7 @@
 //! the cache leaves the block list in `need` and answers [`Stop::Need`]; it never waits.
 
 use crate::layout::{object_end, object_key};
+use crate::side::layer::Way;
 use crate::staged::Known;
 use crate::task::TaskState;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl OwnView<'_> {
 impl Store for OwnView<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
         let object = self.object(object);
-        let TaskState { scratch, staged, layers, tree, visible, .. } = &mut *self.state;
+        let TaskState { scratch, staged, layers, tree, side, visible, .. } = &mut *self.state;
         object_key(object, key, scratch);
         out.clear();
         for layer in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)) {
@@ -82,7 +83,7 @@ impl Store for OwnView<'_> {
                 }
             }
         }
-        let found = tree.get(self.cache, scratch, *visible, out).map_err(|s| stop(s, self.need))?;
+        let found = side.get_at(tree, self.cache, (scratch, *visible), out).map_err(|s| stop(s, self.need))?;
         Ok(found || self.state.start(object, key, out))
     }
 
@@ -118,8 +119,8 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let merged = overlay.merge(visit, |visit| tree.scan(cache, &from, &to, at, visit));
+        let (cache, at) = (&*self.cache, state.visible);
+        let merged = overlay.merge(visit, |visit| state.scan_at(cache, (&from, &to), at, Way::Up, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -134,8 +135,8 @@ impl Store for OwnView<'_> {
         let (from, to) = tree_range(object, from, to);
         let state = &mut *self.state;
         let overlay = Overlay::of(state, &from, &to);
-        let (tree, cache, at) = (&state.tree, &mut *self.cache, state.visible);
-        let merged = overlay.merge_back(visit, |visit| tree.scan_back(cache, &from, &to, at, visit));
+        let (cache, at) = (&*self.cache, state.visible);
+        let merged = overlay.merge_back(visit, |visit| state.scan_at(cache, (&from, &to), at, Way::Down, visit));
         merged.map_err(|s| stop(s, self.need))
     }
 }
@@ -167,6 +168,7 @@ impl<'a> Overlay<'a> {
         scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
     ) -> Result<(), tantu_lsm::Stop> {
         let newer = self.entries.iter().map(|(key, known)| (*key, *known));
+        let visit: VisitEntry<'_> = &mut |key, value| visit(&key[4..], value);
         merge_newer(newer, |key| self.is_deleted(key), |a, b| a < b, visit, scan)
     }
 
@@ -177,6 +179,7 @@ impl<'a> Overlay<'a> {
         scan: impl FnOnce(VisitEntry<'_>) -> Result<(), tantu_lsm::Stop>,
     ) -> Result<(), tantu_lsm::Stop> {
         let newer = self.entries.iter().rev().map(|(key, known)| (*key, *known));
+        let visit: VisitEntry<'_> = &mut |key, value| visit(&key[4..], value);
         merge_newer(newer, |key| self.is_deleted(key), |a, b| a > b, visit, scan)
     }
 
@@ -186,7 +189,7 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// Visits what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
+/// Visits, by whole tree keys, what is newer and what a scan of the tree gives, both in the order in which `comes_before` says that a key
 /// comes before another. `is_deleted` says of a key of the tree, of which nothing newer is known, whether it is hidden.
 pub(crate) fn merge_newer<'a>(
     newer: impl Iterator<Item = (&'a [u8], Known<'a>)>,
@@ -198,7 +201,7 @@ pub(crate) fn merge_newer<'a>(
     let mut newer = newer.peekable();
     let mut broke = false;
     let mut emit = |key: &[u8], value: Known<'_>| match value {
-        Known::Value(value) => visit(&key[4..], value),
+        Known::Value(value) => visit(key, value),
         Known::Deleted | Known::Nothing => ControlFlow::Continue(()),
     };
     scan(&mut |key, value| {
@@ -244,7 +247,8 @@ impl Store for PinnedView<'_> {
         let mut tree_key = Vec::with_capacity(key.len() + 4);
         object_key(object, key, &mut tree_key);
         out.clear();
-        let found = self.state.tree.get(self.cache, &tree_key, self.at, out).map_err(|s| stop(s, self.need))?;
+        let TaskState { side, tree, .. } = self.state;
+        let found = side.get_at(tree, self.cache, (&tree_key, self.at), out).map_err(|s| stop(s, self.need))?;
         Ok(found || self.state.start(object, key, out))
     }
 
@@ -268,8 +272,8 @@ impl Store for PinnedView<'_> {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
-        let tree = &self.state.tree;
-        let result = tree.scan_back(self.cache, &from, &to, self.at, &mut |key, value| visit(&key[4..], value));
+        let visit: VisitEntry<'_> = &mut |key, value| visit(&key[4..], value);
+        let result = self.state.scan_at(self.cache, (&from, &to), self.at, Way::Down, visit);
         result.map_err(|s| stop(s, self.need))
     }
 
@@ -281,7 +285,8 @@ impl Store for PinnedView<'_> {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
         let (from, to) = tree_range(self.objects[object.index()], from, to);
-        let result = self.state.tree.scan(self.cache, &from, &to, self.at, &mut |key, value| visit(&key[4..], value));
+        let visit: VisitEntry<'_> = &mut |key, value| visit(&key[4..], value);
+        let result = self.state.scan_at(self.cache, (&from, &to), self.at, Way::Up, visit);
         result.map_err(|s| stop(s, self.need))
     }
 }

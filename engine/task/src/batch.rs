@@ -1,10 +1,11 @@
 //! A streaming batch: events of one topology on one task that run together and fail together.
 
-use crate::event::Event;
+use crate::append::Appends;
+use crate::event::{Event, EventQueue};
 use crate::hops::Hops;
 use crate::jobs::Starting;
 use crate::paging::Paging;
-use tantu_net::letter::{Letter, Root};
+use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::TaskState;
 
 /// See the module.
@@ -19,8 +20,14 @@ pub(crate) struct Batch {
     pub(crate) bits: u64,
     /// Continuations.
     pub(crate) hops: Hops,
-    /// Calls of queries its events wait for, encoded.
+    /// Events that gave way: they go on within the batch, when others of it have run.
+    pub(crate) later: EventQueue,
+    /// Its event runs alone.
+    pub(crate) is_alone: bool,
+    /// Calls of queries its events wait for, and values they return to appends, encoded.
     pub(crate) calls: Vec<u8>,
+    /// Records its events append.
+    pub(crate) appends: Appends,
     /// Jobs its events wait for.
     pub(crate) jobs: Vec<Starting>,
     /// Yielding selects after their first page.
@@ -34,12 +41,13 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch in the memory of one that has ended.
     pub(crate) fn begin(stream: u16, ended: Batch) -> Self {
-        let Self { mut hops, mut calls, mut jobs, mut roots, .. } = ended;
+        let Self { mut hops, mut calls, appends, mut jobs, mut roots, .. } = ended;
         hops.clear();
         calls.clear();
         jobs.clear();
         roots.clear();
-        Self { stream, hops, calls, jobs, roots, ..Self::default() }
+        debug_assert!(appends.is_empty(), "a batch that ended well has staged its records");
+        Self { stream, hops, calls, appends, jobs, roots, ..Self::default() }
     }
 
     /// The current event has run to its end.
@@ -59,13 +67,14 @@ impl Batch {
         self.pagings.drain(..).for_each(|paging| paging.snapshot.release(state));
     }
 
-    /// Reports of a batch that failed: every root with an event in it failed.
+    /// Reports of a batch that failed: that of the event that did, and of every other root with an event in it.
     pub(crate) fn report_failed(&mut self, text: &str, out: &mut Vec<u8>) {
-        if let Some(event) = self.current.take() {
-            self.roots.push((event.root, 0));
+        let own = self.current.take().map(|event| event.root);
+        if let Some(root) = own {
+            Letter::Failed { root, text }.encode(out);
         }
-        for (root, _) in &self.roots {
-            Letter::Failed { root: *root, text }.encode(out);
+        for (root, _) in self.roots.iter().filter(|(root, _)| Some(*root) != own) {
+            Letter::Stream(StreamLetter::Spoiled { root: *root, text }).encode(out);
         }
     }
 }

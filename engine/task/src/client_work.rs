@@ -65,6 +65,9 @@ impl TaskThread {
             (_, Some(def)) if def.global && task != TaskId(0) => {
                 Some((Refusal::Invalid, format!("the depot {} is global: its one partition is on task 0", def.name)))
             }
+            (_, Some(def)) if def.tick.is_some() => {
+                Some((Refusal::Invalid, format!("{} is a tick depot: nothing is appended to it", def.name)))
+            }
             _ if self.space.is_full() => Some((Refusal::StorageFull, self.space.describe())),
             _ if record.len() > RECORD_SIZE_MAX => Some((
                 Refusal::Invalid,

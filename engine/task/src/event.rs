@@ -39,6 +39,11 @@ impl EventQueue {
         self.events.front().map(|event| event.stream)
     }
 
+    /// The next event.
+    pub(crate) fn peek(&self) -> Option<&Event> {
+        self.events.front()
+    }
+
     /// Takes the next event if it is of this stream.
     pub(crate) fn pop(&mut self, stream: u16) -> Option<Event> {
         if self.next_stream() != Some(stream) {

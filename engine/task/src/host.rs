@@ -1,14 +1,15 @@
 //! What a run sees of the task it stands on.
 
+use crate::append::Parked;
 use crate::batch::Batch;
 use crate::hops::{Hop, HopNumbers};
 use crate::jobs::Starting;
 use crate::paging::{Paging, page_limit};
 use tantu_base::door::{Clock, Job, Nanos};
-use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{Host, ModuleDef, PagedSelect, Position, Shuffle};
+use tantu_base::id::{AckLevel, ObjectId, TaskId};
+use tantu_flow::{AppendWait, Host, ModuleDef, PagedSelect, Position, Shuffle};
 use tantu_net::event::{next_place, number_at};
-use tantu_net::letter::Letter;
+use tantu_net::letter::{Letter, StreamLetter};
 use tantu_path::{PageLimit, Stop, Store};
 use tantu_state::view::OwnView;
 
@@ -79,6 +80,26 @@ impl Host for RunHost<'_> {
         self.batch.jobs.push(Starting { task: self.task, stream, at, root, event, live: live.to_vec(), job });
     }
 
+    fn append(&mut self, depot: usize, record: &[u8], wait: Option<AppendWait<'_>>) -> Result<(), String> {
+        // What follows leaves when the batch's entry is durable.
+        self.batch.touched = true;
+        let Some(AppendWait { level, at, live }) = wait else {
+            self.batch.appends.push(depot, record, None);
+            return Ok(());
+        };
+        if level == AckLevel::AppendAck {
+            self.batch.appends.push(depot, record, None);
+            self.hop(self.task, at, live);
+            return Ok(());
+        }
+        let event = self.random.next();
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        self.batch.bits ^= event;
+        let (task, stream, live) = (self.task, self.batch.stream, live.to_vec());
+        self.batch.appends.push(depot, record, Some(Parked { task, stream, at, root, event, live }));
+        Ok(())
+    }
+
     fn page_limit(&self) -> Option<PageLimit> {
         Some(page_limit())
     }
@@ -109,6 +130,18 @@ impl Host for RunHost<'_> {
         }
         .encode(&mut self.batch.calls);
         Ok(())
+    }
+
+    fn ack_return(&mut self, value: &[u8]) {
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        Letter::Stream(StreamLetter::Returned { root, value }).encode(&mut self.batch.calls);
+    }
+
+    fn give_way(&mut self, at: Position, live: &[u8]) {
+        let root = self.batch.current.expect("invariant: an event is running").root;
+        let event = self.random.next();
+        self.batch.bits ^= event;
+        self.batch.later.push(self.batch.stream, at, root, event, live);
     }
 
     #[inline]

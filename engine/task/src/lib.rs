@@ -5,10 +5,13 @@
 //! to its end, calls only downward and returns its effects as values; effects leave when the entry that
 //! holds the event's writes is durable.
 
+mod acks;
+mod append;
 mod batch;
 mod client_work;
 mod depot_reads;
 mod event;
+mod failure;
 mod hops;
 mod host;
 mod jobs;
@@ -21,6 +24,7 @@ mod outbox;
 mod overrun;
 mod paging;
 mod pipeline;
+mod progress;
 pub mod pulse;
 mod query;
 mod queue;
@@ -28,10 +32,13 @@ mod slot;
 mod source;
 mod space;
 mod stream;
+mod stream_limits;
 mod tables;
 mod temporary;
 mod thread;
+mod tick;
 mod trimming;
+mod trouble;
 mod waiters;
 
 pub use memory::MemoryBudget;

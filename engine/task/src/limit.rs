@@ -14,6 +14,11 @@ pub const FUEL_PER_CHECK: u32 = 4_096;
 pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
 /// Most records of one source a task has in flight (`topology.stream.max.executing.per.task`).
 pub const EXECUTING_COUNT_MAX: usize = 8_192;
+/// Records of a source on a task between the first that is not done and the last that started: a record that fails for ever stops it
+/// when so many behind it are done.
+pub const WINDOW_COUNT_MAX: usize = 1 << 20;
+/// A core starts no more records while this many of its events wait until what they appended is processed.
+pub const EVENT_APPEND_COUNT_MAX: usize = 4_096;
 /// A core starts no more records while this many of its events wait for jobs.
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).
@@ -50,14 +55,24 @@ pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
 pub const LOADED_SIZE_MAX: usize = 64 << 20;
 /// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
 pub const STREAM_TIMEOUT_S: u64 = 60;
-/// Milliseconds between looks at time-outs.
+/// Milliseconds between looks at time-outs, at most.
 pub const TIMEOUT_CHECK_MS: u64 = 1_000;
 /// Milliseconds after which progress alone is worth an entry.
 pub const PROGRESS_CHECKPOINT_MS: u64 = 200;
 /// Milliseconds of quiet after which the log notes its durable end.
 pub const LOG_MARK_MS: u64 = 50;
-/// Milliseconds a failed record waits before it is tried again.
+/// Milliseconds a failed record waits before it is tried again; twice as many after each further failure of its own,
 pub const RETRY_DELAY_MS: u64 = 20;
+/// but no more than these.
+pub const RETRY_DELAY_MS_MAX: u64 = 1_000;
+/// Milliseconds for which the log is told of no other failing record of a source.
+pub const TROUBLE_WARN_MS: u64 = 1_000;
+/// Longest error text that is kept of a failing record, in bytes.
+pub const TROUBLE_TEXT_SIZE_MAX: usize = 1 << 10;
+/// Most records in trouble that a task tells a client of.
+pub const TROUBLE_TOLD_COUNT_MAX: usize = 1_024;
+/// Longest record that is kept with its dead letter, in bytes: the letter is a record itself.
+pub const DEAD_RECORD_SIZE_MAX: usize = RECORD_SIZE_MAX - (64 << 10);
 /// Milliseconds between two tries of what a full disk refused.
 pub const SPACE_RETRY_MS: u64 = 1_000;
 /// Milliseconds between two counts of the memory in use.
@@ -106,6 +121,8 @@ pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 pub const ERROR_TEXT_SIZE_MAX: usize = 4 << 10;
 
 const _: () = assert!(TURN_NS_TARGET <= EVENT_MS_MAX * 1_000_000);
+const _: () = assert!(RETRY_DELAY_MS <= RETRY_DELAY_MS_MAX);
+const _: () = assert!(TROUBLE_TOLD_COUNT_MAX * 2 * TROUBLE_TEXT_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);

@@ -44,6 +44,11 @@ impl MemoryBudget {
         self.size / 3
     }
 
+    /// What microbatches write on the tasks holds this much together before the largest goes to the disk.
+    pub(crate) fn side_runs(self) -> usize {
+        self.size / 12
+    }
+
     /// Admission closes while everything but the cache holds this much. A sixth is left for what is under way.
     pub(crate) fn admission(self) -> usize {
         self.size / 2
@@ -66,6 +71,7 @@ mod tests {
             assert!(budget.cache() + budget.admission() + size / 6 <= size);
             assert!(budget.open_memtables() * 2 <= budget.memtables() && budget.memtables() <= budget.admission());
             assert!(budget.pressure() < budget.admission());
+            assert!(budget.memtables() + budget.side_runs() <= budget.admission());
         }
         assert_eq!(MemoryBudget::new(MemoryBudget::SIZE_MIN - 1), None);
     }

@@ -3,8 +3,10 @@
 use crate::micro::Micro;
 use crate::micro::start::open_parts;
 use crate::pipeline::{LOG_OWNER, Pipeline};
+use crate::progress::SavedProgress;
 use crate::slot::{Effects, Hold, TaskSlot};
-use crate::source::Source;
+use crate::source::{Source, SourceSetup};
+use crate::stream_limits::StreamLimits;
 use crate::thread::{StopReason, TaskThread, ThreadConfig};
 use crate::waiters::Waiters;
 use std::path::PathBuf;
@@ -81,6 +83,7 @@ impl TaskThread {
         let seed = doors.entropy.next_u64();
         let mut thread = TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed);
         thread.micro = micro;
+        thread.set_tickers(doors.clock.now());
         Ok(thread)
     }
 }
@@ -160,8 +163,22 @@ fn open_slot(
         }
         let max_entries = module.def.depots[def.depot].options.max_entries;
         let start = (def.depot, def.start, max_entries);
-        let from = first_offset(&mut state, *progress, start, cache, doors)?;
-        sources.push(Source::new(stream as u16, def.depot, def.at, *progress, def.retry, from));
+        let from = first_progress(&mut state, *progress, start, cache, doors)?;
+        let limits = StreamLimits::of(&module.def.streams[stream], &config.stream);
+        let setup = SourceSetup {
+            stream: stream as u16,
+            depot: def.depot,
+            at: def.at,
+            progress: *progress,
+            retry: def.retry,
+            ack_return: def.ack_return.clone(),
+            dead_letter_after: def.dead_letter_after,
+            timeout_ms: limits.timeout_ms,
+            executing_max: limits.executing_max,
+            waits_beyond: limits.waits_beyond,
+            live_from: state.depots()[def.depot].committed_end(),
+        };
+        sources.push(Source::new(setup, from));
     }
     let parts = open_parts(config, &mut state, cache, doors)?;
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();
@@ -191,17 +208,27 @@ fn open_slot(
 pub(crate) fn first_offset(
     state: &mut TaskState,
     progress: ObjectId,
-    (depot, start, max_entries): (usize, StartFrom, Option<u64>),
+    start: (usize, StartFrom, Option<u64>),
     cache: &mut BlockCache,
     doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
+    Ok(first_progress(state, progress, start, cache, doors)?.base())
+}
+
+/// [`first_offset`] with what was given up behind it.
+fn first_progress(
+    state: &mut TaskState,
+    progress: ObjectId,
+    (depot, start, max_entries): (usize, StartFrom, Option<u64>),
+    cache: &mut BlockCache,
+    doors: &mut Doors<'_>,
+) -> Result<SavedProgress, StopReason> {
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
     if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
         let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
-        let bytes: [u8; 8] = bytes.try_into().map_err(|_| unreadable)?;
         // A topology that was taken out of the module for a while may have missed records.
-        return Ok(Offset(u64::from_le_bytes(bytes)).max(state.depots()[depot].start()));
+        return Ok(SavedProgress::decode(&bytes).ok_or(unreadable)?.not_before(state.depots()[depot].start()));
     }
     let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
     let from = match start {
@@ -215,6 +242,7 @@ pub(crate) fn first_offset(
             state.first_since_now(doors.disk, cache, depot, time_ms)?
         }
     };
-    state.put_system(key, from.0.to_le_bytes().to_vec());
+    let from = SavedProgress::at(from);
+    state.put_system(key, from.encode());
     Ok(from)
 }

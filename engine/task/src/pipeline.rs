@@ -3,20 +3,25 @@
 use crate::limit::{LOADED_SIZE_MAX, LOG_RETAINED_SIZE_MAX, PENDING_COUNT_MAX, SEAL_SIZE, UNCOMMITTED_SIZE_MAX};
 use crate::slot::{AppendWait, Effects, Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
-use crate::waiters::Waiter;
 use std::collections::VecDeque;
 use tantu_base::door::{Disk, DiskDone, Doors};
-use tantu_base::id::{Category, Epoch};
+use tantu_base::id::Epoch;
 use tantu_base::limit::FRAME_SIZE_MAX;
-use tantu_net::letter::{AckLevel, Letter};
+use tantu_net::letter::AckLevel;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
 use tantu_state::layout::object_key;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, own_sections};
+use tantu_state::side::SPILL_OWNER;
 
 /// Token owner of the log; those of the tasks follow.
 pub(crate) const LOG_OWNER: u32 = 0;
+
+/// Which of a thread's tasks has a component with this token owner.
+fn slot_of_owner(owner: u32) -> usize {
+    ((owner & !SPILL_OWNER) as usize - 1) / 2
+}
 
 /// An entry that is sealed and not durable.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ impl TaskThread {
         if done.token.owner == LOG_OWNER {
             return Ok(self.pipeline.log.complete(done, doors.disk)?);
         }
-        let at = (done.token.owner as usize - 1) / 2;
+        let at = slot_of_owner(done.token.owner);
         let arrived = self.slots[at].state.complete(done, &mut self.cache, doors.disk)?;
         // A parked run asks again: if its blocks are not all there it parks again.
         if self.slots[at].hold == Hold::Blocks {
@@ -132,8 +137,8 @@ impl TaskThread {
                 for source in &mut slot.sources {
                     if let Some(progress) = source.take_progress() {
                         let mut key = Vec::new();
-                        object_key(source.progress, &[], &mut key);
-                        slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                        object_key(source.setup.progress, &[], &mut key);
+                        slot.state.put_system(key, progress);
                     }
                 }
                 slot.state.seal(wall_ms, &mut entry);
@@ -212,18 +217,13 @@ impl TaskThread {
         }
     }
 
-    /// A client's record is durable.
+    /// A record that somebody waits for is durable.
     fn answer_append(&mut self, at: usize, append: &AppendWait) {
-        let AppendWait { depot, offset, ack, peer, request } = *append;
+        let AppendWait { offset, ack, peer, request, .. } = *append;
         match ack {
             AckLevel::None => {}
-            AckLevel::AppendAck => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-            AckLevel::Ack => {
-                match self.slots[at].sources.iter().filter(|source| source.depot == depot).count() as u16 {
-                    0 => self.outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
-                    left => self.slots[at].waiters[depot].add(offset, Waiter { peer, request, left }),
-                }
-            }
+            AckLevel::AppendAck => self.answer_appended(peer, request, offset),
+            AckLevel::Ack => self.await_processing(at, append),
         }
     }
 
@@ -239,6 +239,7 @@ impl TaskThread {
         let ahead_size = if loaded < LOADED_SIZE_MAX { READ_AHEAD_SIZE_MAX } else { 0 };
         for slot in &mut self.slots {
             more |= slot.state.background(doors.disk)?;
+            more |= slot.state.side_slice(&self.cache, doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
             if slot.loading {
                 slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
@@ -255,7 +256,19 @@ impl TaskThread {
         }
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables(pressed);
+        self.bound_side_runs();
         Ok(more)
+    }
+
+    /// One account for what microbatches write on the tasks of the core: the largest goes to the disk.
+    fn bound_side_runs(&mut self) {
+        let size = |slot: &TaskSlot| slot.state.side_size();
+        if self.has_microbatches()
+            && self.slots.iter().map(size).sum::<usize>() > self.config.memory.side_runs()
+            && let Some(largest) = self.slots.iter_mut().max_by_key(|slot| size(slot))
+        {
+            largest.state.spill_largest();
+        }
     }
 
     /// One account for the memtables of the core: the largest is flushed, so that many small tasks cost little.
@@ -297,8 +310,8 @@ impl TaskThread {
             for source in &mut slot.sources {
                 if let Some(progress) = source.take_progress() {
                     let mut key = Vec::new();
-                    object_key(source.progress, &[], &mut key);
-                    slot.state.put_system(key, progress.0.to_le_bytes().to_vec());
+                    object_key(source.setup.progress, &[], &mut key);
+                    slot.state.put_system(key, progress);
                 }
             }
         }
@@ -330,6 +343,7 @@ impl TaskThread {
                     slot.state.flush_memtable();
                 }
                 more |= slot.state.background(doors.disk)?;
+                more |= slot.state.side_slice(&self.cache, doors.disk)?;
             }
             if self.pipeline.is_empty() && self.slots.iter().all(|slot| slot.state.is_checkpointed()) {
                 break;
@@ -384,7 +398,7 @@ fn drain(
     let mut done = Vec::new();
     while log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy) {
         for state in &mut *states {
-            while state.background(doors.disk)? {}
+            while state.background(doors.disk)? || state.side_slice(cache, doors.disk)? {}
         }
         if !(log.is_busy() || states.iter().any(tantu_state::TaskState::is_busy)) {
             break;
@@ -395,7 +409,7 @@ fn drain(
             if done.token.owner == LOG_OWNER {
                 log.complete(done, doors.disk)?;
             } else {
-                let at = (done.token.owner as usize - 1) / 2;
+                let at = slot_of_owner(done.token.owner);
                 states[at].complete(done, cache, doors.disk)?;
             }
         }

@@ -14,7 +14,7 @@ use tantu_flow::{Run, Shuffle};
 use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
 
-/// A client's append that waits for its entry to be durable.
+/// An append that waits for its entry to be durable: a client's, or one of an event of this thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppendWait {
     pub(crate) depot: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Effects {
     /// Roots of which events are done, and what those did to their ack values.
     pub(crate) reports: Vec<(Root, u64)>,
     pub(crate) appends: Vec<AppendWait>,
-    /// Calls of queries that events wait for, encoded.
+    /// Calls of queries that events wait for, and values they return to appends, encoded.
     pub(crate) calls: Vec<u8>,
     /// Jobs that events wait for.
     pub(crate) jobs: Vec<Starting>,
@@ -94,9 +94,9 @@ pub(crate) struct TaskSlot {
 }
 
 impl TaskSlot {
-    /// Whether its staged writes may be sealed: not in the middle of a batch.
+    /// Whether its staged writes may be sealed: not in the middle of a batch, and not without records that belong to them.
     pub(crate) fn can_seal(&self) -> bool {
-        self.batch.is_none()
+        self.batch.is_none() && !self.state.waits_for_segment()
     }
 
     /// Keeps back the answers to appends that no section has yet: large runs go to a segment first.
@@ -111,7 +111,7 @@ impl TaskSlot {
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
-            let from = self.sources.iter().filter(|source| source.depot == depot).map(Source::base);
+            let from = self.sources.iter().filter(|source| source.setup.depot == depot).map(Source::base);
             let from = from.chain(self.published(depot)).min();
             let end = self.state.depots()[depot].committed_end();
             self.state.depot_mut(depot).want_from(from.unwrap_or(end));
@@ -126,8 +126,7 @@ impl TaskSlot {
 
     /// Whether nothing of it is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        let drained =
-            |source: &Source| !source.is_busy() && source.next() >= self.state.depots()[source.depot].committed_end();
+        let drained = |source: &Source| source.is_drained(self.state.depots()[source.setup.depot].committed_end());
         self.batch.is_none()
             && self.events.is_empty()
             && self.calls.is_empty()

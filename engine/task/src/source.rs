@@ -1,14 +1,17 @@
 //! One source of a stream topology on one task: which records are being processed and which are done.
 //!
 //! Records start in offset order and finish in any order. `base` is the first record that is not done: progress is
-//! saved as that offset, so after a restart every record from there on is processed (again). A record is
-//! done when the XOR of the numbers of its events, each entered once when sent and once when done, is zero.
+//! saved as that offset, so after a restart every record from there on is processed (again), except those that were
+//! given up meanwhile: they are in another depot already, and saved with it. A record is done when the XOR of the numbers of its
+//! events, each entered once when sent and once when done, is zero.
 
-use crate::limit::{EXECUTING_COUNT_MAX, RETRY_DELAY_MS, STREAM_TIMEOUT_S};
-use std::collections::VecDeque;
+use crate::limit::{RETRY_DELAY_MS, WINDOW_COUNT_MAX};
+use crate::progress::SavedProgress;
+use crate::trouble::Troubles;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tantu_base::door::Nanos;
 use tantu_base::id::{ObjectId, Offset, TaskId};
-use tantu_flow::{Position, RetryMode};
+use tantu_flow::{AckReturn, Position, RetryMode, Returns};
 use tantu_net::letter::Root;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,13 +20,17 @@ enum Phase {
     Running { xor: u64, deadline: Nanos },
     /// It failed and is tried again at this time.
     Waiting { until: Nanos },
-    /// Done, or dropped by retry mode none.
+    /// It failed too often: it is to be kept elsewhere.
+    Leaving,
+    /// Done, dropped by retry mode none, or kept elsewhere.
     Done,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Record {
     attempt: u32,
+    /// Whether whoever waits for it was told.
+    is_told: bool,
     phase: Phase,
 }
 
@@ -32,42 +39,60 @@ struct Record {
 pub(crate) enum Report {
     /// More events are out, or the report is of an older try.
     Nothing,
-    /// It is done.
+    /// It is done, for the first time.
     Done,
-    /// It failed; true if that was the first try.
+    /// It is done once more.
+    Again,
+    /// It failed.
     Failed {
-        /// Whether nobody had seen it fail before.
-        first: bool,
+        /// How often it failed of itself; 0 if never.
+        tries: u32,
+        /// Whether it is tried again.
+        is_retried: bool,
     },
+}
+
+/// What a source is.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceSetup {
+    pub(crate) stream: u16,
+    pub(crate) depot: usize,
+    pub(crate) at: Position,
+    pub(crate) progress: ObjectId,
+    pub(crate) retry: RetryMode,
+    pub(crate) ack_return: AckReturn,
+    pub(crate) dead_letter_after: Option<u32>,
+    pub(crate) timeout_ms: u64,
+    pub(crate) executing_max: usize,
+    /// Whether appends wait for records beyond that.
+    pub(crate) waits_beyond: bool,
+    /// Records from here on are passed by while too many are under way, if they are not retried.
+    pub(crate) live_from: Offset,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) stream: u16,
-    pub(crate) depot: usize,
-    pub(crate) at: Position,
-    pub(crate) progress: ObjectId,
-    retry: RetryMode,
+    pub(crate) setup: SourceSetup,
     base: Offset,
     window: VecDeque<Record>,
     running: usize,
-    waiting: usize,
-    /// What was last put into an entry.
-    saved: Offset,
+    /// Records of the window that wait for another try, or leave.
+    failed: BTreeSet<Offset>,
+    kept: SavedProgress,
+    /// Its progress is saved: its records are there after a restart.
+    pub(crate) is_durable: bool,
+    /// What the records under way returned so far, by offset.
+    returns: BTreeMap<u64, Returns>,
+    pub(crate) troubles: Troubles,
 }
 
 impl Source {
-    pub(crate) fn new(
-        stream: u16,
-        depot: usize,
-        at: Position,
-        progress: ObjectId,
-        retry: RetryMode,
-        from: Offset,
-    ) -> Self {
-        let window = VecDeque::new();
-        Self { stream, depot, at, progress, retry, base: from, window, running: 0, waiting: 0, saved: from }
+    /// Goes on where saved progress stands.
+    pub(crate) fn new(setup: SourceSetup, kept: SavedProgress) -> Self {
+        let (window, base) = (VecDeque::new(), kept.base());
+        let (failed, returns, troubles) = (BTreeSet::new(), BTreeMap::new(), Troubles::default());
+        Self { setup, base, window, running: 0, failed, kept, is_durable: true, returns, troubles }
     }
 
     /// The next record to start for the first time.
@@ -82,12 +107,49 @@ impl Source {
 
     /// Progress that a sealed entry has, or the next one will: a restart never goes back behind it.
     pub(crate) fn saved(&self) -> Offset {
-        self.saved
+        self.kept.base()
+    }
+
+    /// Records that are done and not saved as such.
+    pub(crate) fn unsaved_count(&self) -> u64 {
+        if self.is_durable { self.base.0 - self.kept.base().0 } else { 0 }
     }
 
     /// Whether another record may start.
     pub(crate) fn has_room(&self) -> bool {
-        self.running < EXECUTING_COUNT_MAX && self.window.len() < 2 * EXECUTING_COUNT_MAX
+        let most = self.setup.executing_max;
+        // What comes behind a failed record waits with it, where order is kept.
+        let in_order = self.setup.retry != RetryMode::AllAfter || self.failed.is_empty();
+        in_order && self.running < most && self.window.len() < WINDOW_COUNT_MAX
+    }
+
+    /// Whether an append has to wait for this record longer than its author wants.
+    pub(crate) fn is_throttled(&self, offset: Offset) -> bool {
+        let ahead = offset.0.saturating_sub(self.next().0) as usize;
+        !self.setup.waits_beyond && self.running + ahead >= self.setup.executing_max
+    }
+
+    /// Passes by the next records, up to `end`, that need no processing: those given up before a restart, and those that found no
+    /// room and are not retried. Answers the offsets of the latter.
+    pub(crate) fn pass_by(&mut self, end: Offset) -> std::ops::Range<u64> {
+        while self.kept.is_given_up(self.next()) {
+            self.pass_one();
+        }
+        let from = self.next();
+        if self.setup.retry == RetryMode::None
+            && from >= self.setup.live_from
+            && self.running >= self.setup.executing_max
+        {
+            while self.next() < end && self.window.len() < WINDOW_COUNT_MAX {
+                self.pass_one();
+            }
+        }
+        from.0..self.next().0
+    }
+
+    fn pass_one(&mut self) {
+        self.window.push_back(Record { attempt: 0, is_told: true, phase: Phase::Done });
+        self.trim();
     }
 
     /// Whether records are being processed or wait to be.
@@ -95,53 +157,89 @@ impl Source {
         !self.window.is_empty()
     }
 
+    /// Whether a partition that ends there has nothing for it to do but records that failed again and again: those wait for a better
+    /// day.
+    pub(crate) fn is_drained(&self, end: Offset) -> bool {
+        let is_stuck = |offset: &Offset| self.troubles.tries(*offset) > 1 && !self.is_leaving(*offset);
+        self.running == 0
+            && match (self.setup.retry, self.failed.first()) {
+                // Nothing behind it starts.
+                (RetryMode::AllAfter, Some(first)) => is_stuck(first),
+                _ => self.failed.iter().all(is_stuck) && self.next() >= end,
+            }
+    }
+
     /// Progress to save, if it moved since the last time.
-    pub(crate) fn take_progress(&mut self) -> Option<Offset> {
-        if self.saved == self.base {
-            return None;
-        }
-        self.saved = self.base;
-        Some(self.base)
+    pub(crate) fn take_progress(&mut self) -> Option<Vec<u8>> {
+        if self.is_durable { self.kept.take(self.base) } else { None }
     }
 
     /// Whether progress moved since it was saved.
     pub(crate) fn has_progress(&self) -> bool {
-        self.saved != self.base
+        self.is_durable && self.kept.is_behind(self.base)
+    }
+
+    fn begun(&self, id: u64, now: Nanos) -> Phase {
+        Phase::Running { xor: id, deadline: now.plus_ms(self.setup.timeout_ms) }
     }
 
     /// Starts the next record with an event of this number.
     pub(crate) fn start(&mut self, task: TaskId, source: u16, id: u64, now: Nanos) -> Root {
         let offset = self.next();
-        let phase = Phase::Running { xor: id, deadline: now.plus_ms(STREAM_TIMEOUT_S * 1_000) };
-        self.window.push_back(Record { attempt: 0, phase });
+        let phase = self.begun(id, now);
+        self.window.push_back(Record { attempt: 0, is_told: false, phase });
         self.running += 1;
         Root { task, source, offset, attempt: 0 }
     }
 
-    /// The first record whose wait after a failure is over.
+    fn of(&self, offset: Offset) -> Option<&Record> {
+        self.window.get(usize::try_from(offset.0.checked_sub(self.base.0)?).ok()?)
+    }
+
+    /// The first record that is to be started again, or to be kept elsewhere.
     pub(crate) fn due(&self, now: Nanos) -> Option<Offset> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let due = |record: &Record| matches!(record.phase, Phase::Waiting { until } if until <= now);
-        self.window.iter().position(due).map(|at| Offset(self.base.0 + at as u64))
+        let is_due = |offset: &&Offset| self.of(**offset).is_some_and(|record| record.is_due(now));
+        let due = match self.setup.retry {
+            // In order: nobody overtakes one that waits.
+            RetryMode::AllAfter => self.failed.first().filter(is_due),
+            RetryMode::Individual | RetryMode::None => self.failed.iter().find(is_due),
+        };
+        due.copied()
+    }
+
+    /// Whether a record that is due is to be kept elsewhere instead of being started.
+    pub(crate) fn is_leaving(&self, offset: Offset) -> bool {
+        self.of(offset).is_some_and(|record| record.phase == Phase::Leaving)
+    }
+
+    /// The record is kept elsewhere from the next entry on: it needs no processing any more.
+    pub(crate) fn give_up(&mut self, offset: Offset) {
+        let record = &mut self.window[(offset.0 - self.base.0) as usize];
+        assert!(record.phase == Phase::Leaving, "only a record that failed too often is given up");
+        record.phase = Phase::Done;
+        self.failed.remove(&offset);
+        self.troubles.forget(offset);
+        self.kept.give_up(offset);
+        self.trim();
     }
 
     /// Starts a record that is due again, with an event of this number.
     pub(crate) fn restart(&mut self, task: TaskId, source: u16, offset: Offset, id: u64, now: Nanos) -> Root {
+        let phase = self.begun(id, now);
         let record = &mut self.window[(offset.0 - self.base.0) as usize];
         assert!(matches!(record.phase, Phase::Waiting { .. }), "only a failed record is started again");
         record.attempt += 1;
-        record.phase = Phase::Running { xor: id, deadline: now.plus_ms(STREAM_TIMEOUT_S * 1_000) };
+        record.phase = phase;
         let attempt = record.attempt;
-        self.waiting -= 1;
+        self.failed.remove(&offset);
         self.running += 1;
         Root { task, source, offset, attempt }
     }
 
     fn record(&mut self, root: &Root) -> Option<&mut Record> {
         let at = usize::try_from(root.offset.0.checked_sub(self.base.0)?).ok()?;
-        self.window.get_mut(at).filter(|record| record.attempt == root.attempt)
+        let is_running = |record: &&mut Record| matches!(record.phase, Phase::Running { .. });
+        self.window.get_mut(at).filter(|record| record.attempt == root.attempt).filter(is_running)
     }
 
     /// Events are done: their numbers and those of the events they sent.
@@ -153,41 +251,62 @@ impl Source {
             return Report::Nothing;
         }
         record.phase = Phase::Done;
+        let was_told = std::mem::replace(&mut record.is_told, true);
         self.running -= 1;
+        self.troubles.forget(root.offset);
         self.trim();
-        Report::Done
+        if was_told { Report::Again } else { Report::Done }
     }
 
-    /// An event failed.
-    pub(crate) fn failed(&mut self, root: &Root, now: Nanos) -> Report {
-        let retry = self.retry;
-        let Some(record) = self.record(root) else { return Report::Nothing };
-        if !matches!(record.phase, Phase::Running { .. }) {
+    /// An event of a record failed; or, if it was not its own, one of another record with which it shared a batch.
+    pub(crate) fn failed(&mut self, root: &Root, text: &str, is_own: bool, now: Nanos) -> Report {
+        if self.record(root).is_none() {
             return Report::Nothing;
         }
-        let first = record.attempt == 0;
-        let until = now.plus_ms(RETRY_DELAY_MS);
-        record.phase = if retry == RetryMode::None { Phase::Done } else { Phase::Waiting { until } };
         self.running -= 1;
-        self.waiting += usize::from(retry != RetryMode::None);
-        if retry == RetryMode::AllAfter {
+        self.returns.remove(&root.offset.0);
+        let tries = if is_own { self.troubles.note(root.offset, text) } else { self.troubles.tries(root.offset) };
+        let retry = self.setup.retry;
+        let gives_up = match self.setup.dead_letter_after {
+            Some(most) => retry == RetryMode::None || (is_own && tries >= most),
+            None => false,
+        };
+        let until = now.plus_ms(if is_own { Troubles::delay_ms(tries) } else { RETRY_DELAY_MS });
+        let phase = match retry {
+            _ if gives_up => Phase::Leaving,
+            RetryMode::None => Phase::Done,
+            RetryMode::Individual | RetryMode::AllAfter => Phase::Waiting { until },
+        };
+        if gives_up && !is_own {
+            self.troubles.note(root.offset, text);
+        }
+        self.window[(root.offset.0 - self.base.0) as usize].phase = phase;
+        match phase {
+            Phase::Leaving | Phase::Waiting { .. } => {
+                self.failed.insert(root.offset);
+            }
+            _ => self.troubles.forget(root.offset),
+        }
+        if retry == RetryMode::AllAfter && !gives_up {
             self.fail_after(root.offset, until);
         }
         self.trim();
-        Report::Failed { first }
+        Report::Failed { tries, is_retried: matches!(phase, Phase::Waiting { .. }) }
     }
 
     /// Retry mode all-after: every later record is processed again too.
     fn fail_after(&mut self, offset: Offset, until: Nanos) {
         let from = (offset.0 - self.base.0) as usize + 1;
-        for record in self.window.range_mut(from..) {
+        self.returns.split_off(&offset.0);
+        for (record, later) in self.window.range_mut(from..).zip(offset.0 + 1..) {
             match record.phase {
                 Phase::Running { .. } => self.running -= 1,
+                Phase::Done if self.kept.is_given_up(Offset(later)) => continue,
                 Phase::Done => {}
-                Phase::Waiting { .. } => continue,
+                Phase::Waiting { .. } | Phase::Leaving => continue,
             }
             record.phase = Phase::Waiting { until };
-            self.waiting += 1;
+            self.failed.insert(Offset(later));
         }
     }
 
@@ -201,10 +320,24 @@ impl Source {
 
     /// When the next failed record is due.
     pub(crate) fn next_retry(&self) -> Option<Nanos> {
-        if self.waiting == 0 {
-            return None;
-        }
-        self.window.iter().filter_map(|r| if let Phase::Waiting { until } = r.phase { Some(until) } else { None }).min()
+        let time = |offset: &Offset| match self.of(*offset)?.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Leaving => Some(Nanos(0)),
+            Phase::Running { .. } | Phase::Done => None,
+        };
+        self.failed.iter().filter_map(time).min()
+    }
+
+    /// What a record under way returned so far.
+    pub(crate) fn returns(&mut self, root: &Root) -> Option<&mut Returns> {
+        self.record(root)?;
+        let begin = || self.setup.ack_return.begin();
+        Some(self.returns.entry(root.offset.0).or_insert_with(begin))
+    }
+
+    /// What a record that is done returned in all.
+    pub(crate) fn take_returns(&mut self, offset: Offset) -> Option<Returns> {
+        self.returns.remove(&offset.0)
     }
 
     fn trim(&mut self) {
@@ -215,12 +348,48 @@ impl Source {
     }
 }
 
+impl Record {
+    fn is_due(&self, now: Nanos) -> bool {
+        match self.phase {
+            Phase::Waiting { until } => until <= now,
+            Phase::Leaving => true,
+            Phase::Running { .. } | Phase::Done => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn source(retry: RetryMode) -> Source {
-        Source::new(0, 0, Position(0), ObjectId(1), retry, Offset(10))
+        let setup = SourceSetup {
+            stream: 0,
+            depot: 0,
+            at: Position(0),
+            progress: ObjectId(1),
+            retry,
+            ack_return: AckReturn::default(),
+            dead_letter_after: None,
+            timeout_ms: 60_000,
+            executing_max: 8,
+            waits_beyond: false,
+            live_from: Offset(10),
+        };
+        Source::new(setup, SavedProgress::at(Offset(10)))
+    }
+
+    fn fail(source: &mut Source, root: &Root) -> Report {
+        source.failed(root, "no", true, Nanos(0))
+    }
+
+    /// The report of a failure of a record's own, after which it is tried again.
+    fn failed(tries: u32) -> Report {
+        Report::Failed { tries, is_retried: true }
+    }
+
+    fn saved(source: &mut Source) -> Option<Offset> {
+        source.take_progress().map(|bytes| SavedProgress::decode(&bytes).expect("it is progress").base())
     }
 
     fn start(source: &mut Source, id: u64) -> Root {
@@ -232,12 +401,12 @@ mod tests {
         let mut s = source(RetryMode::Individual);
         let (a, b) = (start(&mut s, 5), start(&mut s, 6));
         assert_eq!(s.done(&b, 6), Report::Done);
-        assert_eq!(s.take_progress(), None, "a is still out");
+        assert_eq!(saved(&mut s), None, "a is still out");
         assert_eq!(s.done(&a, 5 ^ 7 ^ 8), Report::Nothing, "two children are out");
         assert_eq!(s.done(&a, 8), Report::Nothing);
         assert_eq!(s.done(&a, 7), Report::Done);
-        assert_eq!(s.take_progress(), Some(Offset(12)));
-        assert_eq!(s.take_progress(), None, "saved");
+        assert_eq!(saved(&mut s), Some(Offset(12)));
+        assert_eq!(saved(&mut s), None, "saved");
         assert_eq!(s.done(&a, 7), Report::Nothing, "a late report changes nothing");
     }
 
@@ -245,8 +414,8 @@ mod tests {
     fn a_failed_record_is_tried_again_and_reports_of_the_old_try_are_ignored() {
         let mut s = source(RetryMode::Individual);
         let root = start(&mut s, 5);
-        assert_eq!(s.failed(&root, Nanos(0)), Report::Failed { first: true });
-        assert_eq!(s.failed(&root, Nanos(0)), Report::Nothing, "it failed once");
+        assert_eq!(fail(&mut s, &root), failed(1));
+        assert_eq!(fail(&mut s, &root), Report::Nothing, "it failed once");
         assert!(s.due(Nanos(0)).is_none(), "it waits a little");
         assert_eq!(s.due(Nanos(0).plus_ms(RETRY_DELAY_MS)), Some(Offset(10)));
         let again = s.restart(TaskId(0), 0, Offset(10), 9, Nanos(0));
@@ -260,8 +429,8 @@ mod tests {
     fn retry_mode_none_drops_a_failed_record() {
         let mut s = source(RetryMode::None);
         let root = start(&mut s, 5);
-        assert_eq!(s.failed(&root, Nanos(0)), Report::Failed { first: true });
-        assert_eq!(s.take_progress(), Some(Offset(11)));
+        assert_eq!(fail(&mut s, &root), Report::Failed { tries: 1, is_retried: false });
+        assert_eq!(saved(&mut s), Some(Offset(11)));
     }
 
     #[test]
@@ -269,7 +438,7 @@ mod tests {
         let mut s = source(RetryMode::AllAfter);
         let roots: Vec<Root> = (1..=3).map(|id| start(&mut s, id)).collect();
         assert_eq!(s.done(&roots[2], 3), Report::Done);
-        assert_eq!(s.failed(&roots[1], Nanos(0)), Report::Failed { first: true });
+        assert_eq!(fail(&mut s, &roots[1]), failed(1));
         assert_eq!(s.done(&roots[0], 1), Report::Done);
         let later = Nanos(0).plus_ms(RETRY_DELAY_MS);
         let again: Vec<Offset> =
@@ -282,6 +451,104 @@ mod tests {
         let mut s = source(RetryMode::Individual);
         let root = start(&mut s, 5);
         assert!(s.overdue(TaskId(0), 0, Nanos(0)).is_empty());
-        assert_eq!(s.overdue(TaskId(0), 0, Nanos(0).plus_ms(STREAM_TIMEOUT_S * 1_000)), [root]);
+        assert_eq!(s.overdue(TaskId(0), 0, Nanos(0).plus_ms(60_000)), [root]);
+    }
+
+    #[test]
+    fn a_record_that_keeps_failing_leaves_after_so_many_tries_of_its_own_and_is_never_started_again() {
+        let mut s = source(RetryMode::Individual);
+        s.setup.dead_letter_after = Some(2);
+        let (before, bad) = (start(&mut s, 4), start(&mut s, 5));
+        assert_eq!(s.failed(&bad, "another's", false, Nanos(0)), failed(0), "the batch failed for another record");
+        let later = Nanos(0).plus_ms(60_000);
+        let again = |s: &mut Source| s.restart(TaskId(0), 0, Offset(11), 9, later);
+        let root = again(&mut s);
+        assert_eq!(fail(&mut s, &root), failed(1));
+        let root = again(&mut s);
+        assert_eq!(fail(&mut s, &root), Report::Failed { tries: 2, is_retried: false });
+        assert_eq!((s.due(Nanos(0)), s.is_leaving(Offset(11))), (Some(Offset(11)), true));
+        s.give_up(Offset(11));
+        assert_eq!((s.due(later), s.troubles.tries(Offset(11))), (None, 0));
+        let bytes = s.take_progress().expect("what was given up is saved before what comes before it is done");
+        assert_eq!(bytes, [10u64, 11].map(u64::to_le_bytes).concat());
+        assert_eq!(s.done(&before, 4), Report::Done);
+        assert_eq!(saved(&mut s), Some(Offset(12)));
+
+        let mut s = Source::new(s.setup, SavedProgress::decode(&bytes).expect("it is progress"));
+        assert_eq!(s.next(), Offset(10));
+        start(&mut s, 1);
+        assert_eq!(s.pass_by(Offset(20)), 12..12);
+        assert_eq!(s.next(), Offset(12), "what was given up before the restart is passed by");
+    }
+
+    #[test]
+    fn a_failure_of_another_record_in_the_batch_does_not_count_as_a_try() {
+        let mut s = source(RetryMode::Individual);
+        s.setup.dead_letter_after = Some(1);
+        let root = start(&mut s, 5);
+        assert_eq!(s.failed(&root, "another's", false, Nanos(0)), failed(0));
+        assert!(!s.is_leaving(Offset(10)));
+        assert_eq!(s.due(Nanos(0).plus_ms(RETRY_DELAY_MS)), Some(Offset(10)));
+    }
+
+    #[test]
+    fn retry_mode_all_after_starts_nothing_behind_a_record_that_waits() {
+        let mut s = source(RetryMode::AllAfter);
+        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, id)).collect();
+        assert_eq!(fail(&mut s, &roots[1]), failed(1));
+        assert!(!s.has_room(), "record 12 would overtake 11");
+        assert_eq!(s.failed(&roots[0], "another's", false, Nanos(5)), failed(0));
+        let first = Nanos(0).plus_ms(RETRY_DELAY_MS);
+        assert_eq!(s.due(first), None, "11 is due, but not before 10");
+        assert_eq!(s.due(Nanos(5).plus_ms(RETRY_DELAY_MS)), Some(Offset(10)));
+    }
+
+    #[test]
+    fn without_retries_records_are_passed_by_while_too_many_are_under_way() {
+        let mut s = source(RetryMode::None);
+        s.setup.executing_max = 2;
+        s.setup.live_from = Offset(11);
+        let first = start(&mut s, 1);
+        assert_eq!(s.pass_by(Offset(15)), 11..11, "there is room");
+        start(&mut s, 2);
+        assert!(!s.has_room() && s.is_throttled(Offset(12)));
+        assert_eq!(s.pass_by(Offset(14)), 12..14);
+        assert_eq!(s.done(&first, 1), Report::Done);
+        assert!(s.has_room() && s.next() == Offset(14));
+        s.setup.live_from = Offset(99);
+        start(&mut s, 3);
+        assert_eq!(s.pass_by(Offset(20)), 15..15, "what was there before the topology waits");
+    }
+
+    #[test]
+    fn a_record_that_is_processed_again_for_another_one_is_told_of_once() {
+        let mut s = source(RetryMode::AllAfter);
+        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, id)).collect();
+        assert_eq!(s.done(&roots[1], 2), Report::Done);
+        assert_eq!(fail(&mut s, &roots[0]), failed(1));
+        let later = Nanos(0).plus_ms(60_000);
+        let again: Vec<Root> =
+            [10, 11].map(|offset| s.restart(TaskId(0), 0, Offset(offset), 7, later)).into_iter().collect();
+        assert_eq!(s.done(&again[1], 7), Report::Again);
+        assert_eq!(s.done(&again[0], 7), Report::Done);
+    }
+
+    #[test]
+    fn a_record_that_fails_for_ever_does_not_stop_those_behind_it() {
+        let mut s = source(RetryMode::Individual);
+        s.setup.executing_max = 1;
+        let bad = start(&mut s, 1);
+        assert_eq!(fail(&mut s, &bad), failed(1));
+        for id in 2..10_000 {
+            assert!(s.has_room(), "{id}");
+            let root = start(&mut s, id);
+            assert_eq!(s.done(&root, id), Report::Done);
+        }
+        let later = Nanos(0).plus_ms(60_000);
+        assert_eq!((s.base(), s.due(later)), (Offset(10), Some(Offset(10))));
+        assert!(!s.is_drained(s.next()), "it failed once only");
+        let root = s.restart(TaskId(0), 0, Offset(10), 1, later);
+        assert_eq!(fail(&mut s, &root), failed(2));
+        assert!(s.is_drained(s.next()) && !s.is_drained(Offset(u64::MAX)));
     }
 }

@@ -1,12 +1,12 @@
 //! Running stream topologies: starting records, streaming batches, reports to roots.
 
 use crate::batch::Batch;
+use crate::event::Event;
 use crate::hops::Hops;
 use crate::host::RunHost;
-use crate::limit::{BATCH_EVENT_COUNT_MAX, EVENT_QUEUE_SIZE_MAX, SEAL_SIZE, TURN_NS_TARGET};
+use crate::limit::{EVENT_QUEUE_SIZE_MAX, SEAL_SIZE, TURN_NS_TARGET};
 use crate::overrun::Watched;
 use crate::slot::{Hold, TaskSlot};
-use crate::source::Report;
 use crate::thread::{StopReason, TaskThread};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
@@ -15,7 +15,7 @@ use tantu_base::id::{Category, Offset};
 use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_flow::{Outcome, Plan, Position};
 use tantu_net::event::{Events, number_at};
-use tantu_net::letter::{Letter, Refusal, Root};
+use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::depot::Lookup;
 use tantu_state::view::OwnView;
 
@@ -33,17 +33,37 @@ enum Turn {
 }
 
 /// Begins the next event of a batch; answers how the turn ended if there is none for it.
-fn begin_event(slot: &mut TaskSlot, batch: &mut Batch, plan: &Plan, start: Nanos, doors: &Doors<'_>) -> Option<Turn> {
-    let staged = if batch.touched { slot.state.staged_size() } else { 0 };
-    let enough = batch.count >= BATCH_EVENT_COUNT_MAX || staged > SEAL_SIZE;
+fn begin_event(
+    slot: &mut TaskSlot,
+    batch: &mut Batch,
+    (plan, event_max): (&Plan, usize),
+    start: Nanos,
+    doors: &Doors<'_>,
+) -> Option<Turn> {
+    let staged = if batch.touched { slot.state.staged_size() + batch.appends.size() } else { 0 };
+    // What failed before runs alone, so that no other record fails with it again.
+    let is_alone = |event: &Event| event.root.attempt > 0;
+    let parts = batch.count > 0 && (batch.is_alone || slot.events.peek().is_some_and(is_alone));
+    let enough = parts || batch.count >= event_max || staged > SEAL_SIZE;
     // The clock costs more than a small event: look at it now and then.
     let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
-    let event = if enough || late { None } else { slot.events.pop(batch.stream) };
+    let mut event = if enough || late { None } else { slot.events.pop(batch.stream) };
+    let mut queue = &mut slot.events;
+    if event.is_none() && !batch.later.is_empty() {
+        if doors.clock.now().since(start) > TURN_NS_TARGET {
+            slot.hold = Hold::Yielded;
+            return Some(Turn::Held);
+        }
+        queue = &mut batch.later;
+        event = queue.pop(batch.stream);
+    }
     let Some(event) = event else { return Some(Turn::Succeeded) };
+    batch.is_alone = is_alone(&event);
     batch.current = Some(event);
     batch.bits = event.id;
     batch.count += 1;
-    let begun = slot.run.begin(plan, event.at, slot.events.live(&event));
+    let begun = slot.run.begin(plan, event.at, queue.live(&event));
+    batch.later.reclaim();
     begun.err().map(|error| {
         slot.run.reset();
         Turn::Failed(error.to_string())
@@ -54,11 +74,12 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
-        if self.jobs.is_full() || self.pagings.is_full() {
+        if self.jobs.is_full() || self.pagings.is_full() || self.appending.is_full() {
             return false;
         }
         for at in 0..self.slots.len() {
             for source in 0..self.slots[at].sources.len() {
+                self.pass_by_records(at, source, now);
                 while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
                     let Some(offset) = self.next_record(at, source, now) else { break };
                     if !self.start_record(at, source, offset, now) {
@@ -75,17 +96,33 @@ impl TaskThread {
         let slot = &self.slots[at];
         let source = &slot.sources[source];
         let fresh = || {
-            (source.has_room() && source.next() < slot.state.depots()[source.depot].committed_end())
-                .then(|| source.next())
+            let end = slot.state.depots()[source.setup.depot].committed_end();
+            (source.has_room() && source.next() < end).then(|| source.next())
         };
         source.due(now).or_else(fresh)
     }
 
+    /// Records that need no processing are done at once.
+    fn pass_by_records(&mut self, at: usize, index: usize, now: Nanos) {
+        let slot = &mut self.slots[at];
+        let depot = slot.sources[index].setup.depot;
+        let end = slot.state.depots()[depot].committed_end();
+        let passed = slot.sources[index].pass_by(end);
+        if !passed.is_empty() {
+            self.refuse_passed_by(at, depot, passed, now);
+        }
+    }
+
     fn start_record(&mut self, at: usize, index: usize, offset: Offset, now: Nanos) -> bool {
-        let TaskSlot { task, state, events, sources, loading, .. } = &mut self.slots[at];
+        let slot = &mut self.slots[at];
+        let TaskSlot { task, state, events, sources, loading, .. } = slot;
         let source = &mut sources[index];
-        let depot = source.depot;
+        let depot = source.setup.depot;
         match state.depots()[depot].lookup(offset) {
+            Lookup::Record(record) if offset < source.next() && source.is_leaving(offset) => {
+                let record = record.to_vec();
+                slot.keep_dead(&self.config.module.def, index, offset, &record)
+            }
             Lookup::Record(record) => {
                 let id = self.random.next();
                 let root = if offset == source.next() {
@@ -93,7 +130,7 @@ impl TaskThread {
                 } else {
                     source.restart(*task, index as u16, offset, id, now)
                 };
-                events.push(source.stream, source.at, root, id, record);
+                events.push(source.setup.stream, source.setup.at, root, id, record);
                 true
             }
             Lookup::OnDisk => {
@@ -150,6 +187,7 @@ impl TaskThread {
     fn run_events(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) -> Turn {
         let module = Arc::clone(&self.config.module);
         let plan = &*module.def.streams[usize::from(batch.stream)].plan;
+        let event_max = self.streams[usize::from(batch.stream)].batch_event_max;
         let start = doors.clock.now();
         let overtime_at = start.plus_ms(self.config.event_ms_max);
         let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
@@ -157,7 +195,7 @@ impl TaskThread {
         let slot = &mut self.slots[at];
         loop {
             if batch.current.is_none()
-                && let Some(turn) = begin_event(slot, batch, plan, start, doors)
+                && let Some(turn) = begin_event(slot, batch, (plan, event_max), start, doors)
             {
                 return turn;
             }
@@ -178,7 +216,9 @@ impl TaskThread {
                 fingerprint: plan.fingerprint() as u32,
             };
             match watched.resume(&mut slot.run, &mut host) {
-                Ok(Outcome::Done) if batch.touched && slot.state.staged_size() > BATCH_STAGED_SIZE_MAX => {
+                Ok(Outcome::Done)
+                    if batch.touched && slot.state.staged_size() + batch.appends.size() > BATCH_STAGED_SIZE_MAX =>
+                {
                     slot.run.reset();
                     return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
                 }
@@ -213,6 +253,7 @@ impl TaskThread {
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
         if batch.touched {
+            self.appending.stage(slot, &mut batch.appends, Peer(self.config.thread.0));
             slot.gathering.hops.append(&mut batch.hops);
             slot.gathering.reports.extend_from_slice(&batch.roots);
             slot.gathering.calls.append(&mut batch.calls);
@@ -292,6 +333,7 @@ impl TaskThread {
             let task = match letter {
                 Letter::Continue { task, .. } | Letter::Fold { task, .. } | Letter::Call { task, .. } => task,
                 Letter::Done { root, .. } | Letter::Failed { root, .. } => root.task,
+                Letter::Stream(StreamLetter::Returned { root, .. } | StreamLetter::Spoiled { root, .. }) => root.task,
                 _ => unreachable!("only continuations, rows and reports are effects"),
             };
             let thread = self.config.module.thread_of(task);
@@ -299,61 +341,6 @@ impl TaskThread {
                 self.take_letter(Peer(thread.0), letter, now);
             } else {
                 self.outbox.push(Peer(thread.0), Category::LowLatency, &letter);
-            }
-        }
-    }
-
-    /// Events of a root of this thread are done.
-    pub(crate) fn report_done(&mut self, root: Root, bits: u64, now: Nanos) {
-        if self.is_call(&root) {
-            return self.call_done(root, bits, now);
-        }
-        let Some(at) = self.slot_of(root.task) else { return };
-        let slot = &mut self.slots[at];
-        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
-        if source.done(&root, bits) != Report::Done {
-            return;
-        }
-        if let Some(waiter) = slot.waiters[source.depot].processed(root.offset) {
-            let letter = Letter::Appended { request: waiter.request, offset: root.offset };
-            self.outbox.push(waiter.peer, Category::Client, &letter);
-        }
-    }
-
-    /// An event of a root of this thread failed.
-    pub(crate) fn report_failed(&mut self, root: Root, text: &str, now: Nanos) {
-        if self.is_call(&root) {
-            return self.call_failed(root, text, now);
-        }
-        let Some(at) = self.slot_of(root.task) else { return };
-        let slot = &mut self.slots[at];
-        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
-        let Report::Failed { first } = source.failed(&root, now) else { return };
-        let stream = &self.config.module.def.streams[usize::from(source.stream)].name;
-        if first {
-            tracing::warn!(
-                stream,
-                task = root.task.0,
-                offset = root.offset.0,
-                text,
-                "a record failed and will be tried again"
-            );
-        }
-        // Only the first attempt counts for an ACK append (DEP-12).
-        if let Some(waiter) = slot.waiters[source.depot].failed(root.offset) {
-            self.refuse(waiter.peer, waiter.request, Refusal::ProcessingFailed, text);
-        }
-    }
-
-    /// Fails the records whose event trees took too long.
-    pub(crate) fn fail_overdue(&mut self, now: Nanos) {
-        self.fail_overdue_calls(now);
-        for at in 0..self.slots.len() {
-            for index in 0..self.slots[at].sources.len() {
-                let task = self.slots[at].task;
-                for root in self.slots[at].sources[index].overdue(task, index as u16, now) {
-                    self.report_failed(root, "the record's events did not finish in time", now);
-                }
             }
         }
     }

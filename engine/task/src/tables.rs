@@ -11,9 +11,9 @@ use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
 use tantu_base::id::{Category, Offset, TaskId};
-use tantu_flow::{BatchError, Plan, RowsOf, TableDef, Tables, put_row};
+use tantu_flow::{BatchError, Plan, RowFold, RowsOf, TableDef, Tables, put_row};
 use tantu_net::letter::{Letter, Root};
-use tantu_path::{Fold, Room};
+use tantu_path::Room;
 
 /// A task, and a root without its attempt.
 type Key = (TaskId, TaskId, u16, Offset);
@@ -106,7 +106,7 @@ impl RootTables {
 #[derive(Debug)]
 enum Outgoing {
     /// Combined already.
-    Partials(Box<Fold>),
+    Partials(Box<RowFold>),
     /// As they are, encoded.
     Rows(Vec<u8>),
 }

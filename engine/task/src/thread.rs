@@ -1,5 +1,6 @@
 //! The task thread: what it holds, and one step of it.
 
+use crate::append::Appending;
 use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
@@ -8,8 +9,8 @@ use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS,
-    OUTBOX_SIZE_MAX, PROGRESS_CHECKPOINT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS,
-    TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    OUTBOX_SIZE_MAX, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
+    UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
@@ -23,13 +24,15 @@ use crate::query::Queries;
 use crate::queue::{CategoryClock, CategoryShares};
 use crate::slot::TaskSlot;
 use crate::space::Space;
+use crate::stream_limits::StreamLimits;
 use crate::tables::{Arrived, RootTables};
+use crate::tick::Ticks;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
-use tantu_flow::ModuleRuntime;
+use tantu_flow::{ModuleRuntime, StreamOptions};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::{Letter, Refusal};
 use tantu_replog::seglog::{OpenError, Poisoned, SegLogOptions};
@@ -55,6 +58,8 @@ pub struct ThreadConfig {
     pub memory: MemoryBudget,
     /// How long a write of a PState may take before it is logged, in milliseconds.
     pub slow_write_ms: u64,
+    /// What stream topologies leave open.
+    pub stream: StreamOptions,
     /// How long an op may take before it is logged, in milliseconds.
     pub slow_op_ms: u64,
     /// Longest an event may run before it yields, in milliseconds.
@@ -75,6 +80,7 @@ impl ThreadConfig {
             state: TaskStateOptions::default(),
             memory: MemoryBudget::default(),
             slow_write_ms: SLOW_WRITE_MS,
+            stream: StreamOptions::default(),
             slow_op_ms: SLOW_OP_MS,
             event_ms_max: EVENT_MS_MAX,
             pulse: Arc::default(),
@@ -147,9 +153,13 @@ pub struct TaskThread {
     pub(crate) queries: Queries,
     pub(crate) tables: RootTables,
     pub(crate) jobs: EventJobs,
+    pub(crate) appending: Appending,
+    pub(crate) ticks: Ticks,
     pub(crate) pagings: Pagings,
     pub(crate) overruns: Overruns,
     pub(crate) micro: Micro,
+    /// By stream topology.
+    pub(crate) streams: Vec<StreamLimits>,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
@@ -176,6 +186,7 @@ impl TaskThread {
         let mut random = EventRandom(seed);
         Self {
             clock: CategoryClock::new(config.shares),
+            streams: config.module.def.streams.iter().map(|def| StreamLimits::of(def, &config.stream)).collect(),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
             numbers: HopNumbers::new(config.module.thread_count, &mut random),
             config,
@@ -191,6 +202,8 @@ impl TaskThread {
             queries: Queries::default(),
             tables: RootTables::default(),
             jobs: EventJobs::default(),
+            appending: Appending::default(),
+            ticks: Ticks::default(),
             pagings: Pagings::default(),
             overruns,
             micro: Micro::default(),
@@ -338,6 +351,7 @@ impl TaskThread {
                 }
                 worked |= self.run_pages(false, doors);
                 worked |= self.start_records(now);
+                worked |= self.start_ticks(now);
                 worked |= self.run_batch(false, doors)?;
                 Ok(worked)
             }
@@ -390,7 +404,8 @@ impl TaskThread {
             slot.state.memory_size() + slot.state.loaded_size() + slot.events.size() + slot.calls.size() + parts
         };
         let slots: usize = self.slots.iter().map(of_slot).sum();
-        let waiting = self.jobs.size() + self.pagings.size() + self.queries.size() + self.tables.size();
+        let waiting =
+            self.jobs.size() + self.appending.size() + self.pagings.size() + self.queries.size() + self.tables.size();
         slots + self.outbox.size() + self.pipeline.uncommitted_size() + waiting
     }
 
@@ -431,6 +446,7 @@ impl TaskThread {
             Letter::AskOffsets { task, request, depot } => self.take_ask_offsets(peer, task, request, depot),
             Letter::AskMicrobatch { request, topology, ask, .. } => self.take_ask(peer, request, topology, ask, now),
             letter @ Letter::Microbatch { .. } => self.take_microbatch(letter, now),
+            Letter::Stream(letter) => self.take_stream(peer, letter, now),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
@@ -492,24 +508,39 @@ impl TaskThread {
             reopened = before >= most && self.memory_size < most;
         }
         if now >= self.timeouts_at {
-            self.timeouts_at = now.plus_ms(TIMEOUT_CHECK_MS);
+            self.timeouts_at = now.plus_ms(self.timeout_check_ms());
             self.fail_overdue(now);
             self.tables.drop_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
         let trims = self.trim_depots(now);
-        let moved = self.slots.iter().any(|slot| slot.sources.iter().any(|source| source.has_progress()));
-        match (moved, self.progress_at) {
-            (false, _) => self.progress_at = None,
-            (true, None) => self.progress_at = Some(now.plus_ms(PROGRESS_CHECKPOINT_MS)),
-            (true, Some(at)) if at <= now => {
-                self.progress_at = None;
-                self.stage_progress();
-                return true;
-            }
-            (true, Some(_)) => {}
+        self.checkpoint(now) || trims || reopened
+    }
+
+    /// Milliseconds between looks at time-outs: a short one is not overlooked for long.
+    fn timeout_check_ms(&self) -> u64 {
+        let shortest = self.streams.iter().map(|limits| limits.timeout_ms / 4).min();
+        shortest.unwrap_or(TIMEOUT_CHECK_MS).clamp(1, TIMEOUT_CHECK_MS)
+    }
+
+    /// Stages progress that is worth an entry of its own; true if there is some.
+    fn checkpoint(&mut self, now: Nanos) -> bool {
+        let slots = self.slots.iter().filter(|slot| slot.can_seal());
+        let moved = slots.flat_map(|slot| &slot.sources).filter(|source| source.has_progress());
+        let (mut period_ms, mut is_due) = (None, false);
+        for source in moved {
+            let limits = &self.streams[usize::from(source.setup.stream)];
+            period_ms = Some(period_ms.map_or(limits.checkpoint_ms, |ms: u64| ms.min(limits.checkpoint_ms)));
+            is_due |= source.unsaved_count() >= limits.checkpoint_threshold;
         }
-        trims || reopened
+        let at = period_ms.map(|ms| now.plus_ms(ms));
+        self.progress_at = at.map(|at| self.progress_at.map_or(at, |other| other.min(at)));
+        is_due |= self.progress_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.progress_at = None;
+            self.stage_progress();
+        }
+        is_due
     }
 
     /// Nothing to do: when to look again.
@@ -532,6 +563,7 @@ impl TaskThread {
             sooner(self.memory_at);
         }
         self.next_trim().map(&mut sooner);
+        self.tick_at().map(&mut sooner);
         self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);

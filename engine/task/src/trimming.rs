@@ -11,7 +11,7 @@ impl TaskSlot {
     fn trim_start(&self, depot: usize, kept_count: u64) -> Offset {
         let kept = Offset(self.state.depots()[depot].committed_end().0.saturating_sub(kept_count));
         // Saved progress, not what was processed since: a restart goes back to it.
-        let needed = self.sources.iter().filter(|source| source.depot == depot).map(|source| source.saved());
+        let needed = self.sources.iter().filter(|source| source.setup.depot == depot).map(|source| source.saved());
         needed.chain(self.published(depot)).min().map_or(kept, |needed| kept.min(needed))
     }
 }

@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 use tantu_base::door::Peer;
+use tantu_base::fixed::put_sized;
 use tantu_base::id::Offset;
 
 /// Who waits for a record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) peer: Peer,
     pub(crate) request: u64,
     /// Sources that have not processed the record.
     pub(crate) left: u16,
+    /// What those that have returned: the name of each topology and a value, each with its length before it.
+    pub(crate) returns: Vec<u8>,
 }
 
 /// The waiters of one depot partition, found by offset.
@@ -18,6 +21,7 @@ pub(crate) struct Waiter {
 pub(crate) struct Waiters {
     first: u64,
     slots: VecDeque<Option<Waiter>>,
+    count: usize,
 }
 
 impl Waiters {
@@ -28,8 +32,27 @@ impl Waiters {
         }
         let at = (offset.0 - self.first) as usize;
         debug_assert!(at >= self.slots.len(), "offsets come in order");
-        self.slots.resize(at, None);
+        self.slots.resize_with(at, || None);
         self.slots.push_back(Some(waiter));
+        self.count += 1;
+    }
+
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether somebody waits for a record.
+    pub(crate) fn is_awaited(&mut self, offset: Offset) -> bool {
+        self.slot(offset).is_some_and(|slot| slot.is_some())
+    }
+
+    /// A topology returned a value for a record.
+    pub(crate) fn returned(&mut self, offset: Offset, topology: &str, value: &[u8]) {
+        if let Some(Some(waiter)) = self.slot(offset) {
+            put_sized(&mut waiter.returns, topology.as_bytes());
+            put_sized(&mut waiter.returns, value);
+        }
     }
 
     /// One more source has processed a record; the waiter, if that was the last.
@@ -40,14 +63,13 @@ impl Waiters {
         if waiter.left > 0 {
             return None;
         }
-        let waiter = slot.take();
-        self.trim();
-        waiter
+        self.failed(offset)
     }
 
     /// A source failed on a record: the waiter is not to wait any longer.
     pub(crate) fn failed(&mut self, offset: Offset) -> Option<Waiter> {
         let waiter = self.slot(offset)?.take();
+        self.count -= usize::from(waiter.is_some());
         self.trim();
         waiter
     }
@@ -69,7 +91,7 @@ mod tests {
     use super::*;
 
     fn waiter(request: u64, left: u16) -> Waiter {
-        Waiter { peer: Peer(9), request, left }
+        Waiter { peer: Peer(9), request, left, returns: Vec::new() }
     }
 
     #[test]
@@ -77,12 +99,16 @@ mod tests {
         let mut waiters = Waiters::default();
         waiters.add(Offset(5), waiter(1, 2));
         waiters.add(Offset(8), waiter(2, 1));
+        assert_eq!((waiters.count(), waiters.is_awaited(Offset(8)), waiters.is_awaited(Offset(7))), (2, true, false));
+        waiters.returned(Offset(7), "nobody", b"nothing");
+        waiters.returned(Offset(8), "t", b"value");
         assert!(waiters.processed(Offset(4)).is_none(), "nobody waits for it");
         assert!(waiters.processed(Offset(6)).is_none(), "nobody waits for it");
         assert!(waiters.processed(Offset(5)).is_none(), "one more to go");
-        assert_eq!(waiters.processed(Offset(8)).map(|w| w.request), Some(2));
+        let second = waiters.processed(Offset(8)).map(|w| (w.request, w.returns));
+        assert_eq!(second, Some((2, b"\x01\0\0\0t\x05\0\0\0value".to_vec())));
         assert_eq!(waiters.processed(Offset(5)).map(|w| w.request), Some(1));
-        assert!(waiters.slots.is_empty());
+        assert!(waiters.slots.is_empty() && waiters.count() == 0);
         waiters.add(Offset(20), waiter(3, 1));
         assert_eq!(waiters.failed(Offset(20)).map(|w| w.request), Some(3));
         assert!(waiters.processed(Offset(20)).is_none(), "answered once");

@@ -38,6 +38,8 @@ fn events() -> Vec<Letter<'static>> {
             body: b"body",
         },
         Letter::End { task: TaskId(6), root },
+        Letter::Stream(StreamLetter::Returned { root, value: b"value" }),
+        Letter::Stream(StreamLetter::Spoiled { root, text: "another broke" }),
         Letter::Events { rows: b"packed" },
         Letter::Done { root, bits: 5 },
         Letter::Failed { root, text: "it broke" },
@@ -64,6 +66,8 @@ fn requests_and_answers() -> Vec<Letter<'static>> {
         },
         Letter::MicrobatchStatus { request: 8, finished: 1, processed: 1 << 40, paused: true },
         Letter::Appended { request: 7, offset: Offset(1 << 40) },
+        Letter::Stream(StreamLetter::Appended { request: 7, offset: Offset(1 << 40), returns: b"returns" }),
+        Letter::Stream(StreamLetter::AskTroubles { task: TaskId(2), request: 6, topology: 1 }),
         Letter::Rows { request: 8, more: true, count: 2, rows: b"rows" },
         Letter::Refused { request: 9, refusal: Refusal::Closing, text: "closing" },
     ]

@@ -425,3 +425,79 @@ fn what_cannot_be_a_batch_is_refused_with_its_line() {
     }
     assert_eq!(text.lines().count(), 1 + 12, "{text}");
 }
+
+type Kept = Map<i64, List<(String, i64)>>;
+
+/// Words with a number, and queries that gather them into maps.
+struct Gathered;
+
+impl Module for Gathered {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let words = setup.declare_depot::<(String, i64)>("*words", random());
+        let mut s = topologies.stream("keep");
+        let kept = s.pstate_with::<Kept>("$$kept", PStateOptions { unchecked: true, ..PStateOptions::default() });
+        s.source(&words, |b, word| b.local_transform(kept, path().key(0).null_to_list().after_elem().term_val(word)));
+
+        // One phase would do; combiners are combined before they leave.
+        topologies.query("counts", |q, (): ()| {
+            q.all_partition();
+            let (word, n) = rows_of(q, kept);
+            q.origin_partition();
+            let counts = q.agg::<Map<String, (i64, i64)>>(agg::key(word, agg::tuple((agg::count(), agg::sum(n)))));
+            let most = q.agg::<Option<i64>>(agg::max(n));
+            q.each((counts, most), |(counts, most)| (counts.clone(), *most))
+        });
+        // A list makes it an accumulator: rows travel as they are.
+        topologies.query("groups", |q, (least,): (Var<i64>,)| {
+            let groups = q.sub_batch(|b| {
+                b.all_partition();
+                let (word, n) = rows_of(b, kept);
+                let is_even = b.each(n, |n| n % 2 == 0);
+                let (is_even, (by_word, count)) = b.group_by(is_even, |g| {
+                    let by_word = g.agg::<Map<String, Set<i64>>>(agg::key(word, agg::set(n)));
+                    (by_word, g.agg::<i64>(agg::count()))
+                });
+                b.filter((count, least), |(count, least)| count >= least);
+                (is_even, by_word)
+            });
+            let (is_even, by_word) = q.rows(groups);
+            q.origin_partition();
+            q.agg::<Map<bool, Map<String, Set<i64>>>>(agg::key(is_even, agg::last(by_word)))
+        });
+    }
+}
+
+/// Rows of a partition, as two vars.
+fn rows_of(q: &mut QueryBlock, kept: tantu::flow::PState<Kept>) -> (Var<str>, Var<i64>) {
+    let row = q.local_select(kept, path().key(0).null_to_list().all());
+    (q.each(row, |row| row.0.clone()), q.each(row, |row| row.1))
+}
+
+#[test]
+fn a_compound_shape_over_rows_is_a_map_for_all_rows_and_for_each_group() {
+    type Counts = (BTreeMap<String, (i64, i64)>, Option<i64>);
+    type Groups = BTreeMap<bool, BTreeMap<String, BTreeSet<i64>>>;
+    for tasks in [1, 4] {
+        let cluster = InProcessCluster::create().unwrap();
+        cluster.launch::<Gathered>(LaunchConfig::new(tasks, tasks.min(2))).unwrap();
+        let counts = cluster.query::<(), Counts>("Gathered", "counts").unwrap();
+        let groups = cluster.query::<(i64,), Groups>("Gathered", "groups").unwrap();
+        assert_eq!(counts.invoke(&()).unwrap(), (BTreeMap::new(), None), "without rows");
+        assert_eq!(groups.invoke(&(0,)).unwrap(), BTreeMap::new());
+        let words = cluster.depot::<(String, i64)>("Gathered", "*words").unwrap();
+        let rows: Vec<(String, i64)> = (0..60).map(|n: i64| (format!("w{}", n * n % 7), n * 5 % 11)).collect();
+        for row in &rows {
+            words.append(row).unwrap();
+        }
+        let (mut by_word, mut by_group) = (BTreeMap::<_, (i64, i64)>::new(), Groups::new());
+        for (word, n) in &rows {
+            let (count, sum) = by_word.entry(word.clone()).or_default();
+            (*count, *sum) = (*count + 1, *sum + n);
+            by_group.entry(n % 2 == 0).or_default().entry(word.clone()).or_default().insert(*n);
+        }
+        assert_eq!(counts.invoke(&()).unwrap(), (by_word, Some(10)));
+        assert_eq!(groups.invoke(&(0,)).unwrap(), by_group);
+        assert_eq!(groups.invoke(&(1_000,)).unwrap(), BTreeMap::new(), "no group has so many");
+        cluster.close().unwrap();
+    }
+}

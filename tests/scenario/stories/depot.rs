@@ -179,7 +179,8 @@ fn a_range_that_reaches_outside_a_partition_is_refused_with_the_offsets_there_ar
 
 /// The declaration of a depot that keeps its newest hundred records and a fifth more.
 fn trimmed(setup: &mut Setup) -> DepotRef<i64> {
-    let options = DepotOptions { max_entries: Some(100), excess_percent: 20, trim_period: Duration::from_millis(20) };
+    let trim_period = Duration::from_millis(20);
+    let options = DepotOptions { max_entries: Some(100), excess_percent: 20, trim_period, ..DepotOptions::default() };
     setup.declare_global_depot_with::<i64>("*numbers", random(), options)
 }
 

@@ -1,6 +1,6 @@
 //! The last look: what the files of a closed cluster hold, record by record.
 
-use crate::module::{definition, dir, prepare};
+use crate::module::{ECHO, definition, dir, prepare};
 use crate::swarm::Swarm;
 use tantu_base::door::Disk;
 use tantu_base::id::{Offset, TaskId};
@@ -53,24 +53,46 @@ pub fn read_depot(
             let start = state.depots()[0].start().0;
             searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
         }
-        look.insert(task.0, read_partition(&mut state, &mut cache, &mut disk)?);
+        let seen = read_partition(&mut state, 0, &mut cache, &mut disk)?;
+        if swarm.exact {
+            let echo = read_partition(&mut state, ECHO, &mut cache, &mut disk)?;
+            judge_echo(&seen, &echo).map_err(|lie| format!("{task}: {lie}"))?;
+        }
+        look.insert(task.0, seen);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
     Ok((look, searches))
 }
 
-fn read_partition(state: &mut TaskState, cache: &mut BlockCache, disk: &mut SimDisk) -> Result<Seen, String> {
-    let (start, end) = (state.depots()[0].start().0, state.depots()[0].committed_end().0);
+/// A microbatch topology appends every line on its task, in order, and each once; what was trimmed of the lines as well.
+fn judge_echo(lines: &Seen, echo: &Seen) -> Result<(), String> {
+    let end = lines.start + lines.records.len() as u64;
+    if echo.start != 0 || echo.records.len() as u64 != end {
+        return Err(format!("a microbatch topology appended {} records of {end}", echo.records.len()));
+    }
+    match lines.records.iter().zip(&echo.records[lines.start as usize..]).find(|(line, echo)| line != echo) {
+        Some(((offset, _), _)) => Err(format!("a microbatch topology appended another record than {offset}")),
+        None => Ok(()),
+    }
+}
+
+fn read_partition(
+    state: &mut TaskState,
+    depot: usize,
+    cache: &mut BlockCache,
+    disk: &mut SimDisk,
+) -> Result<Seen, String> {
+    let (start, end) = (state.depots()[depot].start().0, state.depots()[depot].committed_end().0);
     let mut records = Vec::new();
     let mut done = Vec::new();
     while start + (records.len() as u64) < end {
         let offset = start + records.len() as u64;
-        match state.depots()[0].lookup(Offset(offset)) {
+        match state.depots()[depot].lookup(Offset(offset)) {
             Lookup::Record(record) => records.push((offset, record.to_vec())),
             Lookup::NotYet => return Err(format!("{}: offset {offset} of {end} is not there", state.task)),
             Lookup::Trimmed => return Err(format!("{}: offset {offset} was trimmed", state.task)),
             Lookup::OnDisk => {
-                state.want(0, Offset(offset), Offset(end));
+                state.want(depot, Offset(offset), Offset(end));
                 state.load_records(READ_AHEAD_SIZE_MAX, cache, disk).map_err(|error| error.to_string())?;
                 if state.is_busy() {
                     disk.wait();

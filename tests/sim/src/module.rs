@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
+use tantu_base::id::AckLevel;
 use tantu_flow::{
     DepotOptions, DepotRef, MicrobatchObjects, MicrobatchOptions, Module, ModuleDef, ModuleRuntime, PState,
-    PStateOptions, Setup, SourceOptions, StartFrom, Topologies, Var, define, random,
+    PStateOptions, Setup, SourceOptions, StartFrom, Topologies, Var, define, disallow, random,
 };
 use tantu_model::word::words;
 use tantu_path::{Map, Navigate, agg, path};
@@ -51,13 +52,18 @@ pub fn exact_pstate(swarm: &Swarm) -> u16 {
     if swarm.noting { 2 } else { 1 }
 }
 
+/// The place of the depot with the lines that the microbatch topology appends: each line once, on its task, in order.
+pub const ECHO: usize = 1;
+
 /// Counts every word of every line once, across partitions and whatever fails. Words travel by way of their line's task.
-fn declare_exact(lines: DepotRef<String>, topologies: &mut Topologies) {
+fn declare_exact(lines: DepotRef<String>, setup: &mut Setup, topologies: &mut Topologies) {
+    let echo = setup.declare_depot::<String>("*echo", disallow());
     let options = MicrobatchOptions { max_records: 9, ..MicrobatchOptions::default() };
     let mut exact = topologies.microbatch_with("exact", options);
     let counts = exact.pstate::<Map<String, i64>>("$$exact");
     exact.source_from(&lines, StartFrom::Beginning, |m, batch| {
         let line = m.explode_microbatch(batch);
+        m.depot_partition_append(echo, line, AckLevel::None);
         m.hash_partition(line);
         let word = m.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
         m.hash_partition(word);
@@ -86,7 +92,7 @@ impl<const EXACT: bool> Module for Plain<EXACT> {
         });
         declare_count(topologies, counts);
         if EXACT {
-            declare_exact(lines, topologies);
+            declare_exact(lines, setup, topologies);
         }
     }
 }
@@ -117,7 +123,7 @@ impl<const EXACT: bool> Module for Noting<EXACT> {
         });
         declare_count_in_stages(topologies, counts);
         if EXACT {
-            declare_exact(lines, topologies);
+            declare_exact(lines, setup, topologies);
         }
     }
 }
@@ -141,7 +147,8 @@ pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
     let mut def = def.map_err(|errors| errors.to_string())?;
     if let Some((max_entries, period_ms)) = swarm.trim {
         let trim_period = Duration::from_millis(period_ms);
-        def.depots[0].options = DepotOptions { max_entries: Some(max_entries), excess_percent: 50, trim_period };
+        def.depots[0].options =
+            DepotOptions { max_entries: Some(max_entries), excess_percent: 50, trim_period, ..DepotOptions::default() };
     }
     Ok(def)
 }

@@ -97,7 +97,10 @@ fn microbatch_chart(module: &ModuleDef, microbatch: &MicrobatchDef) -> Chart {
 fn depot_start(module: &ModuleDef, depot: usize) -> Start {
     let depot = &module.depots[depot];
     let whole = if depot.global { "global depot" } else { "depot" };
-    let facts = format!("{whole} of {}, {}", short_type(depot.record_type), depot.partitioner.name());
+    let facts = match depot.tick {
+        Some(period) => format!("tick depot, every {period:?}"),
+        None => format!("{whole} of {}, {}", short_type(depot.record_type), depot.partitioner.name()),
+    };
     Start { shape: Shape::Depot, label: depot.name.clone(), facts: Some(facts) }
 }
 

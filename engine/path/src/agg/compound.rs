@@ -43,24 +43,29 @@ type VisitLeaf<'v> = &'v mut dyn FnMut(&Leaf, &Schema, &[Arg], &[usize]);
 
 /// One aggregator, the keys on the way to it, and at each branch of the shape which way.
 #[derive(Debug)]
-struct Part {
-    leaf: Leaf,
-    schema: Schema,
-    keys: Vec<Arg>,
-    way: Vec<usize>,
-    fold: Fold,
+pub(super) struct Part {
+    pub(super) leaf: Leaf,
+    pub(super) schema: Schema,
+    pub(super) keys: Vec<Arg>,
+    pub(super) way: Vec<usize>,
+    pub(super) fold: Fold,
+}
+
+/// The aggregators of a shape, in its order.
+pub(super) fn part_list(shape: &AggShape, schema: &Schema) -> Vec<Part> {
+    let mut parts = Vec::new();
+    visit_leaves(shape, schema, &mut Vec::new(), &mut Vec::new(), &mut |leaf, schema, keys, way| {
+        let fold = Fold::by_group(vec![(leaf.clone(), schema.clone())]);
+        let (leaf, schema) = (leaf.clone(), schema.clone());
+        parts.push(Part { leaf, schema, keys: keys.to_vec(), way: way.to_vec(), fold });
+    });
+    parts
 }
 
 impl CompoundFold {
     /// A shape for a value of this schema.
     pub fn new(shape: &AggShape, schema: &Schema) -> CompoundFold {
-        let mut parts = Vec::new();
-        visit_leaves(shape, schema, &mut Vec::new(), &mut Vec::new(), &mut |leaf, schema, keys, way| {
-            let fold = Fold::by_group(vec![(leaf.clone(), schema.clone())]);
-            let (leaf, schema) = (leaf.clone(), schema.clone());
-            parts.push(Part { leaf, schema, keys: keys.to_vec(), way: way.to_vec(), fold });
-        });
-        CompoundFold { shape: shape.clone(), schema: schema.clone(), parts }
+        CompoundFold { shape: shape.clone(), schema: schema.clone(), parts: part_list(shape, schema) }
     }
 
     /// Bytes it holds.
@@ -106,7 +111,9 @@ impl CompoundFold {
             let mut failed = None;
             fold.finish(&mut |key, result| {
                 let is_new = places.insert(place_name(&self.shape, way, key));
-                let at = place(&mut value, &self.shape, &self.schema, way, &mut KeyReader::new(key));
+                let mut keys = KeyReader::new(key);
+                let mut next = || keys.value().expect("invariant: a group's key has every key of its way");
+                let at = place(&mut value, &self.shape, &self.schema, way, &mut next);
                 match result_at(leaf, schema, if is_new { None } else { Some(&*at) }, result) {
                     Ok(result) => {
                         *at = result;
@@ -127,7 +134,7 @@ impl CompoundFold {
 }
 
 /// A result, combined with what another aggregator left at the same place.
-fn result_at(leaf: &Leaf, schema: &Schema, other: Option<&Value>, result: &[u8]) -> Result<Value, AggError> {
+pub(super) fn result_at(leaf: &Leaf, schema: &Schema, other: Option<&Value>, result: &[u8]) -> Result<Value, AggError> {
     let read = |bytes: &[u8]| Value::decode(bytes).map_err(|source| leaf.aggregator().broken(source));
     let Some(other) = other else { return read(result) };
     let mut both = Vec::new();
@@ -136,7 +143,7 @@ fn result_at(leaf: &Leaf, schema: &Schema, other: Option<&Value>, result: &[u8])
 }
 
 /// What tells places apart: the keys on the way there, and in which element of each list.
-fn place_name(mut shape: &AggShape, way: &[usize], key: &[u8]) -> (Vec<u8>, Vec<usize>) {
+pub(super) fn place_name(mut shape: &AggShape, way: &[usize], key: &[u8]) -> (Vec<u8>, Vec<usize>) {
     let mut elements = Vec::new();
     for at in way {
         shape = match shape {
@@ -185,7 +192,7 @@ fn below(schema: &Schema, at: usize) -> &Schema {
 }
 
 /// What a shape gives without rows.
-fn empty(shape: &AggShape, schema: &Schema) -> Value {
+pub(super) fn empty(shape: &AggShape, schema: &Schema) -> Value {
     match shape {
         AggShape::Map(_) => Value::Map(vec![]),
         AggShape::List(parts) => {
@@ -199,27 +206,27 @@ fn empty(shape: &AggShape, schema: &Schema) -> Value {
     }
 }
 
-/// The place of an aggregator in a value, made if it is missing.
-fn place<'v>(
+/// The place of an aggregator in a value, made if it is missing; `next` gives the keys on the way.
+pub(super) fn place<'v>(
     value: &'v mut Value,
     shape: &AggShape,
     schema: &Schema,
     way: &[usize],
-    keys: &mut KeyReader<'_>,
+    next: &mut dyn FnMut() -> Value,
 ) -> &'v mut Value {
     let Some((at, way)) = way.split_first() else { return value };
     let schema = below(schema, *at);
     match (shape, value) {
         (AggShape::Map(arms), Value::Map(entries)) => {
             let shape = &arms[*at].1;
-            let key = keys.value().expect("invariant: a group's key has every key of its way");
+            let key = next();
             let index = entries.binary_search_by(|(k, _)| k.cmp(&key)).unwrap_or_else(|index| {
                 entries.insert(index, (key, empty(shape, schema)));
                 index
             });
-            place(&mut entries[index].1, shape, schema, way, keys)
+            place(&mut entries[index].1, shape, schema, way, next)
         }
-        (AggShape::List(parts), Value::List(elements)) => place(&mut elements[*at], &parts[*at], schema, way, keys),
+        (AggShape::List(parts), Value::List(elements)) => place(&mut elements[*at], &parts[*at], schema, way, next),
         _ => unreachable!("the value was made from the shape"),
     }
 }

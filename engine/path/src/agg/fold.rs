@@ -113,6 +113,10 @@ impl Fold {
         self
     }
 
+    pub(super) fn set_limit(&mut self, size_max: usize) {
+        self.size_max = size_max;
+    }
+
     /// Whether rows may be aggregated in two phases: every aggregator is a combiner.
     pub fn is_combiner(&self) -> bool {
         self.parts.iter().all(|part| part.leaf.aggregator().is_combiner())

@@ -40,9 +40,9 @@ pub struct AggOn<S> {
     types: PhantomData<fn() -> S>,
 }
 
-/// An aggregator whose result is of shape `S`: what a batch or a [`Fold`] gives out.
+/// An aggregator, or a compound shape of several, whose result is of shape `S`: what a batch or a [`Fold`] gives out.
 pub struct AggOut<S> {
-    leaf: Leaf,
+    shape: AggShape,
     types: PhantomData<fn() -> S>,
 }
 
@@ -66,34 +66,48 @@ impl<S> AggOn<S> {
 impl<S: PStateSchema> AggOut<S> {
     /// Gives a type to an aggregator's result; that it is right is the caller's word.
     pub fn from_untyped(leaf: Leaf) -> AggOut<S> {
-        AggOut { leaf, types: PhantomData }
+        AggOut { shape: AggShape::Leaf(leaf), types: PhantomData }
+    }
+
+    /// The untyped shape.
+    pub fn shape(&self) -> &AggShape {
+        &self.shape
     }
 
     /// The untyped aggregator.
+    ///
+    /// # Panics
+    /// If it is not one aggregator but a compound shape.
+    #[track_caller]
     pub fn leaf(&self) -> &Leaf {
-        &self.leaf
+        match &self.shape {
+            AggShape::Leaf(leaf) => leaf,
+            AggShape::Map(_) | AggShape::List(_) => panic!("a compound shape is several aggregators, not one"),
+        }
     }
 
     /// This aggregator over all rows.
+    ///
+    /// # Panics
+    /// If it is not one aggregator but a compound shape.
+    #[track_caller]
     pub fn fold_of_all(&self) -> Fold {
-        Fold::of_all(vec![(self.leaf.clone(), S::schema())])
+        Fold::of_all(vec![(self.leaf().clone(), S::schema())])
     }
 
     /// This aggregator by group.
+    ///
+    /// # Panics
+    /// If it is not one aggregator but a compound shape.
+    #[track_caller]
     pub fn fold_by_group(&self) -> Fold {
-        Fold::by_group(vec![(self.leaf.clone(), S::schema())])
+        Fold::by_group(vec![(self.leaf().clone(), S::schema())])
     }
 }
 
 impl<S: PStateSchema> From<AggOn<S>> for AggOut<S> {
-    /// # Panics
-    /// If it is not one aggregator but a compound shape.
-    #[track_caller]
     fn from(on: AggOn<S>) -> AggOut<S> {
-        match on.shape {
-            AggShape::Leaf(leaf) => AggOut::from_untyped(leaf),
-            AggShape::Map(_) | AggShape::List(_) => panic!("a compound shape is several aggregators, not one"),
-        }
+        AggOut { shape: on.shape, types: PhantomData }
     }
 }
 
@@ -123,7 +137,7 @@ impl<S> fmt::Debug for AggOn<S> {
 
 impl<S> fmt::Debug for AggOut<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.leaf, f)
+        fmt::Debug::fmt(&self.shape, f)
     }
 }
 

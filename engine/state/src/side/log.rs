@@ -2,6 +2,7 @@
 //! finds, does to them.
 
 use super::{Phase, Published, RunEvent, RunOrder, SIDE_CHUNK_SIZE_MAX, SIDE_RUN_SIZE_MAX, Side, SideRun};
+use crate::depot::Run;
 use crate::section::{EntryWriter, Op, SECTION_HEADER_SIZE, chunk_writes};
 use crate::task::{StateError, TaskState};
 use tantu_base::id::{Epoch, RunId, Version};
@@ -30,8 +31,10 @@ pub(crate) enum Origin {
 impl Side {
     /// The next section gets what there is of runs: a chunk at most. `size`: bytes of the section so far.
     pub(crate) fn seal(&mut self, version: Version, size: usize, entry: &mut EntryWriter) {
-        for order in self.orders.drain(..) {
+        for order in std::mem::take(&mut self.orders) {
             match order {
+                held if self.is_held(&held) => self.orders.push(held),
+                RunOrder::Spilled { run, epoch, serial, version } => entry.spilled(run, epoch, serial, version),
                 RunOrder::Publish(run) => entry.publish(run),
                 RunOrder::Drop(run) => entry.drop_run(run),
             }
@@ -39,9 +42,15 @@ impl Side {
         if !self.notes.is_empty() {
             self.sealed_notes.push_back((version, std::mem::take(&mut self.notes)));
         }
-        let is_sealing = |found: &&mut SideRun| matches!(found.phase, Phase::Sealing { .. });
+        if size <= SECTION_SIZE_FOR_CHUNK_MAX && self.appends.is_dirty() {
+            return self.appends.seal(entry);
+        }
+        let Self { runs, appends, .. } = self;
+        let is_sealing = |(run, found): &(&RunId, &mut SideRun)| {
+            matches!(found.phase, Phase::Sealing { .. }) && !appends.has_unsealed(run)
+        };
         if size <= SECTION_SIZE_FOR_CHUNK_MAX
-            && let Some((run, found)) = self.runs.iter_mut().find(|(_, found)| is_sealing(found))
+            && let Some((run, found)) = runs.iter_mut().find(is_sealing)
         {
             found.seal(*run, entry);
         }
@@ -51,7 +60,7 @@ impl Side {
     pub(crate) fn sealing_size(&self) -> usize {
         let is_sealing = |run: &&SideRun| matches!(run.phase, Phase::Sealing { .. });
         let size = |run: &SideRun| run.writes.size().min(run.writes.largest().max(SIDE_CHUNK_SIZE_MAX));
-        self.runs.values().find(is_sealing).map_or(0, size)
+        self.runs.values().find(is_sealing).map_or(0, size).max(self.appends.sealing_size())
     }
 
     fn take_chunk(
@@ -107,7 +116,9 @@ impl Side {
 
     /// From where on the log has a run.
     fn note_from(&mut self, run: RunId, lsn: Lsn) {
-        let from = self.runs.get_mut(&run).map(|found| &mut found.from).or_else(|| self.dropping.get_mut(&run));
+        let dropping = &mut self.dropping;
+        let found = self.runs.get_mut(&run).map(|found| &mut found.from);
+        let from = found.or_else(|| dropping.get_mut(&run).map(|(from, _)| from));
         if let Some(from) = from {
             *from = from.or(Some(lsn));
         }
@@ -124,6 +135,9 @@ impl Side {
     /// After the replay: what was never prepared is gone.
     pub(crate) fn end_replay(&mut self) -> Result<(), (RunId, &'static str)> {
         self.runs.retain(|_, found| found.phase != Phase::Found);
+        if let Some(run) = self.appends.end_replay(|run| self.runs.contains_key(run)) {
+            return Err((run, "records that it appends are missing"));
+        }
         match self.runs.iter().find(|(_, found)| !found.is_whole) {
             Some((run, _)) => Err((*run, "chunks of it are missing")),
             None => Ok(()),
@@ -197,14 +211,30 @@ impl TaskState {
             Op::Prepared { run, epoch, chunk_count } => {
                 self.side.take_prepared(*run, *epoch, *chunk_count, lsn, origin);
             }
+            Op::RunRecords { run, .. } if origin == Origin::Own => self.side.appends.note_from(*run, lsn),
+            Op::RunRecords { run, depot, records } => {
+                let piece = Run::decode(records).map_err(|_| refused(run, "records that it appends cannot be read"))?;
+                self.side.appends.find(*run, *depot, piece, lsn);
+            }
+            Op::RunAppended(appended) => self.take_appended(appended, lsn)?,
+            Op::Spilled { run, epoch, serial, version } => match origin {
+                Origin::Own => self.side.take_prepared(*run, *epoch, 0, lsn, origin),
+                Origin::Log { .. } => {
+                    let mut found = self.side.find_spilled(*run, *epoch, *serial, *version);
+                    found.from = Some(lsn);
+                    self.side.runs.insert(*run, found);
+                }
+            },
             Op::Drop { run } => {
+                self.side.appends.forget(run);
                 self.side.dropping.remove(run);
                 // A run of this process was dropped when the op was staged.
                 self.side.runs.remove(run);
             }
             Op::Publish { run } => {
                 let found = self.side.runs.remove(run);
-                if origin == (Origin::Log { is_flushed: true }) {
+                let is_flushed = origin == (Origin::Log { is_flushed: true });
+                if is_flushed && self.side.was_in_tree(*run) != Some(false) {
                     return Ok(());
                 }
                 let found = found.ok_or_else(|| refused(run, "the log publishes it and has no chunk of it"))?;
@@ -218,11 +248,10 @@ impl TaskState {
         Ok(())
     }
 
-    /// Notes that runs are in the tree: before its floor moves past the version before.
-    pub(crate) fn note_published(&mut self, published: &[(Published, SideRun)], lsn: Lsn) {
-        for (now, found) in published {
+    /// Notes that runs are visible: before the floor of the tree moves past the version before.
+    pub(crate) fn note_published<'p>(&mut self, published: impl IntoIterator<Item = &'p Published>) {
+        for now in published {
             let Published { run, version } = *now;
-            self.side.unflushed.push_back((version, found.from.unwrap_or(lsn)));
             self.side.published.insert(run.topology, *now);
             self.side.events.push(RunEvent::Published { run, version });
             if self.side.keeps_before {

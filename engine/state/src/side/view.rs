@@ -1,14 +1,14 @@
 //! What a microbatch reads and writes while it runs: its side run over what the task published.
 
 use super::RunError;
+use super::layer::{Layer, Way, scan_over};
 use crate::layout::object_key;
-use crate::staged::Known;
 use crate::task::TaskState;
 use crate::view::{merge_newer, stop, tree_range};
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, RunId};
 use tantu_lsm::{BlockCache, Need};
-use tantu_path::{Stop, Store};
+use tantu_path::{Stop, Store, VisitEntry};
 
 /// A side run over the tree; writes go to the run.
 #[derive(Debug)]
@@ -36,6 +36,34 @@ impl RunView<'_> {
         self.objects[object.index()]
     }
 
+    /// Visits a range by whole tree keys.
+    fn scan_range(
+        &self,
+        (from, to): (&[u8], &[u8]),
+        way: Way,
+        visit: VisitEntry<'_>,
+    ) -> Result<Result<(), tantu_lsm::Stop>, Stop> {
+        let TaskState { side, tree, visible, .. } = &*self.state;
+        let (run, cache) = (side.open(self.run)?, &*self.cache);
+        if run.spilled.is_some() || !side.attached.is_empty() {
+            let layers: Vec<Layer<'_>> = side.layers_of(run).chain(side.layers_at(*visible)).collect();
+            return Ok(scan_over(&layers, (tree, *visible), cache, (from, to), way, visit));
+        }
+        // What a run has in memory is at hand: a range of it needs no copies.
+        let newer = run.writes.range(from, to);
+        let is_deleted = |key: &[u8]| run.writes.is_deleted(key);
+        Ok(match way {
+            Way::Up => {
+                let scan = |visit: VisitEntry<'_>| tree.scan(cache, from, to, *visible, visit);
+                merge_newer(newer, is_deleted, |a, b| a < b, visit, scan)
+            }
+            Way::Down => {
+                let scan = |visit: VisitEntry<'_>| tree.scan_back(cache, from, to, *visible, visit);
+                merge_newer(newer.rev(), is_deleted, |a, b| a > b, visit, scan)
+            }
+        })
+    }
+
     fn set(&mut self, object: ObjectId, key: &[u8], value: Option<&[u8]>) -> Result<(), Stop> {
         let object = self.object(object);
         let TaskState { scratch, side, .. } = &mut *self.state;
@@ -51,13 +79,10 @@ impl Store for RunView<'_> {
         let TaskState { scratch, side, tree, visible, .. } = &mut *self.state;
         object_key(object, key, scratch);
         out.clear();
-        let found = match side.open(self.run)?.get(scratch) {
-            Known::Nothing => tree.get(self.cache, scratch, *visible, out).map_err(|s| stop(s, self.need))?,
-            Known::Deleted => false,
-            Known::Value(value) => {
-                out.extend_from_slice(value);
-                true
-            }
+        let own = side.get_of(side.open(self.run)?, self.cache, scratch, out);
+        let found = match own.map_err(|s| stop(s, self.need))? {
+            Some(found) => found,
+            None => side.get_at(tree, self.cache, (scratch, *visible), out).map_err(|s| stop(s, self.need))?,
         };
         Ok(found || self.state.start(object, key, out))
     }
@@ -86,12 +111,7 @@ impl Store for RunView<'_> {
     ) -> Result<(), Stop> {
         let object = self.object(object);
         let (from, to) = tree_range(object, from, to);
-        let TaskState { side, tree, visible, .. } = &*self.state;
-        let writes = side.open(self.run)?;
-        let is_deleted = |key: &[u8]| writes.is_deleted(key);
-        let cache = &mut *self.cache;
-        let scan = |visit: tantu_path::VisitEntry<'_>| tree.scan(cache, &from, &to, *visible, visit);
-        let merged = merge_newer(writes.range(&from, &to), is_deleted, |a, b| a < b, visit, scan);
+        let merged = self.scan_range((&from, &to), Way::Up, &mut |key, value| visit(&key[4..], value))?;
         merged.map_err(|s| stop(s, self.need))
     }
 
@@ -104,12 +124,7 @@ impl Store for RunView<'_> {
     ) -> Result<(), Stop> {
         let object = self.object(object);
         let (from, to) = tree_range(object, from, to);
-        let TaskState { side, tree, visible, .. } = &*self.state;
-        let writes = side.open(self.run)?;
-        let is_deleted = |key: &[u8]| writes.is_deleted(key);
-        let cache = &mut *self.cache;
-        let scan = |visit: tantu_path::VisitEntry<'_>| tree.scan_back(cache, &from, &to, *visible, visit);
-        let merged = merge_newer(writes.range(&from, &to).rev(), is_deleted, |a, b| a > b, visit, scan);
+        let merged = self.scan_range((&from, &to), Way::Down, &mut |key, value| visit(&key[4..], value))?;
         merged.map_err(|s| stop(s, self.need))
     }
 }

@@ -10,13 +10,79 @@ use std::ops::Bound;
 /// What an entry takes beside its key and its value, in bytes: two vectors and its share of a node.
 const ENTRY_SIZE: usize = 64;
 
+/// Deleted ranges, disjoint, by their first key.
+#[derive(Debug, Default)]
+pub(crate) struct RangeSet {
+    ranges: BTreeMap<Vec<u8>, Vec<u8>>,
+    size: usize,
+}
+
+impl RangeSet {
+    /// Bytes it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether a key is in one of them.
+    #[inline]
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        let up_to = (Bound::Unbounded, Bound::Included(key));
+        !self.ranges.is_empty() && self.ranges.range::<[u8], _>(up_to).next_back().is_some_and(|(_, to)| key < &to[..])
+    }
+
+    /// Adds `[from, to)`, which swallows the ranges it meets; the bytes of what it became.
+    pub(crate) fn add(&mut self, from: &[u8], to: &[u8]) -> usize {
+        let (mut low, mut high) = (from.to_vec(), to.to_vec());
+        let up_to = (Bound::Unbounded, Bound::Included(to));
+        while let Some((start, end)) = self.ranges.range::<[u8], _>(up_to).next_back()
+            && end[..] >= low[..]
+        {
+            let start = start.clone();
+            if let Some(end) = self.ranges.remove(&start) {
+                self.size -= entry_size(&start, Some(&end));
+                high = high.max(end);
+            }
+            low = low.min(start);
+        }
+        let size = entry_size(&low, Some(&high));
+        self.size += size;
+        self.ranges.insert(low, high);
+        size
+    }
+
+    /// Those that begin behind `key`, in order; all without one.
+    fn behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ranges.range::<[u8], _>((from, Bound::Unbounded)).map(|(from, to)| (&from[..], &to[..]))
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.behind(None)
+    }
+
+    /// Takes all of them.
+    fn take(&mut self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + use<> {
+        self.size = 0;
+        std::mem::take(&mut self.ranges).into_iter()
+    }
+}
+
+/// Writes that were taken out of a run: ranges come before entries.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    pub(crate) ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// In the order of keys; `None`: deleted.
+    pub(crate) entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct SideWrites {
     /// `None`: deleted.
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Deleted ranges by their first key: disjoint. What an entry says of a key within is newer.
-    ranges: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What an entry says of a key within is newer.
+    ranges: RangeSet,
     size: usize,
     /// The size of the largest write there was.
     largest: usize,
@@ -29,7 +95,25 @@ fn entry_size(key: &[u8], value: Option<&[u8]>) -> usize {
 impl SideWrites {
     /// Bytes it holds.
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.size + self.ranges.size()
+    }
+
+    /// How many writes it holds.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.len() + self.ranges.ranges.len()
+    }
+
+    /// Takes the deleted ranges, and the first entries: at most so many, and few more bytes than `size`.
+    pub(crate) fn take_slice(&mut self, count: usize, size: usize) -> Slice {
+        let mut slice = Slice { ranges: self.ranges.take().collect(), entries: Vec::new() };
+        let mut taken = 0;
+        while slice.entries.len() < count && taken < size {
+            let Some((key, value)) = self.entries.pop_first() else { break };
+            let size = entry_size(&key, value.as_deref());
+            (self.size, taken) = (self.size - size, taken + size);
+            slice.entries.push((key, value));
+        }
+        slice
     }
 
     /// Bytes of the largest write there was.
@@ -39,7 +123,7 @@ impl SideWrites {
 
     /// How many bytes it holds after [`SideWrites::set`].
     pub(crate) fn size_with(&self, key: &[u8], value: Option<&[u8]>) -> usize {
-        self.size + entry_size(key, value)
+        self.size() + entry_size(key, value)
     }
 
     /// What it knows of a key.
@@ -56,8 +140,7 @@ impl SideWrites {
     /// Whether a deleted range hides what the tree has of a key.
     #[inline]
     pub(crate) fn is_deleted(&self, key: &[u8]) -> bool {
-        let up_to = (Bound::Unbounded, Bound::Included(key));
-        !self.ranges.is_empty() && self.ranges.range::<[u8], _>(up_to).next_back().is_some_and(|(_, to)| key < &to[..])
+        self.ranges.holds(key)
     }
 
     /// Sets a key's value, or deletes it.
@@ -83,7 +166,6 @@ impl SideWrites {
         if from >= to {
             return;
         }
-        let (mut low, mut high) = (from.to_vec(), to.to_vec());
         let within = (Bound::Included(from), Bound::Excluded(to));
         let gone: Vec<Vec<u8>> = self.entries.range::<[u8], _>(within).map(|(key, _)| key.clone()).collect();
         for key in gone {
@@ -91,21 +173,7 @@ impl SideWrites {
                 self.size -= entry_size(&key, value.as_deref());
             }
         }
-        // It swallows the ranges it meets.
-        let up_to = (Bound::Unbounded, Bound::Included(to));
-        while let Some((start, end)) = self.ranges.range::<[u8], _>(up_to).next_back()
-            && end[..] >= low[..]
-        {
-            let start = start.clone();
-            if let Some(end) = self.ranges.remove(&start) {
-                self.size -= entry_size(&start, Some(&end));
-                high = high.max(end);
-            }
-            low = low.min(start);
-        }
-        self.size += entry_size(&low, Some(&high));
-        self.largest = self.largest.max(entry_size(&low, Some(&high)));
-        self.ranges.insert(low, high);
+        self.largest = self.largest.max(self.ranges.add(from, to));
     }
 
     /// What it knows of the keys of a range, in order; deleted ranges apart.
@@ -122,8 +190,7 @@ impl SideWrites {
 
     /// The deleted ranges that begin behind `key`, in order; all without one.
     pub(crate) fn ranges_behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.ranges.range::<[u8], _>((from, Bound::Unbounded)).map(|(from, to)| (&from[..], &to[..]))
+        self.ranges.behind(key)
     }
 }
 
@@ -176,6 +243,26 @@ mod tests {
             let ranges = ranges.iter().map(|(from, to)| entry_size(from, Some(to))).sum::<usize>();
             assert_eq!(writes.size(), entries + ranges, "seed {seed}: its size is another than what it holds");
         }
+    }
+
+    #[test]
+    fn slices_are_all_writes_once_in_order_and_the_ranges_come_first() {
+        let mut writes = SideWrites::default();
+        (0..100u8).for_each(|key| writes.set(&[key], (key % 3 > 0).then_some(&[key; 100][..])));
+        writes.delete_range(&[40], &[50]);
+        writes.delete_range(&[200], &[210]);
+        let mut taken = Vec::new();
+        let first = writes.take_slice(7, usize::MAX);
+        assert_eq!((first.ranges.len(), first.entries.len()), (2, 7));
+        taken.extend(first.entries);
+        while writes.count() > 0 {
+            let slice = writes.take_slice(usize::MAX, 1000);
+            assert!(slice.ranges.is_empty() && (1..16).contains(&slice.entries.len()), "{}", slice.entries.len());
+            taken.extend(slice.entries);
+        }
+        let expected = (0..40u8).chain(50..100).map(|key| (vec![key], (key % 3 > 0).then(|| vec![key; 100])));
+        assert!(taken.into_iter().eq(expected));
+        assert_eq!(writes.size(), 0);
     }
 
     #[test]

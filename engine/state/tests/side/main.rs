@@ -53,7 +53,7 @@ fn a_power_cut_at_every_request_keeps_prepared_runs_whole_and_published_ones_vis
 
 #[test]
 fn random_runs_read_like_plain_maps_and_are_published_whole_over_many_lives() {
-    let (mut published, mut dropped, mut chunks) = (0, 0, 0);
+    let (mut published, mut dropped, mut chunks, mut spilled, mut appended) = (0, 0, 0, 0, 0);
     for seed in 0..12 {
         let (mut chance, mut expected) = (SimEntropy::new(seed), Expected::default());
         let mut disk = SimDisk::calm(seed);
@@ -68,7 +68,8 @@ fn random_runs_read_like_plain_maps_and_are_published_whole_over_many_lives() {
                 rig.check().expect("no faults are planned");
             }
             (published, dropped) = (published + rig.published_count, dropped + rig.dropped_count);
-            chunks += rig.chunk_count;
+            (chunks, spilled) = (chunks + rig.chunk_count, spilled + rig.spilled_count);
+            appended += rig.appended_count;
             if chance.percent(50) {
                 rig.finish(&mut expected).and_then(|()| rig.check()).expect("no faults are planned");
                 rig.close().expect("no faults are planned");
@@ -78,6 +79,10 @@ fn random_runs_read_like_plain_maps_and_are_published_whole_over_many_lives() {
             }
         }
     }
-    println!("{published} runs published, {dropped} dropped, {chunks} chunks");
-    assert!(published > 100 && dropped > 100 && chunks > published, "{published}, {dropped}, {chunks}");
+    println!(
+        "{published} runs published, {dropped} dropped, {chunks} chunks, {spilled} prepared on the disk, {appended} records appended"
+    );
+    assert!(published > 100 && dropped > 100, "{published}, {dropped}");
+    assert!(chunks > 100 && spilled > 50, "{chunks}, {spilled}");
+    assert!(appended > 2 * published, "{appended}");
 }

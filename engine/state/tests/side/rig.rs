@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use tantu_base::door::Disk;
-use tantu_base::id::{Attempt, Epoch, ObjectId, RunId, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
 use tantu_lsm::{BlockCache, Need, TreeOptions};
 use tantu_path::{Stop, Store};
 use tantu_replog::Lsn;
+use tantu_state::depot::Lookup;
 use tantu_state::section::{EntryWriter, Op, sections};
+use tantu_state::segment::SegmentOptions;
 use tantu_state::side::view::RunView;
 use tantu_state::side::{RunError, RunEvent};
 use tantu_state::task::{Owners, StateError};
@@ -25,6 +27,8 @@ const STREAM: ObjectId = ObjectId(0);
 /// The microbatch topologies.
 const TOPOLOGIES: [ObjectId; 2] = [ObjectId(11), ObjectId(12)];
 const KEY_COUNT: u64 = 40;
+/// The depot to which clients and runs append.
+const DEPOT: ObjectId = ObjectId(20);
 
 pub(crate) type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -36,6 +40,10 @@ pub(crate) struct Truth {
     published: [Option<RunId>; 2],
     /// With the epoch, and what the topology's PState will be.
     prepared: BTreeMap<RunId, (Epoch, Table)>,
+    /// What these will append.
+    appends: BTreeMap<RunId, Vec<Vec<u8>>>,
+    /// The depot's records.
+    records: Vec<Vec<u8>>,
 }
 
 struct Entry {
@@ -82,6 +90,7 @@ impl Expected {
 struct Open {
     run: RunId,
     table: Table,
+    appends: Vec<Vec<u8>>,
     is_prepared: bool,
 }
 
@@ -93,6 +102,12 @@ pub(crate) struct Rig {
     epoch: Epoch,
     attempts: u32,
     open: [Option<Open>; 2],
+    entropy: SimEntropy,
+    /// Records of clients that are not sealed.
+    staged: VecDeque<Vec<u8>>,
+    appended: u64,
+    /// Records that were looked at in this life: what is committed does not change.
+    checked_count: usize,
     /// The stream's PState with what is staged.
     stream: Table,
     /// What everybody sees.
@@ -102,6 +117,8 @@ pub(crate) struct Rig {
     pub(crate) published_count: u64,
     pub(crate) dropped_count: u64,
     pub(crate) chunk_count: u64,
+    pub(crate) appended_count: u64,
+    pub(crate) spilled_count: u64,
 }
 
 impl Rig {
@@ -112,10 +129,18 @@ impl Rig {
         let mut cache = BlockCache::new(8 * 4096);
         let tree =
             TreeOptions { table_size_max: 16 << 10, run_count_max: 2, write_size: 8 << 10, ..Default::default() };
-        let options = TaskStateOptions { tree, ..TaskStateOptions::default() };
+        let segments = SegmentOptions { chunk_size_max: 8 << 10, large_run_size: 2 << 10, ..SegmentOptions::default() };
+        let mut options = TaskStateOptions { tree, segments, ..TaskStateOptions::default() };
+        if chance.percent(50) {
+            options.side_memory_size_max = 1 << 10;
+        }
+        if chance.percent(70) {
+            options.side_slice_count = 1 + chance.below(8) as usize;
+        }
         let owners = Owners { tree: 1, segments: 2 };
         let task = TaskId(3);
-        let mut state = TaskState::open(&mut disk, chance, &mut cache, Path::new("task"), owners, task, &[], &options)?;
+        let mut state =
+            TaskState::open(&mut disk, chance, &mut cache, Path::new("task"), owners, task, &[DEPOT], &options)?;
         state.know_topologies(&mut disk, &mut cache, &TOPOLOGIES)?;
         for entry in &expected.log {
             for section in sections(&entry.body) {
@@ -133,12 +158,18 @@ impl Rig {
             epoch: Epoch(expected.lives),
             attempts: 0,
             open: [None, None],
+            entropy: SimEntropy::new(expected.lives),
+            staged: VecDeque::new(),
+            appended: 0,
+            checked_count: 0,
             stream: visible.stream.clone(),
             visible,
             has_large_values: false,
             published_count: 0,
             dropped_count: 0,
             chunk_count: 0,
+            appended_count: 0,
+            spilled_count: 0,
         })
     }
 
@@ -157,9 +188,15 @@ impl Rig {
         done.into_iter().try_for_each(|done| self.state.complete(done, &mut self.cache, &mut self.disk).map(drop))
     }
 
+    /// A slice of each kind of background work.
+    fn background(&mut self) -> Result<bool, StateError> {
+        let more = self.state.background(&mut self.disk)?;
+        Ok(self.state.side_slice(&self.cache, &mut self.disk)? || more)
+    }
+
     /// Finishes whatever runs in the background.
     pub(crate) fn settle(&mut self) -> Result<(), StateError> {
-        while self.state.background(&mut self.disk)? || self.state.is_busy() {
+        while self.background()? || self.state.is_busy() {
             self.deliver(self.state.is_busy())?;
         }
         Ok(())
@@ -176,11 +213,14 @@ impl Rig {
             for _ in 0..chance.below(4) {
                 self.write_stream(chance);
             }
+            for _ in 0..chance.below(3) {
+                self.append(chance);
+            }
             for _ in 0..chance.below(6) {
                 let topology = chance.below(2) as usize;
                 self.step_topology(topology, chance, expected)?;
             }
-            if self.state.is_dirty() && chance.percent(80) {
+            if self.state.has_unsealed() && !self.state.waits_for_segment() && chance.percent(80) {
                 self.seal(expected);
             }
             while expected.committed < expected.next_lsn && chance.percent(60) {
@@ -189,7 +229,10 @@ impl Rig {
             if chance.percent(20) {
                 self.state.flush_memtable();
             }
-            self.state.background(&mut self.disk)?;
+            if chance.percent(20) {
+                self.state.copy_records(Lsn(expected.committed), &mut self.entropy, &mut self.disk);
+            }
+            self.background()?;
             self.deliver(self.state.is_busy() && chance.percent(50))?;
             if chance.percent(50) {
                 self.release(expected);
@@ -200,11 +243,12 @@ impl Rig {
 
     /// Seals and commits until nothing is left to.
     pub(crate) fn finish(&mut self, expected: &mut Expected) -> Result<(), StateError> {
-        while self.state.is_dirty() {
+        while self.state.has_unsealed() || expected.committed < expected.next_lsn {
+            self.settle()?;
             self.seal(expected);
-        }
-        while expected.committed < expected.next_lsn {
-            self.commit(expected)?;
+            while expected.committed < expected.next_lsn {
+                self.commit(expected)?;
+            }
         }
         Ok(())
     }
@@ -263,7 +307,7 @@ impl Rig {
             Ok(()) => {
                 let table = truth.micro[topology].clone();
                 self.dropped_count += u64::from(self.open[topology].is_some());
-                self.open[topology] = Some(Open { run, table, is_prepared: false });
+                self.open[topology] = Some(Open { run, table, appends: Vec::new(), is_prepared: false });
                 let again = self.state.begin_run(run);
                 assert_eq!(again, Err(RunError::Stale { run, newer: run }), "a run begins once");
             }
@@ -295,10 +339,39 @@ impl Rig {
         }
     }
 
+    /// A record that no other is like.
+    fn record(&mut self, from: &str, chance: &mut SimEntropy) -> Vec<u8> {
+        self.appended += 1;
+        let size = if self.has_large_values && chance.percent(5) { 400_000 } else { chance.below(900) as usize };
+        format!("{from} {} {}{}", self.epoch.0, self.appended, "x".repeat(size)).into_bytes()
+    }
+
+    /// A client appends; some of its records belong to other writes of their section.
+    fn append(&mut self, chance: &mut SimEntropy) {
+        let record = self.record("client", chance);
+        let depot = self.state.depot_mut(0);
+        let _offset = if chance.percent(30) { depot.stage_bound(&record) } else { depot.stage(&record) };
+        self.staged.push_back(record);
+    }
+
+    /// A run appends.
+    fn append_to_run(&mut self, topology: usize, chance: &mut SimEntropy) {
+        let record = self.record("run", chance);
+        let Some(Open { run, appends, is_prepared, .. }) = &mut self.open[topology] else { return };
+        match self.state.append_to_run(*run, 0, &record) {
+            Ok(()) if !*is_prepared => appends.push(record),
+            Err(RunError::Phase(of)) if *is_prepared => assert_eq!(of, *run),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn write_run(&mut self, topology: usize, chance: &mut SimEntropy) {
+        if chance.percent(30) {
+            return self.append_to_run(topology, chance);
+        }
         let size = if self.has_large_values && chance.percent(5) { 500_000 } else { 400 };
         let Rig { state, cache, need, open, .. } = self;
-        let Some(Open { run, table, is_prepared }) = &mut open[topology] else { return };
+        let Some(Open { run, table, is_prepared, .. }) = &mut open[topology] else { return };
         let mut view = RunView { state, cache, need, objects: &OBJECTS, run: *run };
         let object = ObjectId(1 + topology as u32);
         let (from, value) = (chance.below(KEY_COUNT), vec![chance.below(256) as u8; chance.below(size) as usize]);
@@ -388,6 +461,7 @@ impl Rig {
     /// Seals what there is, and follows in the truth what the section says.
     fn seal(&mut self, expected: &mut Expected) {
         let mut entry = EntryWriter::default();
+        self.state.detach_large(1000, &mut self.entropy, &mut self.disk);
         self.state.seal(1000, &mut entry);
         let mut truth = expected.truth().clone();
         truth.stream = self.stream.clone();
@@ -395,15 +469,34 @@ impl Rig {
         for op in section.iter().map(|op| op.expect("it was sealed")) {
             let topology = |run: RunId| usize::from(run.topology == TOPOLOGIES[1]);
             match op {
+                Op::Append { run, .. } => {
+                    let count = tantu_state::depot::Run::decode(run).expect("it was sealed").count() as usize;
+                    truth.records.extend(self.staged.drain(..count));
+                }
+                Op::AppendAt(large) => truth.records.extend(self.staged.drain(..large.count as usize)),
+                Op::RunAppended(appended) => {
+                    assert_eq!(appended.first.0, truth.records.len() as u64, "they come behind what is there");
+                    truth.records.append(&mut truth.appends.remove(&appended.run).expect("it was prepared"));
+                    assert_eq!(appended.end().0, truth.records.len() as u64);
+                    self.appended_count += appended.count;
+                }
                 Op::Chunk { writes, .. } => {
                     assert!(writes.len() <= 1 << 20, "a chunk of {} bytes", writes.len());
                     self.chunk_count += 1;
                 }
-                Op::Prepared { run, epoch, .. } => {
+                Op::Prepared { run, epoch, .. } | Op::Spilled { run, epoch, .. } => {
+                    self.spilled_count += u64::from(matches!(op, Op::Spilled { .. }));
                     let open = self.open[topology(run)].take().filter(|open| open.run == run && open.is_prepared);
-                    truth.prepared.insert(run, (epoch, open.expect("it was to be prepared").table));
+                    let Open { table, appends, .. } = open.expect("it was to be prepared");
+                    truth.prepared.insert(run, (epoch, table));
+                    if !appends.is_empty() {
+                        truth.appends.insert(run, appends);
+                    }
                 }
-                Op::Drop { run } => assert!(truth.prepared.remove(&run).is_some(), "{run} was not prepared"),
+                Op::Drop { run } => {
+                    assert!(truth.prepared.remove(&run).is_some(), "{run} was not prepared");
+                    truth.appends.remove(&run);
+                }
                 Op::Publish { run } => {
                     truth.micro[topology(run)] = truth.prepared.remove(&run).expect("it was prepared").1;
                     truth.published[topology(run)] = Some(run);
@@ -412,6 +505,8 @@ impl Rig {
                 _ => {}
             }
         }
+        let unpublished = |run: &RunId| truth.prepared.contains_key(run);
+        assert!(truth.appends.keys().all(unpublished), "a run was published without what it appends");
         expected.log.push_back(Entry { lsn: expected.next_lsn, body: entry.body, truth });
         expected.next_lsn += 1;
     }
@@ -427,14 +522,17 @@ impl Rig {
         let mut told = self.state.take_run_events();
         for op in section.iter().map(|op| op.expect("it was sealed")) {
             let event = match op {
-                Op::Prepared { run, epoch, .. } => RunEvent::Prepared { run, epoch },
+                Op::Prepared { run, epoch, .. } | Op::Spilled { run, epoch, .. } => RunEvent::Prepared { run, epoch },
                 Op::Publish { run } => RunEvent::Published { run, version },
                 _ => continue,
             };
             let is_dropped = |run: &RunId| self.state.prepared_runs().all(|(other, _)| other != *run);
             match told.iter().position(|other| *other == event) {
                 Some(at) => drop(told.remove(at)),
-                None => assert!(matches!(op, Op::Prepared { run, .. } if is_dropped(&run)), "{event:?} was not told"),
+                None => {
+                    let prepared = matches!(op, Op::Prepared { run, .. } | Op::Spilled { run, .. } if is_dropped(&run));
+                    assert!(prepared, "{event:?} was not told");
+                }
             }
         }
         assert!(told.is_empty(), "{told:?} did not happen");
@@ -460,6 +558,28 @@ impl Rig {
             let published = self.state.published(TOPOLOGIES[topology]).map(|published| published.run);
             assert_eq!(published, truth.published[topology]);
         }
+        self.check_records(&truth.records)
+    }
+
+    /// Reads the depot to its end, from the disk where it has to.
+    fn check_records(&mut self, records: &[Vec<u8>]) -> Result<(), StateError> {
+        assert_eq!(self.state.depots()[0].committed_end(), Offset(records.len() as u64));
+        for (at, expected) in records.iter().enumerate().skip(self.checked_count) {
+            let offset = Offset(at as u64);
+            loop {
+                match self.state.depots()[0].lookup(offset) {
+                    Lookup::Record(record) => {
+                        assert!(record == expected, "record {at} is another");
+                        break;
+                    }
+                    Lookup::OnDisk => self.state.want(0, offset, Offset(u64::MAX)),
+                    other => panic!("{at}: {other:?}"),
+                }
+                self.state.load_records(1 << 20, &mut self.cache, &mut self.disk)?;
+                self.deliver(self.state.is_busy())?;
+            }
+        }
+        self.checked_count = records.len();
         Ok(())
     }
 

@@ -11,7 +11,9 @@
 
 use crate::limit::{MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX};
 use crate::micro::record::{Fixed, Ranges, Record};
+use crate::tick::Ticker;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId};
 use tantu_flow::{MicrobatchOptions, Plan, Stage, Stages};
@@ -110,6 +112,8 @@ pub(crate) struct Coordinator {
     topology: ObjectId,
     /// Durable ids of its sources, in order.
     sources: Vec<ObjectId>,
+    /// Of those that are tick depots.
+    tickers: Vec<Option<Ticker>>,
     epoch: Epoch,
     task_count: u32,
     thread_count: u32,
@@ -162,6 +166,8 @@ pub(crate) struct Setting {
     pub(crate) options: MicrobatchOptions,
     pub(crate) topology: ObjectId,
     pub(crate) sources: Vec<ObjectId>,
+    /// The periods of those that are tick depots.
+    pub(crate) ticks: Vec<Option<Duration>>,
     pub(crate) epoch: Epoch,
     pub(crate) task_count: u32,
     pub(crate) thread_count: u32,
@@ -170,7 +176,7 @@ pub(crate) struct Setting {
 impl Coordinator {
     /// Goes on where the records say: a decision that is not finished is carried out, anything else is tried anew.
     pub(crate) fn new(setting: Setting, known: Known, now: Nanos) -> Self {
-        let Setting { name, options, topology, sources, epoch, task_count, thread_count } = setting;
+        let Setting { name, options, topology, sources, ticks, epoch, task_count, thread_count } = setting;
         let (finished, processed) = known.finished;
         let pending = known.fixed.as_ref().filter(|fixed| fixed.id == finished + 1).cloned();
         let partitions = vec![vec![Partition::default(); task_count as usize]; sources.len()];
@@ -179,6 +185,7 @@ impl Coordinator {
             options,
             topology,
             sources,
+            tickers: ticks.into_iter().map(|period| period.map(|period| Ticker::new(period, now))).collect(),
             epoch,
             task_count,
             thread_count,
@@ -318,7 +325,7 @@ impl Coordinator {
             Phase::Idle if self.fixed.is_some() => self.begin(now),
             Phase::Idle if self.is_asking(now) => {}
             Phase::Idle if self.next_at().is_some_and(|at| at <= now) => {
-                self.fix();
+                self.fix(now);
                 self.begin(now);
             }
             Phase::Backoff { .. } if self.paused => {}
@@ -346,8 +353,9 @@ impl Coordinator {
             let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
             self.ended_at.plus_ms(ms)
         };
-        let empty = self.options.empty_period.map(plus);
-        if self.has_records() { Some(plus(self.options.force_delay)) } else { empty }
+        let due = if self.has_records() { Some(self.ended_at) } else { self.options.empty_period.map(plus) };
+        let ticks = self.tickers.iter().flatten().map(Ticker::next);
+        due.into_iter().chain(ticks).min().map(|at| at.max(plus(self.options.force_delay)))
     }
 
     /// When it wants to be told that time goes on.
@@ -364,8 +372,26 @@ impl Coordinator {
         own.into_iter().chain(self.waiters.iter().map(|waiter| waiter.deadline)).min()
     }
 
+    /// A tick that is due is the next record on task 0.
+    fn fire_ticks(&mut self, now: Nanos) {
+        for (ticker, partitions) in self.tickers.iter_mut().zip(&mut self.partitions) {
+            if let Some(ticker) = ticker.as_mut().filter(|ticker| ticker.next() <= now) {
+                ticker.restart(now);
+                partitions[0].end = Offset(partitions[0].from.0 + 1);
+            }
+        }
+    }
+
+    /// How many records that are no ticks.
+    fn record_count(&self, fixed: &Fixed) -> u64 {
+        let ticks = self.sources.iter().zip(&self.tickers).filter(|(_, ticker)| ticker.is_some());
+        let ticks = ticks.filter_map(|(source, _)| fixed.of_source(*source)).flatten();
+        fixed.record_count() - ticks.map(|(from, to)| to.0 - from.0).sum::<u64>()
+    }
+
     /// Fixes the records of the next microbatch.
-    fn fix(&mut self) {
+    fn fix(&mut self, now: Nanos) {
+        self.fire_ticks(now);
         let most = self.options.max_records;
         // Of a partition that has told nothing yet, it may be known how far it was processed and not where it ends.
         let range = |partition: &Partition| {
@@ -529,7 +555,7 @@ impl Coordinator {
         }
         if self.missing.is_empty() {
             self.become_phase(Phase::Finishing, now);
-            let count = self.fixed.as_ref().map_or(0, Fixed::record_count);
+            let count = self.fixed.as_ref().map_or(0, |fixed| self.record_count(fixed));
             let value = crate::micro::record::encode_finished(run.id, self.processed + count);
             self.acts.push(Act::Write { record: Record::Finished, value });
         }
@@ -540,7 +566,7 @@ impl Coordinator {
         self.finished = self.run.id;
         self.ended_at = now;
         if let Some(fixed) = self.fixed.take() {
-            self.processed += fixed.record_count();
+            self.processed += self.record_count(&fixed);
             self.know_ranges(&fixed, true);
         }
         self.tell_all_of(MicrobatchSays::Finished, &[]);

@@ -6,7 +6,10 @@ use crate::micro::record::Range;
 use crate::tables::{RootTables, RowsOut, Sender};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, Offset, TaskId};
-use tantu_flow::{BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, VisitRecord, VisitRow};
+use tantu_base::value::encoded;
+use tantu_flow::{
+    AppendWait, BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, Tick, VisitRecord, VisitRow,
+};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::{Stop, Store};
 use tantu_state::depot::Lookup;
@@ -142,6 +145,11 @@ impl Host for MicroHost<'_> {
         Ok(next)
     }
 
+    fn append(&mut self, depot: usize, record: &[u8], _: Option<AppendWait<'_>>) -> Result<(), String> {
+        let run = self.view.run;
+        self.view.state.append_to_run(run, depot, record).map_err(|error| error.to_string())
+    }
+
     fn microbatch(&self) -> u64 {
         self.root.offset.0
     }
@@ -149,6 +157,11 @@ impl Host for MicroHost<'_> {
     fn records(&mut self, depot: usize, skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
         let found = self.ranges.iter().find(|(other, _)| *other == depot);
         let (from, to) = found.map(|(_, range)| *range).unwrap_or_default();
+        if self.module.depots[depot].tick.is_some() {
+            let tick = encoded(&Tick);
+            (from.0.saturating_add(skip)..to.0).take_while(|_| visit(&tick).is_continue()).for_each(drop);
+            return Ok(());
+        }
         let state = &mut *self.view.state;
         for offset in (from.0.saturating_add(skip)..to.0).map(Offset) {
             match state.depots()[depot].lookup(offset) {

@@ -36,8 +36,10 @@ impl TaskThread {
         let topologies = self.config.module.def.microbatches.len();
         let count = self.slots.len() * topologies;
         let runnable = |index: &usize| {
-            let attempt = &self.slots[index / topologies].parts[index % topologies].attempt;
-            attempt.as_ref().is_some_and(Try::is_runnable)
+            let TaskSlot { state, parts, .. } = &self.slots[index / topologies];
+            let attempt = parts[index % topologies].attempt.as_ref();
+            // What it wrote goes to the disk first, if that is too much.
+            attempt.is_some_and(|attempt| attempt.is_runnable() && !state.is_run_full(attempt.run))
         };
         let next = self.micro.next_part;
         let Some(index) = (0..count).map(|i| (next + i) % count).find(runnable) else { return Ok(false) };

@@ -55,6 +55,7 @@ impl Micro {
                 options: def.options,
                 topology: ids.topology,
                 sources: ids.sources.clone(),
+                ticks: def.sources.iter().map(|source| module.def.depots[source.depot].tick).collect(),
                 epoch,
                 task_count: module.task_count,
                 thread_count: module.thread_count,

@@ -33,6 +33,11 @@ fn at_ms(ms: u64) -> Nanos {
 }
 
 fn started(known: Known) -> Coordinator {
+    started_with(known, None)
+}
+
+/// The source is a tick depot if it has a period.
+fn started_with(known: Known, period: Option<Duration>) -> Coordinator {
     let options = MicrobatchOptions {
         max_records: 10,
         phase_timeout: Duration::from_millis(1_000),
@@ -43,6 +48,7 @@ fn started(known: Known) -> Coordinator {
         options,
         topology: TOPOLOGY,
         sources: vec![SOURCE],
+        ticks: vec![period],
         epoch: EPOCHS[0],
         task_count: 2,
         thread_count: 2,
@@ -298,6 +304,42 @@ fn what_is_there_when_a_topology_goes_on_is_asked_for_before_records_are_fixed()
     c.take_acts();
     c.tick(wake);
     assert_eq!(said(&c.take_acts()), (to_both(MicrobatchSays::Prime), vec![Record::Fixed]));
+}
+
+/// The records that were fixed, if some were.
+fn fixed_in(acts: &[Act]) -> Option<Fixed> {
+    acts.iter().find_map(|act| if let Act::Write { value, .. } = act { Fixed::decode(value).ok() } else { None })
+}
+
+#[test]
+fn a_microbatch_without_records_has_one_tick_when_a_period_has_passed_and_every_attempt_has_it() {
+    let tick = |n: u64| [(SOURCE, vec![(Offset(n), Offset(n + 1)), (Offset(0), Offset(0))])];
+    let mut c = started_with(Known::default(), Some(Duration::from_millis(100)));
+    c.tick(at_ms(99));
+    assert!(c.take_acts().is_empty() && c.is_quiet());
+    assert_eq!(c.wake_at(), Some(at_ms(100)), "it wakes for it");
+    c.tick(at_ms(570));
+    assert_eq!(fixed_in(&c.take_acts()).expect("a period has passed").ranges, tick(0), "though five have");
+    c.written(Record::Fixed, at_ms(570));
+    prime_both(&mut c, run(1, 0), at_ms(570));
+    c.failed(run(1, 0), "it broke", at_ms(580));
+    c.tick(c.wake_at().expect("it is tried again"));
+    c.take_acts();
+    prime_both(&mut c, run(1, 1), at_ms(700));
+    let acts = c.take_acts();
+    let body = acts.iter().find_map(|act| match act {
+        Act::Tell { says: MicrobatchSays::Begin, to, body, .. } if *to == TASKS[0] => Some(&body[16..]),
+        _ => None,
+    });
+    assert_eq!(body, Some(&[0u64.to_le_bytes(), 1u64.to_le_bytes()].concat()[..]), "the same tick again");
+    process(&mut c, run(1, 1), at_ms(700));
+    prepare_both(&mut c, run(1, 1), at_ms(700));
+    c.written(Record::Decided, at_ms(700));
+    TASKS.iter().for_each(|task| c.published(*task, run(1, 1), at_ms(700)));
+    c.take_acts();
+    c.written(Record::Finished, at_ms(700));
+    assert_eq!(fixed_in(&c.take_acts()).expect("the period since the tick has passed").ranges, tick(1));
+    assert_eq!(c.status(), (1, 0, false), "a tick is no record");
 }
 
 #[test]

@@ -90,7 +90,11 @@ impl Names {
         }
         let is_progress = key.len() == 4 && self.kind(object) == Some(ObjectKind::Source);
         if let (true, Some(next)) = (is_progress, value.first_chunk::<8>()) {
-            return format!("next {}", Offset(u64::from_le_bytes(*next)));
+            let next = Offset(u64::from_le_bytes(*next));
+            return match value.len() / 8 - 1 {
+                0 => format!("next {next}"),
+                given_up => format!("next {next}, {given_up} given up behind it"),
+            };
         }
         self::value(value)
     }

@@ -91,10 +91,8 @@ fn ops(section: &Section<'_>, names: &Names, out: &mut Out) {
                     large.first
                 ));
             }
-            Ok(op @ (Op::Chunk { .. } | Op::Prepared { .. } | Op::Publish { .. } | Op::Drop { .. })) => {
-                run_op(&op, names, out);
-            }
             Err(error) => out.damaged(format_args!("{error}")),
+            Ok(op) => run_op(&op, names, out),
         }
     }
 }
@@ -124,6 +122,22 @@ fn run_op(op: &Op<'_>, names: &Names, out: &mut Out) {
         }
         Op::Prepared { run, epoch, chunk_count } => {
             out.line(format_args!("    prepared {} in {epoch}: {chunk_count} chunks", named(run)));
+        }
+        Op::RunRecords { run, depot, records } => match Run::decode(records) {
+            Ok(records) => {
+                let (name, count, bytes) = (names.object(*depot), records.count(), records.size());
+                out.line(format_args!("    {count} records for {name}, {bytes} bytes, of {}", named(run)));
+            }
+            Err(error) => out.damaged(format_args!("records for {}: {error}", names.object(*depot))),
+        },
+        Op::RunAppended(appended) => {
+            let (name, count) = (names.object(appended.depot), appended.count);
+            let run = named(&appended.run);
+            out.line(format_args!("    append {name} {}: {count} records of {run}", appended.first));
+        }
+        Op::Spilled { run, epoch, serial, version } => {
+            let run = named(run);
+            out.line(format_args!("    prepared {run} in {epoch}: run {serial} of the spill tree, up to {version}"));
         }
         Op::Publish { run } => out.line(format_args!("    publish {}", named(run))),
         Op::Drop { run } => out.line(format_args!("    drop {}", named(run))),

@@ -1,0 +1,216 @@
+//! What the processing of a record gives back to the client that appended it.
+//!
+//! Any event of a record's tree, on any task, may return values ([`Block::ack_return`]). They travel to the task where the
+//! record started with the reports of the events that returned them, and are aggregated there by the source's aggregator: the last value,
+//! unless the source says otherwise. When the whole tree is done, an append at level ACK gets the result.
+//!
+//! ```
+//! use tantu_flow::{Module, Setup, SourceOptions, Topologies, Var, define, random};
+//! use tantu_path::agg;
+//!
+//! struct Lengths;
+//! impl Module for Lengths {
+//!     fn define(setup: &mut Setup, topologies: &mut Topologies) {
+//!         let lines = setup.declare_depot::<String>("*lines", random());
+//!         let total = SourceOptions::default().aggregate_returns(|n: Var<i64>| agg::sum::<i64, _>(n));
+//!         topologies.stream("lengths").source_with(&lines, total, |b, line| {
+//!             let word = b.explode(line, |line| line.split(' ').map(String::from).collect::<Vec<_>>());
+//!             b.hash_partition(word);
+//!             let length = b.each(word, |word| word.len() as i64);
+//!             b.ack_return(length);
+//!         });
+//!     }
+//! }
+//! assert!(define::<Lengths>().is_ok());
+//! ```
+
+use crate::block::Block;
+use crate::data::{Data, Register};
+use crate::define::{Place, here};
+use crate::fault::{RunError, complaint};
+use crate::micro::microbatch_of;
+use crate::module::SourceOptions;
+use crate::plan::Plan;
+use crate::query::NO_OWNER;
+use crate::run::{Host, Run};
+use crate::step::Step;
+use crate::var::Var;
+use tantu_base::value::{Value, encoded};
+use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Fold, Leaf, PStateSchema, Schema};
+
+/// Most bytes that the values returned for one record may hold, and each of them.
+pub const ACK_RETURN_SIZE_MAX: usize = 1 << 20;
+
+/// The slot that stands for the returned value in the aggregator's arguments.
+const RETURNED: u32 = 0;
+
+/// How the values that a record's processing returns become one: by default the last of them that is not null.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AckReturn {
+    leaf: Leaf,
+    schema: Schema,
+    /// The type of what is returned, and where that was said.
+    takes: Option<(&'static str, Place)>,
+}
+
+impl Default for AckReturn {
+    fn default() -> Self {
+        Self { leaf: Leaf::new(Aggregator::Last, vec![Arg::Slot(RETURNED)]), schema: Schema::Any, takes: None }
+    }
+}
+
+impl SourceOptions {
+    /// Aggregates the values that the processing of a record returns, instead of keeping the last: any aggregator of the
+    /// value, those with a start of their own and the author's included.
+    #[track_caller]
+    pub fn aggregate_returns<D: Data + ?Sized, S: PStateSchema, A: Into<AggOut<S>>>(
+        mut self,
+        aggregator: impl FnOnce(Var<D>) -> A,
+    ) -> SourceOptions {
+        let out: AggOut<S> = aggregator(Var::new(u32::MAX, RETURNED)).into();
+        let takes = (Register::new::<D>(RETURNED).type_name(), here());
+        self.ack_return = AckReturn { leaf: out.leaf().clone(), schema: S::schema(), takes: Some(takes) };
+        self
+    }
+}
+
+impl AckReturn {
+    /// The aggregation of the values of one record.
+    pub fn begin(&self) -> Returns {
+        Returns(Fold::of_all(vec![(self.leaf.clone(), self.schema.clone())]).limit(ACK_RETURN_SIZE_MAX))
+    }
+
+    /// What is wrong with it, given where values are returned and their types.
+    pub(crate) fn mistakes(&self, returned: &[(Place, &'static str)]) -> Vec<(Place, String)> {
+        let Some((takes, place)) = self.takes else { return Vec::new() };
+        let mut mistakes = Vec::new();
+        if self.leaf.args().iter().any(|arg| matches!(arg, Arg::Slot(slot) if *slot != RETURNED)) {
+            let what = "the aggregator of returned values takes no other vars than the returned value";
+            mistakes.push((place, what.to_string()));
+        }
+        let name = self.leaf.name();
+        let other = returned.iter().filter(|(_, found)| *found != takes);
+        mistakes.extend(other.map(|(place, found)| {
+            (*place, format!("`ack_return` of a `{found}`: the source's aggregator `{name}` takes `{takes}`"))
+        }));
+        mistakes
+    }
+}
+
+/// Values returned for one record so far.
+#[derive(Debug)]
+pub struct Returns(Fold);
+
+/// A returned value in value form, where the aggregator has its slot.
+struct Returned<'a>(&'a [u8]);
+
+impl Args for Returned<'_> {
+    fn value(&self, _: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+
+    fn key(&self, _: u32, out: &mut Vec<u8>) {
+        Value::decode(self.0).unwrap_or(Value::Null).encode_key(out);
+    }
+}
+
+impl Returns {
+    /// Takes in one more, in value form.
+    ///
+    /// # Errors
+    /// What the aggregator answers, or that they are too many; what it holds then means nothing.
+    pub fn take(&mut self, value: &[u8]) -> Result<(), AggError> {
+        self.0.step(&[], &Returned(value)).map(drop)
+    }
+
+    /// The result in value form; `None` if it is null.
+    ///
+    /// # Errors
+    /// What the aggregator answers.
+    pub fn finish(mut self) -> Result<Option<Vec<u8>>, AggError> {
+        let mut out = Vec::new();
+        self.0.seal();
+        self.0.results(0, &mut out)?;
+        Ok((out != encoded(&Value::Null)).then_some(out))
+    }
+}
+
+impl Block {
+    /// Returns a value to the client that appended the record, if it appended at level ACK: it gets, when the record's whole
+    /// event tree is done, what the source's aggregator made of all values returned (the last one, unless
+    /// [`SourceOptions::aggregate_returns`] says otherwise). What a try returned that failed is forgotten. Only in stream topologies.
+    #[track_caller]
+    pub fn ack_return<T: Data + ?Sized>(&mut self, value: Var<T>) {
+        let uses = self.uses(value);
+        if self.stream == NO_OWNER || microbatch_of(self.stream).is_some() {
+            self.mistake("`ack_return` has nobody to return to here: only stream topologies have it".to_string());
+        }
+        let register = Register::new::<T>(value.id);
+        self.code.ack_returns.push((here(), register.type_name()));
+        self.push(Step::AckReturn(register), "ack_return", uses, Vec::new());
+    }
+}
+
+impl Run {
+    pub(crate) fn ack_return(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        value: &Register,
+        host: &mut dyn Host,
+    ) -> Result<(), RunError> {
+        self.live.clear();
+        value.encode(&self.frame, &mut self.live);
+        if self.live.len() > ACK_RETURN_SIZE_MAX {
+            let what = format!("the value has {} bytes, the most is {ACK_RETURN_SIZE_MAX}", self.live.len());
+            return Err(complaint(plan, at, what));
+        }
+        host.ack_return(&self.live);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_path::agg;
+
+    fn result(of: &SourceOptions, values: &[i64]) -> Option<Value> {
+        let mut returns = of.ack_return.begin();
+        values.iter().for_each(|value| returns.take(&encoded(value)).unwrap());
+        returns.finish().unwrap().map(|bytes| Value::decode(&bytes).unwrap())
+    }
+
+    #[test]
+    fn returned_values_become_what_the_sources_aggregator_makes_of_them() {
+        let last = SourceOptions::default();
+        assert_eq!(result(&last, &[3, 9, 4]), Some(Value::I64(4)));
+        let sum = SourceOptions::default().aggregate_returns(|n: Var<i64>| agg::sum::<i64, _>(n));
+        assert_eq!(result(&sum, &[3, 9, 4]), Some(Value::I64(16)));
+        let count = SourceOptions::default().aggregate_returns(|_: Var<i64>| agg::count::<i64>());
+        assert_eq!(result(&count, &[3, 9, 4]), Some(Value::I64(3)));
+        let by_value = SourceOptions::default().aggregate_returns(|n: Var<i64>| agg::map::<i64, i64, _, _>(n, n));
+        assert_eq!(
+            result(&by_value, &[3, 9]),
+            Some(Value::map([(3i64.into(), 3i64.into()), (9i64.into(), 9i64.into())]))
+        );
+        let product = agg::combiner(1i64, |a, b| a * b);
+        let product = SourceOptions::default().aggregate_returns(|n: Var<i64>| product.of::<i64, _>(n));
+        assert_eq!(result(&product, &[3, 9]), Some(Value::I64(27)));
+        let digits = agg::accumulator(7i64, |text: i64, (n,): (i64,)| text * 10 + n);
+        let digits = SourceOptions::default().aggregate_returns(|n: Var<i64>| digits.of::<i64, _>((n,)));
+        assert_eq!(result(&digits, &[3, 9]), Some(Value::I64(739)), "in the order they came");
+    }
+
+    #[test]
+    fn null_is_no_result_and_too_much_is_an_error() {
+        let mut returns = AckReturn::default().begin();
+        returns.take(&encoded(&Value::Null)).unwrap();
+        assert_eq!(returns.finish().unwrap(), None);
+        let text = encoded(&"x".repeat(1000));
+        let list = SourceOptions::default().aggregate_returns(|text: Var<str>| agg::list::<String, _>(text));
+        let mut returns = list.ack_return.begin();
+        let taken = (0..2_000).take_while(|_| returns.take(&text).is_ok()).count();
+        assert!((1_000..=ACK_RETURN_SIZE_MAX / 1_000).contains(&taken), "{taken}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Appends at level ACK: whether they wait for the topologies of the module, what those return, when they are answered.
+
+use crate::slot::AppendWait;
+use crate::source::Report;
+use crate::stream::panic_text;
+use crate::thread::TaskThread;
+use crate::waiters::Waiter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tantu_base::door::{Nanos, Peer};
+use tantu_base::id::{Category, Offset};
+use tantu_net::letter::{Letter, Refusal, Root, StreamLetter};
+use tantu_path::AggError;
+
+impl TaskThread {
+    /// A letter of stream topologies arrived.
+    pub(crate) fn take_stream(&mut self, peer: Peer, letter: StreamLetter<'_>, now: Nanos) {
+        match letter {
+            StreamLetter::Returned { root, value } => self.take_returned(root, value, now),
+            StreamLetter::Spoiled { root, text } => self.report_failure(root, text, false, now),
+            StreamLetter::AskTroubles { task, request, topology } => {
+                self.take_ask_troubles(peer, task, request, topology);
+            }
+            StreamLetter::Appended { .. } => tracing::warn!(peer = peer.0, "dropped a letter meant for a client"),
+        }
+    }
+
+    /// A client's record is durable, and it wants to wait until it is processed.
+    pub(crate) fn await_processing(&mut self, at: usize, append: &AppendWait) {
+        let AppendWait { depot, offset, peer, request, .. } = *append;
+        let def = &self.config.module.def;
+        let slot = &mut self.slots[at];
+        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
+        let left = sources.clone().count() as u16;
+        if left == 0 {
+            return self.answer_appended(peer, request, offset);
+        }
+        // An event of this thread has room already: its own topology's.
+        let is_own = peer == Peer(self.config.thread.0);
+        let full = sources.find(|source| source.is_throttled(offset));
+        let most = def.depots[depot].options.pending_ack_max;
+        let waiter = Waiter { peer, request, left, returns: Vec::new() };
+        let text = if is_own {
+            return slot.waiters[depot].add(offset, waiter);
+        } else if let Some(source) = full {
+            let name = &def.streams[usize::from(source.setup.stream)].name;
+            format!("the topology {name} has {} records under way", source.setup.executing_max)
+        } else if slot.waiters[depot].count() >= most {
+            format!("{most} appends to the partition wait already")
+        } else {
+            return slot.waiters[depot].add(offset, waiter);
+        };
+        self.refuse(peer, request, Refusal::Throttled, &text);
+    }
+
+    /// Records were passed by: nobody waits for them any longer.
+    pub(crate) fn refuse_passed_by(&mut self, at: usize, depot: usize, offsets: std::ops::Range<u64>, now: Nanos) {
+        for offset in offsets {
+            if let Some(waiter) = self.slots[at].waiters[depot].failed(Offset(offset)) {
+                let text = "a topology that does not retry had no room for the record and passed it by";
+                self.answer_unprocessed(waiter.peer, waiter.request, text, now);
+            }
+        }
+    }
+
+    /// An event of a root of this thread returned a value. Nobody aggregates what nobody waits for.
+    fn take_returned(&mut self, root: Root, value: &[u8], now: Nanos) {
+        let Some(at) = self.slot_of(root.task) else { return };
+        let slot = &mut self.slots[at];
+        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        if !slot.waiters[source.setup.depot].is_awaited(root.offset) {
+            return;
+        }
+        let Some(returns) = source.returns(&root) else { return };
+        if let Err(text) = guard(|| returns.take(value)) {
+            self.report_failed(root, &text, now);
+        }
+    }
+
+    /// Events of a root of this thread are done.
+    pub(crate) fn report_done(&mut self, root: Root, bits: u64, now: Nanos) {
+        if self.is_call(&root) {
+            return self.call_done(root, bits, now);
+        }
+        let Some(at) = self.slot_of(root.task) else { return };
+        let slot = &mut self.slots[at];
+        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        let report = source.done(&root, bits);
+        if matches!(report, Report::Nothing | Report::Failed { .. }) {
+            return;
+        }
+        let returns = source.take_returns(root.offset);
+        if report == Report::Again {
+            return;
+        }
+        let waiters = &mut slot.waiters[source.setup.depot];
+        if let Some(returns) = returns {
+            let topology = &self.config.module.def.streams[usize::from(source.setup.stream)].name;
+            match guard(|| returns.finish()) {
+                Ok(None) => {}
+                Ok(Some(value)) => waiters.returned(root.offset, topology, &value),
+                Err(text) => {
+                    // The record is processed; only what it returned cannot be told.
+                    if let Some(waiter) = waiters.failed(root.offset) {
+                        self.answer_unprocessed(waiter.peer, waiter.request, &text, now);
+                    }
+                    return;
+                }
+            }
+        }
+        if let Some(Waiter { peer, request, returns, .. }) = waiters.processed(root.offset) {
+            let offset = root.offset;
+            if returns.is_empty() || peer == Peer(self.config.thread.0) {
+                return self.answer_appended(peer, request, offset);
+            }
+            let letter = Letter::Stream(StreamLetter::Appended { request, offset, returns: &returns });
+            self.outbox.push(peer, Category::Client, &letter);
+        }
+    }
+}
+
+/// An aggregator may be the author's code: it is caught here if it panics.
+fn guard<T>(aggregate: impl FnOnce() -> Result<T, AggError>) -> Result<T, String> {
+    let what = "the returned values cannot be aggregated";
+    match catch_unwind(AssertUnwindSafe(aggregate)) {
+        Ok(result) => result.map_err(|error| format!("{what}: {error}")),
+        Err(panic) => Err(format!("{what}: user code panicked: {}", panic_text(&*panic))),
+    }
+}

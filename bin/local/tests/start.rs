@@ -1,5 +1,10 @@
 //! How long it takes until a fresh cluster has acknowledged its first record: each test may have one of its own.
-#![allow(clippy::disallowed_methods, reason = "it takes the time that passes for a user")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it takes the time that passes for a user, and says how long it was"
+)]
 
 use std::time::{Duration, Instant};
 use tantu_flow::{Module, Setup, Topologies, hash_by};

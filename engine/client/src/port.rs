@@ -29,12 +29,14 @@ pub trait ReceiveHalf: fmt::Debug + Send {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each connection, and it is not moved")]
 pub(crate) enum Sender {
     Ring(ClientSender),
     Stepped(Box<dyn SendHalf>),
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each connection, and it is not moved")]
 pub(crate) enum Receiver {
     Ring(ClientReceiver),
     Stepped(Box<dyn ReceiveHalf>),

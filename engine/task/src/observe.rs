@@ -2,6 +2,7 @@
 //!
 //! An observer is set before a thread starts. Events then run on a host that tells it and passes everything on; without an
 //! observer they run on their own host, and nothing is looked up for it but whether there is one, once an event.
+#![allow(clippy::redundant_closure, reason = "a variant's own function is not general over lifetimes")]
 
 use std::fmt;
 use std::ops::Bound;

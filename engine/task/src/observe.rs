@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Bound;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
-use tantu_flow::{BatchError, Host, Outcome, PagedSelect, Plan, Position, RowsOf, VisitRecord, VisitRow};
+use tantu_flow::{AppendWait, BatchError, Host, Outcome, PagedSelect, Plan, Position, RowsOf, VisitRecord, VisitRow};
 use tantu_path::{PageLimit, Stop, Store, VisitEntry};
 
 /// Something that an event did.
@@ -216,6 +216,18 @@ impl Host for Observed<'_> {
             self.tell(Did::DepotRead(depot));
         }
         Ok(())
+    }
+
+    fn give_way(&mut self, at: Position, live: &[u8]) {
+        self.host.give_way(at, live);
+    }
+
+    fn ack_return(&mut self, value: &[u8]) {
+        self.host.ack_return(value);
+    }
+
+    fn append(&mut self, depot: usize, record: &[u8], wait: Option<AppendWait<'_>>) -> Result<(), String> {
+        self.host.append(depot, record, wait)
     }
 
     fn result(&mut self, value: &[u8]) -> Result<(), String> {

@@ -197,5 +197,6 @@ fn passes(error: &ClientError) -> bool {
             | ClientError::QueryFailed(_)
             | ClientError::QueryTimedOut(_)
             | ClientError::ProcessingFailed(_)
+            | ClientError::Throttled(_)
     )
 }

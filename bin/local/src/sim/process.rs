@@ -108,7 +108,7 @@ impl Process {
                 stalled_until: Nanos(0),
             };
             let usual = ThreadConfig::new(ThreadId(index), MODULE_DIR.into(), Arc::clone(&runtime));
-            let config = ThreadConfig { log: drawn.log.clone(), state: drawn.state.clone(), ..usual };
+            let config = ThreadConfig { log: drawn.log, state: drawn.state.clone(), ..usual };
             let opened = core.with(|_, doors| TaskThread::open(config, doors)).map_err(|reason| reason.to_string())?;
             core.thread = Some(opened);
             cores.push(core);

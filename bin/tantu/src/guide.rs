@@ -17,5 +17,9 @@ mod depots {}
 mod queries {}
 #[doc = include_str!("../../../docs/guide/streams.md")]
 mod streams {}
+#[doc = include_str!("../../../docs/guide/microbatches.md")]
+mod microbatches {}
+#[doc = include_str!("../../../docs/guide/acid.md")]
+mod acid {}
 #[doc = include_str!("../../../docs/guide/testing.md")]
 mod testing {}

@@ -176,9 +176,9 @@ fn draw_tree(chance: &mut SimEntropy) -> TreeOptions {
     TreeOptions { memtable_size_max, table_size_max, run_count_max, open_verify_size_max: 0, ..usual }
 }
 
-/// Runs stay in memory; those of the stories of blows go to the disk.
+/// Bytes from which on runs go to the disk, and writes of a slice.
 fn draw_side(chance: &mut SimEntropy) -> (usize, usize) {
-    (16 << 20, *chance.pick(&[1, 3, 256]))
+    (*chance.pick(&[100, 400, 16 << 20]), *chance.pick(&[1, 3, 256]))
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

@@ -4,10 +4,11 @@
 use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
 use tantu_base::id::{Category, TaskId};
 use tantu_base::value::Encode;
+use tantu_lsm::TreeOptions;
 use tantu_net::letter::{AckLevel, Letter};
 use tantu_sim::EngineCluster;
 use tantu_sim::cluster::{Cluster, Machine, Rest};
-use tantu_sim::swarm::Swarm;
+use tantu_sim::swarm::{Kind, Swarm};
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{Image, OpKind, SimDisk, SimEntropy, SimMesh, Weather};
 
@@ -31,7 +32,8 @@ fn settle(cluster: &mut EngineCluster, world: &Weather) {
 #[test]
 fn a_topology_that_keeps_up_reads_nothing_from_the_disk_while_its_depot_is_copied_to_segments() {
     let mut swarm = Swarm::draw(&mut SimEntropy::new(1), None).calm();
-    (swarm.tasks, swarm.threads, swarm.noting, swarm.trim) = (1, 1, false, None);
+    (swarm.kind, swarm.tasks, swarm.threads, swarm.noting, swarm.trim) = (Kind::Words, 1, 1, false, None);
+    (swarm.exact, swarm.tree) = (false, TreeOptions::default());
     swarm.chunks = SegmentOptions { segment_size_max: 32 << 10, chunk_size_max: 2 << 10, ..SegmentOptions::default() };
     let world = Weather::new(1);
     let disk = SimDisk::new(&world, swarm.disk.clone(), Image::default());

@@ -272,10 +272,10 @@ fn batch_blocks_lead_from_what_they_start_to_what_comes_behind_them() {
         ("pairs", "6  hash_partition(v2)  carries v2: str, v3: i64  [to 11]"),
         ("pairs", "10  hash_partition(v5)  carries v5: str, v6: i64 "),
         ("pairs", "11  join  → v7: str, v8: str, v9: i64, v10: str, v11: i64 "),
-        ("totalled", "2  batch_block  [batch: to 3, then: to 9]"),
-        ("totalled", "5  explode_microbatch *numbers(v1)  → v2: i64 "),
-        ("totalled", "8  local_transform key(v3).term_val(v4)  writes $$totals  [ends]"),
-        ("totalled", "9  current_microbatch_id()  → v5: i64 "),
+        ("totalled", "2  batch_block  [batch: to 3, then: to 8]"),
+        ("totalled", "4  explode_microbatch *numbers  → v1: i64 "),
+        ("totalled", "7  local_transform key(v2).term_val(v3)  writes $$totals  [ends]"),
+        ("totalled", "8  current_microbatch_id()  → v4: i64 "),
     ];
     for (topology, part) in parts {
         assert!(text(topology).contains(part), "{part} is missing from\n{}", text(topology));

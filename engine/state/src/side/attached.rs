@@ -33,6 +33,13 @@ pub(crate) struct Attached {
     is_merged: bool,
 }
 
+impl Attached {
+    /// Whether all of it is in the tree, and only the log does not say so yet.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.is_merged
+    }
+}
+
 impl Side {
     /// Whether all of a run is written in one slice.
     pub(crate) fn is_small(&self, run: &SideRun) -> bool {

@@ -4,6 +4,7 @@
 //! A point read asks the layers from the newest on, then the tree. A range is read page by page: a few entries of each layer,
 //! and of the tree what lies among them, so that a reader that stops early has not gone through all of a large run.
 
+use super::attached::Attached;
 use super::spill::Spilled;
 use super::writes::SideWrites;
 use super::{Side, SideRun};
@@ -167,7 +168,9 @@ impl Side {
 
     /// The layers of published runs that a reader at a version sees and that are not in the tree yet, newest first.
     pub(crate) fn layers_at(&self, at: Version) -> impl Iterator<Item = Layer<'_>> {
-        let seen = self.attached.iter().rev().filter(move |attached| attached.now.version <= at);
+        // What is all in the tree may be older there than what a later run put over it.
+        let is_seen = move |attached: &&Attached| attached.now.version <= at && !attached.is_merged();
+        let seen = self.attached.iter().rev().filter(is_seen);
         seen.flat_map(|attached| self.layers_of(&attached.run))
     }
 

@@ -36,12 +36,12 @@ fn progress_that_is_ahead_of_what_records_did_is_noticed() {
 
 #[test]
 fn reads_of_what_is_not_committed_are_noticed() {
-    noticed(Bug::VisibleBeforeCommit, 150);
+    noticed(Bug::VisibleBeforeCommit, 600);
 }
 
 #[test]
 fn a_publish_before_the_decision_is_durable_is_noticed() {
-    noticed(Bug::PublishBeforeDecide, 150);
+    noticed(Bug::PublishBeforeDecide, 600);
 }
 
 #[test]

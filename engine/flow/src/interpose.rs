@@ -126,8 +126,7 @@ mod tests {
         let before = block.module.streams[0].plan.fingerprint();
         block.module.interpose(noted);
         assert_eq!(block.module.streams[0].plan.fingerprint(), before, "it is the same plan");
-        for (number, ops, panics) in
-            [(1i64, ["each", "each"].as_slice(), false), (2, &["each", "each", "emits"], true)]
+        for (number, ops, panics) in [(1i64, ["each", "each"].as_slice(), false), (2, &["each", "each", "emits"], true)]
         {
             SEEN.take();
             let ended = catch_unwind(AssertUnwindSafe(|| block.run(&number, |_| ()).is_ok()));

@@ -333,6 +333,26 @@ fn a_published_run_reads_whole_after_each_slice_and_readers_before_it_see_nothin
 }
 
 #[test]
+fn after_a_restart_a_run_that_lay_on_the_disk_hides_nothing_that_a_later_one_put_over_it() {
+    let mut task = Task::new();
+    for (run, keys, is_spilled) in [(run(1, 1), 0..9, true), (run(2, 1), 0..2, false)] {
+        task.prepared_many(run, keys, (200, 201), is_spilled);
+        task.publish(run);
+        task.settle();
+        task.commit();
+    }
+    let expected: Vec<(u8, u8)> = (0..9).map(|key| (key, if key < 2 { 2 } else { 1 })).collect();
+    // Neither is flushed, so both come out of the log, the first from its files.
+    let mut task = task.reopen(0).expect("the log has all of it");
+    let at = task.state.visible();
+    assert_eq!(task.all_at(at), expected, "before they enter the tree");
+    task.settle();
+    assert_eq!(task.all_at(at), expected, "in the tree, and the log does not say so yet");
+    task.commit();
+    assert_eq!(task.all_at(at), expected);
+}
+
+#[test]
 fn the_files_of_a_run_go_when_what_it_published_is_flushed_and_not_before() {
     let mut task = Task::new();
     task.prepared_many(run(1, 0), 0..40, (7, 9), true);

@@ -9,7 +9,6 @@
 
 mod aggregator;
 mod capture;
-mod compound;
 mod custom;
 mod fold;
 mod group;
@@ -24,7 +23,6 @@ mod typed_leaf;
 
 pub use aggregator::Aggregator;
 pub use capture::Captured;
-pub use compound::{CompoundFold, TakePartialsAt};
 pub use custom::{Arguments, Custom};
 pub use fold::{Fold, Room, TakePartials};
 pub use leaf::Leaf;

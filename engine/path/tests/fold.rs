@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use tantu_base::value::{Encode, Reader, Value, encoded, encoded_key};
-use tantu_path::agg::{self, AggOut, CompoundFold, Custom, LeafArgs, Room};
+use tantu_path::agg::{self, AggOut, Custom, LeafArgs, Room, RowPart, ShapedFold};
 use tantu_path::{AggError, AggShape, Aggregator, Arg, Args, Fold, Func, Leaf, List, NoArgs, Schema};
 
 /// A row: a group, a small number, a text.
@@ -301,6 +301,40 @@ impl Args for Slots<'_> {
     }
 }
 
+/// One compound shape over all rows, whose parts are given to it as a batch block does.
+struct Compound {
+    fold: ShapedFold,
+    parts: Vec<RowPart>,
+}
+
+impl Compound {
+    fn new(shape: &AggShape, schema: &Schema) -> Compound {
+        let outs = vec![(shape.clone(), schema.clone())];
+        let parts = ShapedFold::parts(&outs);
+        Compound { fold: ShapedFold::new(outs, None), parts }
+    }
+
+    fn step(&mut self, row: &Row) -> Result<(), AggError> {
+        let put = |arg: &Arg, out: &mut Vec<u8>| match arg {
+            Arg::Const(value) => value.encode(out),
+            Arg::Slot(slot) => Slots(row).value(*slot, out),
+        };
+        for (at, part) in self.parts.iter().enumerate() {
+            let (mut key, mut args) = (Vec::new(), Vec::new());
+            ShapedFold::put_part(at, &mut key);
+            part.keys.iter().for_each(|arg| put(arg, &mut key));
+            part.leaf.args().iter().for_each(|arg| put(arg, &mut args));
+            assert_eq!(self.fold.step_encoded(&key, &args)?, Room::Left);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Value, AggError> {
+        assert_eq!(self.fold.seal()?, 1, "all rows are one group");
+        Ok(Value::decode(self.fold.results(0)).expect("a value"))
+    }
+}
+
 /// group → text → (count, {number}), and under -1 the sum of all numbers by text.
 fn compound() -> (AggShape, Schema) {
     let pair = || AggShape::List(vec![AggShape::count(), AggShape::leaf(Aggregator::Set, vec![Arg::Slot(1)])]);
@@ -333,16 +367,16 @@ proptest! {
             expected.push((Value::I64(-1), value(&sums)));
         }
         let expected = Value::map(expected);
-        let mut one = CompoundFold::new(&shape, &schema);
-        let mut tasks: Vec<CompoundFold> = (0..3).map(|_| CompoundFold::new(&shape, &schema)).collect();
+        let mut one = Compound::new(&shape, &schema);
+        let mut tasks: Vec<Compound> = (0..3).map(|_| Compound::new(&shape, &schema)).collect();
         for (at, row) in rows.iter().enumerate() {
-            one.step(&Slots(row)).expect("steps");
-            tasks[split[at % split.len()]].step(&Slots(row)).expect("steps");
+            one.step(row).expect("steps");
+            tasks[split[at % split.len()]].step(row).expect("steps");
         }
         prop_assert_eq!(one.finish().expect("finishes"), expected.clone());
-        let mut all = CompoundFold::new(&shape, &schema);
-        for task in &mut tasks {
-            task.drain(&mut |at, key, partial| all.combine(at, key, partial).map(drop)).expect("drains");
+        let mut all = Compound::new(&shape, &schema);
+        for Compound { fold: task, .. } in &mut tasks {
+            task.drain(&mut |key, partial| all.fold.combine(key, partial).map(drop)).expect("drains");
             prop_assert_eq!(task.size(), 0);
         }
         prop_assert_eq!(all.finish().expect("finishes"), expected);
@@ -538,14 +572,14 @@ fn two_keys_of_a_compound_shape_that_are_equal_share_their_place() {
         AggShape::Map(vec![(Arg::Slot(2), AggShape::sum(Arg::Slot(1))), (Value::from("all").into(), second)])
     };
     let schema = Schema::map(Schema::Str, Schema::I64);
-    let mut fold = CompoundFold::new(&sums(AggShape::sum(Arg::Slot(1))), &schema);
+    let mut fold = Compound::new(&sums(AggShape::sum(Arg::Slot(1))), &schema);
     for (n, text) in [(1, "a"), (2, "all"), (4, "a")] {
-        fold.step(&Slots(&(0, n, text.to_owned()))).unwrap();
+        fold.step(&(0, n, text.to_owned())).unwrap();
     }
     assert_eq!(fold.finish().unwrap(), Value::map([("a".into(), Value::I64(5)), ("all".into(), Value::I64(9))]));
     let last = Custom::accumulator(&0i64, |_: i64, (n,): (i64,)| n);
     let last = AggShape::leaf(Aggregator::Custom(last), vec![Arg::Slot(1)]);
-    let mut fold = CompoundFold::new(&sums(last), &schema);
-    fold.step(&Slots(&(0, 1, "all".to_owned()))).unwrap();
+    let mut fold = Compound::new(&sums(last), &schema);
+    fold.step(&(0, 1, "all".to_owned())).unwrap();
     assert!(fold.finish().unwrap_err().to_string().contains("is no combiner"));
 }

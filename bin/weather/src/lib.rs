@@ -7,6 +7,7 @@
 
 pub mod chance;
 pub mod disk;
+mod doors;
 pub mod fault;
 mod file;
 pub mod image;
@@ -18,6 +19,7 @@ pub mod wire;
 
 pub use chance::SimEntropy;
 pub use disk::SimDisk;
+pub use doors::SimDoors;
 pub use fault::{DiskWeather, Fault, OpKind};
 pub use file::CutBias;
 pub use image::Image;

@@ -9,7 +9,7 @@ use tantu_flow::ModuleRuntime;
 use tantu_replog::seglog::SegLogOptions;
 use tantu_state::TaskStateOptions;
 use tantu_task::{Progress, TaskThread, ThreadConfig};
-use tantu_weather::{SimClock, SimDisk, SimEntropy, SimJobs, SimWire};
+use tantu_weather::SimDoors;
 
 /// Jobs of a thread at a time.
 const JOB_COUNT_MAX: usize = 64;
@@ -18,24 +18,13 @@ const JOB_COUNT_MAX: usize = 64;
 #[derive(Debug)]
 struct Core {
     thread: Option<TaskThread>,
-    disk: SimDisk,
-    wire: SimWire,
-    clock: SimClock,
-    entropy: SimEntropy,
-    jobs: SimJobs,
+    doors: SimDoors,
 }
 
 impl Core {
     /// Runs something that needs the doors and the thread.
     fn with<T>(&mut self, act: impl FnOnce(&mut Option<TaskThread>, &mut Doors<'_>) -> T) -> T {
-        let mut doors = Doors {
-            disk: &mut self.disk,
-            wire: &mut self.wire,
-            clock: &self.clock,
-            entropy: &mut self.entropy,
-            jobs: &mut self.jobs,
-        };
-        act(&mut self.thread, &mut doors)
+        act(&mut self.thread, &mut self.doors.open())
     }
 }
 
@@ -76,11 +65,7 @@ impl Cluster for EngineCluster {
         for index in 0..swarm.threads {
             let mut core = Core {
                 thread: None,
-                disk: machine.disk.another(),
-                wire: machine.mesh.thread(index),
-                clock: world.clock.clone(),
-                entropy: world.entropy(),
-                jobs: SimJobs::new(world, 10_000..10_000_000, JOB_COUNT_MAX),
+                doors: SimDoors::new(world, machine.disk.another(), machine.mesh.thread(index), JOB_COUNT_MAX),
             };
             let config = config(machine, &module, index);
             let opened = core.with(|_, doors| TaskThread::open(config, doors)).map_err(|reason| reason.to_string())?;
@@ -101,16 +86,11 @@ impl Cluster for EngineCluster {
     }
 
     fn has_arrivals(&self, thread: usize) -> bool {
-        let Core { disk, wire, jobs, clock, .. } = &self.cores[thread];
-        let now = clock.time();
-        let due = |at: Option<Nanos>| at.is_some_and(|at| at <= now);
-        disk.has_completions() || due(wire.next_due()) || due(jobs.next_due())
+        self.cores[thread].doors.has_arrivals()
     }
 
     fn next_arrival(&self) -> Option<Nanos> {
-        let each =
-            self.cores.iter().flat_map(|core| [core.disk.next_due(), core.wire.next_due(), core.jobs.next_due()]);
-        each.flatten().min()
+        self.cores.iter().filter_map(|core| core.doors.next_arrival()).min()
     }
 
     fn is_quiet(&self) -> bool {

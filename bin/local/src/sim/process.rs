@@ -9,7 +9,7 @@ use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::id::ThreadId;
 use tantu_flow::{ModuleDef, ModuleRuntime, OpAt};
 use tantu_task::{Progress, TaskThread, ThreadConfig};
-use tantu_weather::{SimClock, SimDisk, SimEntropy, SimJobs, SimMesh, SimWire, Weather};
+use tantu_weather::{SimDisk, SimDoors, SimMesh, Weather};
 
 /// Jobs of a thread at a time.
 const JOB_COUNT_MAX: usize = 64;
@@ -49,11 +49,7 @@ pub(crate) struct Ground<'a> {
 /// One task thread and its doors.
 struct Core {
     thread: Option<TaskThread>,
-    disk: SimDisk,
-    wire: SimWire,
-    clock: SimClock,
-    entropy: SimEntropy,
-    jobs: SimJobs,
+    doors: SimDoors,
     /// When it wants to be stepped although nothing has arrived; at once, if it is busy.
     wake_at: Option<Nanos>,
     stalled_until: Nanos,
@@ -61,20 +57,13 @@ struct Core {
 
 impl Core {
     fn with<T>(&mut self, act: impl FnOnce(&mut Option<TaskThread>, &mut Doors<'_>) -> T) -> T {
-        let mut doors = Doors {
-            disk: &mut self.disk,
-            wire: &mut self.wire,
-            clock: &self.clock,
-            entropy: &mut self.entropy,
-            jobs: &mut self.jobs,
-        };
-        act(&mut self.thread, &mut doors)
+        act(&mut self.thread, &mut self.doors.open())
     }
 
     /// When there is something to do for it.
     fn next_due(&self, now: Nanos) -> Option<Nanos> {
-        let completed = self.disk.has_completions().then_some(now);
-        [self.wake_at, self.wire.next_due(), self.jobs.next_due(), completed].into_iter().flatten().min()
+        let arrived = self.doors.has_arrivals().then_some(now);
+        [self.wake_at, self.doors.next_arrival(), arrived].into_iter().flatten().min()
     }
 }
 
@@ -99,11 +88,7 @@ impl Process {
         for index in 0..threads {
             let mut core = Core {
                 thread: None,
-                disk: disk.another(),
-                wire: mesh.thread(index),
-                clock: weather.clock.clone(),
-                entropy: weather.entropy(),
-                jobs: SimJobs::new(weather, 10_000..10_000_000, JOB_COUNT_MAX),
+                doors: SimDoors::new(weather, disk.another(), mesh.thread(index), JOB_COUNT_MAX),
                 wake_at: Some(Nanos(0)),
                 stalled_until: Nanos(0),
             };
@@ -125,8 +110,7 @@ impl Process {
     /// When the next thing happens to it.
     pub(crate) fn next_due(&self, now: Nanos) -> Option<Nanos> {
         let each = self.cores.iter().filter_map(|core| core.next_due(now).map(|at| at.max(core.stalled_until)));
-        let disk = self.cores.iter().filter_map(|core| core.disk.next_due());
-        each.chain(disk).filter(|at| *at > now).min()
+        each.filter(|at| *at > now).min()
     }
 
     /// One step of a thread, in which the closure of this number panics, if it is not 0.

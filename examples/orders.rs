@@ -81,13 +81,15 @@ fn answers(orders: &[(&str, &str, i64)]) -> Result<BTreeMap<String, BTreeMap<boo
     }
 }
 
-fn main() -> Result<()> {
+fn show() -> Result<()> {
     for (who, answers) in answers(&[("ann", "tea", 4), ("bob", "tea", 5), ("ann", "tea", 2), ("cid", "cup", 1)])? {
         let of = |is_there| answers.get(&is_there).copied().unwrap_or_default();
         println!("{who}: {} on the way, {} sold out", of(true), of(false));
     }
     Ok(())
 }
+
+tantu::main!(Shop; run = show);
 
 #[cfg(test)]
 mod tests {

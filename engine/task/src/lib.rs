@@ -38,6 +38,7 @@ mod thread;
 mod tick;
 mod trimming;
 mod trouble;
+mod turn;
 mod waiters;
 
 pub use memory::MemoryBudget;

@@ -65,21 +65,33 @@ impl Overruns {
 }
 
 impl Watched<'_> {
-    /// Runs an event for a while, at the edge of user code: only that may panic without ending the worker.
+    /// Runs an event for a while, at the edge of user code.
     ///
     /// # Errors
     /// What it panicked with.
     pub(crate) fn resume(&self, run: &mut Run, host: &mut dyn Host) -> Result<Outcome, String> {
+        self.guard(|| self.go_on(run, host))
+    }
+
+    /// The edge of user code: only that may panic without ending the worker.
+    ///
+    /// # Errors
+    /// What it panicked with.
+    pub(crate) fn guard<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         self.pulse.enters(self.topology);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if self.overruns.is_watching(self.start) {
-                self.resume_timed(run, host)
-            } else {
-                run.resume(self.plan, host, &mut { FUEL_PER_CHECK })
-            }
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(work));
         self.pulse.leaves();
         outcome.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
+    }
+
+    /// Runs an event for a while.
+    #[inline]
+    pub(crate) fn go_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {
+        if self.overruns.is_watching(self.start) {
+            self.resume_timed(run, host)
+        } else {
+            run.resume(self.plan, host, &mut { FUEL_PER_CHECK })
+        }
     }
 
     fn resume_timed(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {

@@ -80,6 +80,23 @@ impl fmt::Display for RunId {
     }
 }
 
+/// Who numbers appends, so that one that is sent again is not made again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ProducerId(pub u128);
+
+impl ProducerId {
+    /// The producer of this name: the same for every program that uses the name.
+    pub fn named(name: &str) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_128(name.as_bytes()))
+    }
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "producer {:032x}", self.0)
+    }
+}
+
 /// The five FIFOs of a category queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]

@@ -11,6 +11,7 @@ pub mod fixed;
 pub mod id;
 pub mod limit;
 pub mod piece;
+pub mod planted;
 pub mod prefetch;
 pub mod uid;
 pub mod value;

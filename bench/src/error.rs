@@ -16,6 +16,10 @@ pub(crate) enum BenchError {
     NotCompiledIn { name: &'static str, feature: &'static str },
     #[error("{program} is not there; install Debian's package {package}: sudo apt-get install {package}")]
     NotInstalled { program: &'static str, package: &'static str },
+    #[error(
+        "{what} is not there; it is in the Python package {package}: give its directory, or let it be fetched with {option}"
+    )]
+    NotFetched { what: &'static str, package: &'static str, option: &'static str },
     #[error("{0}")]
     Wrong(String),
 }

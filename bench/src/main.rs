@@ -31,7 +31,7 @@ use error::BenchError;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use suite::{flow, kv, log, wordcount};
+use suite::{flow, kv, log, topo, wordcount};
 
 /// Measured claims, side by side with peers
 #[derive(Debug, Parser)]
@@ -54,6 +54,8 @@ enum Suite {
     Kv(kv::KvArgs),
     /// The dataflow language on one thread: aggregation into a PState, folds, single operations
     Flow(flow::FlowArgs),
+    /// Topologies on real task threads, everything durable, beside Flink, timely-dataflow and PostgreSQL
+    Topo(topo::TopoArgs),
 }
 
 impl Suite {
@@ -63,7 +65,7 @@ impl Suite {
             Suite::Wordcount(args) => Some(args.seed),
             Suite::Kv(args) => Some(args.seed),
             Suite::Flow(args) => Some(args.seed),
-            Suite::Log(_) => None,
+            Suite::Log(_) | Suite::Topo(_) => None,
         }
     }
 }
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         Suite::Log(args) => log::run(args, &cli.common, &mut report),
         Suite::Kv(args) => kv::run(args, &cli.common, &mut report),
         Suite::Flow(args) => flow::run(args, &cli.common, &mut report),
+        Suite::Topo(args) => topo::run(args, &cli.common, &mut report),
     };
     let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     match ran.and_then(|()| report.finish(&arguments, cli.suite.seed())) {

@@ -3,4 +3,5 @@
 pub(crate) mod flow;
 pub(crate) mod kv;
 pub(crate) mod log;
+pub(crate) mod topo;
 pub(crate) mod wordcount;

@@ -16,13 +16,16 @@ use tantu_base::value::{
 };
 
 use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, ProducerId, RunId, TaskId, Version};
 use tantu_net::event::{Event, EventWriter, Events, next_place};
-use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays, Refusal, Root, StreamLetter};
+use tantu_net::letter::{
+    AckLevel, ClientLetter, HoldSays, Letter, MicrobatchAsk, MicrobatchSays, NumberFault, Refusal, Root, SnapshotSays,
+    StreamLetter,
+};
 use tantu_path::Path;
 use tantu_state::depot::Run;
+use tantu_state::producer::Span;
 use tantu_state::section::{EntryWriter, Op, chunk_writes, sections};
-use tantu_state::side::append::Appended;
 
 /// Makes a binary of a target: libFuzzer's when it is built for it, else one that replays the files it is given.
 #[macro_export]
@@ -159,8 +162,10 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "table_block" => tantu_lsm::fuzzing::block_seeds(),
         "table_meta" => tantu_lsm::fuzzing::table_meta_seeds(),
-        "entry" => (0..36).map(entry_seed).collect(),
-        "letters" => (0..24).map(letters_seed).chain((0..8).map(events_seed)).collect(),
+        "entry" => (0..32).map(entry_seed).chain((1..5).map(produced_seed)).collect(),
+        "letters" => {
+            (0..24).map(letters_seed).chain((0..8).map(events_seed)).chain((0..4).map(client_letters_seed)).collect()
+        }
         "path_decode" => (0..24).map(path_seed).collect(),
         "manifest" => tantu_lsm::fuzzing::manifest_seeds(),
         "log" => tantu_replog::seglog::fuzzing::seeds(),
@@ -195,21 +200,50 @@ fn entry_seed(n: u64) -> Vec<u8> {
             entry.delete_range(b"a", b"c");
             entry.put(b"b", &vec![b'w'; n as usize]);
             entry.end_chunk(chunk);
-            let mut records = Run::new(Offset(n - 24));
-            (0..n % 4).for_each(|at| records.push(&vec![b's'; at as usize * 5]));
-            if n >= 32 {
-                entry.run_records(run, ObjectId(2), &records);
-            }
             entry.prepared(run, Epoch(n + 1), 1);
             if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
-            if n >= 32 {
-                let (depot, first, count) = (ObjectId(2), Offset(n << 33), records.count());
-                entry.run_appended(&Appended { run, depot, first, count, time_ms: n });
+            if n >= 30 {
+                entry.spilled(run, Epoch(n + 2), n << 33, Version(n + 3));
             }
         }
         entry.end_section(start);
     }
     entry.body
+}
+
+/// What a producer numbered, and that it started anew.
+fn produced_seed(n: u64) -> Vec<u8> {
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(1), Version(n));
+    let mut run = Run::new(Offset(n * 10));
+    (0..n).for_each(|_| run.push(b"record"));
+    entry.append(ObjectId(2), &run);
+    let producer = ProducerId(1 << 100 | 7);
+    let spans = [Span { sequence: n, offset: Offset(n * 10), count: n as u32 }];
+    entry.produced(ObjectId(2), producer, n as u32, 1_000 + n, &spans.into());
+    entry.produced(ObjectId(3), producer, n as u32 + 1, 1_000 + n, &[].into());
+    entry.end_section(start);
+    entry.body
+}
+
+/// Letters about numbers, cancelling and reads at one microbatch.
+fn client_letters_seed(n: u64) -> Vec<u8> {
+    let root = Root { task: TaskId(1), source: 0, offset: Offset(n), attempt: n as u32 };
+    let (task, producer, ack) = (TaskId(1), ProducerId(1 << 100 | 7), AckLevel::Ack);
+    let (epoch, record) = (n as u32, &b"record"[..]);
+    let all = [
+        ClientLetter::AppendNumbered { task, request: n, depot: 1, ack, producer, epoch, sequence: n, record },
+        ClientLetter::StartProducer { task, request: n, depot: 1, producer, epoch },
+        ClientLetter::Producer { request: n, producer, epoch },
+        ClientLetter::Misnumbered { request: n, fault: NumberFault::TooOld, number: n },
+        ClientLetter::Cancel { requests: &[0; 16] },
+        ClientLetter::Hold { task, root, topology: 1, says: HoldSays::Keep, id: n, lease_ms: 30_000 },
+        ClientLetter::SelectAt { task, request: n, pstate: 1, snapshot: n, path: b"path" },
+        ClientLetter::Snapshot { task, request: n, topology: 1, says: SnapshotSays::Take, number: n, id: 0 },
+    ];
+    let mut batch = Vec::new();
+    all.iter().cycle().skip(2 * n as usize).take(2).for_each(|letter| Letter::Client(*letter).encode(&mut batch));
+    batch
 }
 
 fn letters_seed(n: u64) -> Vec<u8> {

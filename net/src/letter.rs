@@ -4,6 +4,8 @@
 //! holds one. A continuation carries its plan's fingerprint, so that binaries of two versions never run
 //! each other's.
 
+use crate::client_letter;
+pub use crate::client_letter::{ClientLetter, HoldSays, NumberFault, SnapshotSays};
 pub use crate::microbatch::{MicrobatchAsk, MicrobatchSays};
 use crate::microbatch::{put_ask, put_run, read_ask, read_run, read_says};
 pub use crate::stream::StreamLetter;
@@ -32,6 +34,8 @@ pub enum Refusal {
     QueryTimedOut = 7,
     /// The record was appended, but too much is under way to wait for its processing.
     Throttled = 24,
+    /// What was when a microbatch ended is not kept, or not any more.
+    NotKept = 8,
 }
 
 /// The record an event descends from.
@@ -278,6 +282,8 @@ pub enum Letter<'a> {
         /// Whether it is paused.
         paused: bool,
     },
+    /// See [`ClientLetter`].
+    Client(ClientLetter<'a>),
     /// A request was refused.
     Refused {
         /// The client's name for the request.
@@ -359,7 +365,7 @@ fn put_request(out: &mut Vec<u8>, kind: u8, task: TaskId, request: u64, object: 
     out.extend_from_slice(&object.to_le_bytes());
 }
 
-fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
+pub(crate) fn read_ack(reader: &mut FixedReader<'_>) -> Result<AckLevel, LetterError> {
     match reader.u8()? {
         0 => Ok(AckLevel::None),
         1 => Ok(AckLevel::AppendAck),
@@ -378,6 +384,7 @@ fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
         6 => Refusal::QueryFailed,
         7 => Refusal::QueryTimedOut,
         24 => Refusal::Throttled,
+        8 => Refusal::NotKept,
         value => return Err(LetterError::Unknown { what: "refusal", value }),
     })
 }
@@ -422,6 +429,7 @@ impl<'a> Letter<'a> {
     #[inline]
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match self {
+            Letter::Client(letter) => letter.encode(out),
             Letter::Continue { .. }
             | Letter::Events { .. }
             | Letter::Fold { .. }
@@ -613,6 +621,7 @@ impl<'a> Letter<'a> {
                 Self::decode_event(kind, reader)
             }
             kind if is_stream(kind) => read_stream(kind, reader).map(Letter::Stream),
+            kind @ client_letter::FIRST..=client_letter::LAST => ClientLetter::decode(kind, reader).map(Letter::Client),
             kind => Self::decode_answer(kind, reader),
         }
     }

@@ -6,6 +6,7 @@
 //! [`Bell`], once per [`ring_bells`](tantu_base::door::Wire::ring_bells) of a sender.
 
 mod bell;
+mod client_letter;
 mod client_port;
 pub mod event;
 mod lane;

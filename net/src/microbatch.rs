@@ -52,6 +52,11 @@ pub enum MicrobatchAsk {
     Pause,
     /// Microbatches again.
     Resume,
+    /// Up to which offset each partition of a source is in finished microbatches.
+    Offsets {
+        /// Which source of the topology.
+        source: u64,
+    },
 }
 
 pub(crate) fn put_ask(out: &mut Vec<u8>, ask: MicrobatchAsk) {
@@ -60,6 +65,7 @@ pub(crate) fn put_ask(out: &mut Vec<u8>, ask: MicrobatchAsk) {
         MicrobatchAsk::Await { count, timeout_ms } => (2, [count, timeout_ms]),
         MicrobatchAsk::Pause => (3, [0; 2]),
         MicrobatchAsk::Resume => (4, [0; 2]),
+        MicrobatchAsk::Offsets { source } => (5, [source, 0]),
     };
     out.push(kind);
     fields.iter().for_each(|field| out.extend_from_slice(&field.to_le_bytes()));
@@ -72,6 +78,7 @@ pub(crate) fn read_ask(reader: &mut FixedReader<'_>) -> Result<MicrobatchAsk, Le
         2 => MicrobatchAsk::Await { count, timeout_ms },
         3 => MicrobatchAsk::Pause,
         4 => MicrobatchAsk::Resume,
+        5 => MicrobatchAsk::Offsets { source: count },
         value => return Err(LetterError::Unknown { what: "wish", value }),
     })
 }

@@ -29,6 +29,7 @@ use tantu_base::buf::Buf;
 use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call};
 use tantu_base::id::Epoch;
 use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
+use tantu_base::planted::{self, Bug};
 
 /// Longest body of one entry, in bytes.
 pub const ENTRY_SIZE_MAX: usize = FRAME_SIZE_MAX;
@@ -352,7 +353,8 @@ impl SegLog {
             size: buf.len(),
             done: false,
         });
-        disk.submit(self.token(tag), DiskOp::Write { file: self.current.file, offset, buf, durable: true });
+        let durable = !planted::has(Bug::SkipFlush);
+        disk.submit(self.token(tag), DiskOp::Write { file: self.current.file, offset, buf, durable });
     }
 
     /// Writes zeros ahead of the groups where the first segment has none yet.

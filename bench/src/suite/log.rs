@@ -1,7 +1,7 @@
 //! Durable appends by many producers: a depot beside what the disk can do at all, and beside other logs. Everybody
 //! flushes before every ack.
 
-mod depot;
+pub(crate) mod depot;
 mod redis;
 mod resp;
 
@@ -239,7 +239,12 @@ impl Workload<'_> {
         let written = measure::written_size("self")?;
         let mut prewriting = Prewriting::new(dir.path())?;
         let calls = tantu_doors::system_call_count();
-        let connect = || DepotProducer::connect(&cluster);
+        let connect = || {
+            Ok(DepotProducer::new(
+                Depot::new(&cluster.connect(&Appends::name())?, depot::RECORDS)?,
+                AckLevel::AppendAck,
+            ))
+        };
         let loaded = load::run(&self.load(), self.warm_up(), connect, &mut || prewriting.look(dir.path()))?;
         let calls = tantu_doors::system_call_count() - calls;
         // What is copied to the depot later is written by then.

@@ -18,6 +18,10 @@ use tantu_base::door::{Clock, Doors, Nanos};
 use tantu_base::id::ThreadId;
 use tantu_net::{Bell, ThreadPort};
 
+/// Buffers that the executor registers for its own files, in bytes: it has none, and touching and pinning its usual
+/// 10 MiB takes longer than everything else a small cluster does to start.
+const EXECUTOR_IO_SIZE: usize = 512 << 10;
+
 /// What a step leaves to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -163,7 +167,7 @@ fn run_core<L, E, F>(
     E: Send + 'static,
     F: Fn(ThreadId, &mut Doors<'_>) -> Result<L, E>,
 {
-    let executor = match LocalExecutorBuilder::new(placement).make() {
+    let executor = match LocalExecutorBuilder::new(placement).io_memory(EXECUTOR_IO_SIZE).make() {
         Ok(executor) => executor,
         Err(error) => {
             let _ = started.send(Err(Ok(StartError::Core { core: at, error: error.to_string() })));

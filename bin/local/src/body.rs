@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use tantu_base::door::Doors;
 use tantu_client::StopText;
 use tantu_doors::{CoreLoop, Step};
-use tantu_task::{Progress, StopReason, TaskThread};
+use tantu_task::{ClientWork, Progress, StopReason, TaskThread};
+
+/// Steps of a busy thread between two looks at what clients' requests hold.
+const STEPS_PER_PUBLISH: u32 = 256;
 
 /// What a module's threads are to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,12 +33,20 @@ pub(crate) struct Shared {
     /// Why the module stopped, if it had to.
     pub(crate) stopped: StopText,
     close_errors: Mutex<Vec<String>>,
+    /// By thread.
+    client_work: Mutex<Vec<ClientWork>>,
 }
 
 impl Shared {
-    pub(crate) fn new(thread_count: u32) -> Self {
+    pub(crate) fn new(thread_count: u32, stopped: StopText) -> Self {
         let quiet = (0..thread_count).map(|_| AtomicBool::new(false)).collect();
-        Self { phase: AtomicU8::new(0), quiet, stopped: StopText::default(), close_errors: Mutex::default() }
+        Self {
+            phase: AtomicU8::new(0),
+            quiet,
+            stopped,
+            close_errors: Mutex::default(),
+            client_work: Mutex::new(vec![ClientWork::default(); thread_count as usize]),
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -68,6 +79,16 @@ impl Shared {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What clients' requests hold on all threads.
+    pub(crate) fn client_work(&self) -> ClientWork {
+        self.client_work.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().sum()
+    }
+
+    fn publish(&self, thread: &TaskThread) {
+        let work = thread.client_work();
+        self.client_work.lock().unwrap_or_else(PoisonError::into_inner)[thread.thread().index()] = work;
+    }
+
     pub(crate) fn close_error(&self) -> Option<String> {
         self.close_errors.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
     }
@@ -77,6 +98,8 @@ impl Shared {
 pub(crate) struct Body {
     pub(crate) thread: Option<TaskThread>,
     pub(crate) shared: std::sync::Arc<Shared>,
+    /// Steps since it was told what clients' requests hold.
+    pub(crate) untold: u32,
 }
 
 impl CoreLoop for Body {
@@ -105,6 +128,11 @@ impl CoreLoop for Body {
                 if self.shared.phase() == Phase::Draining {
                     let at = thread.thread().index();
                     self.shared.quiet[at].store(thread.is_quiet(), Ordering::Release);
+                }
+                self.untold += 1;
+                if progress != Progress::Busy || self.untold > STEPS_PER_PUBLISH {
+                    self.untold = 0;
+                    self.shared.publish(thread);
                 }
                 match progress {
                     Progress::Busy => Step::Busy,

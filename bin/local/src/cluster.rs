@@ -1,25 +1,34 @@
 //! The cluster a user holds.
 
 use crate::error::ClusterError;
-use crate::instance::Instance;
+use crate::instance::{Instance, Launch};
 use crate::launch::{LaunchConfig, module_dir};
 use crate::watch::ThreadLoad;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, Stream};
+use tantu_client::{ClientOptions, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText, Stream};
 use tantu_doors::DirLock;
-use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, Owned, define};
+use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
+use tantu_task::ClientWork;
+use tantu_task::observe::Observe;
 use tempfile::TempDir;
+
+/// Where files are in memory.
+const IN_MEMORY: &str = "/dev/shm";
+/// Bytes of a segment of a log there: space that is written ahead is memory.
+const IN_MEMORY_SEGMENT_SIZE: u64 = 4 << 20;
 
 /// Modules in one process. Dropping it closes it; [`InProcessCluster::close`] tells whether that went well.
 #[derive(Debug)]
 pub struct InProcessCluster {
     dir: PathBuf,
     modules: Mutex<BTreeMap<String, Instance>>,
+    /// Bytes of a segment of the log, if not the usual.
+    log_segment_size: Option<u64>,
     _lock: DirLock,
     _temporary: Option<TempDir>,
 }
@@ -36,6 +45,20 @@ impl InProcessCluster {
         Ok(cluster)
     }
 
+    /// A cluster whose files are in memory, for tests that want many clusters: it starts faster, and a crash of the machine
+    /// leaves nothing. Everything else is as in [`InProcessCluster::create`].
+    ///
+    /// # Errors
+    /// [`ClusterError`]; the machine may have no file system in memory at `/dev/shm`.
+    pub fn create_in_memory() -> Result<Self, ClusterError> {
+        let temporary =
+            tempfile::Builder::new().prefix("tantu-").tempdir_in(IN_MEMORY).map_err(ClusterError::Temporary)?;
+        let mut cluster = Self::open(temporary.path())?;
+        cluster._temporary = Some(temporary);
+        cluster.log_segment_size = Some(IN_MEMORY_SEGMENT_SIZE);
+        Ok(cluster)
+    }
+
     /// A cluster in a data directory, which is made if it is missing. Modules launched again go on where they ended.
     ///
     /// # Errors
@@ -43,7 +66,7 @@ impl InProcessCluster {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, ClusterError> {
         let dir = dir.as_ref().to_path_buf();
         let lock = DirLock::take(&dir)?;
-        Ok(Self { dir, modules: Mutex::default(), _lock: lock, _temporary: None })
+        Ok(Self { dir, modules: Mutex::default(), log_segment_size: None, _lock: lock, _temporary: None })
     }
 
     /// Its data directory.
@@ -60,13 +83,62 @@ impl InProcessCluster {
     /// # Errors
     /// [`ClusterError`]: the definition, the parameters, the directory or the machine.
     pub fn launch<M: Module>(&self, config: LaunchConfig) -> Result<(), ClusterError> {
+        self.launch_module::<M>(config, None)
+    }
+
+    /// Launches a module whose events are observed: for tests of where they hop, what they read and what they write.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: the definition, the parameters, the directory or the machine.
+    pub fn launch_observed<M: Module>(
+        &self,
+        config: LaunchConfig,
+        observer: Arc<dyn Observe>,
+    ) -> Result<(), ClusterError> {
+        self.launch_module::<M>(config, Some(observer))
+    }
+
+    fn launch_module<M: Module>(
+        &self,
+        config: LaunchConfig,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Result<(), ClusterError> {
         let def = define::<M>()?;
         let name = def.name.clone();
         let mut modules = self.modules();
         if modules.contains_key(&name) {
             return Err(ClusterError::Launch { module: name, what: "it runs already".to_string() });
         }
-        let instance = Instance::start(&module_dir(&self.dir, &name), def, config)?;
+        let log_segment_size = self.log_segment_size;
+        let launch = Launch { config, observer, log_segment_size, stopped: StopText::default() };
+        let instance = Instance::start(&module_dir(&self.dir, &name), def, launch)?;
+        modules.insert(name, instance);
+        Ok(())
+    }
+
+    /// Ends a module in order and launches the same one again, as an update to the code that runs already does: what is
+    /// durable stays, what threads hold in memory does not, and handles go on with the new instance. A request that is out
+    /// meanwhile may fail.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: it does not run, is another module than this one by now, or does not end or begin in order.
+    pub fn restart<M: Module>(&self) -> Result<(), ClusterError> {
+        let def = define::<M>()?;
+        let name = def.name.clone();
+        let is_same = self.with(&name, |instance| is_same(&instance.runtime.def, &def))?;
+        if !is_same {
+            let what = "it runs with another definition, which a restart cannot change".to_string();
+            return Err(ClusterError::Launch { module: name, what });
+        }
+        let mut modules = self.modules();
+        let Some(instance) = modules.remove(&name) else {
+            let known = modules.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::NotAlive { module: name, known });
+        };
+        let ((connection, others), launch) = (instance.connections(), instance.launch().clone());
+        instance.close()?;
+        let mut instance = Instance::start(&module_dir(&self.dir, &name), def, launch)?;
+        instance.adopt(connection, others);
         modules.insert(name, instance);
         Ok(())
     }
@@ -189,7 +261,28 @@ impl InProcessCluster {
     /// # Errors
     /// [`ClusterError::NotAlive`].
     pub fn connect(&self, module: &str) -> Result<Connection, ClusterError> {
-        self.with(module, Instance::connect)
+        self.connect_with(module, ClientOptions::default())
+    }
+
+    /// A connection of one's own with options.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn connect_with(&self, module: &str, options: ClientOptions) -> Result<Connection, ClusterError> {
+        self.with(module, |instance| instance.connect(options))
+    }
+
+    /// What clients' requests hold on a module's task threads now, within a few milliseconds.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn client_work(&self, module: &str) -> Result<ClientWork, ClusterError> {
+        self.with(module, Instance::client_work)
+    }
+
+    /// The names of the modules that run.
+    pub fn module_names(&self) -> Vec<String> {
+        self.modules().keys().cloned().collect()
     }
 
     /// Finishes what is under way and ends every module.
@@ -211,6 +304,21 @@ impl InProcessCluster {
         }
         first
     }
+}
+
+/// Whether handles that were made for one definition fit the other.
+fn is_same(one: &ModuleDef, other: &ModuleDef) -> bool {
+    let said = |def: &ModuleDef| {
+        let depots = def.depots.iter().map(|depot| format!("{} {} {}", depot.name, depot.global, depot.record_type));
+        let pstates = def.pstates.iter().map(|pstate| format!("{} {} {}", pstate.name, pstate.global, pstate.schema));
+        let streams = def.streams.iter().map(|stream| (&stream.name, &stream.plan));
+        let queries = def.queries.iter().map(|query| (&query.name, &query.plan));
+        let microbatches = def.microbatches.iter().map(|microbatch| (&microbatch.name, &microbatch.plan));
+        let plans = streams.chain(queries).chain(microbatches);
+        let plans = plans.map(|(name, plan)| format!("{name} {}", plan.fingerprint()));
+        depots.chain(pstates).chain(plans).collect::<Vec<_>>()
+    };
+    said(one) == said(other)
 }
 
 impl Drop for InProcessCluster {

@@ -5,17 +5,18 @@ use crate::error::ClusterError;
 use crate::launch::{LaunchConfig, Prepared, prepare};
 use crate::watch::{ThreadLoad, Watch};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tantu_base::door::Doors;
 use tantu_base::id::ThreadId;
-use tantu_client::Connection;
+use tantu_client::{ClientOptions, Connection, StopText, WeakConnection};
 use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, StartError, ThreadJobs, spawn_cores};
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
+use tantu_task::observe::Observe;
 use tantu_task::pulse::Pulse;
-use tantu_task::{MemoryBudget, StopReason, TaskThread, ThreadConfig};
+use tantu_task::{ClientWork, MemoryBudget, StopReason, TaskThread, ThreadConfig};
 
 /// How long closing waits for records that are being processed.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -30,9 +31,23 @@ pub(crate) struct Instance {
     shared: Arc<Shared>,
     cores: Cores,
     pub(crate) connection: Connection,
+    /// Those that have one of their own.
+    others: Mutex<Vec<WeakConnection>>,
+    launch: Launch,
     pulses: Vec<Arc<Pulse>>,
     started: Instant,
     _watch: Watch,
+}
+
+/// How an instance was launched.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) config: LaunchConfig,
+    pub(crate) observer: Option<Arc<dyn Observe>>,
+    /// Bytes of a segment of the log, if not the usual.
+    pub(crate) log_segment_size: Option<u64>,
+    /// What its connections are told if it has to stop.
+    pub(crate) stopped: StopText,
 }
 
 struct NoBell;
@@ -41,7 +56,8 @@ impl Bell for NoBell {
 }
 
 impl Instance {
-    pub(crate) fn start(dir: &Path, def: ModuleDef, config: LaunchConfig) -> Result<Instance, ClusterError> {
+    pub(crate) fn start(dir: &Path, def: ModuleDef, launch: Launch) -> Result<Instance, ClusterError> {
+        let Launch { config, log_segment_size, .. } = launch;
         tantu_doors::preflight(config.threads as usize)?;
         let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
         let Prepared { runtime, mut meta, other_threads } = prepare(&mut disk, dir, def, config)?;
@@ -52,32 +68,63 @@ impl Instance {
         }
         drop(disk);
         let (mesh, ports) = Mesh::new(runtime.thread_count);
-        let shared = Arc::new(Shared::new(runtime.thread_count));
+        let shared = Arc::new(Shared::new(runtime.thread_count, Arc::clone(&launch.stopped)));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
         let pulses: Vec<Arc<Pulse>> = (0..runtime.thread_count).map(|_| Arc::default()).collect();
+        if let Some(observer) = &launch.observer {
+            pulses.iter().for_each(|pulse| pulse.observe(Arc::clone(observer)));
+        }
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
             let pulses = pulses.clone();
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, proportions: shares, stream, .. } = config;
-                let pulse = Arc::clone(&pulses[thread.index()]);
-                let config =
-                    ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, event_ms_max, stream, pulse, ..usual };
+                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, query_timeout_ms, stream, .. } = config;
+                let (shares, pulse) = (config.proportions, Arc::clone(&pulses[thread.index()]));
+                let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, ..usual };
+                let mut config = ThreadConfig { event_ms_max, query_timeout_ms, stream, pulse, ..config };
+                if let Some(size) = log_segment_size {
+                    config.log.segment_size = size;
+                }
                 let opened = TaskThread::open(config, doors);
                 if let Err(reason) = &opened {
                     shared.stop(reason);
                 }
-                Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared) })
+                Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared), untold: 0 })
             }
         };
         let cores = spawn_cores(CoresConfig { pin: config.pin }, ports, make).map_err(|error| match error {
             Ok(start) => ClusterError::Start(start),
             Err(reason) => stopped(&runtime, &reason),
         })?;
-        let connection = Connection::new(Arc::clone(&runtime), mesh.attach(), Arc::clone(&shared.stopped));
+        let clock = Arc::new(KernelClock::default());
+        let stopped = Arc::clone(&shared.stopped);
+        let options = ClientOptions::default();
+        let connection = Connection::with_options(Arc::clone(&runtime), mesh.attach(), stopped, clock, options);
         let watch = Watch::start(Arc::clone(&runtime), pulses.clone(), Duration::from_millis(config.stall_ms));
-        Ok(Instance { runtime, mesh, shared, cores, connection, pulses, started: Instant::now(), _watch: watch })
+        let (others, started) = (Mutex::default(), Instant::now());
+        Ok(Instance { runtime, mesh, shared, cores, connection, others, launch, pulses, started, _watch: watch })
+    }
+
+    /// Takes over the connections of an instance that ended: their handles go on here.
+    pub(crate) fn adopt(&mut self, connection: Connection, others: Vec<WeakConnection>) {
+        connection.retarget(self.mesh.attach());
+        self.connection = connection;
+        for other in others.iter().filter_map(WeakConnection::upgrade) {
+            other.retarget(self.mesh.attach());
+        }
+        *self.others.get_mut().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    /// Its connections, for who adopts them.
+    pub(crate) fn connections(&self) -> (Connection, Vec<WeakConnection>) {
+        let others = std::mem::take(&mut *self.others.lock().unwrap_or_else(PoisonError::into_inner));
+        (self.connection.clone(), others)
+    }
+
+    /// How it was launched.
+    pub(crate) fn launch(&self) -> &Launch {
+        &self.launch
     }
 
     /// How busy each thread was so far.
@@ -87,8 +134,19 @@ impl Instance {
     }
 
     /// A connection of its own.
-    pub(crate) fn connect(&self) -> Connection {
-        Connection::new(Arc::clone(&self.runtime), self.mesh.attach(), Arc::clone(&self.shared.stopped))
+    pub(crate) fn connect(&self, options: ClientOptions) -> Connection {
+        let (module, stopped) = (Arc::clone(&self.runtime), Arc::clone(&self.shared.stopped));
+        let clock = Arc::new(KernelClock::default());
+        let connection = Connection::with_options(module, self.mesh.attach(), stopped, clock, options);
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|other| other.upgrade().is_some());
+        others.push(connection.downgrade());
+        connection
+    }
+
+    /// What clients' requests hold on its task threads.
+    pub(crate) fn client_work(&self) -> ClientWork {
+        self.shared.client_work()
     }
 
     /// Finishes what is under way, brings everything into tables and segments, ends the threads.

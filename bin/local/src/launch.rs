@@ -8,7 +8,7 @@ use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
 use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, StreamOptions};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
-use tantu_task::limit::{EVENT_MS_MAX, SLOW_OP_MS, SLOW_WRITE_MS, STALL_MS};
+use tantu_task::limit::{EVENT_MS_MAX, QUERY_TIMEOUT_MS, SLOW_OP_MS, SLOW_WRITE_MS, STALL_MS};
 use tantu_task::{CategoryShares, MemoryBudget};
 
 /// How a module is laid out.
@@ -30,6 +30,9 @@ pub struct LaunchConfig {
     pub slow_write_ms: u64,
     /// What stream topologies leave open.
     pub stream: StreamOptions,
+    /// Milliseconds after which a call of a query that has no result fails, unless the query says itself
+    /// (`topology.query.timeout.millis`).
+    pub query_timeout_ms: u64,
     /// How long an op may take before it is logged as slow, in milliseconds.
     pub slow_op_ms: u64,
     /// How long a turn may take before it is logged what it stands in while it still runs, in milliseconds: user code that
@@ -51,6 +54,7 @@ impl Default for LaunchConfig {
             memory: MemoryBudget::SIZE_DEFAULT,
             slow_write_ms: SLOW_WRITE_MS,
             stream: StreamOptions::default(),
+            query_timeout_ms: QUERY_TIMEOUT_MS,
             slow_op_ms: SLOW_OP_MS,
             stall_ms: STALL_MS,
             event_ms_max: EVENT_MS_MAX,

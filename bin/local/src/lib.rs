@@ -23,11 +23,12 @@ mod cluster;
 mod error;
 mod instance;
 mod launch;
+pub mod sim;
 mod watch;
 
 pub use cluster::InProcessCluster;
 pub use error::ClusterError;
 pub use launch::LaunchConfig;
 pub use tantu_doors::Pin;
-pub use tantu_task::CategoryShares;
+pub use tantu_task::{CategoryShares, ClientWork};
 pub use watch::ThreadLoad;

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use tantu_flow::{DefineErrors, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
+use tantu_local::sim::{Failure, Simulation};
 
 /// The first word of the JSON's `format`; a reader refuses what it does not know.
 pub const DESCRIPTION_VERSION: u32 = 1;
@@ -49,6 +50,8 @@ pub fn entry<M: Module>() -> Entry {
 ///
 /// Several modules are separated by commas. Without a verb the executable prints its help, unless it is told what to
 /// do then: `tantu::main!(Lines; run = show)`, where `show` is a function or a closure that returns a `Result<(), E>`.
+/// `sim = story`, alone or behind `run`, gives it the verb `sim`: `story` is a function or a closure that returns a
+/// [`Simulation`](crate::sim::Simulation).
 #[macro_export]
 macro_rules! main {
     ($($module:ty),+ $(,)?) => {
@@ -62,6 +65,18 @@ macro_rules! main {
             $crate::artifact::run_or(&entries, ::std::env::args_os(), $run)
         }
     };
+    ($($module:ty),+ $(,)?; sim = $sim:expr) => {
+        fn main() -> ::std::process::ExitCode {
+            let entries = [$($crate::artifact::entry::<$module>()),+];
+            $crate::artifact::run_simulated(&entries, ::std::env::args_os(), &$sim)
+        }
+    };
+    ($($module:ty),+ $(,)?; run = $run:expr; sim = $sim:expr) => {
+        fn main() -> ::std::process::ExitCode {
+            let entries = [$($crate::artifact::entry::<$module>()),+];
+            $crate::artifact::run_or_simulated(&entries, ::std::env::args_os(), $run, &$sim)
+        }
+    };
 }
 
 /// What went wrong with a verb.
@@ -73,6 +88,15 @@ pub enum ArtifactError {
     Graph(GraphError),
     /// The executable's own work failed.
     Run(Box<dyn Error>),
+    /// There is no story to tell.
+    NoSimulation,
+    /// A simulation found something.
+    Found {
+        /// What.
+        failure: Failure,
+        /// The executable.
+        artifact: String,
+    },
     /// The answer cannot be written.
     Write(io::Error),
 }
@@ -83,6 +107,12 @@ impl fmt::Display for ArtifactError {
             ArtifactError::Define(errors) => errors.fmt(f),
             ArtifactError::Graph(error) => error.fmt(f),
             ArtifactError::Run(error) => error.fmt(f),
+            ArtifactError::NoSimulation => {
+                f.write_str("there is no story to tell: `tantu::main!(…; sim = story)` gives the executable one")
+            }
+            ArtifactError::Found { failure, artifact } => {
+                write!(f, "{failure}\n  replay: {artifact} sim --seed {}", failure.seed)
+            }
             ArtifactError::Write(error) => write!(f, "cannot write to stdout: {error}"),
         }
     }
@@ -94,6 +124,8 @@ impl Error for ArtifactError {
             ArtifactError::Define(errors) => Some(errors),
             ArtifactError::Graph(error) => Some(error),
             ArtifactError::Run(error) => Some(&**error),
+            ArtifactError::NoSimulation => None,
+            ArtifactError::Found { failure, .. } => Some(failure),
             ArtifactError::Write(error) => Some(error),
         }
     }
@@ -101,10 +133,21 @@ impl Error for ArtifactError {
 
 /// What an executable does without a verb.
 type Work<'w> = &'w mut dyn FnMut() -> Result<(), Box<dyn Error>>;
+/// The story that an executable tells with the verb `sim`.
+type Story<'s> = &'s dyn Fn() -> Simulation;
 
 /// Runs the verb that the arguments name; the first argument is the executable. Without a verb it prints the help.
 pub fn run(entries: &[Entry], args: impl Iterator<Item = OsString>) -> ExitCode {
-    dispatch(entries, args.collect(), None)
+    dispatch(entries, args.collect(), None, None)
+}
+
+/// As [`run`], with a story for the verb `sim`.
+pub fn run_simulated(
+    entries: &[Entry],
+    args: impl Iterator<Item = OsString>,
+    story: &dyn Fn() -> Simulation,
+) -> ExitCode {
+    dispatch(entries, args.collect(), None, Some(story))
 }
 
 /// Runs the verb that the arguments name; the first argument is the executable. Without a verb it runs the closure.
@@ -115,14 +158,26 @@ pub fn run_or<E: Into<Box<dyn Error>>>(
 ) -> ExitCode {
     let mut run = Some(run);
     let mut work = || run.take().map_or(Ok(()), |run| run().map_err(Into::into));
-    dispatch(entries, args.collect(), Some(&mut work))
+    dispatch(entries, args.collect(), Some(&mut work), None)
+}
+
+/// As [`run_or`], with a story for the verb `sim`.
+pub fn run_or_simulated<E: Into<Box<dyn Error>>>(
+    entries: &[Entry],
+    args: impl Iterator<Item = OsString>,
+    run: impl FnOnce() -> Result<(), E>,
+    story: &dyn Fn() -> Simulation,
+) -> ExitCode {
+    let mut run = Some(run);
+    let mut work = || run.take().map_or(Ok(()), |run| run().map_err(Into::into));
+    dispatch(entries, args.collect(), Some(&mut work), Some(story))
 }
 
 #[cfg(feature = "verbs")]
 use verbs::dispatch;
 
 #[cfg(not(feature = "verbs"))]
-fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work<'_>>) -> ExitCode {
+fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work<'_>>, _: Option<Story<'_>>) -> ExitCode {
     const HELP: &str = "An artifact of Tantu: an executable that holds modules.
 
 Usage: ARTIFACT [describe]

@@ -17,3 +17,5 @@ mod depots {}
 mod queries {}
 #[doc = include_str!("../../../docs/guide/streams.md")]
 mod streams {}
+#[doc = include_str!("../../../docs/guide/testing.md")]
+mod testing {}

@@ -18,4 +18,5 @@ pub use tantu_client as client;
 pub use tantu_derive::Record;
 pub use tantu_flow as flow;
 pub use tantu_local as local;
+pub use tantu_local::sim;
 pub use tantu_path as path;

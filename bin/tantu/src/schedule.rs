@@ -62,8 +62,12 @@ const REAL: i64 = i64::MIN;
 
 static SIM_MS: AtomicI64 = AtomicI64::new(REAL);
 
-/// Milliseconds since the Unix epoch; or, while there is a [`SimTime`], since it was started (UID-06).
+/// Milliseconds since the Unix epoch; or, while there is a [`SimTime`], since it was started (UID-06). In a simulation
+/// ([`crate::sim`]) it is the simulation's time.
 pub fn current_time_ms() -> i64 {
+    if let Some(simulated) = tantu_local::sim::simulated_wall_ms() {
+        return simulated as i64;
+    }
     match SIM_MS.load(Ordering::SeqCst) {
         REAL => KernelClock::default().wall_ms() as i64,
         simulated => simulated,

@@ -5,17 +5,19 @@
 //! connection's own drives.
 
 use crate::error::ClientError;
-use crate::requests::{Answer, Requests, UNANSWERED};
+use crate::options::ClientOptions;
+use crate::port::{ReceiveHalf, Receiver, SendHalf, Sender};
+use crate::requests::{Answer, Requests, UNANSWERED, Want};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
-use tantu_base::door::{LetterBatch, Peer};
+use tantu_base::door::{Clock, LetterBatch, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId};
 use tantu_flow::ModuleRuntime;
-use tantu_net::letter::Letter;
-use tantu_net::{ClientPort, ClientReceiver, ClientSender};
+use tantu_net::ClientPort;
+use tantu_net::letter::{ClientLetter, Letter};
 
 /// Requests that may be out; one more waits until another is answered.
 const REQUEST_COUNT_MAX: usize = 16_384;
@@ -25,6 +27,12 @@ const GATHER_FROM_COUNT: usize = 8;
 const GATHER_COUNT_MAX: u32 = 32;
 /// Bytes of letters gathered into one batch.
 const GATHER_SIZE_MAX: usize = 32 << 10;
+/// Appends gathered into one batch while they wait for others.
+const DELAYED_COUNT_MAX: u32 = 1_024;
+/// Bytes of the names of appends nobody waits for before task threads are told.
+const CANCEL_SIZE: usize = 64 * 8;
+/// Milliseconds between two looks for requests that take too long.
+const EXPIRY_LOOK_MS: u64 = 10;
 /// How long one wait lasts before it looks whether the module still lives.
 const WAIT: Duration = Duration::from_millis(50);
 
@@ -33,8 +41,14 @@ pub type StopText = Arc<Mutex<Option<String>>>;
 
 #[derive(Debug)]
 struct Out {
-    sender: ClientSender,
+    sender: Sender,
     open: Vec<LetterBatch>,
+    /// By thread: requests nobody waits for any more.
+    cancelled: Vec<Vec<u8>>,
+    /// When appends that wait for others leave.
+    flush_at: Option<Nanos>,
+    /// When requests that take too long are looked for.
+    expiry_at: Nanos,
     requests: Requests,
     /// Whether a thread blocks on the port.
     driven: bool,
@@ -44,20 +58,41 @@ struct Out {
     has_driver: bool,
 }
 
-#[derive(Debug)]
 struct Inner {
     module: Arc<ModuleRuntime>,
     out: Mutex<Out>,
-    receiver: Mutex<ClientReceiver>,
+    receiver: Mutex<Receiver>,
     arrived: Condvar,
     stopped: StopText,
     turn: AtomicU32,
+    options: ClientOptions,
+    /// Without one nothing takes too long, and nothing waits.
+    clock: Option<Arc<dyn Clock + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {:?}", self.module.def.name, self.options)
+    }
 }
 
 /// See the crate. Clones share the port.
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: Arc<Inner>,
+}
+
+/// A connection that does not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakConnection {
+    inner: Weak<Inner>,
+}
+
+impl WeakConnection {
+    /// The connection, if somebody still has it.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.inner.upgrade().map(|inner| Connection { inner })
+    }
 }
 
 /// A panic elsewhere while a lock was held leaves plain data: it stays usable.
@@ -68,10 +103,51 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Connection {
     /// A connection over a port of the module's mesh.
     pub fn new(module: Arc<ModuleRuntime>, port: ClientPort, stopped: StopText) -> Self {
+        Self::build(module, port, stopped, None, ClientOptions::default())
+    }
+
+    /// The same with options, and a clock that tells when requests take too long.
+    pub fn with_options(
+        module: Arc<ModuleRuntime>,
+        port: ClientPort,
+        stopped: StopText,
+        clock: Arc<dyn Clock + Send + Sync>,
+        options: ClientOptions,
+    ) -> Self {
+        Self::build(module, port, stopped, Some(clock), options)
+    }
+
+    fn build(
+        module: Arc<ModuleRuntime>,
+        port: ClientPort,
+        stopped: StopText,
+        clock: Option<Arc<dyn Clock + Send + Sync>>,
+        options: ClientOptions,
+    ) -> Self {
         let (sender, receiver) = port.split();
+        Self::over(module, (Sender::Ring(sender), Receiver::Ring(receiver)), stopped, clock, options)
+    }
+
+    /// A connection over something that is no ring. Waiting on it is what makes the other side go on, so nothing else
+    /// does: futures take part as their callers poll them.
+    pub fn stepped(module: Arc<ModuleRuntime>, sender: Box<dyn SendHalf>, receiver: Box<dyn ReceiveHalf>) -> Self {
+        let port = (Sender::Stepped(sender), Receiver::Stepped(receiver));
+        Self::over(module, port, StopText::default(), None, ClientOptions::default())
+    }
+
+    fn over(
+        module: Arc<ModuleRuntime>,
+        (sender, receiver): (Sender, Receiver),
+        stopped: StopText,
+        clock: Option<Arc<dyn Clock + Send + Sync>>,
+        options: ClientOptions,
+    ) -> Self {
         let out = Out {
             sender,
             open: vec![LetterBatch::default(); module.thread_count as usize],
+            cancelled: vec![Vec::new(); module.thread_count as usize],
+            flush_at: None,
+            expiry_at: Nanos(0),
             requests: Requests::default(),
             driven: false,
             waiting: 0,
@@ -84,6 +160,8 @@ impl Connection {
             arrived: Condvar::new(),
             stopped,
             turn: AtomicU32::new(0),
+            options,
+            clock,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -98,21 +176,36 @@ impl Connection {
         TaskId(self.inner.turn.fetch_add(1, Ordering::Relaxed) % self.inner.module.task_count)
     }
 
-    /// Sends a letter; `answered` says whether a request is kept for its answer. Waits while too many are out.
-    pub(crate) fn send<'l>(&self, task: TaskId, answered: bool, letter: impl FnOnce(u64) -> Letter<'l>) -> u64 {
+    /// Sends a letter; `want` says which answer a request is kept for. Waits while too many are out.
+    pub(crate) fn send<'l>(&self, task: TaskId, want: Want, letter: impl FnOnce(u64) -> Letter<'l>) -> u64 {
         let thread = self.inner.module.thread_of(task).0;
         let mut out = lock(&self.inner.out);
+        let answered = want != Want::Nothing;
+        if out.sender.is_thread_gone(Peer(thread)) {
+            return if answered { out.requests.add_failed(thread, self.inner.stop_text()) } else { UNANSWERED };
+        }
         while out.requests.unanswered() >= REQUEST_COUNT_MAX {
             out.flush();
             out = self.inner.drive(out);
         }
-        let request = if answered { out.requests.add(thread) } else { UNANSWERED };
+        let now = self.inner.now();
+        let deadline = now.and_then(|now| self.inner.deadline(want, now));
+        let request = if answered { out.requests.add(thread, want, deadline) } else { UNANSWERED };
         let batch = &mut out.open[thread as usize];
         letter(request).encode(&mut batch.bytes);
         batch.count += 1;
-        let gathers = batch.count < GATHER_COUNT_MAX && batch.bytes.len() < GATHER_SIZE_MAX;
+        let is_small = batch.bytes.len() < GATHER_SIZE_MAX;
+        if let Some(now) = now.filter(|_| want == Want::Append && !self.inner.options.flush_delay.is_zero())
+            && batch.count < DELAYED_COUNT_MAX
+            && is_small
+        {
+            out.flush_at.get_or_insert(plus(now, self.inner.options.flush_delay));
+            self.inner.wake_driver(&mut out);
+            return request;
+        }
+        let gathers = batch.count < GATHER_COUNT_MAX && is_small;
         if !(gathers && answered && out.requests.unanswered() >= GATHER_FROM_COUNT) {
-            out.flush();
+            out.flush_letters();
             // A full ring is the engine's way to say "slower".
             while out.open[thread as usize].bytes.len() >= GATHER_SIZE_MAX && !out.sender.is_thread_gone(Peer(thread)) {
                 out = self.inner.drive(out);
@@ -129,7 +222,7 @@ impl Connection {
             if let Some(result) = out.requests.take(request) {
                 return result;
             }
-            out.flush();
+            out.flush_if_due(self.inner.now());
             out = self.inner.drive(out);
         }
     }
@@ -137,22 +230,20 @@ impl Connection {
     /// A request's answer if it is there; otherwise the waker is told when it is.
     pub(crate) fn poll(&self, request: u64, waker: &Waker) -> Option<Result<Answer, ClientError>> {
         let mut out = lock(&self.inner.out);
-        out.flush();
+        out.flush_if_due(self.inner.now());
         if let Some(result) = out.requests.take(request) {
             return Some(result);
         }
+        if out.sender.is_stepped() {
+            let mut out = self.inner.drive(out);
+            let result = out.requests.take(request);
+            if result.is_none() {
+                waker.wake_by_ref();
+            }
+            return result;
+        }
         out.requests.wake(request, waker);
-        if !std::mem::replace(&mut out.has_driver, true) {
-            let inner = Arc::downgrade(&self.inner);
-            std::thread::Builder::new()
-                .name("tantu-client".to_string())
-                .spawn(move || drive_awaited(&inner))
-                .expect("a thread can be started");
-        }
-        // The driver sleeps while nobody awaits.
-        if out.waiting > 0 {
-            self.inner.arrived.notify_all();
-        }
+        self.inner.wake_driver(&mut out);
         None
     }
 
@@ -161,22 +252,54 @@ impl Connection {
         lock(&self.inner.out).flush();
     }
 
+    /// The module's process ended, with everything that is out: who waits is told so, and what was not sent yet is not
+    /// sent to the next process. Only who steps a process needs to say this.
+    pub fn lose(&self, text: &str) {
+        let mut out = lock(&self.inner.out);
+        out.open.fill(LetterBatch::default());
+        out.requests.fail_gone(|_| true, || text.to_string());
+    }
+
+    /// Goes on over another port, to the module's next instance; what is out on this one is lost.
+    pub fn retarget(&self, port: ClientPort) {
+        self.lose("the module was launched again");
+        let (sender, receiver) = port.split();
+        let mut old = lock(&self.inner.receiver);
+        lock(&self.inner.out).sender = Sender::Ring(sender);
+        *old = Receiver::Ring(receiver);
+    }
+
+    /// The same connection, as long as somebody else has it.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// Nobody waits for the answer any more.
     pub(crate) fn forget(&self, request: u64) {
         let mut out = lock(&self.inner.out);
-        out.flush();
-        out.requests.forget(request);
+        let Some((thread, want)) = out.requests.forget(request) else { return };
+        out.cancel(thread, request);
+        // Appends that nobody waits for may be many: the engine is told of several at once.
+        if want != Want::Append || out.cancelled[thread as usize].len() >= CANCEL_SIZE {
+            out.flush();
+        } else if out.flush_at.is_none() {
+            out.flush_letters();
+        }
     }
+}
+
+fn plus(now: Nanos, delay: Duration) -> Nanos {
+    Nanos(now.0.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 /// Drives a connection for those that await on it, as long as it lives.
 fn drive_awaited(connection: &Weak<Inner>) {
     while let Some(inner) = connection.upgrade() {
         let mut out = lock(&inner.out);
-        if out.requests.awaited() == 0 {
+        if out.requests.awaited() == 0 && out.flush_at.is_none() {
             out = inner.sleep(out);
         } else {
-            out.flush();
+            out.flush_if_due(inner.now());
             out = inner.drive(out);
         }
         drop(out);
@@ -184,6 +307,62 @@ fn drive_awaited(connection: &Weak<Inner>) {
 }
 
 impl Inner {
+    fn now(&self) -> Option<Nanos> {
+        self.clock.as_ref().map(|clock| clock.now())
+    }
+
+    fn stop_text(&self) -> String {
+        lock(&self.stopped).clone().unwrap_or_else(|| "its threads ended".to_string())
+    }
+
+    /// When a request takes too long.
+    fn deadline(&self, want: Want, now: Nanos) -> Option<Nanos> {
+        self.timeout(want).map(|timeout| plus(now, timeout))
+    }
+
+    fn timeout(&self, want: Want) -> Option<Duration> {
+        match want {
+            Want::Append | Want::Depot => Some(self.options.depot_timeout),
+            Want::Read => Some(self.options.pstate_timeout),
+            Want::Nothing | Want::Other => None,
+        }
+    }
+
+    /// Fails requests that take too long, now and then.
+    fn expire(&self, out: &mut Out) {
+        let Some(now) = self.now().filter(|now| *now >= out.expiry_at) else { return };
+        out.expiry_at = now.plus_ms(EXPIRY_LOOK_MS);
+        for (request, thread) in out.requests.expire(now, |want| self.timeout(want).unwrap_or_default()) {
+            out.cancel(thread, request);
+            out.flush();
+        }
+    }
+
+    /// How long a wait may last: not past the time when something leaves.
+    fn wait_time(&self, out: &Out) -> Duration {
+        let delay = self.options.flush_delay;
+        let most = if delay.is_zero() { WAIT } else { WAIT.min(delay.max(Duration::from_millis(1))) };
+        match (self.now(), out.flush_at) {
+            (Some(now), Some(at)) => most.min(Duration::from_nanos(at.since(now).max(1))),
+            _ => most,
+        }
+    }
+
+    /// Sees to it that a thread drives for those that await.
+    fn wake_driver(self: &Arc<Self>, out: &mut Out) {
+        if !std::mem::replace(&mut out.has_driver, true) {
+            let inner = Arc::downgrade(self);
+            std::thread::Builder::new()
+                .name("tantu-client".to_string())
+                .spawn(move || drive_awaited(&inner))
+                .expect("a thread can be started");
+        }
+        // The driver sleeps while nobody awaits.
+        if out.waiting > 0 {
+            self.arrived.notify_all();
+        }
+    }
+
     /// Blocks a while for arrivals: as the one that takes them in, or until the one that does has some. Whatever the caller
     /// looked for under the lock it finds not to be there yet, so it cannot miss it.
     fn drive<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
@@ -191,28 +370,33 @@ impl Inner {
             return self.sleep(out);
         }
         out.driven = true;
+        let wait = self.wait_time(&out);
         drop(out);
         let driving = Driving(self);
         let mut receiver = lock(&self.receiver);
         if !self.take_in(&mut receiver) {
-            receiver.wait(WAIT);
+            receiver.wait(wait);
             if !self.take_in(&mut receiver) {
                 self.fail_gone(&receiver);
             }
         }
         drop(receiver);
         drop(driving);
-        lock(&self.out)
+        let mut out = lock(&self.out);
+        self.expire(&mut out);
+        out
     }
 
     fn sleep<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
         out.waiting += 1;
-        let (mut out, _) = self.arrived.wait_timeout(out, WAIT).unwrap_or_else(PoisonError::into_inner);
+        let wait = self.wait_time(&out);
+        let (mut out, _) = self.arrived.wait_timeout(out, wait).unwrap_or_else(PoisonError::into_inner);
         out.waiting -= 1;
+        self.expire(&mut out);
         out
     }
 
-    fn take_in(&self, receiver: &mut ClientReceiver) -> bool {
+    fn take_in(&self, receiver: &mut Receiver) -> bool {
         let mut any = false;
         while let Some((from, category, batch)) = receiver.receive_any() {
             any = true;
@@ -228,11 +412,10 @@ impl Inner {
     }
 
     /// Requests on threads that ended will not be answered.
-    fn fail_gone(&self, receiver: &ClientReceiver) {
+    fn fail_gone(&self, receiver: &Receiver) {
         let gone = |thread: u32| receiver.is_thread_gone(Peer(thread));
         if (0..self.module.thread_count).any(gone) {
-            let text = || lock(&self.stopped).clone().unwrap_or_else(|| "its threads ended".to_string());
-            lock(&self.out).requests.fail_gone(gone, text);
+            lock(&self.out).requests.fail_gone(gone, || self.stop_text());
         }
     }
 }
@@ -251,8 +434,47 @@ impl Drop for Driving<'_> {
     }
 }
 
+impl Drop for Inner {
+    /// Nobody waits for anything any more: the task threads give free what they hold for this connection.
+    fn drop(&mut self) {
+        let out = self.out.get_mut().unwrap_or_else(PoisonError::into_inner);
+        out.cancelled.iter_mut().for_each(Vec::clear);
+        for open in &mut out.open {
+            Letter::Client(ClientLetter::Cancel { requests: &[] }).encode(&mut open.bytes);
+            open.count += 1;
+        }
+        out.flush();
+    }
+}
+
 impl Out {
+    /// A task thread is to be told that nobody waits for a request.
+    fn cancel(&mut self, thread: u32, request: u64) {
+        self.cancelled[thread as usize].extend_from_slice(&request.to_le_bytes());
+    }
+
+    /// Sends what was gathered unless it waits for more.
+    fn flush_if_due(&mut self, now: Option<Nanos>) {
+        if self.flush_at.is_none_or(|at| now.is_none_or(|now| at <= now)) {
+            self.flush();
+        }
+    }
+
+    /// Sends what was gathered, and which requests nobody waits for.
     fn flush(&mut self) {
+        for (open, cancelled) in self.open.iter_mut().zip(&mut self.cancelled) {
+            if !cancelled.is_empty() {
+                Letter::Client(ClientLetter::Cancel { requests: cancelled }).encode(&mut open.bytes);
+                open.count += 1;
+                cancelled.clear();
+            }
+        }
+        self.flush_letters();
+    }
+
+    /// Sends what was gathered.
+    fn flush_letters(&mut self) {
+        self.flush_at = None;
         let mut sent = false;
         for (thread, open) in self.open.iter_mut().enumerate() {
             if open.count == 0 {

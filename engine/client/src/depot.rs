@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::pending::Pending;
+use crate::requests::{Answer, Want};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use tantu_base::id::{Offset, TaskId};
@@ -152,7 +153,7 @@ impl<T: Encode> Depot<T> {
     /// [`ClientError`] if it is refused before it is sent.
     pub fn offsets_async(&self, partition: u32) -> Result<Pending<PartitionOffsets>, ClientError> {
         let (task, depot) = (self.task_of(partition)?, self.index as u16);
-        let request = self.connection.send(task, true, |request| Letter::AskOffsets { task, request, depot });
+        let request = self.connection.send(task, Want::Depot, |request| Letter::AskOffsets { task, request, depot });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
             let (start, end) = answer.into_more().offsets.unwrap_or_default();
             Ok(PartitionOffsets { start, end })
@@ -176,6 +177,30 @@ impl<T: Encode> Depot<T> {
     }
 
     fn send_encoded(&self, record: &[u8], ack: AckLevel) -> Result<u64, ClientError> {
+        let task = self.route(record)?;
+        let depot = self.index as u16;
+        let want = if ack == AckLevel::None { Want::Nothing } else { Want::Append };
+        Ok(self.connection.send(task, want, |request| Letter::Append { task, request, depot, ack, record }))
+    }
+
+    /// Sends another request about appends; the answer comes later.
+    pub(crate) fn pending<'l, R>(
+        &self,
+        task: TaskId,
+        letter: impl FnOnce(u64) -> Letter<'l>,
+        read: fn(Answer) -> Result<R, ClientError>,
+    ) -> Result<Pending<R>, ClientError> {
+        let request = self.connection.send(task, Want::Append, letter);
+        Ok(Pending::new(self.connection.clone(), request, read))
+    }
+
+    /// Its place in the module.
+    pub(crate) fn index(&self) -> u16 {
+        self.index as u16
+    }
+
+    /// Where a record goes.
+    pub(crate) fn route(&self, record: &[u8]) -> Result<TaskId, ClientError> {
         if record.len() > RECORD_SIZE_MAX {
             return Err(ClientError::Refused(format!(
                 "the record has {} bytes, the most is {RECORD_SIZE_MAX}",
@@ -191,9 +216,7 @@ impl<T: Encode> Depot<T> {
             Routed::Anywhere => self.connection.any_task(),
             Routed::Nowhere => return Err(ClientError::Refused(format!("clients may not append to {}", def.name))),
         };
-        let depot = self.index as u16;
-        let answered = ack != AckLevel::None;
-        Ok(self.connection.send(task, answered, |request| Letter::Append { task, request, depot, ack, record }))
+        Ok(task)
     }
 }
 
@@ -239,7 +262,8 @@ impl<T: Encode + Decode> Depot<T> {
     ) -> Result<Pending<RecordPage<T>>, ClientError> {
         let (task, depot) = (self.task_of(partition)?, self.index as u16);
         let range = ReadRange { from, to, count_max: max.count, size_max: max.size };
-        let request = self.connection.send(task, true, |request| Letter::ReadDepot { task, request, depot, range });
+        let request =
+            self.connection.send(task, Want::Depot, |request| Letter::ReadDepot { task, request, depot, range });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
             let next = answer.offset;
             let answer = answer.into_more();

@@ -1,7 +1,20 @@
-//! What can go wrong for a client. The variants tell "not appended" from "not known".
+//! What can go wrong for a client. [`ClientError::outcome`] tells "not appended" from "not known".
 
+use std::time::Duration;
 use tantu_base::id::Offset;
 use tantu_base::value::DecodeError;
+
+/// What a request that failed has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing: no record was appended by it, and none will be. It may be sent again.
+    NotAppended,
+    /// The record is appended and durable.
+    Appended,
+    /// That is not known: a record may have been appended, or may still be. Sent again without a number it may be there twice; a
+    /// [`Producer`](crate::Producer) can send it again under its number.
+    Unknown,
+}
 
 /// Why a request gave no result.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
@@ -33,12 +46,43 @@ pub enum ClientError {
     /// The disk is full; nothing was done. Reads go on; appends are taken again within seconds of space returning.
     #[error("nothing was appended: {0}")]
     StorageFull(String),
+    /// The module had stopped before the request was sent; nothing was done.
+    #[error("the module had stopped, so nothing was done: {0}")]
+    NotRunning(String),
     /// The module stopped while the request was out: an append may have happened or not.
     #[error("the module stopped before it answered; an append may have happened or not: {0}")]
     Stopped(String),
+    /// There was no answer in time: an append may have happened, or may still happen, or not.
+    #[error("no answer within {timeout:?}; an append may have happened or not")]
+    TimedOut {
+        /// How long was waited: [`ClientOptions`](crate::ClientOptions).
+        timeout: Duration,
+    },
+    /// A producer that started later under the same name has taken over; this try appended nothing.
+    #[error("nothing was appended: a later life of the producer, its epoch {epoch}, has taken over")]
+    Fenced {
+        /// The epoch of the other.
+        epoch: u32,
+    },
+    /// An append with a lower number failed, or was never sent; this try appended nothing.
+    #[error("nothing was appended: the append with the number {expected} is next")]
+    OutOfSequence {
+        /// The number that the partition waits for.
+        expected: u64,
+    },
+    /// The partition does not know the producer any more: it was silent for too long, or too many others came. This try appended
+    /// nothing; a producer has to start anew.
+    #[error("nothing was appended: the partition does not know the producer any more")]
+    Forgotten,
+    /// The record was appended under its number, so long ago that its offset is not known any more.
+    #[error("it was appended before, and its offset is not known any more")]
+    AppendedBefore,
     /// The read failed.
     #[error("the read failed: {0}")]
     ReadFailed(String),
+    /// What was when a microbatch ended is not kept, or not any more.
+    #[error("what is to be read is not kept: {0}")]
+    NotKept(String),
     /// The query failed; calling it again may help or not.
     #[error("the query failed: {0}")]
     QueryFailed(String),
@@ -55,7 +99,7 @@ pub enum ClientError {
         /// How many there are.
         processed: u64,
         /// How long was waited.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
     /// A value is not of the type the handle was made for.
     #[error("the value found is not of the expected type: {0}")]
@@ -86,4 +130,80 @@ pub enum ClientError {
     /// The path does not start with a key, so it names no partition.
     #[error("a path on a PState with several partitions must start with `key`, or name the partition with `select_on`")]
     NoKey,
+}
+
+impl ClientError {
+    /// What the request has done, as far as the client can know. It tells of one try: if a numbered append is sent again and
+    /// the second try appended nothing, the first may have all the same. Reads append nothing; a query may.
+    ///
+    /// ```
+    /// use tantu_client::{ClientError, Outcome};
+    ///
+    /// assert_eq!(ClientError::Closing.outcome(), Outcome::NotAppended);
+    /// assert_eq!(ClientError::Stopped("…".to_string()).outcome(), Outcome::Unknown);
+    /// ```
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            ClientError::Unknown { .. }
+            | ClientError::Refused(_)
+            | ClientError::Closing
+            | ClientError::StorageFull(_)
+            | ClientError::NotRunning(_)
+            | ClientError::Fenced { .. }
+            | ClientError::OutOfSequence { .. }
+            | ClientError::Forgotten
+            | ClientError::ReadFailed(_)
+            | ClientError::NotKept(_)
+            | ClientError::NotProcessed { .. }
+            | ClientError::NotOne { .. }
+            | ClientError::OutOfRange { .. }
+            | ClientError::NoPartition { .. }
+            | ClientError::NoKey => Outcome::NotAppended,
+            ClientError::ProcessingFailed(_) | ClientError::Throttled(_) | ClientError::AppendedBefore => Outcome::Appended,
+            ClientError::Stopped(_)
+            | ClientError::TimedOut { .. }
+            | ClientError::QueryFailed(_)
+            | ClientError::QueryTimedOut(_)
+            // Of a query's result.
+            | ClientError::Type(_) => Outcome::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_says_whether_something_was_appended() {
+        let text = || "why".to_string();
+        let timeout = Duration::from_secs(1);
+        let nothing = [
+            ClientError::Unknown { module: text(), kind: "depot", name: text(), known: text() },
+            ClientError::Refused(text()),
+            ClientError::Closing,
+            ClientError::StorageFull(text()),
+            ClientError::NotRunning(text()),
+            ClientError::Fenced { epoch: 2 },
+            ClientError::OutOfSequence { expected: 3 },
+            ClientError::Forgotten,
+            ClientError::ReadFailed(text()),
+            ClientError::NotKept(text()),
+            ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout },
+            ClientError::NotOne { count: 2 },
+            ClientError::OutOfRange { start: Offset(1), end: Offset(2) },
+            ClientError::NoPartition { index: 9, count: 8 },
+            ClientError::NoKey,
+        ];
+        assert!(nothing.iter().all(|error| error.outcome() == Outcome::NotAppended));
+        let done = [ClientError::ProcessingFailed(text()), ClientError::AppendedBefore];
+        assert!(done.iter().all(|error| error.outcome() == Outcome::Appended));
+        let unknown = [
+            ClientError::Stopped(text()),
+            ClientError::TimedOut { timeout },
+            ClientError::QueryFailed(text()),
+            ClientError::QueryTimedOut(text()),
+        ];
+        assert!(unknown.iter().all(|error| error.outcome() == Outcome::Unknown));
+    }
 }

@@ -2,9 +2,13 @@
 
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::requests::{UNANSWERED, Want};
 use std::time::Duration;
-use tantu_base::id::TaskId;
-use tantu_net::letter::{Letter, MicrobatchAsk};
+use tantu_base::id::{Offset, TaskId};
+use tantu_net::letter::{ClientLetter, Letter, MicrobatchAsk, SnapshotSays};
+
+/// How long a snapshot is kept at most unless it says otherwise.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// How far a microbatch topology is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -52,7 +56,7 @@ impl Microbatch {
     fn ask(&self, ask: MicrobatchAsk) -> Result<MicrobatchStatus, ClientError> {
         let (task, topology) = (TaskId(0), self.index);
         let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
-        let request = self.connection.send(task, true, letter);
+        let request = self.connection.send(task, Want::Other, letter);
         Ok(self.connection.wait(request)?.into_more().microbatch.unwrap_or_default())
     }
 
@@ -82,6 +86,50 @@ impl Microbatch {
         })
     }
 
+    /// Up to which offset each partition of a depot is in finished microbatches: the offset after the last record (MB-20).
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`] if the topology has no source on the depot.
+    pub fn processed_offsets(&self, depot: &str) -> Result<Vec<Offset>, ClientError> {
+        let module = self.connection.module();
+        let sources = &module.def.microbatches[usize::from(self.index)].sources;
+        let name = |at: usize| module.def.depots[at].name.as_str();
+        let Some(source) = sources.iter().position(|source| name(source.depot) == depot) else {
+            let known = sources.iter().map(|source| name(source.depot)).collect::<Vec<_>>().join(", ");
+            let (module, kind, name) = (module.def.name.clone(), "depot read by the topology", depot.to_string());
+            return Err(ClientError::Unknown { module, kind, name, known });
+        };
+        let (task, topology, ask) = (TaskId(0), self.index, MicrobatchAsk::Offsets { source: source as u64 });
+        let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
+        let request = self.connection.send(task, Want::Other, letter);
+        let answer = self.connection.wait(request)?.into_more();
+        let offsets = answer.rows.as_chunks::<8>().0.iter().map(|bytes| Offset(u64::from_le_bytes(*bytes)));
+        let count = if module.def.depots[sources[source].depot].global { 1 } else { module.task_count };
+        Ok(offsets.take(count as usize).collect())
+    }
+
+    /// Keeps what the topology and its earlier microbatches have written, as of the last finished one, readable on every task, for
+    /// a minute at most: see [`MicrobatchSnapshot`].
+    ///
+    /// # Errors
+    /// [`ClientError::NotKept`] if too many are kept.
+    pub fn snapshot(&self) -> Result<MicrobatchSnapshot, ClientError> {
+        self.snapshot_for(LEASE)
+    }
+
+    /// The same for this time at most, ten minutes if that is less.
+    ///
+    /// # Errors
+    /// [`ClientError::NotKept`] if too many are kept.
+    pub fn snapshot_for(&self, lease: Duration) -> Result<MicrobatchSnapshot, ClientError> {
+        let (task, topology, says) = (TaskId(0), self.index, SnapshotSays::Take);
+        let number = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        let letter = |request| Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 });
+        let request = self.connection.send(task, Want::Other, letter);
+        let (number, id) = self.connection.wait(request)?.into_more().snapshot.unwrap_or_default();
+        Ok(MicrobatchSnapshot { connection: self.connection.clone(), topology, number, id })
+    }
+
     /// Begins no more microbatches, also after a restart; returns when the one under way has ended.
     ///
     /// # Errors
@@ -96,5 +144,41 @@ impl Microbatch {
     /// [`ClientError`].
     pub fn resume(&self) -> Result<(), ClientError> {
         self.ask(MicrobatchAsk::Resume).map(|_| ())
+    }
+}
+
+/// What a microbatch topology had written when one microbatch was finished, on every task: nothing of later ones, and of no
+/// microbatch a part. [`PState::select_at`](crate::PState::select_at) and its like read it. Of other topologies it has, on each
+/// task, one committed instant. It is given free when it is dropped, or when it has been kept long enough.
+#[derive(Debug)]
+pub struct MicrobatchSnapshot {
+    connection: Connection,
+    topology: u16,
+    number: u64,
+    id: u64,
+}
+
+impl MicrobatchSnapshot {
+    /// Which microbatch.
+    pub fn microbatch(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for MicrobatchSnapshot {
+    fn drop(&mut self) {
+        let (task, request, topology, says) = (TaskId(0), UNANSWERED, self.topology, SnapshotSays::Release);
+        let number = self.number;
+        self.connection.send(task, Want::Nothing, |_| {
+            Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 })
+        });
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::microbatch::MicrobatchSnapshot;
 use crate::pending::Pending;
+use crate::requests::{Answer, Want};
 use std::marker::PhantomData;
 use tantu_base::id::TaskId;
 use tantu_base::value::{Decode, Reader};
-use tantu_net::letter::Letter;
+use tantu_net::letter::{ClientLetter, Letter};
 use tantu_path::{Arg, PStateSchema, PathTo};
 
 /// A PState of schema `S`. Reads see what is committed on the partition when they arrive there.
@@ -70,8 +72,14 @@ impl<S: PStateSchema> PState<S> {
     /// # Errors
     /// [`ClientError`] if it is refused before it is sent.
     pub fn select_async<T: PStateSchema>(&self, path: PathTo<S, T>) -> Result<Pending<Vec<T::Value>>, ClientError> {
+        let task = self.route(&path)?;
+        self.send(task, &path)
+    }
+
+    /// Where the leading key of a path lives.
+    fn route<T: PStateSchema>(&self, path: &PathTo<S, T>) -> Result<TaskId, ClientError> {
         let count = self.partition_count();
-        let task = match path.path().leading_key() {
+        Ok(match path.path().leading_key() {
             _ if count == 1 => TaskId(0),
             Some(Arg::Const(key)) => {
                 let mut key_form = Vec::new();
@@ -80,8 +88,39 @@ impl<S: PStateSchema> PState<S> {
                 TaskId(by.partition(&key_form, count).map_err(ClientError::Refused)?)
             }
             Some(Arg::Slot(_)) | None => return Err(ClientError::NoKey),
-        };
-        self.send(task, &path)
+        })
+    }
+
+    /// Every value the path leads to, as of the microbatch of a snapshot. With several partitions the path must start with
+    /// `key`.
+    ///
+    /// # Errors
+    /// [`ClientError::NotKept`] when the snapshot has been kept long enough, and the others.
+    pub fn select_at<T: PStateSchema>(
+        &self,
+        snapshot: &MicrobatchSnapshot,
+        path: PathTo<S, T>,
+    ) -> Result<Vec<T::Value>, ClientError> {
+        self.send_at(snapshot, self.route(&path)?, &path)?.wait()
+    }
+
+    /// Every value the path leads to on any partition, in the order of the partitions, all as of one microbatch: that of the
+    /// snapshot.
+    ///
+    /// # Errors
+    /// [`ClientError::NotKept`] when the snapshot has been kept long enough, and the others.
+    pub fn select_all_at<T: PStateSchema>(
+        &self,
+        snapshot: &MicrobatchSnapshot,
+        path: PathTo<S, T>,
+    ) -> Result<Vec<T::Value>, ClientError> {
+        let asked = (0..self.partition_count()).map(|partition| self.send_at(snapshot, TaskId(partition), &path));
+        let asked = asked.collect::<Result<Vec<_>, _>>()?;
+        let mut all = Vec::new();
+        for pending in asked {
+            all.append(&mut pending.wait()?);
+        }
+        Ok(all)
     }
 
     /// The one value the path leads to.
@@ -114,11 +153,30 @@ impl<S: PStateSchema> PState<S> {
         path.path().encode(&mut bytes).map_err(|error| ClientError::Refused(error.to_string()))?;
         let pstate = self.index as u16;
         let request =
-            self.connection.send(task, true, |request| Letter::Select { task, request, pstate, path: &bytes });
-        Ok(Pending::new(self.connection.clone(), request, |answer| {
-            let answer = answer.into_more();
-            let mut reader = Reader::new(&answer.rows);
-            (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
-        }))
+            self.connection.send(task, Want::Read, |request| Letter::Select { task, request, pstate, path: &bytes });
+        Ok(Pending::new(self.connection.clone(), request, read_rows::<T>))
     }
+
+    fn send_at<T: PStateSchema>(
+        &self,
+        snapshot: &MicrobatchSnapshot,
+        task: TaskId,
+        path: &PathTo<S, T>,
+    ) -> Result<Pending<Vec<T::Value>>, ClientError> {
+        let mut bytes = Vec::new();
+        path.path().encode(&mut bytes).map_err(|error| ClientError::Refused(error.to_string()))?;
+        let (pstate, number, path) = (self.index as u16, snapshot.number(), &bytes[..]);
+        // The snapshot is its client's: it is read by the connection that took it.
+        let connection = snapshot.connection();
+        let request = connection.send(task, Want::Read, |request| {
+            Letter::Client(ClientLetter::SelectAt { task, request, pstate, snapshot: number, path })
+        });
+        Ok(Pending::new(connection.clone(), request, read_rows::<T>))
+    }
+}
+
+fn read_rows<T: PStateSchema>(answer: Answer) -> Result<Vec<T::Value>, ClientError> {
+    let answer = answer.into_more();
+    let mut reader = Reader::new(&answer.rows);
+    (0..answer.count).map(|_| Ok(T::Value::decode(&mut reader)?)).collect()
 }

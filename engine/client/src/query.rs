@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::pending::Pending;
+use crate::requests::Want;
 use std::marker::PhantomData;
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::Reader;
@@ -80,7 +81,8 @@ impl<A: ArgumentValues, R: Owned> Query<A, R> {
             .map_err(|error| ClientError::Refused(error.to_string()))?;
         let task = leading.unwrap_or_else(|| self.connection.any_task());
         let (query, arguments) = (self.index as u16, &bytes[..]);
-        let request = self.connection.send(task, true, |request| Letter::Invoke { task, request, query, arguments });
+        let request =
+            self.connection.send(task, Want::Other, |request| Letter::Invoke { task, request, query, arguments });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
             let answer = answer.into_more();
             let mut reader = Reader::new(&answer.rows);

@@ -3,11 +3,28 @@
 use crate::error::ClientError;
 use crate::microbatch::MicrobatchStatus;
 use std::task::Waker;
-use tantu_base::id::Offset;
-use tantu_net::letter::{Letter, Refusal, StreamLetter};
+use std::time::Duration;
+use tantu_base::door::Nanos;
+use tantu_base::id::{Offset, ProducerId};
+use tantu_net::letter::{ClientLetter, Letter, NumberFault, Refusal, SnapshotSays, StreamLetter};
 
 /// The number that letters carry when nobody waits for an answer.
 pub(crate) const UNANSWERED: u64 = u64::MAX;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Want {
+    /// No answer.
+    Nothing,
+    /// That a record is appended.
+    Append,
+    /// Something else of a depot.
+    Depot,
+    /// Something of a PState.
+    Read,
+    /// Something that has its own time-out, or none.
+    Other,
+}
 
 /// What an answered request brought. Appends are many and bring an offset only, so that the rest is elsewhere.
 #[derive(Debug, Default)]
@@ -23,6 +40,10 @@ pub(crate) struct More {
     pub(crate) offsets: Option<(Offset, Offset)>,
     /// How far a microbatch topology is, if that is the answer.
     pub(crate) microbatch: Option<MicrobatchStatus>,
+    /// A producer and its epoch, if that is the answer.
+    pub(crate) producer: Option<(ProducerId, u32)>,
+    /// The number of a snapshot, and of its microbatch, if that is the answer.
+    pub(crate) snapshot: Option<(u64, u64)>,
     pub(crate) count: usize,
     pub(crate) rows: Vec<u8>,
 }
@@ -41,6 +62,9 @@ impl Answer {
 #[derive(Debug)]
 struct Request {
     thread: u32,
+    want: Want,
+    /// When it takes too long.
+    deadline: Option<Nanos>,
     waker: Option<Waker>,
     answer: Answer,
     result: Option<Result<(), Box<ClientError>>>,
@@ -73,14 +97,21 @@ impl Requests {
         self.awaited
     }
 
+    /// A request to a thread that had ended before.
+    pub(crate) fn add_failed(&mut self, thread: u32, text: String) -> u64 {
+        let id = self.add(thread, Want::Other, None);
+        self.finish(id, Err(Box::new(ClientError::NotRunning(text))));
+        id
+    }
+
     /// A new request to a thread.
-    pub(crate) fn add(&mut self, thread: u32) -> u64 {
+    pub(crate) fn add(&mut self, thread: u32, want: Want, deadline: Option<Nanos>) -> u64 {
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             (self.places.len() - 1) as u32
         });
         let place = &mut self.places[at as usize];
-        place.request = Some(Request { thread, waker: None, answer: Answer::default(), result: None });
+        place.request = Some(Request { thread, want, deadline, waker: None, answer: Answer::default(), result: None });
         self.unanswered += 1;
         u64::from(place.generation) << 32 | u64::from(at)
     }
@@ -106,14 +137,27 @@ impl Requests {
         request.result.map(|result| result.map(|()| request.answer).map_err(|error| *error))
     }
 
-    /// Nobody wants the answer any more.
-    pub(crate) fn forget(&mut self, id: u64) {
-        if let Some(request) = self.remove(id)
-            && request.result.is_none()
-        {
-            self.unanswered -= 1;
-            self.awaited -= usize::from(request.waker.is_some());
+    /// Nobody wants the answer any more. If there is none yet: to which thread it went, and what was wanted.
+    pub(crate) fn forget(&mut self, id: u64) -> Option<(u32, Want)> {
+        let request = self.remove(id).filter(|request| request.result.is_none())?;
+        self.unanswered -= 1;
+        self.awaited -= usize::from(request.waker.is_some());
+        Some((request.thread, request.want))
+    }
+
+    /// Fails those that take too long, with the time-out of what they want; which they are, and their threads.
+    pub(crate) fn expire(&mut self, now: Nanos, timeout: impl Fn(Want) -> Duration) -> Vec<(u64, u32)> {
+        let mut late = Vec::new();
+        for (at, place) in self.places.iter().enumerate() {
+            let Some(request) = place.request.as_ref().filter(|request| request.result.is_none()) else { continue };
+            if request.deadline.is_some_and(|deadline| deadline <= now) {
+                late.push((u64::from(place.generation) << 32 | at as u64, request.thread, request.want));
+            }
         }
+        for (id, _, want) in &late {
+            self.finish(*id, Err(Box::new(ClientError::TimedOut { timeout: timeout(*want) })));
+        }
+        late.into_iter().map(|(id, thread, _)| (id, thread)).collect()
     }
 
     /// Tells the waker when the answer is there.
@@ -195,6 +239,7 @@ impl Requests {
                     self.finish(id, Ok(()));
                 }
             }
+            Letter::Client(letter) => self.told(&letter),
             // Letters between task threads are never sent to clients.
             Letter::Append { .. }
             | Letter::Select { .. }
@@ -213,6 +258,35 @@ impl Requests {
             | Letter::Failed { .. } => {}
         }
     }
+
+    /// Takes in an answer about numbers or snapshots.
+    fn told(&mut self, letter: &ClientLetter<'_>) {
+        match *letter {
+            ClientLetter::Producer { request: id, producer, epoch } => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.more().producer = Some((producer, epoch));
+                    self.finish(id, Ok(()));
+                }
+            }
+            ClientLetter::Snapshot { request: id, says: SnapshotSays::Taken, number, id: microbatch, .. } => {
+                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+                    request.answer.more().snapshot = Some((number, microbatch));
+                    self.finish(id, Ok(()));
+                }
+            }
+            ClientLetter::Misnumbered { request, fault, number } => {
+                let error = match fault {
+                    NumberFault::Fenced => ClientError::Fenced { epoch: u32::try_from(number).unwrap_or(u32::MAX) },
+                    NumberFault::OutOfSequence => ClientError::OutOfSequence { expected: number },
+                    NumberFault::Forgotten => ClientError::Forgotten,
+                    NumberFault::TooOld => ClientError::AppendedBefore,
+                };
+                self.finish(request, Err(Box::new(error)));
+            }
+            // What clients send, and what task threads send each other.
+            _ => {}
+        }
+    }
 }
 
 /// What a refusal is to the client.
@@ -226,6 +300,7 @@ fn refused(refusal: Refusal, text: String) -> ClientError {
         Refusal::StorageFull => ClientError::StorageFull(text),
         Refusal::QueryFailed => ClientError::QueryFailed(text),
         Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
+        Refusal::NotKept => ClientError::NotKept(text),
     }
 }
 
@@ -240,13 +315,13 @@ mod tests {
     #[test]
     fn an_answer_reaches_its_request_once_and_nobody_else() {
         let mut requests = Requests::default();
-        let (a, b) = (requests.add(0), requests.add(1));
+        let (a, b) = (requests.add(0, Want::Other, None), requests.add(1, Want::Other, None));
         assert!(requests.take(a).is_none());
         requests.answered(appended(a, 5));
         requests.answered(appended(a, 6));
         assert_eq!(requests.unanswered(), 1);
         assert_eq!(requests.take(a).expect("it is there").expect("it is good").offset, Offset(5));
-        let c = requests.add(0);
+        let c = requests.add(0, Want::Other, None);
         assert_ne!(a, c, "the place is used again under another number");
         requests.answered(appended(a, 7));
         assert!(requests.take(c).is_none() && requests.take(a).is_none());
@@ -260,7 +335,7 @@ mod tests {
     #[test]
     fn rows_gather_until_the_last_part_and_refusals_say_why() {
         let mut requests = Requests::default();
-        let (a, b) = (requests.add(0), requests.add(0));
+        let (a, b) = (requests.add(0, Want::Other, None), requests.add(0, Want::Other, None));
         requests.answered(Letter::Rows { request: a, more: true, count: 1, rows: b"x" });
         assert!(requests.take(a).is_none());
         requests.answered(Letter::Rows { request: a, more: false, count: 2, rows: b"yz" });
@@ -273,7 +348,11 @@ mod tests {
     #[test]
     fn only_unanswered_requests_of_a_thread_that_is_gone_fail() {
         let mut requests = Requests::default();
-        let ids = [requests.add(0), requests.add(1), requests.add(1)];
+        let ids = [
+            requests.add(0, Want::Other, None),
+            requests.add(1, Want::Other, None),
+            requests.add(1, Want::Other, None),
+        ];
         requests.answered(appended(ids[1], 1));
         requests.wake(ids[2], Waker::noop());
         assert_eq!(requests.awaited(), 1);
@@ -282,5 +361,38 @@ mod tests {
         assert!(requests.take(ids[1]).expect("answered before").is_ok());
         assert!(matches!(requests.take(ids[2]), Some(Err(ClientError::Stopped(text))) if text == "gone"));
         assert_eq!((requests.unanswered(), requests.awaited()), (1, 0));
+    }
+
+    #[test]
+    fn requests_that_take_too_long_fail_and_late_answers_meet_nobody() {
+        let mut requests = Requests::default();
+        let at = |ms| Some(Nanos(0).plus_ms(ms));
+        let [a, b, c] = [at(10), at(20), None].map(|deadline| requests.add(3, Want::Append, deadline));
+        let timeout = Duration::from_millis(10);
+        assert_eq!(requests.expire(Nanos(0).plus_ms(10), |_| timeout), [(a, 3)]);
+        assert!(matches!(requests.take(a), Some(Err(ClientError::TimedOut { timeout: of })) if of == timeout));
+        requests.answered(appended(a, 5));
+        assert_eq!(requests.expire(Nanos(0).plus_ms(1_000), |_| timeout), [(b, 3)]);
+        assert_eq!((requests.forget(b), requests.forget(c)), (None, Some((3, Want::Append))));
+        assert_eq!(requests.unanswered(), 0);
+    }
+
+    #[test]
+    fn faults_of_numbers_and_a_thread_that_is_gone_before_are_told_apart() {
+        let mut requests = Requests::default();
+        let faults = [
+            (NumberFault::Fenced, ClientError::Fenced { epoch: 7 }),
+            (NumberFault::OutOfSequence, ClientError::OutOfSequence { expected: 7 }),
+            (NumberFault::Forgotten, ClientError::Forgotten),
+            (NumberFault::TooOld, ClientError::AppendedBefore),
+        ];
+        for (fault, expected) in faults {
+            let request = requests.add(0, Want::Append, None);
+            requests.answered(Letter::Client(ClientLetter::Misnumbered { request, fault, number: 7 }));
+            assert_eq!(requests.take(request).map(|result| result.err()), Some(Some(expected)));
+        }
+        let gone = requests.add_failed(0, "why".to_string());
+        assert!(matches!(requests.take(gone), Some(Err(ClientError::NotRunning(text))) if text == "why"));
+        assert_eq!(requests.unanswered(), 0);
     }
 }

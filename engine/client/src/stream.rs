@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::requests::Want;
 use tantu_base::id::TaskId;
 use tantu_base::value::{Decode, Reader};
 use tantu_flow::TroubledRecord;
@@ -49,7 +50,7 @@ impl Stream {
         let topology = self.index;
         let ask = |task| {
             let letter = |request| Letter::Stream(StreamLetter::AskTroubles { task, request, topology });
-            self.connection.send(task, true, letter)
+            self.connection.send(task, Want::Other, letter)
         };
         let requests: Vec<u64> = (0..self.connection.module().task_count).map(|task| ask(TaskId(task))).collect();
         let mut all = Vec::new();

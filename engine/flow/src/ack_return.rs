@@ -36,7 +36,7 @@ use crate::run::{Host, Run};
 use crate::step::Step;
 use crate::var::Var;
 use tantu_base::value::{Value, encoded};
-use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Fold, Leaf, PStateSchema, Schema};
+use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Fold, Leaf, PStateSchema, Room, Schema};
 
 /// Most bytes that the values returned for one record may hold, and each of them.
 pub const ACK_RETURN_SIZE_MAX: usize = 1 << 20;
@@ -120,7 +120,10 @@ impl Returns {
     /// # Errors
     /// What the aggregator answers, or that they are too many; what it holds then means nothing.
     pub fn take(&mut self, value: &[u8]) -> Result<(), AggError> {
-        self.0.step(&[], &Returned(value)).map(drop)
+        match self.0.step(&[], &Returned(value))? {
+            Room::Left => Ok(()),
+            Room::Full => Err(AggError::Memory { limit: ACK_RETURN_SIZE_MAX }),
+        }
     }
 
     /// The result in value form; `None` if it is null.

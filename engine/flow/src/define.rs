@@ -6,7 +6,7 @@ use crate::invoke::{Invoked, Temporary};
 use crate::micro::MicrobatchRecord;
 use crate::module::{DepotDef, Module, ModuleDef, PStateDef, Setup, SourceDef, SourceOptions, StreamDef, Topologies};
 use crate::plan::{PlanBuilder, Position, Surroundings};
-use crate::query::QueryDef;
+use crate::query::{QueryDef, QueryOptions};
 use crate::scope::Recorded;
 use crate::stream_options::StreamOptions;
 use std::cell::RefCell;
@@ -74,6 +74,7 @@ pub(crate) struct QueryRecord {
     output: &'static str,
     at: Position,
     plan: PlanBuilder,
+    options: QueryOptions,
 }
 
 /// What has been declared so far.
@@ -133,13 +134,19 @@ impl Defining {
         }
     }
 
-    pub(crate) fn add_query(&mut self, name: &str, code: Recorded, inputs: Vec<Register>, output: &'static str) {
+    pub(crate) fn add_query(
+        &mut self,
+        (name, options): (&str, QueryOptions),
+        code: Recorded,
+        inputs: Vec<Register>,
+        output: &'static str,
+    ) {
         let mut plan = PlanBuilder::new(name);
         let around = Surroundings { pstates: &self.pstates, starts_on_zero: false, unchecked: self.unchecked };
         let (begin, mistakes) = plan.add(code, inputs.clone(), around);
         let at = plan.first_stage().unwrap_or(begin);
         mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
-        self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan });
+        self.queries.push(QueryRecord { name: name.to_string(), inputs, output, at, plan, options });
     }
 
     /// What a query takes and returns.
@@ -221,6 +228,7 @@ impl Defining {
                 at: record.at,
                 inputs: record.inputs.iter().map(Register::type_name).collect(),
                 output: record.output,
+                options: record.options,
                 plan: Arc::new(record.plan.build(&name, schemas.clone()).with_temporaries(&temporaries)),
             })
             .collect();

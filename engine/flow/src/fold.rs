@@ -86,6 +86,7 @@ impl FoldDef {
 
 /// Rows as aggregators hold them: see [`Fold`] and [`ShapedFold`], of which it is one.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is always in a box of its own")]
 pub enum RowFold {
     /// Each result is that of one aggregator.
     Leaves(Fold),

@@ -42,6 +42,9 @@ pub struct MicrobatchOptions {
     /// If set, a microbatch without records runs when none came for so long
     /// (`topology.microbatch.empty.sleep.time.millis`).
     pub empty_period: Option<Duration>,
+    /// If set, what an attempt writes on a task goes to the disk after so many writes, before it is published
+    /// (`topology.microbatch.pstate.flush.path.count`); without it, when it has more than its share of the core's memory.
+    pub flush_path_count: Option<usize>,
 }
 
 impl Default for MicrobatchOptions {
@@ -51,6 +54,7 @@ impl Default for MicrobatchOptions {
             phase_timeout: Duration::from_secs(60),
             force_delay: Duration::ZERO,
             empty_period: None,
+            flush_path_count: None,
         }
     }
 }
@@ -175,6 +179,11 @@ pub struct MicrobatchTopology {
 }
 
 impl MicrobatchTopology {
+    /// Its place among the microbatch topologies of the module.
+    pub(crate) fn place(&self) -> Option<usize> {
+        microbatch_of(self.owner.index)
+    }
+
     /// Declares a PState that this topology writes. Its name starts with `$$`.
     #[track_caller]
     pub fn pstate<S: PStateSchema>(&mut self, name: &str) -> PState<S> {

@@ -114,6 +114,21 @@ impl Plan {
         self.fingerprint
     }
 
+    /// The topology's name.
+    pub fn topology(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of a PState by its place in the module; none if it is temporary state.
+    pub fn pstate_name(&self, object: ObjectId) -> Option<&str> {
+        self.schemas.get(object.index()).map(|(name, _)| &**name)
+    }
+
+    /// Whether the step before this one is a function of the user.
+    pub(crate) fn calls_before(&self, at: usize) -> bool {
+        at.checked_sub(1).is_some_and(|before| matches!(self.steps[before].step, Step::Call(_)))
+    }
+
     /// The schema of a PState, or of temporary state.
     #[inline]
     pub(crate) fn schema(&self, pstate: usize) -> &Schema {

@@ -7,6 +7,7 @@ use crate::batch::{BatchBlock, QueryBlock};
 use crate::block::Block;
 use crate::data::{Data, Owned, Register, Returned};
 use crate::define::{Defining, Place, here};
+use crate::micro::MicrobatchTopology;
 use crate::module::Topologies;
 use crate::plan::{Plan, Position};
 use crate::step::{Step, StepRecord, Target};
@@ -14,6 +15,7 @@ use crate::table::RowsOf;
 use crate::var::{AnyVar, Var, Vars};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A query topology, ready to run.
 #[derive(Clone, Debug)]
@@ -28,6 +30,58 @@ pub struct QueryDef {
     pub inputs: Vec<&'static str>,
     /// The type of its result, as a var.
     pub output: &'static str,
+    /// How it runs.
+    pub options: QueryOptions,
+}
+
+/// How a query topology runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueryOptions {
+    /// How long a call may take (`topology.query.timeout.millis`); by default as long as the launch says.
+    pub timeout: Option<Duration>,
+    /// See [`QueryOptions::consistent_with`]: the place of the topology among the microbatch topologies of the module.
+    pub consistent_with: Option<usize>,
+}
+
+impl QueryOptions {
+    /// A call takes at most so long.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// All events of a call see what this topology has written as of one microbatch, the last that was finished when the call
+    /// began: all of what it and those before it wrote, on every task, and nothing of later ones. Of other
+    /// topologies they see, on each task, one committed instant. A call waits for a letter to every thread and back before it
+    /// begins. Calls of other queries within it see what these say.
+    ///
+    /// ```
+    /// use tantu_flow::{Module, QueryOptions, Setup, Topologies, Var, define, hash_by};
+    /// use tantu_path::{Map, Navigate, agg, path};
+    ///
+    /// struct Words;
+    /// impl Module for Words {
+    ///     fn define(setup: &mut Setup, topologies: &mut Topologies) {
+    ///         let words = setup.declare_depot::<String>("*words", hash_by(String::clone));
+    ///         let mut counter = topologies.microbatch("counter");
+    ///         let counts = counter.pstate::<Map<String, i64>>("$$counts");
+    ///         counter.source(&words, |m, batch| {
+    ///             let word = m.explode_microbatch(batch);
+    ///             m.compound_agg(counts, agg::key(word, agg::count()));
+    ///         });
+    ///         let whole = QueryOptions::default().consistent_with(&counter);
+    ///         topologies.query_with("total", whole, |q, ()| {
+    ///             q.all_partition();
+    ///             let count: Var<i64> = q.local_select(counts, path().map_vals());
+    ///             q.origin_partition();
+    ///             q.agg::<i64>(agg::sum(count))
+    ///         });
+    ///     }
+    /// }
+    /// assert_eq!(define::<Words>().unwrap().queries[0].options.consistent_with, Some(0));
+    /// ```
+    pub fn consistent_with(self, topology: &MicrobatchTopology) -> Self {
+        Self { consistent_with: topology.place(), ..self }
+    }
 }
 
 /// The arguments of a query as vars: `()`, or a tuple of vars such as `(Var<str>, Var<i64>)`.
@@ -109,6 +163,17 @@ impl Topologies {
         name: &str,
         body: impl FnOnce(&mut QueryBlock, I) -> Var<O>,
     ) {
+        self.query_with(name, QueryOptions::default(), body);
+    }
+
+    /// Declares a query topology with options.
+    #[track_caller]
+    pub fn query_with<I: Arguments, O: Data + ?Sized>(
+        &mut self,
+        name: &str,
+        options: QueryOptions,
+        body: impl FnOnce(&mut QueryBlock, I) -> Var<O>,
+    ) {
         let place = here();
         let source = {
             let mut defining = self.defining.borrow_mut();
@@ -128,7 +193,7 @@ impl Topologies {
         if !astray {
             check_way_home(&mut defining, name, place, &recorded.steps);
         }
-        defining.add_query(name, recorded, inputs, Register::new::<O>(output.id).type_name());
+        defining.add_query((name, options), recorded, inputs, Register::new::<O>(output.id).type_name());
     }
 }
 

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
+use tantu_base::planted::{self, Bug};
 use tantu_base::value::DecodeError;
 use tantu_path::{
     Arg, Args, EvalError, Page, PageLimit, Path, Scratch, Stop, Store, aggregate, clear_store, select_page,
@@ -341,7 +342,10 @@ impl Run {
                             at = step;
                             continue;
                         }
-                        Ok(Then::Need) => break Outcome::Need,
+                        Ok(Then::Need) => {
+                            at -= usize::from(planted::has(Bug::ClosureRunTwice) && plan.calls_before(at));
+                            break Outcome::Need;
+                        }
                         Err(error) => break Outcome::Failed(error),
                     }
                 }

@@ -79,7 +79,7 @@ type Entries = BTreeMap<(ObjectId, Vec<u8>), Vec<u8>>;
 
 /// A block with inputs `I`, ready to be run. What it emits are vars `O`.
 pub struct TestBlock<I: ?Sized, O> {
-    module: ModuleDef,
+    pub(crate) module: ModuleDef,
     emitted: O,
     input: PhantomData<fn(&I)>,
     state: RefCell<Entries>,

@@ -142,7 +142,7 @@ impl Memtable {
         EntryKeys { entries: &self.entries, arena: &self.arena }
     }
 
-    /// Has fetched what [`Memtable::set`] looks at for some keys: of more than [`SIDE_BY_SIDE`] the first.
+    /// Has fetched what [`Memtable::set`] and [`Memtable::get`] look at for some keys: of more than [`SIDE_BY_SIDE`] the first.
     pub(crate) fn expect<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         let (mut asked, mut count) = ([&[][..]; SIDE_BY_SIDE], 0);
         for (place, key) in asked.iter_mut().zip(keys) {

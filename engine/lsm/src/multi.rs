@@ -59,6 +59,12 @@ struct Candidate<'a> {
 }
 
 impl Tree {
+    /// Has fetched what reads of some keys will look at in memtables: of more than sixteen keys those of the first. It changes
+    /// nothing but how long they wait.
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        self.memtables().for_each(|memtable| memtable.expect(keys.clone()));
+    }
+
     /// Reads keys at a version. `visit` is told the place and the value of each read that can be answered, in any order. A
     /// read is answered once: after a stop call it again with the same reads.
     ///

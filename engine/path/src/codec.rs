@@ -11,9 +11,13 @@ use crate::func::Functions;
 use crate::limit::{ARGUMENT_DEPTH_MAX, PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX};
 use crate::nav;
 use crate::path::{Nav, Path};
-use tantu_base::value::{DecodeError, Value};
+use tantu_base::value::{DecodeError, Reader, Value, put_list_header, put_str, put_u64};
 
 const VERSION: u64 = 1;
+/// Navigators of a path that is read without making a value of it first.
+const FLAT_NAV_COUNT_MAX: usize = 16;
+
+const _: () = assert!(FLAT_NAV_COUNT_MAX <= PATH_NAV_COUNT_MAX);
 
 /// Why a path cannot be sent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -95,15 +99,16 @@ impl Path {
     /// Appends the encoded path.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), PathEncodeError> {
         self.check_size().map_err(|()| PathEncodeError::TooLarge)?;
-        let path = path_value(self)?;
         let before = out.len();
-        Value::List(vec![Value::U64(VERSION), path]).encode(out);
+        put_list_header(out, 2);
+        put_u64(out, VERSION);
+        let put = put_path(self, out);
         let size = out.len() - before;
-        if size > PATH_SIZE_MAX {
+        let put = put.and(if size > PATH_SIZE_MAX { Err(PathEncodeError::TooLong { size }) } else { Ok(()) });
+        if put.is_err() {
             out.truncate(before);
-            return Err(PathEncodeError::TooLong { size });
         }
-        Ok(())
+        put
     }
 
     /// Reads what [`Path::encode`] wrote, and nothing else; no function is known.
@@ -115,6 +120,10 @@ impl Path {
     pub fn decode_with(bytes: &[u8], functions: &Functions) -> Result<Path, PathDecodeError> {
         if bytes.len() > PATH_SIZE_MAX {
             return Err(PathDecodeError::TooLong { size: bytes.len() });
+        }
+        // Nearly every path; what it cannot read the other way reads, or says why not.
+        if let Some(path) = read_flat(bytes) {
+            return Ok(path);
         }
         let Value::List(parts) = Value::decode(bytes)? else {
             return Err(PathDecodeError::Shape("the top is not a list"));
@@ -142,11 +151,12 @@ impl Path {
     }
 }
 
-fn path_value(path: &Path) -> Result<Value, PathEncodeError> {
-    Ok(Value::List(path.navs.iter().map(nav_value).collect::<Result<_, _>>()?))
+fn put_path(path: &Path, out: &mut Vec<u8>) -> Result<(), PathEncodeError> {
+    put_list_header(out, path.navs.len());
+    path.navs.iter().try_for_each(|nav| put_nav(nav, out))
 }
 
-fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
+fn put_nav(nav: &Nav, out: &mut Vec<u8>) -> Result<(), PathEncodeError> {
     let navigator = nav.rule.name;
     if let Some(func) = nav.func.as_ref().filter(|func| !func.is_named()) {
         return Err(PathEncodeError::Closure { navigator, closure: func.name() });
@@ -154,19 +164,51 @@ fn nav_value(nav: &Nav) -> Result<Value, PathEncodeError> {
     if let Some(custom) = &nav.custom {
         return Err(PathEncodeError::Closure { navigator, closure: custom.name() });
     }
-    let arg = |arg: &Arg| match arg {
-        Arg::Slot(slot) => Err(PathEncodeError::Slot { navigator, slot: *slot }),
-        // The argument must be readable where it will stand, below at most this many lists.
-        Arg::Const(value) if depth_of(value) > ARGUMENT_DEPTH_MAX => Err(PathEncodeError::TooDeep { navigator }),
-        Arg::Const(value) => Ok(value.clone()),
-    };
-    let mut parts = vec![
-        Value::U64(nav.rule.code),
-        Value::List(nav.args.iter().map(arg).collect::<Result<_, _>>()?),
-        Value::List(nav.paths.iter().map(path_value).collect::<Result<_, _>>()?),
-    ];
-    parts.extend(nav.func.iter().map(|func| Value::Str(func.name().to_owned())));
-    Ok(Value::List(parts))
+    put_list_header(out, 3 + usize::from(nav.func.is_some()));
+    put_u64(out, nav.rule.code);
+    put_list_header(out, nav.args.len());
+    for arg in &nav.args {
+        match arg {
+            Arg::Slot(slot) => return Err(PathEncodeError::Slot { navigator, slot: *slot }),
+            // The argument must be readable where it will stand, below at most this many lists.
+            Arg::Const(value) if depth_of(value) > ARGUMENT_DEPTH_MAX => {
+                return Err(PathEncodeError::TooDeep { navigator });
+            }
+            Arg::Const(value) => value.encode(out),
+        }
+    }
+    put_list_header(out, nav.paths.len());
+    nav.paths.iter().try_for_each(|path| put_path(path, out))?;
+    nav.func.iter().for_each(|func| put_str(out, func.name()));
+    Ok(())
+}
+
+/// A path whose navigators have neither paths nor functions, read without making a value of it first.
+fn read_flat(bytes: &[u8]) -> Option<Path> {
+    let mut reader = Reader::new(bytes);
+    if reader.list().ok()? != 2 || reader.u64().ok()? != VERSION {
+        return None;
+    }
+    let count = reader.list().ok().filter(|count| *count <= FLAT_NAV_COUNT_MAX)?;
+    let mut navs = Vec::with_capacity(count);
+    for _ in 0..count {
+        if reader.list().ok()? != 3 {
+            return None;
+        }
+        let rule = nav::rule(reader.u64().ok()?).filter(|rule| !rule.func && rule.paths.0 == 0)?;
+        let arg_count = reader.list().ok().filter(|count| (rule.args.0..=rule.args.1).contains(count))?;
+        let mut args = Vec::new();
+        for _ in 0..arg_count {
+            let arg = reader.value().ok().filter(|arg| depth_of(arg) <= ARGUMENT_DEPTH_MAX)?;
+            args.push(Arg::Const(arg));
+        }
+        if reader.list().ok()? != 0 {
+            return None;
+        }
+        navs.push(Nav { rule, args, paths: Vec::new(), func: None, custom: None });
+    }
+    reader.finish().ok()?;
+    Some(Path { navs })
 }
 
 fn depth_of(value: &Value) -> usize {

@@ -8,6 +8,7 @@ use crate::layout::DepotMeta;
 use crate::load::Loads;
 use crate::side::append::Appended;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{ObjectId, Offset, RunId};
 
@@ -351,18 +352,49 @@ impl DepotPartition {
     /// Finds a record.
     #[inline]
     pub fn lookup(&self, offset: Offset) -> Lookup<'_> {
+        match self.run_of(offset) {
+            Ok(run) => Lookup::Record(run.record((offset.0 - run.first.0) as usize)),
+            Err(missing) => missing,
+        }
+    }
+
+    /// The run that a record is in, or where the record is.
+    #[inline]
+    fn run_of(&self, offset: Offset) -> Result<&Run, Lookup<'_>> {
         if offset >= self.committed_end {
-            return Lookup::NotYet;
+            return Err(Lookup::NotYet);
         }
         if offset < self.start {
-            return Lookup::Trimmed;
+            return Err(Lookup::Trimmed);
         }
         if self.runs.front().is_some_and(|run| run.first <= offset) {
             let index = self.runs.partition_point(|run| run.end() <= offset);
-            let run = &self.runs[index];
-            return Lookup::Record(run.record((offset.0 - run.first.0) as usize));
+            return Ok(&self.runs[index]);
         }
-        self.loads.record(offset).map_or(Lookup::OnDisk, Lookup::Record)
+        self.loads.run(offset).ok_or(Lookup::OnDisk)
+    }
+
+    /// Visits the records of a range in order, until the visitor breaks.
+    ///
+    /// # Errors
+    /// The first record that cannot be visited now, and where it is: not [`Lookup::Record`].
+    pub fn visit(
+        &self,
+        (from, to): (Offset, Offset),
+        visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), (Offset, Lookup<'_>)> {
+        let mut at = from;
+        while at < to {
+            let run = self.run_of(at).map_err(|missing| (at, missing))?;
+            let end = run.end().min(to);
+            for index in at.0 - run.first.0..end.0 - run.first.0 {
+                if visit(run.record(index as usize)).is_break() {
+                    return Ok(());
+                }
+            }
+            at = end;
+        }
+        Ok(())
     }
 }
 
@@ -386,6 +418,27 @@ mod tests {
             Lookup::Record(r) => String::from_utf8(r.to_vec()).expect("text"),
             other => format!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_range_is_visited_across_runs_until_the_visitor_breaks_or_a_record_is_not_here() {
+        let mut depot = partition(10);
+        depot.commit(run(10, &["a", "b"]));
+        depot.commit(run(12, &["c"]));
+        depot.commit(run(13, &["d", "e"]));
+        let visited = |from, to, most: usize| {
+            let mut seen = String::new();
+            let visited = depot.visit((Offset(from), Offset(to)), &mut |record| {
+                seen.push_str(std::str::from_utf8(record).expect("text"));
+                if seen.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            (seen, visited.map_err(|(at, missing)| format!("{} {missing:?}", at.0)))
+        };
+        assert_eq!(visited(11, 15, 9), ("bcde".to_string(), Ok(())));
+        assert_eq!(visited(11, 14, 2), ("bc".to_string(), Ok(())));
+        assert_eq!(visited(12, 12, 9), (String::new(), Ok(())));
+        assert_eq!(visited(14, 16, 9), ("e".to_string(), Err("15 NotYet".to_string())));
+        assert_eq!(visited(9, 11, 9), (String::new(), Err("9 OnDisk".to_string())));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use crate::depot::Run;
 use crate::meta::{ModuleMeta, ObjectKind, encode_document};
+use crate::producer::Span;
 use crate::section::EntryWriter;
 use crate::segment::{chunk_bytes, header_bytes};
 use crate::side::Published;
 use crate::side::append::Appended;
-use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, ProducerId, RunId, TaskId, Version};
 
 #[allow(clippy::disallowed_methods, reason = "a test reads its golden file; TANTU_BLESS=1 writes it anew")]
 fn check(name: &str, bytes: &[u8]) {
@@ -72,4 +73,28 @@ fn what_an_entry_of_version_1_says_of_records_of_side_runs_stays_as_it_is() {
     entry.run_appended(&Appended { run, depot, first, count: 3, time_ms });
     entry.end_section(start);
     check("side-append.bin", &entry.body);
+}
+
+#[test]
+fn what_an_entry_of_version_1_says_of_producers_stays_as_it_is() {
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(3), Version(9));
+    let spans =
+        [Span { sequence: 7, offset: Offset(40), count: 2 }, Span { sequence: 9, offset: Offset(44), count: 1 }];
+    let producer = ProducerId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+    entry.produced(ObjectId(2), producer, 3, 1_700_000_000_000, &spans.into());
+    entry.produced(ObjectId(2), ProducerId::named("loader"), 4, 1_700_000_000_001, &[].into());
+    entry.end_section(start);
+    check("produced.bin", &entry.body);
+}
+
+#[test]
+fn what_an_entry_of_version_1_says_of_a_side_run_on_the_disk_stays_as_it_is() {
+    let attempt = Attempt { epoch: Epoch(5), counter: 2 };
+    let run = RunId { topology: ObjectId(11), id: 0x0102_0304, attempt };
+    let mut entry = EntryWriter::default();
+    let start = entry.begin_section(TaskId(3), Version(9));
+    entry.spilled(run, Epoch(6), 0x0506_0708, Version(0x090a_0b0c));
+    entry.end_section(start);
+    check("side-run-spilled.bin", &entry.body);
 }

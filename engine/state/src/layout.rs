@@ -8,6 +8,7 @@
 //! | a depot | `0x01`, the chunk's end offset (exclusive), 8 bytes big-endian | [`ChunkAt`] |
 //! | a depot | `0x02`, the chunk's last append time, its end offset, 8 bytes big-endian each | [`ChunkAt`] |
 //! | a depot | `0x03` | first offset that was not trimmed, 8 bytes little-endian |
+//! | a depot | `0x04`, the producer, 16 bytes big-endian | which appends of it the partition has: [`producer`](crate::producer) |
 //! | a topology's source | empty | next offset to process, 8 bytes little-endian |
 //! | a microbatch topology | `0x00` | what was published last: [`Published`](crate::side::Published) |
 //! | a microbatch topology | `0x01` and on | its coordinator's, on task 0 |
@@ -17,7 +18,7 @@
 //! later is one seek forward among the `0x02` keys.
 
 use tantu_base::fixed::{FixedReader, Truncated};
-use tantu_base::id::{ObjectId, Offset};
+use tantu_base::id::{ObjectId, Offset, ProducerId};
 use tantu_lsm::PrefixRule;
 
 /// What all elements of a subindexed structure under one top-level key begin with: object, `F0`, location, that key. Filters hold
@@ -31,6 +32,8 @@ const DEPOT_CHUNK: u8 = 1;
 const DEPOT_TIME: u8 = 2;
 /// First byte after the object of the entry that says where a depot starts.
 const DEPOT_START: u8 = 3;
+/// First byte after the object of what a depot knows of producers.
+const DEPOT_PRODUCER: u8 = 4;
 
 /// First byte after a microbatch topology of the entry that says what was published last.
 const PUBLISHED: u8 = 0;
@@ -79,6 +82,22 @@ pub fn depot_start_key(depot: ObjectId) -> Vec<u8> {
     let mut key = depot.0.to_be_bytes().to_vec();
     key.push(DEPOT_START);
     key
+}
+
+/// Tree key of what a depot partition knows of a producer.
+pub fn producer_key(depot: ObjectId, producer: ProducerId) -> Vec<u8> {
+    let mut key = depot.0.to_be_bytes().to_vec();
+    key.push(DEPOT_PRODUCER);
+    key.extend_from_slice(&producer.0.to_be_bytes());
+    key
+}
+
+/// The depot and the producer that a tree key is of, if it is such a key.
+pub fn read_producer_key(key: &[u8]) -> Option<(ObjectId, ProducerId)> {
+    let (depot, rest) = key.split_first_chunk::<4>()?;
+    let (kind, producer) = rest.split_first()?;
+    let producer = ProducerId(u128::from_be_bytes(producer.try_into().ok()?));
+    (*kind == DEPOT_PRODUCER).then_some((ObjectId(u32::from_be_bytes(*depot)), producer))
 }
 
 /// Tree key of the entry that says what a microbatch topology published last.

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod layout;
 pub mod load;
 pub mod meta;
+pub mod producer;
 pub mod section;
 pub mod segment;
 pub mod side;

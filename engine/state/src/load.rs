@@ -58,13 +58,18 @@ impl Loads {
     /// A record, if its chunk was read.
     #[inline]
     pub(crate) fn record(&self, offset: Offset) -> Option<&[u8]> {
+        self.run(offset).map(|run| run.record((offset.0 - run.first.0) as usize))
+    }
+
+    /// The run that a record is in, if its chunk was read.
+    #[inline]
+    pub(crate) fn run(&self, offset: Offset) -> Option<&Run> {
         let holds = |chunk: &&Loaded| {
             chunk.runs[0].first <= offset && chunk.runs.last().is_some_and(|last| offset < last.end())
         };
         let chunk = self.loaded.iter().find(holds)?;
         chunk.used.set(true);
-        let run = &chunk.runs[chunk.runs.partition_point(|run| run.end() <= offset)];
-        Some(run.record((offset.0 - run.first.0) as usize))
+        Some(&chunk.runs[chunk.runs.partition_point(|run| run.end() <= offset)])
     }
 
     fn want(&mut self, from: Offset, until: Offset) {

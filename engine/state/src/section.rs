@@ -5,10 +5,12 @@
 //! applying them needs no user code. Format version 1; byte table in `docs/formats/entry.md`.
 
 use crate::depot::Run;
+use crate::producer::{Span, put_spans, take_spans};
 use crate::side::append::Appended;
+use std::collections::VecDeque;
 use tantu_base::checksum::{FileKind, Place};
 use tantu_base::fixed::{FixedReader, Truncated, put_sized};
-use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId, Version};
+use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, ProducerId, RunId, TaskId, Version};
 use tantu_base::limit::{FRAME_SIZE_MAX, KEY_SIZE_MAX, RECORD_SIZE_MAX};
 
 const OP_PUT: u8 = 1;
@@ -22,6 +24,7 @@ const OP_RUN_PUBLISH: u8 = 8;
 const OP_RUN_DROP: u8 = 9;
 const OP_RUN_RECORDS: u8 = 12;
 const OP_RUN_APPENDED: u8 = 13;
+const OP_PRODUCED: u8 = 14;
 const OP_RUN_SPILLED: u8 = 16;
 
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
@@ -165,6 +168,19 @@ pub enum Op<'a> {
         /// The run.
         run: RunId,
     },
+    /// Which of the records of the section a producer numbered; without any, that it started anew.
+    Produced {
+        /// The depot.
+        depot: ObjectId,
+        /// The producer.
+        producer: ProducerId,
+        /// Its life.
+        epoch: u32,
+        /// When, in milliseconds since the Unix epoch.
+        time_ms: u64,
+        /// What [`spans`](crate::producer::spans) reads.
+        spans: &'a [u8],
+    },
 }
 
 /// Writes the sections of one entry.
@@ -307,6 +323,23 @@ impl EntryWriter {
         self.run(OP_RUN_DROP, run);
     }
 
+    /// Says which records of a depot a producer numbered.
+    pub fn produced(
+        &mut self,
+        depot: ObjectId,
+        producer: ProducerId,
+        epoch: u32,
+        time_ms: u64,
+        spans: &VecDeque<Span>,
+    ) {
+        self.body.push(OP_PRODUCED);
+        self.body.extend_from_slice(&depot.0.to_le_bytes());
+        self.body.extend_from_slice(&producer.0.to_le_bytes());
+        self.body.extend_from_slice(&epoch.to_le_bytes());
+        self.body.extend_from_slice(&time_ms.to_le_bytes());
+        put_spans(&mut self.body, spans.iter());
+    }
+
     /// Ends the section that started at `start`: fills in its length and checksum.
     pub fn end_section(&mut self, start: usize) {
         let (header, ops) = self.body[start..].split_at_mut(SECTION_HEADER_SIZE);
@@ -445,6 +478,13 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
             count: reader.u64()?,
             time_ms: reader.u64()?,
         })),
+        OP_PRODUCED => Ok(Op::Produced {
+            depot: ObjectId(reader.u32()?),
+            producer: ProducerId(u128::from(reader.u64()?) | u128::from(reader.u64()?) << 64),
+            epoch: reader.u32()?,
+            time_ms: reader.u64()?,
+            spans: take_spans(reader)?,
+        }),
         OP_RUN_SPILLED => Ok(Op::Spilled {
             run: read_run(reader)?,
             epoch: Epoch(reader.u64()?),
@@ -458,11 +498,13 @@ fn read_run_op<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<Op<'a>, Sec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::spans;
 
     const RUN: RunId = RunId { topology: ObjectId(9), id: 1 << 33, attempt: Attempt { epoch: Epoch(3), counter: 4 } };
 
     const APPENDED: Appended =
         Appended { run: RUN, depot: ObjectId(5), first: Offset(1 << 34), count: 1 << 33, time_ms: 78 };
+    const PRODUCER: ProducerId = ProducerId(u128::MAX - 5);
 
     fn sample() -> Vec<u8> {
         let mut writer = EntryWriter::default();
@@ -488,6 +530,8 @@ mod tests {
         writer.run_records(RUN, ObjectId(5), &run);
         writer.run_appended(&APPENDED);
         writer.spilled(RUN, Epoch(7), 1 << 40, Version(12));
+        let spans = [Span { sequence: 1 << 34, offset: Offset(1 << 33), count: 3 }];
+        writer.produced(ObjectId(5), PRODUCER, 6, 7, &spans.into());
         writer.end_section(start);
         let start = writer.begin_section(TaskId(4), Version(1));
         writer.end_section(start);
@@ -519,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_gives_back_what_it_says_of_side_runs() {
+    fn an_entry_gives_back_what_it_says_of_side_runs_and_of_producers() {
         let body = sample();
         let section = sections(&body).next().expect("two sections").expect("whole");
         let ops: Vec<_> = section.iter().skip(5).map(|op| op.expect("known")).collect();
@@ -530,12 +574,18 @@ mod tests {
         assert_eq!(writes, [Op::DeleteRange { from: b"c", to: b"d" }, put]);
         let prepared = Op::Prepared { run: RUN, epoch: Epoch(7), chunk_count: 3 };
         let spilled = Op::Spilled { run: RUN, epoch: Epoch(7), serial: 1 << 40, version: Version(12) };
-        let [Op::RunRecords { run, depot, records }, appended, last] = &rest[3..] else { panic!("{rest:?}") };
+        let [Op::RunRecords { run, depot, records }, appended, last_spilled, produced] = &rest[3..] else {
+            panic!("{rest:?}")
+        };
         assert_eq!(rest[..3], [prepared, Op::Publish { run: RUN }, Op::Drop { run: RUN }]);
         let records = Run::decode(records).expect("whole");
         assert_eq!((*run, *depot, records.record(0), records.count()), (RUN, ObjectId(5), &b"first"[..], 2));
         assert_eq!((*appended, APPENDED.end()), (Op::RunAppended(APPENDED), Offset((1 << 34) + (1 << 33))));
-        assert_eq!(*last, spilled);
+        assert_eq!(*last_spilled, spilled);
+        let Op::Produced { depot, producer, epoch, time_ms, spans: found } = produced else { panic!("{produced:?}") };
+        assert_eq!((*depot, *producer, *epoch, *time_ms), (ObjectId(5), PRODUCER, 6, 7));
+        let found: Vec<Span> = spans(found).collect();
+        assert_eq!(found, [Span { sequence: 1 << 34, offset: Offset(1 << 33), count: 3 }]);
     }
 
     #[test]

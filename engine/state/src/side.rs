@@ -45,11 +45,12 @@ pub use spill::SPILL_OWNER;
 use spill::{Spilled, shed_later};
 
 /// A run that holds more bytes on one task goes to the disk, unless its options say otherwise.
-pub const SIDE_RUN_MEMORY_MAX: usize = 16 << 20;
+pub const SIDE_RUN_MEMORY_MAX: usize = 48 << 20;
 /// Most bytes one run may hold in memory on one task, though what goes to the disk cannot keep up with what is written.
 pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
-/// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own.
-pub const SIDE_CHUNK_SIZE_MAX: usize = 1 << 20;
+/// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own. To gather
+/// a chunk is a turn: of a MiB of small writes it takes milliseconds.
+pub const SIDE_CHUNK_SIZE_MAX: usize = 256 << 10;
 
 /// Why something cannot be done with a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -172,6 +173,8 @@ pub(crate) struct SideRun {
     pub(crate) spilled: Option<Spilled>,
     /// All that is in memory is to go to the disk.
     pub(crate) is_spilling: bool,
+    /// With more writes in memory it does.
+    pub(crate) count_max: usize,
     pub(crate) phase: Phase,
     /// Chunks sealed, or found while the log is replayed.
     pub(crate) chunk_count: u32,
@@ -187,6 +190,7 @@ impl SideRun {
             writes: SideWrites::default(),
             spilled: None,
             is_spilling: false,
+            count_max: usize::MAX,
             phase,
             chunk_count: 0,
             from: None,
@@ -248,13 +252,16 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Bytes of all runs.
+    /// Bytes of all runs, and of what goes to the disk.
     pub(crate) fn size(&self) -> usize {
+        self.writes_size() + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
+    }
+
+    /// Bytes of all runs.
+    fn writes_size(&self) -> usize {
         let runs = self.runs.values().chain(self.attached.iter().map(|attached| &attached.run));
         let writes = runs.map(|run| &run.writes).chain(&self.shedding);
-        writes.map(SideWrites::size).sum::<usize>()
-            + self.spill.as_ref().map_or(0, |tree| tree.memory_size())
-            + self.appends.size()
+        writes.map(SideWrites::size).sum::<usize>() + self.appends.size()
     }
 
     /// Whether the next section has something of it.
@@ -375,7 +382,7 @@ impl TaskState {
             return Err(RunError::Phase(run));
         }
         self.side.appends.close(run);
-        let is_large = self.side.spill.is_some() && found.writes.size() > self.side.memory_size_max;
+        let is_large = self.side.spill.is_some() && found.is_large(self.side.memory_size_max);
         found.phase = match found.spilled.is_some() || is_large {
             true => Phase::Spilling { epoch, until: None },
             false => Phase::Sealing { epoch, range: None, key: None },
@@ -415,8 +422,13 @@ impl TaskState {
             // The log may have chunks of it, but never their end: a replay forgets them.
             Phase::Open | Phase::Sealing { .. } | Phase::Spilling { .. } | Phase::Found => {}
             Phase::Sealed { .. } | Phase::Prepared { .. } => {
-                self.side.orders.push(RunOrder::Drop(run));
-                self.side.dropping.insert(run, (from, serial));
+                let is_unsaid =
+                    |order: &mut RunOrder| matches!(order, RunOrder::Spilled { run: other, .. } if *other == run);
+                // What the log does not say yet it need not take back.
+                if self.side.orders.extract_if(.., is_unsaid).count() == 0 {
+                    self.side.orders.push(RunOrder::Drop(run));
+                    self.side.dropping.insert(run, (from, serial));
+                }
             }
         }
         if let Some(found) = self.side.runs.remove(&run) {
@@ -478,8 +490,8 @@ impl TaskState {
         std::mem::take(&mut self.side.events)
     }
 
-    /// Bytes of the runs that are not published.
+    /// Bytes of runs that are in memory and not in the tree.
     pub fn side_size(&self) -> usize {
-        self.side.size()
+        self.side.writes_size()
     }
 }

@@ -9,6 +9,7 @@ use crate::detach::Detached;
 use crate::layout::{
     DepotMeta, ELEMENT_PREFIX, depot_chunk_key, depot_meta_key, depot_start_key, depot_time_key, published_key,
 };
+use crate::producer::Producers;
 use crate::section::{EntryWriter, Op, Reference, Section, SectionError};
 use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, SegmentError, SegmentEvent, SegmentOptions};
 use crate::side::spill::SPILL_TABLE_FIRST;
@@ -151,6 +152,7 @@ pub struct TaskState {
     system: Vec<SystemWrite>,
     pub(crate) trims: Vec<Trim>,
     pub(crate) side: Side,
+    pub(crate) producers: Producers,
     pub(crate) sealed: Version,
     pub(crate) visible: Version,
     pins: BTreeMap<Version, u32>,
@@ -209,7 +211,7 @@ impl TaskState {
             };
             partitions.push(DepotPartition::new(*depot, meta, start));
         }
-        Ok(Self {
+        let mut state = Self {
             task,
             tree,
             segments,
@@ -230,6 +232,7 @@ impl TaskState {
                 slice_count: options.side_slice_count,
                 ..Side::default()
             },
+            producers: Producers::default(),
             sealed: flushed,
             visible: flushed,
             pins: BTreeMap::new(),
@@ -238,7 +241,9 @@ impl TaskState {
             copied: partitions.iter().map(|depot| VecDeque::from([(flushed, depot.copied_end)])).collect(),
             depots: partitions,
             unflushed: VecDeque::new(),
-        })
+        };
+        state.know_producers(disk, cache)?;
+        Ok(state)
     }
 
     /// Applies a section of the log again, unless the tree and the depots have it.
@@ -291,6 +296,11 @@ impl TaskState {
     /// The newest committed version.
     pub fn visible(&self) -> Version {
         self.visible
+    }
+
+    /// The newest sealed version.
+    pub(crate) fn sealed_version(&self) -> Version {
+        self.sealed
     }
 
     /// Keeps `version` readable until [`TaskState::unpin`].
@@ -347,6 +357,7 @@ impl TaskState {
         !self.system.is_empty()
             || !self.staged.is_empty()
             || self.side.is_dirty()
+            || self.producers.is_dirty()
             || self.has_reference()
             || (0..self.depots.len()).any(|index| self.is_sealable(index))
     }
@@ -359,7 +370,7 @@ impl TaskState {
     /// Bytes staged and not sealed.
     pub fn staged_size(&self) -> usize {
         let depots = self.depots.iter().map(DepotPartition::staged_size).sum::<usize>();
-        self.staged.size() + depots + self.side.sealing_size()
+        self.staged.size() + depots + self.side.sealing_size() + self.producers.staged_size()
     }
 
     /// Whether sealed writes wait for their commit.
@@ -411,6 +422,10 @@ impl TaskState {
                 depot.sealed.push_back(run);
             }
         }
+        // What a replay took over was sealed by another process.
+        let end = |depot: &DepotPartition| depot.sealed_end.max(depot.committed_end());
+        let ends: Vec<_> = self.depots.iter().map(|depot| (depot.object, end(depot))).collect();
+        self.producers.seal((self.sealed, wall_ms), &ends, entry);
         self.seal_side(start, wall_ms, entry);
         entry.end_section(start);
         let layer = std::mem::replace(&mut self.staged, self.spare.pop().unwrap_or_default());
@@ -508,7 +523,9 @@ impl TaskState {
                         self.take_record(key, value, (section.version, lsn));
                     }
                 }
+                Op::Delete { key } if origin != Origin::Own => self.forget_producer(key),
                 Op::Put { .. } | Op::Delete { .. } | Op::DeleteRange { .. } => {}
+                op @ Op::Produced { .. } => self.take_produced(&op, (section.version, lsn), origin),
                 op => self.take_run_op(&op, (section.version, lsn), origin, &mut published)?,
             }
         }
@@ -557,6 +574,7 @@ impl TaskState {
         }
         let mut low = self.unflushed.front().map_or(end, |(_, lsn)| *lsn);
         low = low.min(self.side.low_water(flushed).unwrap_or(end));
+        low = low.min(self.producers.low_water(flushed).unwrap_or(end));
         for (queue, copied) in self.uncopied.iter_mut().zip(&mut self.copied) {
             while copied.get(1).is_some_and(|(version, _)| *version <= flushed) {
                 copied.pop_front();
@@ -601,6 +619,7 @@ impl TaskState {
     pub fn is_checkpointed(&self) -> bool {
         self.tree.flushed() == self.visible
             && self.depots.iter().all(|d| d.copied_end == d.committed_end())
+            && self.producers.is_saved()
             && !self.has_unsealed()
             && self.side.attached.is_empty()
     }

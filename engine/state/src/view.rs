@@ -11,6 +11,7 @@ use crate::task::TaskState;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
+use tantu_base::planted::{self, Bug};
 use tantu_lsm::{BlockCache, Need};
 use tantu_path::{Stop, Store, VisitEntry};
 
@@ -46,6 +47,20 @@ pub(crate) fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>)
         Bound::Unbounded => object_end(object).to_vec(),
     };
     (from, to)
+}
+
+impl TaskState {
+    /// What is staged or pending of a tree key. Nobody but its owner may see that.
+    fn uncommitted(&self, tree_key: &[u8]) -> Known<'_> {
+        let mut layers = std::iter::once(&self.staged).chain(self.layers.iter().rev().map(|(_, layer)| layer));
+        let known = layers.find_map(|layer| Some(layer.get(tree_key)).filter(|known| !matches!(known, Known::Nothing)));
+        known.unwrap_or(Known::Nothing)
+    }
+
+    /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        self.tree.expect_reads(keys);
+    }
 }
 
 /// Staged over pending over the tree; writes are staged.
@@ -247,6 +262,12 @@ impl Store for PinnedView<'_> {
         let mut tree_key = Vec::with_capacity(key.len() + 4);
         object_key(object, key, &mut tree_key);
         out.clear();
+        if planted::has(Bug::VisibleBeforeCommit)
+            && let Known::Value(value) = self.state.uncommitted(&tree_key)
+        {
+            out.extend_from_slice(value);
+            return Ok(true);
+        }
         let TaskState { side, tree, .. } = self.state;
         let found = side.get_at(tree, self.cache, (&tree_key, self.at), out).map_err(|s| stop(s, self.need))?;
         Ok(found || self.state.start(object, key, out))

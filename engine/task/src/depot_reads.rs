@@ -34,9 +34,20 @@ impl DepotReads {
         self.ready.extend(self.parked.drain(..));
     }
 
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.ready.len() + self.parked.len()
+    }
+
+    /// A client wants no answers to these requests.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
+        self.ready.retain(|read| !is_cancelled(read.peer, read.request));
+        self.parked.retain(|read| !is_cancelled(read.peer, read.request));
+    }
+
     /// Whether no more requests can be taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.ready.len() + self.parked.len() >= DEPOT_READ_COUNT_MAX
+        self.count() >= DEPOT_READ_COUNT_MAX
     }
 }
 

@@ -86,6 +86,16 @@ impl EventQueue {
         self.dead = 0;
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Drops the events of a root; the memory of their variables comes back with that of the others.
+    pub(crate) fn drop_of(&mut self, is_over: impl Fn(&Root) -> bool) {
+        self.events.retain(|event| !is_over(&event.root));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -35,7 +35,7 @@ impl TaskThread {
         }
         // Mostly only the first attempt counts for an ACK append (DEP-12).
         let depot = source.setup.depot;
-        if !(is_retried && !def.depots[depot].options.fail_ack_on_any_failure)
+        if (!is_retried || def.depots[depot].options.fail_ack_on_any_failure)
             && let Some(waiter) = slot.waiters[depot].failed(root.offset)
         {
             self.answer_unprocessed(waiter.peer, waiter.request, text, now);
@@ -44,7 +44,6 @@ impl TaskThread {
 
     /// Fails the records whose event trees took too long.
     pub(crate) fn fail_overdue(&mut self, now: Nanos) {
-        self.fail_overdue_calls(now);
         for at in 0..self.slots.len() {
             for index in 0..self.slots[at].sources.len() {
                 let task = self.slots[at].task;

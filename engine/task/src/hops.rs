@@ -8,6 +8,7 @@
 
 use crate::host::EventRandom;
 use tantu_base::id::TaskId;
+use tantu_base::planted::{self, Bug};
 use tantu_flow::Position;
 use tantu_net::event::{Event, next_place, number_at, place_of};
 use tantu_net::letter::Root;
@@ -43,7 +44,11 @@ impl Hops {
     #[inline]
     pub(crate) fn push(&mut self, hop: Hop, live: &[u8]) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(live);
+        // Each has bytes of its own, even then: those of a run lie one after the other.
+        match self.list.last().filter(|last| planted::has(Bug::LostLiveVar) && last.at == hop.at) {
+            Some(last) => self.bytes.extend_from_within(last.start as usize..(last.start + last.len) as usize),
+            None => self.bytes.extend_from_slice(live),
+        }
         let end = u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
         self.list.push(Hop { start: start as u32, len: end - start as u32, ..hop });
     }

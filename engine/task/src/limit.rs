@@ -83,12 +83,28 @@ pub const ROOM_LOOK_MS: u64 = 100;
 pub const RESERVE_PART: u64 = 20;
 /// but more than so many bytes are never kept free.
 pub const RESERVE_SIZE_MAX: u64 = 1 << 30;
+/// Selects a turn runs,
+pub const SELECT_COUNT_PER_TURN: usize = 256;
+/// and between two looks at the clock.
+pub const SELECT_COUNT_PER_LOOK: usize = 8;
+/// Selects whose reads are fetched side by side before they run: as many as a memtable looks for at a time.
+pub const SELECT_COUNT_TOGETHER: usize = 16;
 /// Rows of one reply to a select, in bytes, before the rest goes into another.
 pub const ROWS_SIZE: usize = 256 << 10;
 /// Reads of depots under way on a core; clients' requests wait in their rings while there are as many.
 pub const DEPOT_READ_COUNT_MAX: usize = 4_096;
 /// Milliseconds after which a query that has no result fails (`topology.query.timeout.millis`).
 pub const QUERY_TIMEOUT_MS: u64 = 30_000;
+/// Snapshots of microbatches that clients and calls have on a core.
+pub const HOLD_COUNT_MAX: usize = 4_096;
+/// Milliseconds for which a client may keep a snapshot.
+pub const HOLD_LEASE_MS_MAX: u64 = 600_000;
+/// Milliseconds after which a microbatch that was not kept is asked for again.
+pub const HOLD_RETRY_MS: u64 = 2;
+/// Calls that ended early whose events are dropped when they come.
+pub const OVER_COUNT_MAX: usize = 4_096;
+/// Milliseconds between two looks for producers that were silent for long.
+pub const PRODUCER_LOOK_MS: u64 = 60_000;
 /// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
 /// are as many.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
@@ -97,6 +113,9 @@ pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 pub const TABLES_SIZE_MAX: usize = 64 << 20;
 /// Milliseconds after their last row that tables nobody ended are dropped.
 pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
+/// Bytes of rows that the events of a microbatch gather on a task for tables, beyond which they leave although more events
+/// wait.
+pub const ROWS_HELD_SIZE_MAX: usize = 4 << 20;
 /// Queries that are called from within each other, at most.
 pub const QUERY_DEPTH_MAX: u32 = 1_000;
 /// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.
@@ -115,6 +134,9 @@ pub const MICROBATCH_RETRY_MS: u64 = 20;
 pub const MICROBATCH_RETRY_MS_MAX: u64 = 5_000;
 /// Milliseconds after which the publish of a decided microbatch is asked for again.
 pub const MICROBATCH_AGAIN_MS: u64 = 1_000;
+/// Events of microbatches between two looks at the clock: one may be a page of records, or one that yields and waits on its task
+/// again.
+pub const MICROBATCH_EVENT_COUNT_PER_LOOK: usize = 4;
 /// Clients that may wait for one microbatch topology.
 pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.

@@ -5,6 +5,7 @@
 //! lines. One that does not come back at all is seen from outside: see [`crate::pulse`].
 
 use crate::limit::{FUEL_PER_CHECK, OVERRUN_WATCH_MS};
+use crate::observe::Observed;
 use crate::pulse::Pulse;
 use crate::stream::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,9 +85,18 @@ impl Watched<'_> {
         outcome.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
     }
 
-    /// Runs an event for a while.
+    /// Runs an event for a while, and tells whoever observes what it does.
     #[inline]
     pub(crate) fn go_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {
+        let Some(observer) = self.pulse.observer() else { return self.run_on(run, host) };
+        let mut observed = Observed { host, plan: self.plan, observer };
+        let outcome = self.run_on(run, &mut observed);
+        observed.ended(&outcome);
+        outcome
+    }
+
+    #[inline]
+    fn run_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {
         if self.overruns.is_watching(self.start) {
             self.resume_timed(run, host)
         } else {

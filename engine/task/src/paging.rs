@@ -5,6 +5,7 @@
 //! the record is processed again.
 
 use crate::limit::{EVENT_QUEUE_SIZE_MAX, PAGED_SELECT_COUNT_MAX, PAGED_SELECT_SIZE_MAX, ROWS_SIZE};
+use crate::slot::TaskSlot;
 use crate::stream::panic_text;
 use crate::thread::TaskThread;
 use std::collections::VecDeque;
@@ -74,6 +75,21 @@ impl Pagings {
         for paging in selects {
             self.size += paging.size();
             self.ready.push_back(paging);
+        }
+    }
+
+    /// Drops the selects of roots that are over.
+    pub(crate) fn drop_of(&mut self, is_over: impl Fn(&Root) -> bool, slots: &mut [TaskSlot]) {
+        let parked = self.parked.extract_if(.., |(paging, _)| is_over(&paging.root)).map(|(paging, _)| paging);
+        let mut gone: Vec<Paging> = parked.collect();
+        let (of, others): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.ready).into_iter().partition(|paging| is_over(&paging.root));
+        self.ready = others;
+        gone.extend(of);
+        for paging in gone {
+            self.size -= paging.size();
+            let slot = slots.iter_mut().find(|slot| slot.task == paging.task);
+            paging.snapshot.release(&mut slot.expect("invariant: it began on a task of this thread").state);
         }
     }
 

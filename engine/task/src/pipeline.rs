@@ -70,6 +70,11 @@ impl Pipeline {
         self.marked
     }
 
+    /// The appends that wait for entries to be durable.
+    pub(crate) fn each_appends(&mut self, mut each: impl FnMut(&mut Vec<AppendWait>)) {
+        self.pending.iter_mut().flat_map(|pending| &mut pending.effects).for_each(|(_, it)| each(&mut it.appends));
+    }
+
     /// Notes the durable end in the log, so that damage is told from a torn tail.
     pub(crate) fn mark(&mut self, disk: &mut dyn Disk) {
         self.log.idle(disk);
@@ -241,6 +246,9 @@ impl TaskThread {
             more |= slot.state.background(doors.disk)?;
             more |= slot.state.side_slice(&self.cache, doors.disk)?;
             slot.state.copy_records(old, doors.entropy, doors.disk);
+            if !pressed {
+                slot.state.save_producers(old);
+            }
             if slot.loading {
                 slot.state.load_records(ahead_size, &mut self.cache, doors.disk)?;
                 slot.loading = slot.state.is_loading();
@@ -340,6 +348,7 @@ impl TaskThread {
             for slot in &mut self.slots {
                 slot.state.copy_records(Lsn(u64::MAX), doors.entropy, doors.disk);
                 if !slot.state.has_pending() && !slot.state.has_unsealed() && slot.state.is_copied() {
+                    slot.state.save_producers(Lsn(u64::MAX));
                     slot.state.flush_memtable();
                 }
                 more |= slot.state.background(doors.disk)?;

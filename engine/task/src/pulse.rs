@@ -3,8 +3,9 @@
 //! The thread stores, others load; nobody waits. So a thread that hangs in user code can still be asked what it hangs in,
 //! by [`Pulse::place`], and how busy each category was is known without stopping anything.
 
-use std::sync::Arc;
+use crate::observe::Observe;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tantu_base::id::Category;
 use tantu_flow::ModuleRuntime;
@@ -23,6 +24,7 @@ pub struct Pulse {
     /// The step of its plan, which the run stores.
     step: Arc<AtomicU32>,
     spent_ns: [AtomicU64; 5],
+    observer: OnceLock<Arc<dyn Observe>>,
 }
 
 impl Default for Pulse {
@@ -33,6 +35,7 @@ impl Default for Pulse {
             topology: AtomicU32::new(NONE),
             step: Arc::default(),
             spent_ns: Default::default(),
+            observer: OnceLock::new(),
         }
     }
 }
@@ -68,6 +71,15 @@ impl Pulse {
             spent.store(spent.load(Ordering::Relaxed) + ns, Ordering::Relaxed);
         }
         self.turns.store(self.turns.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// Tells this observer, from here on, what events do; the first one stays.
+    pub fn observe(&self, observer: Arc<dyn Observe>) {
+        let _ = self.observer.set(observer);
+    }
+
+    pub(crate) fn observer(&self) -> Option<&dyn Observe> {
+        self.observer.get().map(|observer| &**observer)
     }
 
     /// Code of a topology runs from here on.

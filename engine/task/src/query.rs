@@ -5,12 +5,15 @@
 //! it sends leaves at its end. A call is answered when the XOR of the numbers of its events is zero, as a
 //! stream record is done.
 
+pub(crate) mod over;
+
+use self::over::Over;
 use crate::event::Event;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::limit::{
     QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX, QUERY_RUN_COUNT_MAX,
-    QUERY_TIMEOUT_MS, TABLES_KEPT_MS, TURN_NS_TARGET,
+    TURN_NS_TARGET,
 };
 use crate::overrun::Watched;
 use crate::paging::{Paging, page_limit};
@@ -23,7 +26,8 @@ use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_flow::{
-    BatchError, Host, ModuleDef, Outcome, PagedSelect, Plan, Position, RowsOf, Run, Shuffle, Stages, VisitRow, Where,
+    BatchError, Host, ModuleDef, ModuleRuntime, Outcome, PagedSelect, Plan, Position, QueryOptions, RowsOf, Run,
+    Shuffle, Stages, VisitRow, Where,
 };
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
@@ -100,6 +104,9 @@ pub(crate) struct Queries {
     /// Registers and letters of ended events, to be used again.
     spare: Vec<(Run, Vec<u8>)>,
     next_slot: usize,
+    /// Calls that ended early.
+    pub(crate) over: Over,
+    due_at: Option<Nanos>,
 }
 
 impl Queries {
@@ -283,6 +290,12 @@ impl Host for QueryHost<'_> {
     }
 }
 
+/// How the query that is this topology runs.
+fn def_options(module: &ModuleRuntime, topology: u16) -> Option<&QueryOptions> {
+    let at = usize::from(topology).checked_sub(module.def.streams.len())?;
+    module.def.queries.get(at).map(|query| &query.options)
+}
+
 const SEVERAL_RESULTS: &str = "the result is reached more than once; a query has one result per call";
 
 impl TaskThread {
@@ -342,15 +355,31 @@ impl TaskThread {
         let (def, topology, source) = module.query(usize::from(query)).expect("invariant: checked before");
         let number = Offset(self.queries.next);
         self.queries.next += 1;
-        let deadline = now.plus_ms(QUERY_TIMEOUT_MS);
+        let timeout_ms = self.config.query_timeout_ms(def);
+        let deadline = now.plus_ms(timeout_ms);
+        self.queries.due_at = Some(self.queries.due_at.map_or(deadline, |at| at.min(deadline)));
         let plan = &def.plan;
         let mut stages = Stages::default();
         stages.enter(0, arguments.to_vec());
         let root = Root { task, source, offset: number, attempt: depth };
         let call = Call { asker, depth, query, stages, deadline, result: None };
         self.queries.calls.insert((task, number), call);
+        if let Some(consistent) = def.options.consistent_with {
+            return self.hold_for_call(root, consistent as u16, timeout_ms, now);
+        }
         let started = self.go_on_with_call(root, plan, topology, now);
         assert!(started, "a query has a stage");
+    }
+
+    /// What a call is to see is kept on every task.
+    pub(crate) fn start_held_call(&mut self, root: Root, now: Nanos) {
+        let module = Arc::clone(&self.config.module);
+        let at = usize::from(root.source) - module.sources.len();
+        let (def, topology, _) = module.query(at).expect("invariant: the root is that of a call");
+        if !self.go_on_with_call(root, &def.plan, topology, now) {
+            // It is over already.
+            self.tell_end(root);
+        }
     }
 
     /// Nothing of a call is out: its next stage starts. False if there is none.
@@ -396,6 +425,8 @@ impl TaskThread {
         let call = self.queries.calls.remove(&(root.task, root.offset)).expect("invariant: just seen");
         if def.plan.has_temporary() {
             self.end_root(root, &def.plan);
+        } else if def.options.consistent_with.is_some() {
+            self.tell_end(root);
         }
         match call.result {
             Some(rows) => self.answer_call(root.task, call.asker, &rows, now),
@@ -444,25 +475,23 @@ impl TaskThread {
 
     fn fail_call(&mut self, root: Root, text: &str, now: Nanos) {
         if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
-            self.end_call(root, &call);
+            self.tell_over(root, now);
             self.refuse_call(call.asker, Refusal::QueryFailed, text, now);
         }
     }
 
-    /// A call ended before its last stage did: its tables go.
-    fn end_call(&mut self, root: Root, call: &Call) {
-        let module = Arc::clone(&self.config.module);
-        self.end_root(root, &module.def.queries[usize::from(call.query)].plan);
-    }
-
     /// Fails the calls that took too long.
     pub(crate) fn fail_overdue_calls(&mut self, now: Nanos) {
+        if self.queries.due_at.is_none_or(|at| at > now) {
+            return;
+        }
         let late: Vec<_> = self.queries.calls.extract_if(.., |_, call| call.deadline <= now).collect();
+        self.queries.due_at = self.queries.calls.values().map(|call| call.deadline).min();
         for ((task, offset), call) in late {
-            let source = self.config.module.sources.len() as u16 + call.query;
-            self.end_call(Root { task, source, offset, attempt: call.depth }, &call);
-            let name = &self.config.module.def.queries[usize::from(call.query)].name;
-            let text = format!("the query {name} took longer than {QUERY_TIMEOUT_MS} ms");
+            let root = self.root_of_call(task, offset, &call);
+            self.tell_over(root, now);
+            let def = &self.config.module.def.queries[usize::from(call.query)];
+            let text = format!("the query {} took longer than {} ms", def.name, self.config.query_timeout_ms(def));
             self.refuse_call(call.asker, Refusal::QueryTimedOut, &text, now);
         }
     }
@@ -506,7 +535,14 @@ impl TaskThread {
                 self.report_call_failed(root, &error.to_string(), (run, letters), now);
                 continue;
             }
-            let version = slot.state.visible();
+            let version = match def_options(&module, topology).and_then(|options| options.consistent_with) {
+                None => Some(slot.state.visible()),
+                Some(_) => self.holds.of_call(&root, at),
+            };
+            let Some(version) = version else {
+                self.report_call_failed(root, "what the call reads is not kept any more", (run, letters), now);
+                continue;
+            };
             slot.state.pin(version);
             return Some(Running {
                 slot: at,
@@ -549,7 +585,7 @@ impl TaskThread {
                 plan,
                 module: &module.def,
                 tables: &mut self.tables,
-                until: start.plus_ms(TABLES_KEPT_MS),
+                until: start.plus_ms(self.tables_kept_ms),
                 random: &mut self.random,
                 shuffle: &mut slot.shuffle,
                 clock: doors.clock,

@@ -11,6 +11,7 @@ use crate::trouble::Troubles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tantu_base::door::Nanos;
 use tantu_base::id::{ObjectId, Offset, TaskId};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::{AckReturn, Position, RetryMode, Returns};
 use tantu_net::letter::Root;
 
@@ -112,7 +113,7 @@ impl Source {
 
     /// Records that are done and not saved as such.
     pub(crate) fn unsaved_count(&self) -> u64 {
-        if self.is_durable { self.base.0 - self.kept.base().0 } else { 0 }
+        if self.is_durable { self.base.0.saturating_sub(self.kept.base().0) } else { 0 }
     }
 
     /// Whether another record may start.
@@ -171,7 +172,8 @@ impl Source {
 
     /// Progress to save, if it moved since the last time.
     pub(crate) fn take_progress(&mut self) -> Option<Vec<u8>> {
-        if self.is_durable { self.kept.take(self.base) } else { None }
+        let base = if planted::has(Bug::ProgressOutsideEntry) { self.next() } else { self.base };
+        if self.is_durable { self.kept.take(base) } else { None }
     }
 
     /// Whether progress moved since it was saved.

@@ -9,6 +9,7 @@ use crate::turn::Turn;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::Position;
 use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Root, StreamLetter};
@@ -62,7 +63,8 @@ impl TaskThread {
         let TaskSlot { task, state, events, sources, loading, .. } = slot;
         let source = &mut sources[index];
         let depot = source.setup.depot;
-        match state.depots()[depot].lookup(offset) {
+        let is_wrong = planted::has(Bug::RetryFromWrongOffset) && offset != source.next();
+        match state.depots()[depot].lookup(Offset(offset.0 + u64::from(is_wrong))) {
             Lookup::Record(record) if offset < source.next() && source.is_leaving(offset) => {
                 let record = record.to_vec();
                 slot.keep_dead(&self.config.module.def, index, offset, &record)

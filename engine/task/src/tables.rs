@@ -10,7 +10,7 @@ use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
-use tantu_base::id::{Category, Offset, TaskId};
+use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{BatchError, Plan, RowFold, RowsOf, TableDef, Tables, put_row};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::Room;
@@ -111,10 +111,12 @@ enum Outgoing {
     Rows(Vec<u8>),
 }
 
-/// Rows of an event on their way, by task and table. They leave when there are many, and at the event's end.
+/// Rows on their way, by task and table. They leave when there are many, and when whoever gathers them says so: at the end
+/// of an event of a query, and of a microbatch when no event waits.
 #[derive(Debug, Default)]
 pub(crate) struct RowsOut {
-    rows: BTreeMap<(TaskId, usize), Outgoing>,
+    /// Ascending by task and table: few, and looked at for every row.
+    rows: Vec<((TaskId, usize), Outgoing)>,
 }
 
 /// What the letters of an event's rows say of it, and where they go.
@@ -141,20 +143,36 @@ impl RowsOut {
             TableDef::Fold(def) if def.is_combiner() => Outgoing::Partials(Box::new(def.fold(BATCH_ROWS_SIZE))),
             _ => Outgoing::Rows(Vec::new()),
         };
-        let is_full = match self.rows.entry((to, table)).or_insert_with(fresh) {
+        let at = self.rows.binary_search_by_key(&(to, table), |(key, _)| *key).unwrap_or_else(|at| {
+            self.rows.insert(at, ((to, table), fresh()));
+            at
+        });
+        let gathered = &mut self.rows[at].1;
+        let is_full = match gathered {
             Outgoing::Partials(partials) => partials.step_encoded(keys, rest)? == Room::Full,
             Outgoing::Rows(rows) => {
                 put_row(rows, keys, rest);
                 rows.len() > BATCH_ROWS_SIZE
             }
         };
-        if is_full && let Some(mut gathered) = self.rows.remove(&(to, table)) {
-            gathered.send(sender, to, table)?;
-        }
-        Ok(())
+        if is_full { gathered.send(sender, to, table) } else { Ok(()) }
     }
 
-    /// The event ran to its end.
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of them.
+    pub(crate) fn size(&self) -> usize {
+        let of = |gathered: &Outgoing| match gathered {
+            Outgoing::Partials(partials) => partials.size(),
+            Outgoing::Rows(rows) => rows.len(),
+        };
+        self.rows.iter().map(|(_, gathered)| of(gathered)).sum()
+    }
+
+    /// All of them leave.
     pub(crate) fn send_all(&mut self, sender: &mut Sender<'_>) -> Result<(), BatchError> {
         let rows = std::mem::take(&mut self.rows);
         rows.into_iter().try_for_each(|((to, table), mut gathered)| gathered.send(sender, to, table))
@@ -227,19 +245,7 @@ impl TaskThread {
         if plan.tables().is_empty() && !plan.has_temporary() {
             return;
         }
-        for thread in 0..self.config.module.thread_count {
-            let thread = tantu_base::id::ThreadId(thread);
-            if thread == self.config.thread {
-                self.take_end(&root);
-            } else if let Some(task) = self.config.module.tasks_of(thread).next() {
-                self.outbox.push(tantu_base::door::Peer(thread.0), Category::LowLatency, &Letter::End { task, root });
-            }
-        }
-    }
-
-    /// A root ended somewhere.
-    pub(crate) fn take_end(&mut self, root: &Root) {
-        self.tables.end(self.slots.iter().map(|slot| slot.task), root);
+        self.tell_end(root);
     }
 }
 

@@ -4,17 +4,19 @@ use crate::append::Appending;
 use crate::batch::Batch;
 use crate::client_work::Selects;
 use crate::depot_reads::DepotReads;
+use crate::hold::Holds;
 use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS,
-    OUTBOX_SIZE_MAX, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET,
-    UNCOMMITTED_SIZE_MAX,
+    OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS,
+    TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
 use crate::micro::part::Part;
+use crate::numbered::NumberWaits;
 use crate::outbox::Outbox;
 use crate::overrun::Overruns;
 use crate::paging::Pagings;
@@ -32,7 +34,7 @@ use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
-use tantu_flow::{ModuleRuntime, StreamOptions};
+use tantu_flow::{ModuleRuntime, QueryDef, StreamOptions};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::{Letter, Refusal};
 use tantu_replog::seglog::{OpenError, Poisoned, SegLogOptions};
@@ -60,6 +62,9 @@ pub struct ThreadConfig {
     pub slow_write_ms: u64,
     /// What stream topologies leave open.
     pub stream: StreamOptions,
+    /// Milliseconds after which a query that has no result fails, unless it says itself
+    /// (`topology.query.timeout.millis`).
+    pub query_timeout_ms: u64,
     /// How long an op may take before it is logged, in milliseconds.
     pub slow_op_ms: u64,
     /// Longest an event may run before it yields, in milliseconds.
@@ -81,10 +86,23 @@ impl ThreadConfig {
             memory: MemoryBudget::default(),
             slow_write_ms: SLOW_WRITE_MS,
             stream: StreamOptions::default(),
+            query_timeout_ms: QUERY_TIMEOUT_MS,
             slow_op_ms: SLOW_OP_MS,
             event_ms_max: EVENT_MS_MAX,
             pulse: Arc::default(),
         }
+    }
+
+    /// Milliseconds after which a call of a query fails.
+    pub(crate) fn query_timeout_ms(&self, query: &QueryDef) -> u64 {
+        let own = query.options.timeout.map(|own| u64::try_from(own.as_millis()).unwrap_or(u64::MAX));
+        own.unwrap_or(self.query_timeout_ms).clamp(1, u64::from(u32::MAX))
+    }
+
+    /// Milliseconds after their last row that tables nobody ended are dropped: no call takes so long.
+    fn tables_kept_ms(&self) -> u64 {
+        let longest = self.module.def.queries.iter().map(|query| self.query_timeout_ms(query)).max();
+        TABLES_KEPT_MS.max(2 * longest.unwrap_or(0))
     }
 }
 
@@ -160,11 +178,17 @@ pub struct TaskThread {
     pub(crate) micro: Micro,
     /// By stream topology.
     pub(crate) streams: Vec<StreamLimits>,
+    pub(crate) number_waits: NumberWaits,
+    pub(crate) holds: Holds,
+    /// See [`ThreadConfig::tables_kept_ms`].
+    pub(crate) tables_kept_ms: u64,
     clock: CategoryClock,
     done: Vec<DiskDone>,
     pub(crate) next_slot: usize,
     pub(crate) closing: bool,
     timeouts_at: Nanos,
+    /// When producers that are silent are looked for.
+    producers_at: Nanos,
     /// By depot: when its partitions are trimmed next.
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
@@ -183,7 +207,7 @@ impl TaskThread {
         seed: u64,
     ) -> Self {
         let overruns = Overruns::new(config.slow_op_ms, config.slow_write_ms);
-        let mut random = EventRandom(seed);
+        let (mut random, tables_kept_ms) = (EventRandom(seed), config.tables_kept_ms());
         Self {
             clock: CategoryClock::new(config.shares),
             streams: config.module.def.streams.iter().map(|def| StreamLimits::of(def, &config.stream)).collect(),
@@ -207,10 +231,14 @@ impl TaskThread {
             pagings: Pagings::default(),
             overruns,
             micro: Micro::default(),
+            number_waits: NumberWaits::default(),
+            holds: Holds::default(),
+            tables_kept_ms,
             done: Vec::new(),
             next_slot: 0,
             closing: false,
             timeouts_at: Nanos(0),
+            producers_at: Nanos(0),
             progress_at: None,
             quiet_since: None,
             memory_size: 0,
@@ -232,6 +260,7 @@ impl TaskThread {
         worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
+        worked |= self.answer_number_waits();
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);
         worked |= self.run_turns(doors)?;
@@ -260,6 +289,11 @@ impl TaskThread {
             && self.pagings.is_empty()
             && self.micro.is_quiet()
             && self.slots.iter().all(TaskSlot::is_quiet)
+    }
+
+    /// Bytes in use besides the block cache: what admission and pressure are judged by.
+    pub fn memory_in_use(&self) -> usize {
+        self.count_memory()
     }
 
     /// Its tasks' committed depot ends, for audits: task, depot, end offset.
@@ -324,7 +358,7 @@ impl TaskThread {
     fn turn(&mut self, category: Category, now: Nanos, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         match category {
             Category::Client | Category::MirrorClient => {
-                let mut worked = self.run_selects(doors)?;
+                let mut worked = self.run_selects(doors);
                 worked |= self.run_depot_reads();
                 worked |= self.run_pages(true, doors);
                 worked |= self.run_queries(doors);
@@ -447,12 +481,16 @@ impl TaskThread {
             Letter::AskMicrobatch { request, topology, ask, .. } => self.take_ask(peer, request, topology, ask, now),
             letter @ Letter::Microbatch { .. } => self.take_microbatch(letter, now),
             Letter::Stream(letter) => self.take_stream(peer, letter, now),
+            Letter::Client(letter) => self.take_client(peer, letter, now),
             Letter::Continue { task, stream, fingerprint, position, root, event, live } => {
                 let at = tantu_flow::Position(position);
                 let plan = self.config.module.plan(stream).map(|plan| plan.fingerprint() as u32);
                 match (self.slot_of(task), plan) {
                     (Some(slot), Some(plan)) if plan == fingerprint => {
                         let call = self.is_call(&root);
+                        if call && self.queries.over.has(&root) {
+                            return;
+                        }
                         let slot = &mut self.slots[slot];
                         let events = if call { &mut slot.calls } else { &mut slot.events };
                         events.push(stream, at, root, event, live);
@@ -465,7 +503,7 @@ impl TaskThread {
                 let plan = self.config.module.plan(topology).map(|plan| plan.fingerprint() as u32);
                 if plan == Some(fingerprint) {
                     let arrived = Arrived { task, topology, table, root, event, is_partial, rows };
-                    self.take_rows(arrived, now.plus_ms(TABLES_KEPT_MS), now);
+                    self.take_rows(arrived, now.plus_ms(self.tables_kept_ms), now);
                 } else {
                     self.report_failed(root, "rows were sent by another version of the module", now);
                 }
@@ -513,6 +551,13 @@ impl TaskThread {
             self.tables.drop_overdue(now);
             self.slots.iter_mut().for_each(|slot| slot.state.age_loaded());
         }
+        self.fail_overdue_calls(now);
+        reopened |= self.look_after_holds(now);
+        if now >= self.producers_at {
+            self.producers_at = now.plus_ms(PRODUCER_LOOK_MS);
+            let wall_ms = doors.clock.wall_ms();
+            self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(wall_ms));
+        }
         let trims = self.trim_depots(now);
         self.checkpoint(now) || trims || reopened
     }
@@ -556,9 +601,11 @@ impl TaskThread {
             source.next_retry().map(&mut sooner);
         }
         self.space.retry_at().map(&mut sooner);
-        if !self.queries.is_quiet() || !self.tables.is_empty() {
+        if !self.tables.is_empty() {
             sooner(self.timeouts_at);
         }
+        self.queries.due_at().map(&mut sooner);
+        self.holds.wake_at().map(&mut sooner);
         if self.memory_size >= self.config.memory.admission() {
             sooner(self.memory_at);
         }

@@ -74,6 +74,15 @@ impl Waiters {
         waiter
     }
 
+    /// A client wants no answers to these requests.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
+        for slot in &mut self.slots {
+            let gone = slot.take_if(|waiter| is_cancelled(waiter.peer, waiter.request));
+            self.count -= usize::from(gone.is_some());
+        }
+        self.trim();
+    }
+
     fn slot(&mut self, offset: Offset) -> Option<&mut Option<Waiter>> {
         self.slots.get_mut(usize::try_from(offset.0.checked_sub(self.first)?).ok()?)
     }
@@ -112,5 +121,15 @@ mod tests {
         waiters.add(Offset(20), waiter(3, 1));
         assert_eq!(waiters.failed(Offset(20)).map(|w| w.request), Some(3));
         assert!(waiters.processed(Offset(20)).is_none(), "answered once");
+    }
+
+    #[test]
+    fn who_is_gone_waits_no_more_and_the_others_do() {
+        let mut waiters = Waiters::default();
+        (5..9).for_each(|offset| waiters.add(Offset(offset), waiter(offset, 1)));
+        waiters.cancel(|_, request| request != 7);
+        assert_eq!((waiters.count(), waiters.slots.len()), (1, 2), "memory before the first that waits is given back");
+        assert!(waiters.processed(Offset(5)).is_none());
+        assert_eq!(waiters.processed(Offset(7)).map(|w| w.request), Some(7));
     }
 }

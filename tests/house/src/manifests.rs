@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     const METADATA: &str = r#"{"packages":[{"name":"tantu-lsm","manifest_path":"/w/engine/lsm/Cargo.toml",
-        "dependencies":[{"name":"tantu-base","kind":null,"path":"/w/base"},{"name":"tantu-weather","kind":"dev","path":"/w/tests/weather"},
+        "dependencies":[{"name":"tantu-base","kind":null,"path":"/w/base"},{"name":"tantu-weather","kind":"dev","path":"/w/bin/weather"},
                         {"name":"rkyv","kind":null,"source":"registry"}],
         "targets":[{"src_path":"/w/engine/lsm/src/lib.rs"}]}]}"#;
 
@@ -142,7 +142,7 @@ mod tests {
             edges,
             [
                 ("tantu-base", Some("base"), EdgeKind::Normal),
-                ("tantu-weather", Some("tests/weather"), EdgeKind::Dev),
+                ("tantu-weather", Some("bin/weather"), EdgeKind::Dev),
                 ("rkyv", None, EdgeKind::Normal),
             ]
         );

@@ -4,10 +4,12 @@
 //! workspace: an oracle that shared code with the engine would repeat its mistakes. Every oracle explains what it
 //! found, and every oracle has tests in which a planted lie is caught.
 
+pub mod bank;
 pub mod dataflow;
 pub mod depot;
 pub mod partitioner;
 pub mod path;
 pub mod pstate;
+pub mod register;
 pub mod stream;
 pub mod word;

@@ -6,8 +6,10 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 use tantu::prelude::*;
 
 struct Frames;
@@ -108,4 +110,137 @@ fn a_request_nobody_wants_any_more_leaves_the_others_alone() {
         assert_eq!(kept.wait().unwrap().0, 2 * round + 1, "both were appended, in order");
     }
     cluster.close().unwrap();
+}
+
+/// Whether the code of [`Slow`] may end, by test.
+static MAY_END: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+/// A stream whose records take as long as the test wants, and a query that never ends.
+struct Slow<const TEST: usize>;
+
+impl<const TEST: usize> Module for Slow<TEST> {
+    fn name() -> String {
+        "Slow".to_string()
+    }
+
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let depot = setup.declare_depot::<i64>("*in", hash_by(|n: &i64| *n));
+        let mut s = topologies.stream("slow");
+        let seen = s.pstate::<Map<i64, i64>>("$$seen");
+        s.source(&depot, |b, n| {
+            b.repeat(n, |b, again, n| {
+                b.yield_if_overtime();
+                let goes_on = b.each((), |()| {
+                    std::thread::sleep(Duration::from_micros(200));
+                    !MAY_END[TEST].load(Ordering::Acquire)
+                });
+                b.if_else(goes_on, |b| b.continue_loop(again, n), |b| b.compound_agg(seen, agg::key(n, agg::count())));
+            });
+        });
+        topologies.query("endless", |q, (n,): (Var<i64>,)| {
+            let last = q.looped(n, |b, again, n| {
+                b.hash_partition(n);
+                b.yield_if_overtime();
+                let next = b.each(n, |n| n + 1);
+                let ends = b.each(next, |next| next < 0);
+                b.if_else(ends, |b| b.emit_loop(again, next), |b| b.continue_loop(again, next));
+            });
+            q.origin_partition();
+            last
+        });
+    }
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_nothing_behind_in_the_engine() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Slow<0>>(LaunchConfig { query_timeout_ms: 600_000, ..LaunchConfig::new(4, 2) }).unwrap();
+    let work = || cluster.client_work("Slow").unwrap();
+    let connection = cluster.connect("Slow").unwrap();
+    let endless = Query::<(i64,), i64>::new(&connection, "endless").unwrap();
+    let depot = Depot::<i64>::new(&connection, "*in").unwrap();
+    // A future that is dropped.
+    let calls: Vec<_> = (0..5).map(|n| endless.invoke_async(&(n * 1_000_000,)).unwrap()).collect();
+    until("the calls run", || work().calls == 5);
+    drop(calls);
+    until("calls go on that nobody waits for", || (work().calls, work().events) == (0, 0));
+    // A connection that is closed, with calls and appends that wait.
+    let calls: Vec<_> = (0..3).map(|n| endless.invoke_async(&(n * 1_000_000,)).unwrap()).collect();
+    let appends: Vec<_> = (0..8).map(|n| depot.append_async(&n, AckLevel::Ack).unwrap()).collect();
+    depot.flush();
+    until("the calls run and the appends wait", || (work().calls, work().appends) == (3, 8));
+    let other = cluster.depot::<i64>("Slow", "*in").unwrap();
+    let kept = other.append_async(&100, AckLevel::Ack).unwrap();
+    until("another client's append waits too", || work().appends == 9);
+    drop((calls, appends, endless, depot, connection));
+    until("something of the client is left", || (work().calls, work().events, work().appends) == (0, 0, 1));
+    MAY_END[0].store(true, Ordering::Release);
+    assert!(kept.wait().is_ok(), "the other client's append is answered");
+    cluster.close().unwrap();
+}
+
+#[test]
+fn an_append_that_takes_too_long_says_that_its_outcome_is_unknown_and_sent_again_it_is_made_once() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Slow<1>>(LaunchConfig::new(4, 2)).unwrap();
+    let options = ClientOptions { depot_timeout: Duration::from_millis(100), ..ClientOptions::default() };
+    let connection = cluster.connect_with("Slow", options).unwrap();
+    let depot = Depot::<i64>::new(&connection, "*in").unwrap();
+    let producer = depot.producer().unwrap();
+    let numbered = producer.number(&7).unwrap();
+    let offset = producer.send(&numbered, AckLevel::AppendAck).unwrap();
+    let late = producer.send(&numbered, AckLevel::Ack).unwrap_err();
+    assert_eq!(late, ClientError::TimedOut { timeout: Duration::from_millis(100) });
+    assert_eq!(late.outcome(), Outcome::Unknown);
+    until("the engine goes on waiting", || cluster.client_work("Slow").unwrap().appends == 0);
+    let (late, _) = block_on(producer.send_async(&numbered, AckLevel::Ack).unwrap());
+    assert!(matches!(late, Err(ClientError::TimedOut { .. })), "an awaited one too");
+    MAY_END[1].store(true, Ordering::Release);
+    until("it is answered once it is processed", || producer.send(&numbered, AckLevel::Ack) == Ok(offset));
+    let seen = cluster.pstate::<Map<i64, i64>>("Slow", "$$seen").unwrap();
+    assert_eq!(seen.select_one(path().key(7)).unwrap(), Some(1));
+    cluster.close().unwrap();
+}
+
+#[test]
+fn appends_that_wait_for_each_other_travel_together_and_none_waits_longer_than_it_may() {
+    let cluster = cluster();
+    let options = ClientOptions { flush_delay: Duration::from_millis(30), ..ClientOptions::default() };
+    let connection = cluster.connect_with("Frames", options).unwrap();
+    let frames = Depot::<Vec<u8>>::new(&connection, "*frames").unwrap();
+    let began = Instant::now();
+    frames.append(&vec![0]).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(30), "{:?}", began.elapsed());
+    // One that nobody waits for leaves all the same.
+    let began = Instant::now();
+    let pending: Vec<_> = (0..4u8).map(|n| frames.append_async(&vec![n], AckLevel::AppendAck).unwrap()).collect();
+    let shared = cluster.depot::<Vec<u8>>("Frames", "*frames").unwrap();
+    let count = || (0..4).map(|partition| shared.offsets(partition).unwrap().end.0).sum::<u64>();
+    assert!(count() < 5 || began.elapsed() >= Duration::from_millis(30), "they wait");
+    until("they leave", || count() == 5);
+    assert!(pending.into_iter().all(|append| append.wait().is_ok()));
+    // Requests of other kinds do not wait.
+    let began = Instant::now();
+    assert!((0..20).all(|_| frames.offsets(0).is_ok()));
+    assert!(began.elapsed() < Duration::from_millis(20 * 30), "{:?}", began.elapsed());
+    cluster.close().unwrap();
+}
+
+#[test]
+fn a_request_to_a_module_that_has_ended_did_nothing() {
+    let cluster = cluster();
+    let frames = cluster.depot::<Vec<u8>>("Frames", "*frames").unwrap();
+    frames.append(&vec![1]).unwrap();
+    cluster.close().unwrap();
+    let refused = frames.append(&vec![1]).unwrap_err();
+    assert!(matches!(refused, ClientError::NotRunning(_)), "{refused}");
+    assert_eq!(refused.outcome(), Outcome::NotAppended);
 }

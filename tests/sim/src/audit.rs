@@ -1,6 +1,6 @@
 //! The last look: what the files of a closed cluster hold, record by record.
 
-use crate::module::{ECHO, definition, dir, prepare};
+use crate::module::{definition, dir, prepare};
 use crate::swarm::Swarm;
 use tantu_base::door::Disk;
 use tantu_base::id::{Offset, TaskId};
@@ -25,7 +25,7 @@ pub struct Search {
     pub found: u64,
 }
 
-/// Reads every record of every partition of the module's depot, and searches each for some times. The cluster must have
+/// Reads every record of every partition of a depot of the module, and searches each for some times. The cluster must have
 /// been closed in order, so that its logs hold nothing.
 ///
 /// # Errors
@@ -33,6 +33,7 @@ pub struct Search {
 pub fn read_depot(
     disk: &SimDisk,
     swarm: &Swarm,
+    depot: usize,
     times: &[u64],
     entropy: &mut SimEntropy,
 ) -> Result<(Look, Vec<Search>), String> {
@@ -49,31 +50,34 @@ pub fn read_depot(
         let opened = TaskState::open(&mut disk, entropy, &mut cache, &dir, owners, task, &module.depots, &options);
         let mut state = opened.map_err(|error| error.to_string())?;
         for time_ms in times.iter().copied() {
-            let found = state.first_since_now(&mut disk, &mut cache, 0, time_ms).map_err(|error| error.to_string())?;
-            let start = state.depots()[0].start().0;
+            let found =
+                state.first_since_now(&mut disk, &mut cache, depot, time_ms).map_err(|error| error.to_string())?;
+            let start = state.depots()[depot].start().0;
             searches.push(Search { partition: task.0, start, time_ms, found: found.0 });
         }
-        let seen = read_partition(&mut state, 0, &mut cache, &mut disk)?;
-        if swarm.exact {
-            let echo = read_partition(&mut state, ECHO, &mut cache, &mut disk)?;
-            judge_echo(&seen, &echo).map_err(|lie| format!("{task}: {lie}"))?;
-        }
-        look.insert(task.0, seen);
+        look.insert(task.0, read_partition(&mut state, depot, &mut cache, &mut disk)?);
         state.close(&mut cache, &mut disk).map_err(|error| error.to_string())?;
     }
     Ok((look, searches))
 }
 
 /// A microbatch topology appends every line on its task, in order, and each once; what was trimmed of the lines as well.
-fn judge_echo(lines: &Seen, echo: &Seen) -> Result<(), String> {
-    let end = lines.start + lines.records.len() as u64;
-    if echo.start != 0 || echo.records.len() as u64 != end {
-        return Err(format!("a microbatch topology appended {} records of {end}", echo.records.len()));
+///
+/// # Errors
+/// What it appended instead.
+pub fn judge_echo(lines: &Look, echoes: &Look) -> Result<(), String> {
+    for (task, lines) in lines {
+        let echo = echoes.get(task).ok_or_else(|| format!("task {task} has no echo"))?;
+        let end = lines.start + lines.records.len() as u64;
+        if echo.start != 0 || echo.records.len() as u64 != end {
+            return Err(format!("task {task}: a microbatch topology appended {} records of {end}", echo.records.len()));
+        }
+        let mut both = lines.records.iter().zip(&echo.records[lines.start as usize..]);
+        if let Some(((offset, _), _)) = both.find(|(line, echo)| line != echo) {
+            return Err(format!("task {task}: a microbatch topology appended another record than {offset}"));
+        }
     }
-    match lines.records.iter().zip(&echo.records[lines.start as usize..]).find(|(line, echo)| line != echo) {
-        Some(((offset, _), _)) => Err(format!("a microbatch topology appended another record than {offset}")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn read_partition(

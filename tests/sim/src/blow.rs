@@ -3,7 +3,8 @@
 //! A story with blows is small and always the same but for them: a few lines, one thread, a close at the end of each
 //! life. So a proof can try every request of it.
 
-use crate::swarm::Swarm;
+use crate::swarm::{Kind, Swarm};
+use tantu_lsm::TreeOptions;
 use tantu_proof::sweep::Planned;
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{DiskWeather, SimDisk, SimEntropy, WireWeather};
@@ -18,6 +19,13 @@ pub enum Blow {
         /// Which of the remains: see [`tantu_proof::cuts::left`].
         sample: u64,
     },
+    /// The power is cut at a letter, which is lost with all that follow.
+    Letter {
+        /// Which, counted from the start of the life.
+        letter: u64,
+        /// As of a cut.
+        sample: u64,
+    },
     /// A request fails.
     Fail(Planned),
 }
@@ -27,6 +35,8 @@ impl Blow {
     pub fn arm(&self, disk: &SimDisk) {
         match self {
             Blow::Cut { request, .. } => disk.stop_at(*request),
+            // The rings know.
+            Blow::Letter { .. } => {}
             Blow::Fail(planned) => planned.arm(disk),
         }
     }
@@ -34,7 +44,7 @@ impl Blow {
     /// Whether it came.
     pub fn has_landed(&self, disk: &SimDisk) -> bool {
         match self {
-            Blow::Cut { .. } => disk.crashed(),
+            Blow::Cut { .. } | Blow::Letter { .. } => disk.crashed(),
             Blow::Fail(_) => disk.faults_outstanding() == 0,
         }
     }
@@ -44,6 +54,10 @@ impl Swarm {
     /// A small story of some blows, one for each life.
     pub fn of_blows(seed: u64, blows: Vec<Blow>) -> Self {
         Self {
+            kind: Kind::Words,
+            client_count: 1,
+            moody: false,
+            tree: TreeOptions::default(),
             tasks: 2,
             threads: 1,
             noting: !seed.is_multiple_of(2),
@@ -69,6 +83,7 @@ impl Swarm {
             },
             trim: (seed % 4 == 1).then_some((5, 1)),
             range_percent: 0,
+            side: (100, 3),
             exact: true,
         }
     }
@@ -82,7 +97,7 @@ impl Swarm {
 /// What a life leaves on the disk after its blow.
 pub(crate) fn left(blow: Blow, disk: &SimDisk, chance: &mut SimEntropy) -> tantu_weather::Image {
     match blow {
-        Blow::Cut { sample, .. } => tantu_proof::cuts::left(disk, sample, chance),
+        Blow::Cut { sample, .. } | Blow::Letter { sample, .. } => tantu_proof::cuts::left(disk, sample, chance),
         Blow::Fail(planned) => {
             tantu_proof::cuts::left(disk, if planned.index.is_multiple_of(2) { 2 } else { 4 }, chance)
         }

@@ -1,8 +1,10 @@
 //! The client of a story: appends lines with a window of appends in flight, reads counts in between, and believes
 //! nothing it was not told.
 
+use crate::customer::Entries;
 use crate::module::{COUNT, COUNTS};
 use crate::swarm::Swarm;
+use crate::user;
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::{Clock, LetterBatch, Nanos, Peer, Wire};
 use tantu_base::fixed::FixedReader;
@@ -84,10 +86,11 @@ pub struct Client {
     life: u32,
     ranges_left: u32,
     failing: bool,
+    stalling: bool,
     /// Lines that may have been sent by the end of this life.
     quota: usize,
     /// Counts gathered by [`Client::ask_for_all`].
-    all: WordCounts,
+    all: Entries,
     /// What was found wrong.
     pub findings: Vec<String>,
     /// Answers to appends, and reads answered.
@@ -126,8 +129,9 @@ impl Client {
             life: 0,
             ranges_left: 0,
             failing: false,
+            stalling: false,
             quota: 0,
-            all: WordCounts::new(),
+            all: Entries::new(),
             findings: Vec::new(),
             answered_count: 0,
             refused_count: 0,
@@ -140,7 +144,7 @@ impl Client {
     pub fn begin_life(&mut self, life: u32, swarm: &Swarm) {
         self.life = life;
         self.ranges_left = RANGE_COUNT_MAX;
-        self.failing = swarm.may_fail();
+        (self.failing, self.stalling) = (swarm.may_fail(), swarm.stall_ppm > 0);
         // Each life has its share of the work, so that none crashes with nothing to lose.
         self.quota = self.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
         self.outbox.clear();
@@ -271,8 +275,10 @@ impl Client {
                     Some(Waiting::Append { append, .. }) if refusal == Refusal::StorageFull => self.later.push(append),
                     // Its outcome is unknown: it may be in the depot.
                     Some(Waiting::Append { append, .. }) => self.again.push_back(append),
-                    // A read of a failing disk may say so.
-                    Some(_) if self.failing => {}
+                    // A read of a failing disk may say so, and a query whose code throws.
+                    Some(_) if self.failing || text.contains(user::THROWN) => {}
+                    // Threads that stall may keep a query from ending in time.
+                    Some(_) if self.stalling && text.contains("took longer than") => {}
                     Some(read) => self.findings.push(format!("{read:?} was refused: {text}")),
                     None => self.findings.push(format!("request {request} was refused after its answer")),
                 }
@@ -360,7 +366,6 @@ impl Client {
             match (read, waiting) {
                 (Err(error), _) => self.findings.push(format!("a row is unreadable: {error}")),
                 (Ok((Some(word), found)), _) => {
-                    let found = u64::try_from(found).unwrap_or_default();
                     if self.all.insert(word.clone(), found).is_some() {
                         self.findings.push(format!("{word:?} is on two partitions, or twice on one"));
                     }
@@ -470,7 +475,7 @@ impl Client {
     }
 
     /// Every count that was asked for.
-    pub fn all(&self) -> &WordCounts {
+    pub fn all(&self) -> &Entries {
         &self.all
     }
 
@@ -520,14 +525,14 @@ impl Client {
         format!("{} requests, as {some:?}", self.waiting.len())
     }
 
-    /// Says how often each line can have been counted: each copy once in every life since it was sent, if no life was
-    /// so long that a record timed out.
-    pub fn limit_attempts(&mut self, life_ns_max: u64, timeout: Nanos) {
+    /// Says how often each line can have been counted: each copy once in every life since it was sent, and once more for each
+    /// failure, if no life was so long that a record timed out.
+    pub fn limit_attempts(&mut self, life_ns_max: u64, timeout: Nanos, failure_count: u64) {
         if life_ns_max >= timeout.0 {
             return;
         }
         for (index, sent) in self.sent.iter().enumerate() {
-            let attempts = sent.lives.iter().map(|life| u64::from(self.life - life) + 1).sum();
+            let attempts: u64 = sent.lives.iter().map(|life| u64::from(self.life - life) + 1 + failure_count).sum();
             self.lines.limit_attempts(LineId(index), attempts);
         }
     }

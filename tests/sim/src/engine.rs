@@ -52,8 +52,18 @@ fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> Th
         group_size_max: swarm.group_size_max,
         ..SegLogOptions::default()
     };
-    let state = TaskStateOptions { segments: swarm.chunks, ..TaskStateOptions::default() };
+    let (side_memory_size_max, side_slice_count) = swarm.side;
+    let (segments, tree) = (swarm.chunks, swarm.tree.clone());
+    let usual = TaskStateOptions::default();
+    let state = TaskStateOptions { segments, tree, side_memory_size_max, side_slice_count, ..usual };
     ThreadConfig { log, state, ..ThreadConfig::new(ThreadId(thread), dir(), Arc::clone(module)) }
+}
+
+impl EngineCluster {
+    /// Bytes a thread holds besides its cache.
+    pub fn memory_in_use(&self, thread: usize) -> usize {
+        self.cores[thread].thread.as_ref().map_or(0, TaskThread::memory_in_use)
+    }
 }
 
 impl Cluster for EngineCluster {

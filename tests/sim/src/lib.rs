@@ -11,15 +11,22 @@
 #![allow(clippy::print_stderr, reason = "the simulator prints its seeds and what it found")]
 
 pub mod audit;
+pub mod bank;
 pub mod blow;
 pub mod client;
 pub mod cluster;
+pub mod customer;
 pub mod engine;
+pub mod flood;
 pub mod module;
+pub mod post;
 pub mod story;
 pub mod swarm;
+pub mod teller;
+pub mod user;
+pub mod words;
 
 pub use blow::Blow;
 pub use engine::EngineCluster;
 pub use story::{Failure, Report, run, run_swarm};
-pub use swarm::{Lie, Swarm};
+pub use swarm::{Kind, Lie, Swarm};

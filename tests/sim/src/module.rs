@@ -1,6 +1,9 @@
 //! The modules of the stories: words of lines, counted on the tasks that own them.
 
-use crate::swarm::Swarm;
+use crate::bank::Bank;
+use crate::flood::Flood;
+use crate::swarm::{Kind, Swarm};
+use crate::user::{self, UserOp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +68,10 @@ fn declare_exact(lines: DepotRef<String>, setup: &mut Setup, topologies: &mut To
         let line = m.explode_microbatch(batch);
         m.depot_partition_append(echo, line, AckLevel::None);
         m.hash_partition(line);
-        let word = m.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+        let word = m.explode(line, |line| {
+            user::at(UserOp::SplitExact);
+            words(line).map(str::to_string).collect::<Vec<_>>()
+        });
         m.hash_partition(word);
         m.compound_agg(counts, agg::key(word, agg::count()));
     });
@@ -86,7 +92,10 @@ impl<const EXACT: bool> Module for Plain<EXACT> {
         let counts = counter.pstate::<Map<String, i64>>("$$counts");
         let all = SourceOptions { start: StartFrom::Beginning, ..SourceOptions::default() };
         counter.source_with(&lines, all, |b, line| {
-            let word = b.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+            let word = b.explode(line, |line| {
+                user::at(UserOp::Split);
+                words(line).map(str::to_string).collect::<Vec<_>>()
+            });
             b.hash_partition(word);
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
@@ -117,7 +126,10 @@ impl<const EXACT: bool> Module for Noting<EXACT> {
         counter.source_with(&lines, all, |b, line| {
             b.compound_agg(notes, agg::key(line, agg::count()));
             b.hash_partition(line);
-            let word = b.explode(line, |line| words(line).map(str::to_string).collect::<Vec<_>>());
+            let word = b.explode(line, |line| {
+                user::at(UserOp::Split);
+                words(line).map(str::to_string).collect::<Vec<_>>()
+            });
             b.hash_partition(word);
             b.compound_agg(counts, agg::key(word, agg::count()));
         });
@@ -127,6 +139,9 @@ impl<const EXACT: bool> Module for Noting<EXACT> {
         }
     }
 }
+
+/// The functions of the user that the modules of words have.
+pub const OPS: [UserOp; 2] = [UserOp::Split, UserOp::SplitExact];
 
 /// Where the module lives on the simulated disk.
 pub fn dir() -> PathBuf {
@@ -139,6 +154,8 @@ pub fn dir() -> PathBuf {
 /// What is wrong with it.
 pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
     let def = match (swarm.noting, swarm.exact) {
+        _ if swarm.kind == Kind::Bank => define::<Bank>(),
+        _ if swarm.kind == Kind::Flood => define::<Flood>(),
         (true, true) => define::<Noting<true>>(),
         (true, false) => define::<Noting<false>>(),
         (false, true) => define::<Plain<true>>(),

@@ -1,17 +1,16 @@
 //! One story from its seed to its verdict.
 
-use crate::audit::{Search, read_depot};
 use crate::blow::{self, Blow};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
-use crate::module::{COUNTS, exact_pstate};
-use crate::swarm::{Lie, Swarm};
+use crate::customer::{Customer, Entries, Last};
+use crate::swarm::{Kind, Lie, Swarm};
+use crate::teller::Teller;
+use crate::user::{self, Moods};
+use crate::{bank, module};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
-use tantu_model::depot::Look;
-use tantu_model::stream::LineId;
-use tantu_model::word::{WordCounts, count};
 use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
 
 /// Steps of one life; a life that takes more goes in circles.
@@ -20,26 +19,18 @@ const STEP_COUNT_MAX: u64 = 400_000;
 const BLOW_STEP_COUNT_MAX: u64 = 20_000;
 /// Virtual time of a step.
 const STEP_NS: u64 = 500;
-/// Virtual time a record may take before it is tried again.
-const RECORD_TIMEOUT: Nanos = Nanos(60_000_000_000);
-/// Times that are searched for in each partition at the end.
-const SEARCH_COUNT: usize = 20;
-/// A partition was searched by time.
-pub const SEARCHED: &str = "search by time";
 /// A life was ended in order, by a close.
 pub const CLOSED: &str = "closed in order";
 /// The process stopped by itself since a request failed.
 pub const STOPPED: &str = "stopped by a failed request";
 /// Appends that a full disk refused were taken after space returned.
 pub const RESUMED: &str = "resumed after a full disk";
-/// A record was trimmed.
-pub const TRIMMED: &str = "trimmed record";
-/// A page of records was read.
-pub const RANGE_READ: &str = "range read";
-/// A read asked for records that are not there.
-pub const OUT_OF_RANGE: &str = "read out of range";
-/// A record was in a microbatch.
-pub const EXACT: &str = "record in a microbatch";
+/// User code threw.
+pub const THROWN: &str = "user code threw";
+/// User code took a while.
+pub const SLOWED: &str = "slow user code";
+/// The power was cut at a letter.
+pub const CUT_AT_LETTER: &str = "power cut at a letter";
 /// The power was cut while the cluster closed.
 pub const CRASH_IN_CLOSE: &str = "crash in close";
 
@@ -101,11 +92,14 @@ struct Story {
     seed: u64,
     world: Weather,
     chance: SimEntropy,
-    client: Client,
+    customer: Box<dyn Customer>,
     steps: u64,
     life_ns_max: u64,
+    thrown_count: u64,
     /// The step at which the power goes.
     cut_at_step: u64,
+    /// The letter at which the power goes, and which is lost with all that follow.
+    cut_at_letter: Option<u64>,
     landed: Vec<bool>,
 }
 
@@ -143,14 +137,19 @@ fn tell_safely<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Resu
 fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Report, String> {
     let world = Weather::new(seed);
     world.clock.set_tick_ns(swarm.tick_ns);
-    let client = Client::new(swarm, world.clock.clone(), chance.fork(1));
+    let customer: Box<dyn Customer> = match swarm.kind {
+        Kind::Words | Kind::Flood => Box::new(Client::new(swarm, world.clock.clone(), chance.fork(1))),
+        Kind::Bank => Box::new(Teller::new(swarm, chance.fork(1))),
+    };
     let mut story = Story {
         seed,
         world,
-        client,
+        customer,
         steps: 0,
         life_ns_max: 0,
+        thrown_count: 0,
         cut_at_step: u64::MAX,
+        cut_at_letter: None,
         landed: Vec::new(),
         chance: chance.fork(2),
     };
@@ -163,7 +162,7 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
     Ok(Report {
         trace_hash: story.world.trace.hash(),
         life_count: swarm.crash_count + 1,
-        acked_count: story.client.history.acked_count(),
+        acked_count: story.customer.acked_count(),
         step_count: story.steps,
         virtual_ns: story.world.clock.time().0,
         marks: story.world.marks.clone(),
@@ -211,6 +210,7 @@ impl Story {
         blow: Blow,
     ) -> Result<Image, String> {
         blow.arm(disk);
+        self.cut_at_letter = if let Blow::Letter { letter, .. } = blow { Some(letter) } else { None };
         // A fault that stays may keep a process waiting for ever.
         self.cut_at_step = self.steps + BLOW_STEP_COUNT_MAX;
         let end = self.live::<C>(life, swarm, disk, false)?;
@@ -226,9 +226,10 @@ impl Story {
     fn draw_cut(&mut self, swarm: &Swarm, disk: &SimDisk) {
         let opening = 30 + 25 * u64::from(swarm.tasks);
         self.cut_at_step = u64::MAX;
-        match self.chance.below(3) {
+        match self.chance.below(4) {
             0 => disk.stop_at(self.chance.below(opening)),
-            1 => disk.stop_at(1 << self.chance.within(4..12) | self.chance.below(16)),
+            1 => self.cut_at_letter = Some(1 << self.chance.within(1..11) | self.chance.below(16)),
+            2 => disk.stop_at(1 << self.chance.within(4..12) | self.chance.below(16)),
             _ => self.cut_at_step = self.steps + (1 << self.chance.within(1..11) | self.chance.below(16)),
         }
     }
@@ -236,7 +237,7 @@ impl Story {
     /// The last life: everything must come to rest, and is judged; then again from the files alone.
     fn live_well<C: Cluster>(&mut self, life: u32, swarm: &Swarm, image: Image) -> Result<(), String> {
         let disk = SimDisk::new(&self.world, swarm.disk.clone(), image);
-        self.cut_at_step = u64::MAX;
+        (self.cut_at_step, self.cut_at_letter) = (u64::MAX, None);
         match self.live::<C>(life, swarm, &disk, true)? {
             End::AtRest => {}
             End::Stopped(why) => return Err(format!("the process stopped in calm weather: {why}")),
@@ -248,9 +249,13 @@ impl Story {
     /// One life of the cluster's process.
     fn live<C: Cluster>(&mut self, life: u32, swarm: &Swarm, disk: &SimDisk, last: bool) -> Result<End, String> {
         let born = self.world.clock.time();
-        self.client.begin_life(life, swarm);
+        self.customer.begin_life(life, swarm);
         let mesh = SimMesh::new(&self.world, swarm.wire.clone(), swarm.threads);
-        let mut wire = mesh.client();
+        let mut wires: Vec<SimWire> = (0..self.customer.client_count()).map(|_| mesh.client()).collect();
+        self.begin_moods(swarm);
+        if let Some(letter) = self.cut_at_letter.take() {
+            mesh.stop_at(letter);
+        }
         let world = self.world.clone();
         let machine = Machine { world: &world, disk, mesh: &mesh, swarm };
         let mut cluster = match C::open(&machine) {
@@ -261,12 +266,16 @@ impl Story {
             }
             Err(why) => return Ok(End::Stopped(format!("it cannot start: {why}"))),
         };
-        let end = self.spend(&mut cluster, &machine, &mut wire)?;
+        let end = self.spend(&mut cluster, &machine, &mut wires)?;
+        if mesh.has_stopped() {
+            self.world.marks.hit(CUT_AT_LETTER);
+        }
         self.life_ns_max = self.life_ns_max.max(self.world.clock.time().since(born));
         if last && matches!(end, End::AtRest) {
-            self.judge(cluster, &machine, &mut wire)?;
+            self.judge(cluster, &machine, &mut wires)?;
             return Ok(End::AtRest);
         }
+        self.end_moods();
         if !matches!(end, End::AtRest) || disk.crashed() {
             return Ok(end);
         }
@@ -286,8 +295,20 @@ impl Story {
         }
     }
 
+    /// Draws what user code does in a life.
+    fn begin_moods(&mut self, swarm: &Swarm) {
+        let ops: &[_] = if swarm.kind == Kind::Bank { &bank::OPS } else { &module::OPS };
+        let moods = if swarm.moody { Moods::draw(&mut self.chance, ops) } else { Moods::default() };
+        user::begin_life(moods, &self.world.clock, self.chance.fork(4));
+    }
+
     /// Steps threads and client in seeded order until the power is cut, the process stops or everything is at rest.
-    fn spend<C: Cluster>(&mut self, cluster: &mut C, machine: &Machine<'_>, wire: &mut SimWire) -> Result<End, String> {
+    fn spend<C: Cluster>(
+        &mut self,
+        cluster: &mut C,
+        machine: &Machine<'_>,
+        wires: &mut [SimWire],
+    ) -> Result<End, String> {
         let Machine { disk, mesh, swarm, .. } = *machine;
         let threads = swarm.threads as usize;
         let mut rests = vec![Rest::Busy; threads];
@@ -295,6 +316,9 @@ impl Story {
         let after_ms = self.chance.within(100..30_000);
         let mut space_at = swarm.gets_space_back().then(|| self.world.clock.time().plus_ms(after_ms));
         for _ in 0..STEP_COUNT_MAX {
+            if mesh.has_stopped() {
+                disk.stop();
+            }
             if disk.crashed() {
                 return Ok(End::Cut);
             }
@@ -302,7 +326,7 @@ impl Story {
             if space_at.is_some_and(|at| at <= now) {
                 space_at = None;
                 disk.set_weather(swarm.disk.clone());
-                self.client.space_returned(now);
+                self.customer.space_returned(now);
             }
             let awake = |at: usize| match rests[at] {
                 Rest::Busy => true,
@@ -310,8 +334,8 @@ impl Story {
             };
             let runnable: Vec<usize> = (0..threads).filter(|at| stalled[*at] <= now && awake(*at)).collect();
             if self.chance.percent(30) || runnable.is_empty() {
-                let worked = self.client.step(wire, swarm, now);
-                if let Some(finding) = self.client.findings.first() {
+                let worked = self.customer.step(wires, swarm, now);
+                if let Some(finding) = self.customer.finding() {
                     return Err(finding.clone());
                 }
                 if worked {
@@ -319,18 +343,12 @@ impl Story {
                 }
             }
             if runnable.is_empty() {
-                if self.client.is_done() && cluster.is_quiet() && mesh.in_flight_count() == 0 {
-                    if self.client.take_resumed() {
-                        self.world.marks.hit(RESUMED);
-                    }
+                if self.customer.is_done() && cluster.is_quiet() && mesh.in_flight_count() == 0 {
+                    self.world.marks.hit_many(RESUMED, u64::from(self.customer.take_resumed()));
                     return Ok(End::AtRest);
                 }
-                // Nobody wakes a process from outside: what is not due will never happen.
-                let others = stalled.iter().copied().chain(space_at).chain(self.client.retry_at());
-                if !self.sleep(cluster, &rests, others, wire) {
-                    let waits = self.client.unanswered();
-                    return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
-                }
+                let others = stalled.iter().copied().chain(space_at).chain(self.customer.retry_at());
+                self.sleep(cluster, &rests, others, wires)?;
                 continue;
             }
             let at = *self.chance.pick(&runnable);
@@ -351,134 +369,94 @@ impl Story {
         }
         Err(format!(
             "after {STEP_COUNT_MAX} steps the cluster is still busy; the client waits for {}",
-            self.client.unanswered()
+            self.customer.unanswered()
         ))
     }
 
-    /// Moves time to the next thing that happens; false if nothing will.
+    /// Moves time to the next thing that happens.
     fn sleep<C: Cluster>(
         &self,
         cluster: &C,
         rests: &[Rest],
         others: impl Iterator<Item = Nanos>,
-        wire: &SimWire,
-    ) -> bool {
+        wires: &[SimWire],
+    ) -> Result<(), String> {
         let now = self.world.clock.time();
         let wakes = rests.iter().filter_map(|rest| if let Rest::Idle(wake_at) = rest { *wake_at } else { None });
-        let arrivals = [cluster.next_arrival(), wire.next_due()].into_iter().flatten();
+        let arrivals = wires.iter().map(SimWire::next_due).chain([cluster.next_arrival()]).flatten();
         // A ring that gave a batch back for no reason is tried again when nothing else happens.
-        let retry = self.client.has_unsent().then(|| Nanos(now.0 + 1_000));
+        let retry = self.customer.has_unsent().then(|| Nanos(now.0 + 1_000));
         let next = wakes.chain(others).chain(arrivals).filter(|at| *at > now).min().or(retry);
-        next.into_iter().for_each(|next| self.world.clock.advance_to(next));
-        next.is_some()
-    }
-
-    /// Everything is at rest: asks for all counts, closes, reads the files, and lets the oracles speak.
-    fn judge<C: Cluster>(&mut self, mut cluster: C, machine: &Machine<'_>, wire: &mut SimWire) -> Result<(), String> {
-        let Machine { disk, swarm, .. } = *machine;
-        let counts = self.read_all(&mut cluster, machine, wire, COUNTS)?;
-        let exact = if swarm.exact {
-            self.read_all(&mut cluster, machine, wire, exact_pstate(swarm))?
-        } else {
-            WordCounts::new()
+        // Nobody wakes a process from outside: what is not due will never happen.
+        let Some(next) = next else {
+            let waits = self.customer.unanswered();
+            return Err(format!("nothing will ever happen again, and the client waits for {waits}"));
         };
-        cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
-        let times: Vec<u64> = self.client.history.times().collect();
-        let times: Vec<u64> =
-            (0..SEARCH_COUNT.min(times.len())).map(|_| *self.chance.pick(&times)).chain([0, u64::MAX]).collect();
-        let (look, searches) = read_depot(disk, swarm, &times, &mut self.chance)
-            .map_err(|why| format!("its depot cannot be read: {why}"))?;
-        for Search { partition, start, time_ms, found } in searches {
-            if let Some(lie) = self.client.history.judge_since(partition, start, time_ms, found) {
-                return Err(format!("a search by time lies: {lie}"));
-            }
-            self.world.marks.hit(SEARCHED);
-        }
-        if let Some(lie) = self.client.history.judge(&look).first() {
-            return Err(format!("the depot lies: {lie}"));
-        }
-        self.owe_what_is_there(&look);
-        if swarm.exact {
-            self.judge_exact(swarm, &look, &exact)?;
-        }
-        self.client.limit_attempts(self.life_ns_max, RECORD_TIMEOUT);
-        if let Some(lie) = self.client.lines.judge(&counts).first() {
-            return Err(format!("the counts lie: {lie}"));
-        }
-        self.world.trace.note(look.values().map(|seen| seen.records.len() as u64).sum());
-        counts.iter().for_each(|(word, count)| {
-            self.world.trace.note_bytes(word.as_bytes());
-            self.world.trace.note(*count);
-        });
-        self.reopen::<C>(swarm, disk, (&counts, &exact))
+        self.world.clock.advance_to(next);
+        Ok(())
     }
 
-    /// Every count of a PState.
+    /// Everything is at rest: reads all entries, closes, and lets the oracles speak.
+    fn judge<C: Cluster>(
+        &mut self,
+        mut cluster: C,
+        machine: &Machine<'_>,
+        wires: &mut [SimWire],
+    ) -> Result<(), String> {
+        let Machine { disk, swarm, .. } = *machine;
+        let entries = self.read_all(&mut cluster, machine, wires)?;
+        cluster.close().map_err(|why| format!("it cannot close: {why}"))?;
+        let Self { world, chance, life_ns_max, thrown_count, .. } = self;
+        let (life_ns_max, thrown_count) = (*life_ns_max, *thrown_count);
+        let mut last = Last { disk, swarm, world, chance, entries: &entries, life_ns_max, thrown_count };
+        self.customer.judge(&mut last)?;
+        self.end_moods();
+        for (name, value) in entries.iter().flatten() {
+            self.world.trace.note_bytes(name.as_bytes());
+            self.world.trace.note(*value as u64);
+        }
+        self.reopen::<C>(swarm, disk, &entries)
+    }
+
+    /// Every entry of every PState that is judged.
     fn read_all<C: Cluster>(
         &mut self,
         cluster: &mut C,
         machine: &Machine<'_>,
-        wire: &mut SimWire,
-        pstate: u16,
-    ) -> Result<WordCounts, String> {
-        self.client.ask_for_all(pstate, machine.swarm);
-        match self.spend(cluster, machine, wire)? {
-            End::AtRest => Ok(self.client.all().clone()),
-            End::Stopped(why) => Err(format!("it stopped while it was read: {why}")),
-            End::Cut | End::Kill | End::Closed => Err("it ended while it was read".to_string()),
+        wires: &mut [SimWire],
+    ) -> Result<Vec<Entries>, String> {
+        let mut all = Vec::new();
+        for pstate in self.customer.pstates(machine.swarm) {
+            self.customer.ask_for_all(pstate, machine.swarm);
+            match self.spend(cluster, machine, wires)? {
+                End::AtRest => all.push(self.customer.all().clone()),
+                End::Stopped(why) => return Err(format!("it stopped while it was read: {why}")),
+                End::Cut | End::Kill | End::Closed => return Err("it ended while it was read".to_string()),
+            }
         }
+        Ok(all)
     }
 
-    /// What a microbatch topology counted is what the depot holds, exactly; records that were trimmed count too, of which the
-    /// client does not know all.
-    fn judge_exact(&self, swarm: &Swarm, look: &Look, exact: &WordCounts) -> Result<(), String> {
-        let there = look.values().flat_map(|seen| &seen.records).map(|(_, record)| record.as_slice());
-        let texts: Vec<&str> = there.filter_map(index_of).map(|index| self.client.lines.text(LineId(index))).collect();
-        let expected = count(texts.iter().copied());
-        self.world.marks.hit_many(EXACT, texts.len() as u64);
-        if swarm.trim.is_none() && *exact != expected {
-            let differs = |(word, count): &(&String, &u64)| exact.get(*word) != Some(*count);
-            let first = expected.iter().find(differs);
-            return Err(format!("a microbatch topology lies: {first:?} in the depot, of {} words", expected.len()));
-        }
-        let missing = expected.iter().find(|(word, least)| exact.get(*word).is_none_or(|found| found < *least));
-        match missing {
-            Some((word, least)) => Err(format!("a microbatch topology counts {word:?} less often than {least} times")),
-            None => Ok(()),
-        }
-    }
-
-    /// A record in the depot must have been counted, whether or not its append was answered; and one that was trimmed
-    /// too.
-    fn owe_what_is_there(&mut self, look: &tantu_model::depot::Look) {
-        let there = look.values().flat_map(|seen| &seen.records).map(|(_, record)| record.as_slice());
-        let all = there.chain(self.client.history.trimmed(look));
-        let there: Vec<usize> = all.filter_map(index_of).collect();
-        self.world.marks.hit_many(TRIMMED, look.values().map(|seen| seen.start).sum());
-        self.world.marks.hit_many(RANGE_READ, self.client.range_count);
-        self.world.marks.hit_many(OUT_OF_RANGE, self.client.out_of_range_count);
-        there.into_iter().for_each(|index| self.client.lines.owe(LineId(index)));
-    }
-
-    /// The same counts must come from the files alone.
-    fn reopen<C: Cluster>(
-        &mut self,
-        swarm: &Swarm,
-        disk: &SimDisk,
-        (counts, exact): (&WordCounts, &WordCounts),
-    ) -> Result<(), String> {
+    /// The same entries must come from the files alone.
+    fn reopen<C: Cluster>(&mut self, swarm: &Swarm, disk: &SimDisk, entries: &[Entries]) -> Result<(), String> {
         let mesh = SimMesh::new(&self.world, swarm.wire.clone(), swarm.threads);
-        let mut wire = mesh.client();
+        let mut wires: Vec<SimWire> = (0..self.customer.client_count()).map(|_| mesh.client()).collect();
         let world = self.world.clone();
         let machine = Machine { world: &world, disk, mesh: &mesh, swarm };
         let mut cluster = C::open(&machine).map_err(|why| format!("it cannot start after a close: {why}"))?;
-        if self.read_all(&mut cluster, &machine, &mut wire, COUNTS)? != *counts {
-            return Err("the counts changed over a close".to_string());
-        }
-        if swarm.exact && self.read_all(&mut cluster, &machine, &mut wire, exact_pstate(swarm))? != *exact {
-            return Err("the counts of a microbatch topology changed over a close".to_string());
+        if self.read_all(&mut cluster, &machine, &mut wires)? != entries {
+            return Err("what was read changed over a close".to_string());
         }
         cluster.close().map_err(|why| format!("it cannot close again: {why}"))
+    }
+
+    /// Notes what user code did in the life that ends.
+    fn end_moods(&mut self) {
+        let (thrown, slowed) = user::moods_shown();
+        self.thrown_count += thrown;
+        self.world.marks.hit_many(THROWN, thrown);
+        self.world.marks.hit_many(SLOWED, slowed);
+        user::begin_life(Moods::default(), &self.world.clock, self.chance.fork(3));
     }
 }
 
@@ -486,14 +464,6 @@ impl fmt::Debug for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Story({})", self.seed)
     }
-}
-
-/// The number of the line a record holds.
-fn index_of(record: &[u8]) -> Option<usize> {
-    let start = record.windows(5).position(|bytes| bytes == b"line-")? + 5;
-    let digits: String =
-        record[start..].iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 /// The files without the last written block of each thread's newest log segment.

@@ -2,6 +2,7 @@
 //! that a loud one does not hide a quiet one.
 
 use crate::blow::Blow;
+use tantu_lsm::TreeOptions;
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{DiskWeather, Fault, SimEntropy, WireWeather};
 
@@ -18,9 +19,28 @@ pub enum Lie {
     Tail,
 }
 
+/// What a story is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Words of lines are counted.
+    Words,
+    /// Money moves between accounts, and registers are written.
+    Bank,
+    /// Two tasks flood each other; no story is drawn of this.
+    Flood,
+}
+
 /// One story's parameters.
 #[derive(Clone, Debug)]
 pub struct Swarm {
+    /// What it is about.
+    pub kind: Kind,
+    /// Clients of a bank.
+    pub client_count: usize,
+    /// The trees of the tasks: small ones have many tables, of which nothing is in memory after a start.
+    pub tree: TreeOptions,
+    /// Whether user code throws and dawdles.
+    pub moody: bool,
     /// Tasks of the module.
     pub tasks: u32,
     /// Task threads.
@@ -65,6 +85,8 @@ pub struct Swarm {
     pub range_percent: u32,
     /// Whether a microbatch topology counts the same lines beside the stream.
     pub exact: bool,
+    /// Bytes of a side run before it goes to the disk, and its writes that are published in one slice.
+    pub side: (usize, usize),
 }
 
 impl Swarm {
@@ -72,7 +94,13 @@ impl Swarm {
     pub fn draw(chance: &mut SimEntropy, lie: Option<Lie>) -> Self {
         let tasks = 1 << chance.below(4);
         let threads = 1 + chance.below(u64::from(tasks.min(3))) as u32;
-        Self {
+        let mut later = chance.fork(10);
+        let kind = if later.percent(40) { Kind::Bank } else { Kind::Words };
+        let mut swarm = Self {
+            kind,
+            client_count: *later.pick(&[1, 2, 4]),
+            moody: later.percent(60),
+            tree: draw_tree(&mut later),
             tasks,
             threads,
             noting: chance.percent(50),
@@ -99,7 +127,12 @@ impl Swarm {
             trim: chance.percent(60).then(|| (*chance.pick(&[1, 10, 40]), *chance.pick(&[1, 20]))),
             range_percent: *chance.pick(&[0, 3, 20]),
             exact: chance.fork(9).percent(60),
+            side: draw_side(&mut chance.fork(40)),
+        };
+        if kind == Kind::Bank {
+            swarm.trim = None;
         }
+        swarm
     }
 
     /// The last life: no faults, so that everything can come to rest. Lies stay.
@@ -113,6 +146,7 @@ impl Swarm {
         };
         calm.wire = WireWeather { twice_ppm: self.wire.twice_ppm, ..wire };
         calm.room = None;
+        calm.moody = false;
         calm.stall_ppm = 0;
         calm.blows.clear();
         calm
@@ -130,6 +164,21 @@ impl Swarm {
         let planned = self.blows.iter().any(|blow| matches!(blow, Blow::Fail(_)));
         eio_read_ppm + eio_write_ppm + eio_flush_ppm > 0 || self.room.is_some() || planned
     }
+}
+
+fn draw_tree(chance: &mut SimEntropy) -> TreeOptions {
+    let usual = TreeOptions::default();
+    if chance.percent(70) {
+        return usual;
+    }
+    let memtable_size_max = *chance.pick(&[1 << 10, 8 << 10, 64 << 10]);
+    let (table_size_max, run_count_max) = (*chance.pick(&[4 << 10, 64 << 10]), *chance.pick(&[2, 4]));
+    TreeOptions { memtable_size_max, table_size_max, run_count_max, open_verify_size_max: 0, ..usual }
+}
+
+/// Runs stay in memory; those of the stories of blows go to the disk.
+fn draw_side(chance: &mut SimEntropy) -> (usize, usize) {
+    (16 << 20, *chance.pick(&[1, 3, 256]))
 }
 
 fn draw_disk(chance: &mut SimEntropy, lie: Option<Lie>) -> DiskWeather {

@@ -5,7 +5,7 @@
 use tantu_proof::Form;
 use tantu_proof::cuts::SAMPLE_COUNT;
 use tantu_proof::sweep::{CANCELED, Planned, Workload, sweep};
-use tantu_sim::{Blow, EngineCluster, Swarm, run_swarm};
+use tantu_sim::{Blow, EngineCluster, Kind, Swarm, run_swarm};
 use tantu_weather::{Fault, OpKind, SimEntropy};
 
 /// Whether the last blow came.
@@ -26,7 +26,7 @@ fn cuts(cut: u64, sample: u64, again: Option<u64>) -> Vec<Blow> {
 
 #[test]
 fn a_power_cut_at_every_request_of_the_engine_loses_nothing_acknowledged() {
-    let form = Form::from_env("cuts of the engine", "-p tantu-sim --test proof a_power_cut");
+    let form = Form::from_env("cuts of the engine", "-p tantu-sim --test proof a_power_cut_at_every_request");
     if let Some(&[seed, cut, sample, ref again @ ..]) = form.state() {
         tell(seed, cuts(cut, sample, again.first().copied()));
         return;
@@ -68,6 +68,46 @@ fn all_cuts_of(form: &Form, seed: u64) -> Vec<u64> {
 /// All of the remains in the long form; in the short one some, others with each cut.
 fn samples(form: &Form, cut: u64) -> Vec<u64> {
     (0..SAMPLE_COUNT).filter(|sample| form.is_long() || sample % 4 == cut % 4).collect()
+}
+
+#[test]
+fn a_power_cut_at_every_letter_of_a_bank_loses_nothing_acknowledged() {
+    let form = Form::from_env("cuts at letters", "-p tantu-sim --test proof a_power_cut_at_every_letter");
+    let tell = |seed: u64, letter: u64, sample: u64, again: Option<u64>| {
+        let first = Blow::Letter { letter, sample };
+        let again = again.map(|request| Blow::Cut { request, sample: (sample + request) % SAMPLE_COUNT });
+        let blows: Vec<Blow> = [Some(first), again].into_iter().flatten().collect();
+        let mut swarm = Swarm { kind: Kind::Bank, client_count: 2, trim: None, ..Swarm::of_blows(seed, blows) };
+        (swarm.threads, swarm.tasks, swarm.line_count) = (2, 4, 24);
+        let report = run_swarm::<EngineCluster>(seed, &swarm)
+            .unwrap_or_else(|failure| panic!("{}\n{}", failure.what, failure.swarm));
+        report.landed.first().copied().unwrap_or_default()
+    };
+    if let Some(&[seed, letter, sample, ref again @ ..]) = form.state() {
+        tell(seed, letter, sample, again.first().copied());
+        return;
+    }
+    let (mut seeds, mut states) = (0, 0);
+    for seed in form.seeds(1) {
+        seeds += 1;
+        for letter in 0.. {
+            let mut landed = true;
+            let short = letter % SAMPLE_COUNT..letter % SAMPLE_COUNT + 1;
+            let samples = if form.is_long() { 0..SAMPLE_COUNT } else { short };
+            for sample in samples.take_while(|_| !form.is_over()) {
+                let again = (sample % 2 == 0).then_some(letter % 97);
+                let place = format!("{seed}.{letter}.{sample}");
+                let _place = form.at(again.map_or(place.clone(), |again| format!("{place}.{again}")));
+                states += 1;
+                landed &= tell(seed, letter, sample, again);
+            }
+            if !landed || form.is_over() {
+                assert!(letter > 50 || form.is_over(), "{letter} letters are too few to prove anything");
+                break;
+            }
+        }
+    }
+    form.report(&[("seeds", seeds), ("states", states)]);
 }
 
 #[test]

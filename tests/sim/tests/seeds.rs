@@ -3,16 +3,20 @@
 #![allow(clippy::print_stdout, reason = "seeds are told to whoever looks")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use tantu_sim::story::{CLOSED, CRASH_IN_CLOSE, EXACT, OUT_OF_RANGE, RANGE_READ, RESUMED, SEARCHED, STOPPED, TRIMMED};
-use tantu_sim::{EngineCluster, Lie, Report, run};
-use tantu_weather::{Marks, mark};
+use std::ops::Range;
+use tantu_proof::Form;
+use tantu_sim::story::{CLOSED, CUT_AT_LETTER, RESUMED, SLOWED, STOPPED, THROWN};
+use tantu_sim::teller::{REGISTER_READ, TRANSFERRED};
+use tantu_sim::words::{EXACT, OUT_OF_RANGE, RANGE_READ, SEARCHED, TRIMMED};
+use tantu_sim::{EngineCluster, Lie, Report, Swarm, run, run_swarm};
+use tantu_weather::{Marks, SimEntropy, mark};
 
 fn tell(seed: u64) -> Report {
     run::<EngineCluster>(seed, None).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 26] = [
+const EXPECTED: [&str; 30] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -33,60 +37,126 @@ const EXPECTED: [&str; 26] = [
     mark::DELAYED_BATCH,
     CLOSED,
     STOPPED,
-    RESUMED,
     TRIMMED,
     RANGE_READ,
     OUT_OF_RANGE,
     SEARCHED,
     EXACT,
+    TRANSFERRED,
+    REGISTER_READ,
+    THROWN,
+    SLOWED,
+    CUT_AT_LETTER,
 ];
 
-fn campaign(seeds: std::ops::Range<u64>) {
-    let marks = Marks::default();
-    let (mut acked, mut steps, mut virtual_ns) = (0, 0, 0);
-    let mut failures = Vec::new();
-    for seed in seeds.clone() {
+/// What some stories came to.
+#[derive(Default)]
+struct Told {
+    marks: Marks,
+    counts: [u64; 4],
+    failures: Vec<String>,
+}
+
+/// Tells the stories of some seeds, until the time of a long form is over.
+fn tell_all(seeds: Range<u64>, form: &Form) -> Told {
+    let mut told = Told::default();
+    for seed in seeds.take_while(|_| !form.is_over()) {
+        let _place = form.at(seed);
         match run::<EngineCluster>(seed, None) {
-            Ok(report) => {
-                marks.add(&report.marks);
-                acked += report.acked_count;
-                steps += report.step_count;
-                virtual_ns += report.virtual_ns;
+            Ok(Report { marks, acked_count, step_count, virtual_ns, .. }) => {
+                told.marks.add(&marks);
+                let counts = [1, acked_count as u64, step_count, virtual_ns / 1_000_000];
+                told.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             }
-            Err(failure) => failures.push(failure.to_string()),
+            Err(failure) => {
+                println!("finding: {failure}");
+                told.failures.push(failure.to_string());
+            }
         }
     }
-    println!(
-        "seeds {seeds:?}: {acked} appends acknowledged, {steps} steps, {} virtual s; {:?}",
-        virtual_ns / 1_000_000_000,
-        marks.all()
-    );
-    assert!(
-        failures.is_empty(),
-        "{} of {} stories failed; the first ones:\n{}",
-        failures.len(),
-        seeds.end - seeds.start,
-        failures[..failures.len().min(5)].join("\n")
-    );
-    marks.assert_all_hit(&EXPECTED);
-    assert!(acked > 1_000 && marks.count(CRASH_IN_CLOSE) + marks.count(mark::CRASH_IN_RECOVERY) > 10);
+    told
+}
+
+impl Told {
+    /// Says what was done.
+    ///
+    /// # Panics
+    /// If a story failed.
+    fn report(&self, form: &Form) {
+        let [stories, acked, steps, virtual_ms] = self.counts;
+        println!("{:?}", self.marks.all());
+        form.report(&[("stories", stories), ("acked", acked), ("steps", steps), ("virtual s", virtual_ms / 1_000)]);
+        let Self { failures, .. } = self;
+        let first = failures[..failures.len().min(5)].join("\n");
+        assert!(failures.is_empty(), "{} stories failed; the first ones:\n{first}", failures.len());
+    }
+}
+
+fn campaign(seeds: Range<u64>) {
+    let form = Form::silent();
+    let told = tell_all(seeds, &form);
+    told.report(&form);
+    told.marks.assert_all_hit(&EXPECTED);
+    assert!(told.counts[1] > 1_000 && told.marks.count(mark::CRASH_IN_RECOVERY) > 10);
 }
 
 #[test]
-fn no_acknowledged_line_is_lost_in_four_hundred_stories_that_see_every_fault() {
-    campaign(0..400);
+fn nothing_acknowledged_is_lost_in_the_first_hundred_stories_that_see_every_fault() {
+    campaign(0..100);
 }
 
+#[test]
+fn nothing_acknowledged_is_lost_in_the_second_hundred_stories_that_see_every_fault() {
+    campaign(100..200);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_the_third_hundred_stories_that_see_every_fault() {
+    campaign(200..300);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_the_fourth_hundred_stories_that_see_every_fault() {
+    campaign(300..400);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_the_fifth_hundred_stories_that_see_every_fault() {
+    campaign(400..500);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_the_sixth_hundred_stories_that_see_every_fault() {
+    campaign(500..600);
+}
+
+/// Stories of seeds nobody has seen, or of as many as the environment asks for, from the seed it names.
 #[test]
 fn fresh_seeds_hold_too() {
-    let count: u64 = std::env::var("TANTU_SIM_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(5);
-    let start = RandomState::new().build_hasher().finish();
-    println!("{count} fresh seeds from {start}");
-    let failed: Vec<String> = (0..count)
-        .filter_map(|index| run::<EngineCluster>(start.wrapping_add(index), None).err())
-        .map(|failure| failure.to_string())
-        .collect();
-    assert!(failed.is_empty(), "{} of {count} fresh seeds failed:\n{}", failed.len(), failed.join("\n"));
+    let form = Form::from_env("stories", "-p tantu-sim --test seeds fresh_seeds");
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let count = number("TANTU_SIM_SEEDS").unwrap_or(if form.is_long() { u64::MAX } else { 20 });
+    // Small enough to be read and typed.
+    let from = number("TANTU_SIM_FROM").unwrap_or_else(|| RandomState::new().build_hasher().finish() % 1_000_000_000);
+    println!("fresh seeds from {from}");
+    let told = tell_all(from..from.saturating_add(count), &form);
+    told.report(&form);
+}
+
+/// With space that ends and returns in every story.
+#[test]
+fn appends_that_a_full_disk_refused_are_taken_when_space_returns() {
+    let marks = Marks::default();
+    for seed in (0..300).filter(|seed| seed % 5 == 0) {
+        let mut swarm = Swarm::draw(&mut SimEntropy::new(seed), None);
+        swarm.room = Some(64 << 10 | seed << 10);
+        match run_swarm::<EngineCluster>(seed, &swarm) {
+            Ok(report) => marks.add(&report.marks),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{:?}", marks.all());
+    marks.assert_all_hit(&[RESUMED, mark::ENOSPC]);
 }
 
 #[test]

@@ -25,8 +25,9 @@ impl Module for Appends {
 }
 
 /// A client with a connection of its own. Answers are taken in the order of the appends.
-pub(super) struct DepotProducer {
+pub(crate) struct DepotProducer {
     depot: Depot<Vec<u8>>,
+    ack: AckLevel,
     out: VecDeque<(u64, PendingAppend)>,
     record: Vec<u8>,
     waker: Waker,
@@ -43,10 +44,9 @@ impl Wake for Unpark {
 
 impl DepotProducer {
     /// Must be called on the thread that uses it.
-    pub(super) fn connect(cluster: &InProcessCluster) -> Result<Self, BenchError> {
-        let depot = Depot::new(&cluster.connect(&Appends::name())?, RECORDS)?;
+    pub(crate) fn new(depot: Depot<Vec<u8>>, ack: AckLevel) -> Self {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        Ok(Self { depot, out: VecDeque::new(), record: Vec::new(), waker })
+        Self { depot, ack, out: VecDeque::new(), record: Vec::new(), waker }
     }
 
     /// Whether the oldest append was answered before a moment.
@@ -72,7 +72,7 @@ impl Producer for DepotProducer {
         if self.record != record {
             self.record = record.to_vec();
         }
-        self.out.push_back((number, self.depot.append_async(&self.record, AckLevel::AppendAck)?));
+        self.out.push_back((number, self.depot.append_async(&self.record, self.ack)?));
         Ok(())
     }
 

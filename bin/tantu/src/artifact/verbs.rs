@@ -1,10 +1,11 @@
 //! The command line of an artifact.
 
-use super::{ArtifactError, Entry, Work, definitions, described, ended, print};
+use super::{ArtifactError, Entry, Story, Work, definitions, described, ended, print};
 use crate::graph::{self, Format};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
+use tantu_local::sim::fresh_seed;
 
 /// An artifact of Tantu: an executable that holds modules.
 #[derive(Debug, Parser)]
@@ -20,6 +21,18 @@ enum Verb {
     Describe,
     /// Draw topologies: what happens, partitioners and what crosses them, PStates
     Graph(GraphArgs),
+    /// Tell the module's story on a simulated cluster, under faults that a seed draws
+    Sim(SimArgs),
+}
+
+#[derive(Debug, Args)]
+struct SimArgs {
+    /// The first seed; a new one without it
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds
+    #[arg(long, default_value_t = 1)]
+    count: u64,
 }
 
 #[derive(Debug, Args)]
@@ -42,15 +55,21 @@ enum Drawn {
     Text,
 }
 
-pub(super) fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work<'_>>) -> ExitCode {
+pub(super) fn dispatch(
+    entries: &[Entry],
+    args: Vec<OsString>,
+    work: Option<Work<'_>>,
+    story: Option<Story<'_>>,
+) -> ExitCode {
     let name = args.first().cloned().unwrap_or_else(|| "artifact".into());
     let parsed = match (Artifact::try_parse_from(args), &work) {
-        (Ok(Artifact { verb: None }), None) => Artifact::try_parse_from([name, "--help".into()]),
+        (Ok(Artifact { verb: None }), None) => Artifact::try_parse_from([name.clone(), "--help".into()]),
         (parsed, _) => parsed,
     };
     let end = match parsed {
         Ok(Artifact { verb: Some(Verb::Describe) }) => described(entries),
         Ok(Artifact { verb: Some(Verb::Graph(args)) }) => graph(entries, &args),
+        Ok(Artifact { verb: Some(Verb::Sim(args)) }) => sim(story, &args, &name).and_then(|text| print(&text)),
         Ok(Artifact { verb: None }) => work.map_or(Ok(()), |work| work()).map_err(ArtifactError::Run),
         Err(error) => {
             // Where nobody reads there is nobody to tell.
@@ -59,6 +78,15 @@ pub(super) fn dispatch(entries: &[Entry], args: Vec<OsString>, work: Option<Work
         }
     };
     ended(end)
+}
+
+/// How the story went for these seeds.
+fn sim(story: Option<Story<'_>>, args: &SimArgs, name: &OsStr) -> Result<String, ArtifactError> {
+    let simulation = story.ok_or(ArtifactError::NoSimulation)?();
+    let first = args.seed.unwrap_or_else(fresh_seed);
+    let found = |failure| ArtifactError::Found { failure, artifact: name.to_string_lossy().into_owned() };
+    let told = simulation.tell(first, args.count).map_err(found)?;
+    Ok(format!("{}, seeds from {first} on: {told}\n", simulation.module()))
 }
 
 fn graph(entries: &[Entry], args: &GraphArgs) -> Result<(), ArtifactError> {
@@ -112,6 +140,34 @@ mod tests {
         assert!(matches!(&error, ArtifactError::Graph(GraphError::UnknownTopology { name, known })
             if name == "nowhere" && known == &["WordCount/counter"]));
         assert_eq!(error.to_string(), "there is no topology `nowhere`; there is WordCount/counter");
+    }
+
+    struct Lines;
+
+    impl tantu_flow::Module for Lines {
+        fn define(setup: &mut tantu_flow::Setup, _: &mut tantu_flow::Topologies) {
+            setup.declare_depot::<String>("*lines", tantu_flow::random());
+        }
+    }
+
+    #[test]
+    fn the_story_of_a_seed_is_told_and_a_finding_says_how_to_see_it_again() {
+        let story = |sim: &crate::sim::Sim| -> crate::sim::Told {
+            sim.depot::<String>("*lines")?.append(&"one".to_string()).map(drop).ok();
+            assert!(sim.below(2) == 0, "a planted mistake");
+            Ok(())
+        };
+        let make = || crate::sim::seeds(1).of::<Lines>(story);
+        let told = |seed| sim(Some(&make), &SimArgs { seed: Some(seed), count: 1 }, OsStr::new("lines"));
+        let (good, bad): (Vec<u64>, Vec<u64>) = (0..20).partition(|seed| told(*seed).is_ok());
+        assert!(good.len() > 2 && bad.len() > 2, "{good:?} {bad:?}");
+        let text = told(good[0]).unwrap();
+        assert!(text.starts_with(&format!("Lines, seeds from {} on: 1 stories", good[0])), "{text}");
+        let error = told(bad[0]).unwrap_err().to_string();
+        assert!(error.contains("a planted mistake"), "{error}");
+        assert!(error.ends_with(&format!("replay: lines sim --seed {}", bad[0])), "{error}");
+        let none = sim(None, &SimArgs { seed: None, count: 1 }, OsStr::new("lines"));
+        assert!(none.unwrap_err().to_string().contains("sim = story"));
     }
 
     #[test]

@@ -236,14 +236,14 @@ impl Fold {
         if self.is_combiner() { Ok(Room::Full) } else { Err(AggError::Memory { limit: self.size_max }) }
     }
 
-    /// Gives out every group with its partial states, in the order of the keys, and forgets them. Nothing comes out
-    /// without a row.
+    /// Gives out every group with its partial states, in the order in which their first rows came, and forgets them.
+    /// Nothing comes out without a row.
     ///
     /// # Errors
     /// What `visit` answers, and if an aggregator is no combiner.
     pub fn drain(&mut self, visit: TakePartials<'_>) -> Result<(), AggError> {
         let mut partials = Vec::new();
-        self.seal();
+        self.order = (0..self.groups.len() as u32).collect();
         for index in 0..self.groups.len() {
             partials.clear();
             self.partials(index, &mut partials)?;

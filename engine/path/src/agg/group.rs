@@ -192,15 +192,54 @@ impl Groups {
 
     /// The groups in the order of their keys.
     pub(super) fn sorted(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.groups.len() as u32).collect();
-        order.sort_unstable_by(|a, b| self.key(*a as usize).cmp(self.key(*b as usize)));
-        order
+        let Some(first) = self.groups.first().map(|_| self.key(0)) else { return Vec::new() };
+        let keys = || (0..self.groups.len()).map(|group| self.key(group));
+        let shared = keys().fold(first.len(), |shared, key| shared_len(&first[..shared], key));
+        // Most pairs differ in what is right behind the bytes that all keys begin with: keys themselves are far apart.
+        let head = |key: &[u8]| {
+            let mut head = [0; 8];
+            head.iter_mut().zip(&key[shared..]).for_each(|(to, byte)| *to = *byte);
+            u64::from_be_bytes(head)
+        };
+        let mut order: Vec<(u64, u32)> = keys().map(head).zip(0..).collect();
+        order.sort_unstable_by(|(one, a), (other, b)| {
+            one.cmp(other).then_with(|| self.key(*a as usize).cmp(self.key(*b as usize)))
+        });
+        order.into_iter().map(|(_, group)| group).collect()
     }
+}
+
+/// How many bytes two keys begin with alike.
+fn shared_len(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_sorted_as_their_keys_are_whatever_those_begin_with() {
+        let mut random = 7u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for prefix in ["", "k", "a long beginning"] {
+            let mut groups = Groups::new(vec![Form::Plain]);
+            let mut keys = std::collections::BTreeSet::new();
+            for _ in 0..400 {
+                // Few letters, zero among them, and lengths around that of a head: many share one.
+                let tail = (0..next(14)).map(|_| [0, 1, b'a', 255][next(4) as usize]);
+                let key: Vec<u8> = prefix.bytes().chain(tail).collect();
+                groups.at(&key);
+                keys.insert(key);
+            }
+            let sorted: Vec<Vec<u8>> = groups.sorted().iter().map(|at| groups.key(*at as usize).to_vec()).collect();
+            assert_eq!(sorted, keys.into_iter().collect::<Vec<_>>(), "behind {prefix:?}");
+        }
+        assert_eq!(Groups::new(vec![Form::Plain]).sorted(), Vec::<u32>::new());
+    }
 
     #[test]
     fn states_that_grow_leave_their_cells_and_the_arena_is_compacted() {

@@ -26,7 +26,7 @@ pub const SPILL_OWNER: u32 = 1 << 31;
 /// The number of that tree's first table: blocks that a read needs are told apart by it.
 pub(crate) const SPILL_TABLE_FIRST: u64 = 1 << 62;
 /// Its memtables are no larger than this, in bytes.
-const SPILL_MEMTABLE_SIZE_MAX: usize = 16 << 20;
+const SPILL_MEMTABLE_SIZE_MAX: usize = 4 << 20;
 /// While it has more memtables than these, no run gets more of them: their flushes have to catch up.
 const SPILL_MEMTABLE_COUNT_MAX: usize = 3;
 /// Writes of a dropped run that are given back in one slice.
@@ -156,6 +156,11 @@ impl Spilled {
 }
 
 impl SideRun {
+    /// Whether it holds more in memory than it should.
+    pub(crate) fn is_large(&self, size_max: usize) -> bool {
+        self.is_spilling || self.writes.size() > size_max || self.writes.count() > self.count_max
+    }
+
     /// The number under which it has something in the tree of side runs.
     pub(crate) fn serial(&self) -> Option<u64> {
         self.spilled.as_ref().map(|spilled| spilled.serial)
@@ -182,7 +187,7 @@ impl Side {
         let (most, count) = (self.memory_size_max, self.slice_count);
         let Some(tree) = &mut self.spill else { return false };
         let wants = |run: &&mut SideRun| match run.phase {
-            Phase::Open => run.is_spilling || run.writes.size() > most,
+            Phase::Open => run.is_large(most),
             Phase::Spilling { until, .. } => until.is_none(),
             _ => false,
         };
@@ -308,6 +313,13 @@ impl TaskState {
         tree.apply(version, gaps.iter().map(|(from, to)| Write::DeleteRange { from, to }));
         tree.retain_from(version);
         Ok(())
+    }
+
+    /// From now on what a run has in memory goes to the disk when it is more than so many writes.
+    pub fn bound_run(&mut self, run: RunId, count_max: usize) {
+        if let Some(found) = self.side.runs.get_mut(&run) {
+            found.count_max = count_max;
+        }
     }
 
     /// Has the largest side run that takes writes go to the disk.

@@ -6,9 +6,11 @@ use crate::TaskStateOptions;
 use crate::section::{EntryWriter, sections};
 use crate::task::Owners;
 use crate::view::PinnedView;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
+use tantu_base::door::{DiskOp, DiskReply, call};
 use tantu_base::id::TaskId;
-use tantu_path::{Stop, Store};
+use tantu_path::{Stop, Store, VisitEntry};
 use tantu_weather::{SimDisk, SimEntropy};
 
 const TOPOLOGY: ObjectId = ObjectId(9);
@@ -34,7 +36,8 @@ impl Task {
     /// Opens it with what the log has from an entry on.
     fn open(mut disk: SimDisk, log: Vec<Vec<u8>>, low: u64) -> Result<Task, StateError> {
         let mut cache = BlockCache::new(1 << 16);
-        let (owners, options) = (Owners { tree: 1, segments: 2 }, TaskStateOptions::default());
+        let owners = Owners { tree: 1, segments: 2 };
+        let options = TaskStateOptions { side_slice_count: 3, ..TaskStateOptions::default() };
         let (mut entropy, dir) = (SimEntropy::new(1), Path::new("task"));
         let mut state = TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[], &options)?;
         state.know_topologies(&mut disk, &mut cache, &[TOPOLOGY])?;
@@ -107,6 +110,80 @@ impl Task {
                 self.disk.wait();
             }
         }
+    }
+
+    /// Runs that are in the background go on until they rest.
+    fn settle(&mut self) {
+        let mut done = Vec::new();
+        while self.state.side_slice(&self.cache, &mut self.disk).expect("no faults are planned") || self.state.is_busy()
+        {
+            self.disk.reap(&mut done);
+            for done in done.drain(..) {
+                self.state.complete(done, &mut self.cache, &mut self.disk).expect("no faults are planned");
+            }
+            if self.state.is_busy() {
+                self.disk.wait();
+            }
+        }
+    }
+
+    /// A run that writes its number under some keys and deletes others, prepared and durable.
+    fn prepared_many(&mut self, run: RunId, keys: std::ops::Range<u8>, deleted: (u8, u8), is_spilled: bool) {
+        self.state.begin_run(run).expect("it is next");
+        for key in keys {
+            self.put(run, &[key], &[run.id as u8]).expect("there is room");
+            if is_spilled && key % 4 == 0 {
+                self.state.spill_largest();
+                self.settle();
+            }
+        }
+        let Task { state, cache, .. } = self;
+        let mut view = RunView { state, cache, need: &mut None, objects: &OBJECTS, run };
+        view.delete_range(PSTATE, &[deleted.0], &[deleted.1]).expect("there is room");
+        assert_eq!(self.state.is_run_spilled(run), is_spilled);
+        self.state.prepare_run(run, Epoch(4)).expect("it is open");
+        self.settle();
+        assert_eq!(self.commit(), [RunEvent::Prepared { run, epoch: Epoch(4) }]);
+    }
+
+    /// All there is at a version, forth and back.
+    fn all_at(&mut self, at: Version) -> Vec<(u8, u8)> {
+        let read = |task: &mut Task, is_back: bool| loop {
+            let (mut need, mut all) = (None, Vec::new());
+            let Task { state, cache, .. } = task;
+            let mut view = PinnedView { state, cache, need: &mut need, objects: &OBJECTS, at };
+            let visit: VisitEntry<'_> = &mut |key, value| {
+                all.push((key[0], value[0]));
+                ControlFlow::Continue(())
+            };
+            let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+            let scanned =
+                if is_back { view.scan_back(PSTATE, from, to, visit) } else { view.scan(PSTATE, from, to, visit) };
+            match scanned {
+                Ok(()) => return all,
+                Err(Stop::Need) => {
+                    let need = need.expect("the view notes what it needs");
+                    if task.state.fetch(&need, &mut task.disk) {
+                        task.disk.wait();
+                    }
+                    let mut done = Vec::new();
+                    task.disk.reap(&mut done);
+                    for done in done {
+                        task.state.complete(done, &mut task.cache, &mut task.disk).expect("no faults are planned");
+                    }
+                }
+                Err(Stop::Failed(text)) => panic!("{text}"),
+            }
+        };
+        let (up, down) = (read(self, false), read(self, true));
+        assert!(up.iter().rev().eq(&down), "{up:?}, back {down:?}");
+        up
+    }
+
+    fn files_of_runs(&mut self) -> usize {
+        let list = DiskOp::List { path: "task/spill".into() };
+        let Ok(DiskReply::Names(names)) = call(&mut self.disk, list) else { panic!("the directory is there") };
+        names.iter().filter(|(name, _)| name.ends_with(".table")).count()
     }
 
     fn low(&mut self) -> u64 {
@@ -217,6 +294,77 @@ fn what_was_before_a_publish_stays_readable_until_it_is_finished_everywhere() {
     assert_eq!(task.state.version_up_to(TOPOLOGY, 1), Some(before), "that was finished long ago");
     task.state.finish_publish(TOPOLOGY, 2);
     assert_eq!(task.state.version_up_to(TOPOLOGY, 1), None);
+}
+
+#[test]
+fn a_published_run_reads_whole_after_each_slice_and_readers_before_it_see_nothing_of_it() {
+    for is_spilled in [false, true] {
+        let mut task = Task::new();
+        task.state.keep_before_publishes();
+        task.prepared_many(run(1, 0), 0..40, (7, 9), is_spilled);
+        task.publish(run(1, 0));
+        task.settle();
+        task.commit();
+        task.state.finish_publish(TOPOLOGY, 1);
+        task.prepared_many(run(2, 0), 20..60, (0, 30), is_spilled);
+        let version = task.publish(run(2, 0));
+        let before: Vec<_> = (0..7).chain(9..40).map(|key| (key, 1)).collect();
+        let after: Vec<_> = (30..60).map(|key| (key, 2)).collect();
+        let mut slices = 0;
+        loop {
+            assert_eq!(task.all_at(Version(version.0 - 1)), before, "after {slices} slices, spilled: {is_spilled}");
+            assert_eq!(task.all_at(version), after, "after {slices} slices, spilled: {is_spilled}");
+            if task.state.is_dirty() {
+                break;
+            }
+            let Task { state, cache, disk, .. } = &mut task;
+            state.side_slice(cache, disk).expect("no faults are planned");
+            let mut done = Vec::new();
+            disk.reap(&mut done);
+            for done in done {
+                state.complete(done, cache, disk).expect("no faults are planned");
+            }
+            slices += 1;
+        }
+        assert!(slices >= 10, "{slices} slices of three writes each");
+        task.commit();
+        assert_eq!(task.all_at(version), after);
+    }
+}
+
+#[test]
+fn the_files_of_a_run_go_when_what_it_published_is_flushed_and_not_before() {
+    let mut task = Task::new();
+    task.prepared_many(run(1, 0), 0..40, (7, 9), true);
+    assert!(task.files_of_runs() > 0);
+    let mut task = task.reopen(0).expect("nothing is missing");
+    task.publish(run(1, 0));
+    task.settle();
+    task.commit();
+    task.settle();
+    assert_eq!(task.low(), 0, "the tree has it in memory only");
+    // As after a crash: the files are there, and the log.
+    let mut task = task.reopen(0).expect("nothing is missing");
+    let all: Vec<_> = (0..7).chain(9..40).map(|key| (key, 1)).collect();
+    assert_eq!(task.all_at(task.state.visible()), all);
+    task.settle();
+    task.commit();
+    task.flush();
+    task.settle();
+    assert_eq!((task.files_of_runs(), task.low()), (0, task.end()));
+    assert_eq!(task.all_at(task.state.visible()), all);
+}
+
+#[test]
+fn a_dropped_run_that_lies_on_the_disk_keeps_its_files_until_the_log_says_that_it_is_gone() {
+    let mut task = Task::new();
+    task.prepared_many(run(1, 0), 0..40, (7, 9), true);
+    task.state.begin_run(run(1, 1)).expect("a higher attempt");
+    task.settle();
+    assert!(task.files_of_runs() > 0, "a replay would find the run");
+    task.commit();
+    task.settle();
+    assert_eq!(task.files_of_runs(), 0);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Attempt, Epoch, ObjectId, Offset, RunId, TaskId};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::{MicrobatchOptions, Plan, Stage, Stages};
 use tantu_net::letter::{MicrobatchAsk, MicrobatchSays};
 
@@ -256,6 +257,11 @@ impl Coordinator {
         (self.finished, self.processed, self.paused)
     }
 
+    /// Up to which offset each partition of a source is in finished microbatches.
+    pub(crate) fn processed_offsets(&self, source: usize) -> impl Iterator<Item = Offset> {
+        self.partitions.get(source).into_iter().flatten().map(|partition| partition.from)
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_quiet(&self) -> bool {
         let rests = match self.phase {
@@ -411,7 +417,7 @@ impl Coordinator {
     fn begin(&mut self, now: Nanos) {
         self.run = RunId {
             topology: self.topology,
-            id: self.finished + 1,
+            id: self.finished + u64::from(!planted::has(Bug::ReusedMicrobatchId) || self.finished == 0),
             attempt: Attempt { epoch: self.epoch, counter: self.counter },
         };
         self.counter += 1;
@@ -463,7 +469,9 @@ impl Coordinator {
         let fixed = self.fixed.as_ref();
         let of = |source: &ObjectId| {
             let ranges = fixed.and_then(|fixed| fixed.of_source(*source));
-            ranges.and_then(|ranges| ranges.get(task.index())).copied().unwrap_or_default()
+            let (from, to) = ranges.and_then(|ranges| ranges.get(task.index())).copied().unwrap_or_default();
+            let is_wrong = planted::has(Bug::RetryFromWrongOffset) && self.retry_ms > MICROBATCH_RETRY_MS;
+            (Offset(from.0 + u64::from(is_wrong && from < to)), to)
         };
         Ranges(self.sources.iter().map(of).collect())
     }
@@ -518,6 +526,9 @@ impl Coordinator {
         // From here on nothing gives it up.
         self.become_phase(Phase::Deciding, now);
         self.acts.push(Act::Write { record: Record::Decided, value: crate::micro::record::encode_decided(&run) });
+        if planted::has(Bug::PublishBeforeDecide) {
+            self.publish(now);
+        }
     }
 
     /// A record is durable.
@@ -557,6 +568,9 @@ impl Coordinator {
             self.become_phase(Phase::Finishing, now);
             let count = self.fixed.as_ref().map_or(0, |fixed| self.record_count(fixed));
             let value = crate::micro::record::encode_finished(run.id, self.processed + count);
+            if planted::has(Bug::FinishedInMemoryOnly) {
+                return self.finish(now);
+            }
             self.acts.push(Act::Write { record: Record::Finished, value });
         }
     }
@@ -599,7 +613,8 @@ impl Coordinator {
     /// A client asks.
     pub(crate) fn ask(&mut self, peer: Peer, request: u64, ask: MicrobatchAsk, now: Nanos) {
         match ask {
-            MicrobatchAsk::Status => self.acts.push(Act::Answer { peer, request }),
+            // The other is answered without it.
+            MicrobatchAsk::Status | MicrobatchAsk::Offsets { .. } => self.acts.push(Act::Answer { peer, request }),
             _ if self.waiters.len() + self.pausers.len() >= MICROBATCH_WAITER_COUNT_MAX => {
                 self.acts.push(Act::Refuse { peer, request });
             }
@@ -628,6 +643,12 @@ impl Coordinator {
             self.acts.push(Act::Write { record: Record::Paused, value: vec![u8::from(paused)] });
             self.tell_all_of(MicrobatchSays::Paused, &[u8::from(paused)]);
         }
+    }
+
+    /// A client wants no answers to these requests. A pause that was asked for stays.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
+        self.waiters.retain(|waiter| !is_cancelled(waiter.peer, waiter.request));
+        self.pausers.retain(|(peer, request)| !is_cancelled(*peer, *request));
     }
 
     fn answer_waiters(&mut self, now: Nanos) {

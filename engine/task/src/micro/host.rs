@@ -1,5 +1,6 @@
 //! What an event of a microbatch sees of the task it stands on.
 
+use crate::event::EventQueue;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
 use crate::micro::record::Range;
@@ -37,6 +38,8 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) root: Root,
     pub(crate) bits: &'a mut u64,
     pub(crate) letters: &'a mut Vec<u8>,
+    /// Those that wait on this task.
+    pub(crate) events: &'a mut EventQueue,
     pub(crate) jobs: &'a mut Vec<Starting>,
     /// The depots of its sources, and the records of the microbatch on this task.
     pub(crate) ranges: &'a [(usize, Range)],
@@ -50,12 +53,6 @@ impl MicroHost<'_> {
         let Self { plan, topology, root, random, bits, letters, rows, .. } = self;
         let (plan, topology, root) = (*plan, *topology, *root);
         (rows, Sender { plan, topology, root, random, bits, letters })
-    }
-
-    /// The event ran to its end: what it gathered leaves with its letters.
-    pub(crate) fn end(&mut self) -> Result<(), BatchError> {
-        let (rows, mut sender) = self.rows_out();
-        rows.send_all(&mut sender)
     }
 }
 
@@ -100,6 +97,10 @@ impl Host for MicroHost<'_> {
         let event = self.random.next();
         *self.bits ^= event;
         let (stream, root, fingerprint) = (self.topology, self.root, self.plan.fingerprint() as u32);
+        // No letter for what stays here: it waits behind the others at once, and rows wait for what it adds to them.
+        if to == self.task {
+            return self.events.push(stream, at, root, event, live);
+        }
         Letter::Continue { task: to, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
     }
 
@@ -163,21 +164,16 @@ impl Host for MicroHost<'_> {
             return Ok(());
         }
         let state = &mut *self.view.state;
-        for offset in (from.0.saturating_add(skip)..to.0).map(Offset) {
-            match state.depots()[depot].lookup(offset) {
-                Lookup::Record(record) => {
-                    if visit(record).is_break() {
-                        break;
-                    }
-                }
-                Lookup::OnDisk => {
-                    state.want(depot, offset, to);
-                    *self.loading = true;
-                    return Err(Stop::Need);
-                }
-                Lookup::Trimmed | Lookup::NotYet => {
-                    return Err(Stop::Failed(format!("record {} of the microbatch is not there any more", offset.0)));
-                }
+        let from = Offset(from.0.saturating_add(skip));
+        match state.depots()[depot].visit((from, to), visit) {
+            Ok(()) => {}
+            Err((offset, Lookup::OnDisk)) => {
+                state.want(depot, offset, to);
+                *self.loading = true;
+                return Err(Stop::Need);
+            }
+            Err((offset, _)) => {
+                return Err(Stop::Failed(format!("record {} of the microbatch is not there any more", offset.0)));
             }
         }
         Ok(())

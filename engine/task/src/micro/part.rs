@@ -2,11 +2,13 @@
 
 use crate::event::{Event, EventQueue};
 use crate::jobs::Starting;
+use crate::limit::ROWS_HELD_SIZE_MAX;
 use crate::micro::record::Ranges;
 use crate::slot::Hold;
 use crate::tables::RowsOut;
-use tantu_base::id::{Epoch, ObjectId, Offset, RunId};
+use tantu_base::id::{Epoch, ObjectId, Offset, RunId, TaskId};
 use tantu_flow::{RowsOf, Run};
+use tantu_net::letter::Root;
 
 /// A source on a task.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ pub(crate) struct Try {
     /// What they sent, encoded.
     pub(crate) letters: Vec<u8>,
     pub(crate) jobs: Vec<Starting>,
-    /// Rows of its event on their way to tables.
+    /// Rows of its events on their way to tables.
     pub(crate) rows: RowsOut,
     /// Tables its event has read to their end.
     pub(crate) read: Vec<RowsOf>,
@@ -113,6 +115,17 @@ impl Try {
         matches!(self.phase, TryPhase::Primed | TryPhase::Running)
     }
 
+    /// The root that its events belong to.
+    pub(crate) fn root(&self, source: u16) -> Root {
+        Root { task: TaskId(0), source, offset: Offset(self.run.id), attempt: self.run.attempt.counter }
+    }
+
+    /// Whether what it has of rows leaves: there is no more for them to be combined with, or too much of them.
+    pub(crate) fn rows_are_due(&self) -> bool {
+        let rests = self.current.is_none() && self.events.is_empty();
+        !self.rows.is_empty() && (rests || self.rows.size() > ROWS_HELD_SIZE_MAX)
+    }
+
     /// The current event ran to its end. It is reported only now: until then the root waits for it, whatever it has sent.
     pub(crate) fn end_event(&mut self) {
         self.current = None;
@@ -138,7 +151,7 @@ impl Try {
 impl Part {
     /// Bytes of events and letters.
     pub(crate) fn size(&self) -> usize {
-        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len())
+        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len() + attempt.rows.size())
     }
 
     /// Where the partitions are now, by source: what was published, and what is committed.
@@ -157,5 +170,64 @@ impl Part {
     /// Whether every record is in a published microbatch, or none is taken.
     pub(crate) fn is_quiet(&self, committed: impl Fn(usize) -> Offset) -> bool {
         self.paused || self.ends(committed).all(|(progress, end)| progress >= end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::EventRandom;
+    use crate::tables::Sender;
+    use tantu_base::fixed::FixedReader;
+    use tantu_base::value::encoded;
+    use tantu_flow::{Module, Position, Setup, Topologies, define, random};
+    use tantu_net::letter::Letter;
+    use tantu_path::agg;
+
+    struct Words;
+
+    impl Module for Words {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let words = setup.declare_depot::<String>("*words", random());
+            topologies.microbatch("words").source(&words, |m, batch| {
+                m.batch_block(|b| {
+                    let word = b.explode_microbatch(batch);
+                    b.group_by(word, |g| g.agg::<i64>(agg::count()));
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn rows_of_a_microbatch_wait_for_those_of_events_that_wait_and_leave_combined() {
+        let def = define::<Words>().expect("it is right");
+        let plan = &*def.microbatches[0].plan;
+        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() }, Run::new());
+        let root = attempt.root(0);
+        attempt.events.push(0, Position(0), root, 1, &[]);
+        let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
+        let mut sender =
+            Sender { plan, topology: 0, root, random: &mut random, bits: &mut bits, letters: &mut letters };
+        assert!(!attempt.rows_are_due(), "there are none");
+        for word in ["a", "b", "a", "a"] {
+            attempt.rows.put(&mut sender, (TaskId(1), 0), &encoded(word), &[]).expect("it fits");
+        }
+        assert!(!attempt.rows_are_due(), "an event waits whose rows may be of the same groups");
+        attempt.events.pop(0).expect("it waits");
+        assert!(attempt.rows_are_due());
+        attempt.rows.send_all(&mut sender).expect("they fit");
+        assert!(attempt.rows.is_empty());
+        let mut reader = FixedReader::new(&letters);
+        let Some(Ok(Letter::Fold { task: TaskId(1), is_partial: true, rows, event, .. })) =
+            Letter::decode_next(&mut reader)
+        else {
+            panic!("rows leave in a letter to the task of their table");
+        };
+        assert_eq!((event, Letter::decode_next(&mut reader).is_none()), (bits, true));
+        let mut reader = FixedReader::new(rows);
+        let mut part = || reader.sized().expect("there is more").to_vec();
+        let groups: Vec<_> = (0..2).map(|_| (part(), part())).collect();
+        assert_eq!(groups, [(encoded("a"), encoded(&3i64)), (encoded("b"), encoded(&1i64))]);
+        assert!(reader.is_empty());
     }
 }

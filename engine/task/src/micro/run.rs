@@ -1,15 +1,15 @@
 //! Running the events of microbatches: of one task and topology one at a time, in the order in which they came.
 
-use crate::limit::TURN_NS_TARGET;
+use crate::limit::{MICROBATCH_EVENT_COUNT_PER_LOOK, TURN_NS_TARGET};
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
 use crate::overrun::Watched;
 use crate::slot::{Hold, TaskSlot};
+use crate::tables::Sender;
 use crate::thread::{StopReason, TaskThread};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos};
-use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Outcome, Position};
 use tantu_net::letter::Root;
 use tantu_state::side::view::RunView;
@@ -47,7 +47,11 @@ impl TaskThread {
         let (slot, at) = (index / topologies, index % topologies);
         let mut attempt = self.slots[slot].parts[at].attempt.take().expect("invariant: just seen");
         attempt.hold = Hold::Free;
-        match self.run_attempt(slot, at, &mut attempt, doors) {
+        let turn = match self.run_attempt(slot, at, &mut attempt, doors) {
+            Turn::Rests => self.send_rows(at, &mut attempt),
+            failed @ Turn::Failed(_) => failed,
+        };
+        match turn {
             Turn::Rests => self.send_attempt(slot, at, &mut attempt, doors),
             Turn::Failed(text) => {
                 attempt.end();
@@ -57,6 +61,23 @@ impl TaskThread {
         attempt.events.reclaim();
         self.slots[slot].parts[at].attempt = Some(attempt);
         Ok(true)
+    }
+
+    /// Rows that events gathered for tables leave when no event waits: until then more rows of the same groups may come, and
+    /// are combined with them here. The events that made them are not reported before.
+    fn send_rows(&mut self, at: usize, attempt: &mut Try) -> Turn {
+        if !attempt.rows_are_due() {
+            return Turn::Rests;
+        }
+        let module = Arc::clone(&self.config.module);
+        let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
+        let (plan, root) = (&*def.plan, attempt.root(source));
+        let Try { rows, bits, letters, .. } = attempt;
+        let mut sender = Sender { plan, topology, root, random: &mut self.random, bits, letters };
+        match rows.send_all(&mut sender) {
+            Ok(()) => Turn::Rests,
+            Err(error) => Turn::Failed(error.to_string()),
+        }
     }
 
     /// What events sent leaves, with a report of those that ended.
@@ -70,9 +91,12 @@ impl TaskThread {
         for (block, live) in attempt.entered.drain(..) {
             self.micro.coordinators[at].entered(run, block, live);
         }
-        match std::mem::take(&mut attempt.bits) {
-            0 => {}
-            bits => self.report_bits(task, run, bits),
+        // Rows that are still here belong to events that ended.
+        if attempt.rows.is_empty() {
+            match std::mem::take(&mut attempt.bits) {
+                0 => {}
+                bits => self.report_bits(task, run, bits),
+            }
         }
         self.jobs.start(attempt.jobs.drain(..), doors);
     }
@@ -87,7 +111,7 @@ impl TaskThread {
         loop {
             if attempt.current.is_none() {
                 count += 1;
-                if count % 32 == 0 && doors.clock.now().since(start) > TURN_NS_TARGET {
+                if count % MICROBATCH_EVENT_COUNT_PER_LOOK == 0 && doors.clock.now().since(start) > TURN_NS_TARGET {
                     attempt.hold = Hold::Yielded;
                     return Turn::Rests;
                 }
@@ -117,10 +141,9 @@ impl TaskThread {
         let (def, topology, source) = module.microbatch(at).expect("invariant: it is of the module");
         let plan = &*def.plan;
         let until = self.tables_until(at, start);
-        let (run, overtime_at) = (attempt.run, start.plus_ms(self.config.event_ms_max));
+        let (run, root, overtime_at) = (attempt.run, attempt.root(source), start.plus_ms(self.config.event_ms_max));
         let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
         let watched = Watched { topology, plan, clock: doors.clock, pulse, overruns, start };
-        let root = Root { task: TaskId(0), source, offset: Offset(run.id), attempt: run.attempt.counter };
         let TaskSlot { task, state, shuffle, loading, .. } = &mut self.slots[slot];
         let mut need = None;
         let mut host = MicroHost {
@@ -142,15 +165,13 @@ impl TaskThread {
             root,
             bits: &mut attempt.current_bits,
             letters: &mut attempt.letters,
+            events: &mut attempt.events,
             jobs: &mut attempt.jobs,
             ranges,
             loading,
         };
         match watched.resume(&mut attempt.registers, &mut host) {
             Ok(Outcome::Done) => {
-                if let Err(error) = host.end() {
-                    return Some(Turn::Failed(error.to_string()));
-                }
                 self.tables.forget(plan, *task, &root, &attempt.read);
                 attempt.end_event();
                 None

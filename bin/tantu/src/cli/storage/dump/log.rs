@@ -9,6 +9,7 @@ use tantu_base::id::RunId;
 use tantu_base::limit::BLOCK_ALIGN;
 use tantu_replog::seglog::inspect::{Header, Part, walk};
 use tantu_state::depot::Run;
+use tantu_state::producer::{Span, spans};
 use tantu_state::section::{Op, Section, chunk_writes, sections};
 
 pub(super) fn dump(disk: &mut ReadOnlyDisk, path: &Path, names: &Names, out: &mut Out) -> Result<(), StorageError> {
@@ -90,6 +91,13 @@ fn ops(section: &Section<'_>, names: &Names, out: &mut Out) {
                     "    append {name} {}: {count} records, {bytes} bytes in a segment",
                     large.first
                 ));
+            }
+            Ok(Op::Produced { depot, producer, epoch, spans: of, .. }) => {
+                let name = names.object(depot);
+                out.line(format_args!("    {producer} in {name}, epoch {epoch}"));
+                for Span { sequence, offset, count } in spans(of) {
+                    out.line(format_args!("      {count} numbers from {sequence} on, at {offset}"));
+                }
             }
             Err(error) => out.damaged(format_args!("{error}")),
             Ok(op) => run_op(&op, names, out),

@@ -6,7 +6,7 @@ use super::module::Layout;
 use super::report::{Finding, Kind};
 use std::path::{Path, PathBuf};
 use tantu_base::door::{DiskOp, DiskReply, call};
-use tantu_base::id::{TaskId, Version};
+use tantu_base::id::{ObjectId, TaskId, Version};
 use tantu_lsm::OpenError;
 use tantu_lsm::inspect::{Manifest, TableFile, TableId, claimed_id, table_path};
 use tantu_state::inspect::{IndexedChunk, SegmentFile, TaskSurvey, segment_path};
@@ -20,22 +20,31 @@ pub(super) struct Task {
     pub(super) is_whole: bool,
 }
 
-/// Checks the tree of a task.
+/// Checks the trees of a task.
 pub(super) fn read_tree(check: &mut Check, layout: &Layout, id: TaskId, dir: PathBuf) -> Task {
-    let tree = dir.join("tree");
-    let manifest = read_manifest(check, &tree);
+    let (tree, spill) = (dir.join("tree"), dir.join("spill"));
+    // Side runs that went to the disk are in a tree of their own; it has nothing of depots.
+    if !check.files.is_empty_below(&spill) {
+        check_tree(check, &[], id, (dir.clone(), &spill));
+    }
+    check_tree(check, &layout.depots, id, (dir, &tree))
+}
+
+/// Checks one tree of a task.
+fn check_tree(check: &mut Check, depots: &[ObjectId], id: TaskId, (dir, tree): (PathBuf, &Path)) -> Task {
+    let manifest = read_manifest(check, tree);
     let flushed = manifest.as_ref().ok().map_or(Version(0), |manifest| manifest.flushed);
-    let survey = TaskSurvey::new(id, layout.depots.iter().copied(), flushed);
+    let survey = TaskSurvey::new(id, depots.iter().copied(), flushed);
     let mut task = Task { dir, survey, is_whole: manifest.is_ok() };
     match manifest {
         Ok(manifest) => {
             for run in manifest.levels.iter().flatten() {
-                check_run(check, &mut task, &manifest, &tree, run);
+                check_run(check, &mut task, &manifest, tree, run);
             }
         }
         // Without a manifest a table says itself where it belongs: its blocks can be checked all the same.
         Err(()) => {
-            for path in check.files.unnamed(&tree, Kind::Table) {
+            for path in check.files.unnamed(tree, Kind::Table) {
                 check_unnamed_table(check, &mut task, &path);
             }
         }

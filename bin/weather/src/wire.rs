@@ -5,7 +5,7 @@
 //! Letters to a peer that is gone are lost, as on a real ring.
 
 use crate::chance::SimEntropy;
-use crate::{Weather, mark};
+use crate::{Marks, Weather, mark};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -61,6 +61,9 @@ struct Rings {
     lanes: BTreeMap<(Peer, Category), Lanes>,
     present: BTreeSet<Peer>,
     next_peer: u32,
+    /// Batches sent so far, and the first of them that is lost with all that follow.
+    sent_count: u64,
+    stop_at: u64,
 }
 
 /// One peer's door to the rings.
@@ -80,6 +83,8 @@ impl SimMesh {
             lanes: BTreeMap::new(),
             present: (0..thread_count).map(Peer).collect(),
             next_peer: thread_count,
+            sent_count: 0,
+            stop_at: u64::MAX,
         };
         Self { rings: Rc::new(RefCell::new(rings)) }
     }
@@ -123,11 +128,27 @@ impl SimMesh {
         self.rings.borrow_mut().weather = weather;
     }
 
+    /// Lets nothing through from this batch on, counted from the first that was ever sent: the power goes there.
+    pub fn stop_at(&self, batch: u64) {
+        self.rings.borrow_mut().stop_at = batch;
+    }
+
+    /// Whether a batch was lost that way.
+    pub fn has_stopped(&self) -> bool {
+        let rings = self.rings.borrow();
+        rings.sent_count > rings.stop_at
+    }
+
     /// When the next batch for a peer can be received, if one is under way.
     pub fn next_due(&self, peer: Peer) -> Option<Nanos> {
         let rings = self.rings.borrow();
         let heads = rings.lanes.iter().filter(|((to, _), _)| *to == peer).flat_map(|(_, lanes)| lanes.values());
         heads.filter_map(|lane| lane.front().map(|(due, _)| *due)).min()
+    }
+
+    /// Which faults happened how often.
+    pub fn marks(&self) -> Marks {
+        self.rings.borrow().world.marks.clone()
     }
 
     /// Batches under way to anybody.
@@ -175,6 +196,11 @@ impl Rings {
         if lane.len() >= self.weather.lane_capacity || refused {
             self.world.marks.hit(if refused { mark::REFUSED_BATCH } else { mark::FULL_RING });
             return Err(batch);
+        }
+        self.sent_count += 1;
+        if self.sent_count > self.stop_at {
+            self.world.marks.hit(mark::LOST_BATCH);
+            return Ok(());
         }
         if long {
             self.world.marks.hit(mark::DELAYED_BATCH);
@@ -272,6 +298,22 @@ mod tests {
         assert_eq!(one.trace.hash(), two.trace.hash());
         exchange(6, &other);
         assert_ne!(one.trace.hash(), other.trace.hash());
+    }
+
+    #[test]
+    fn from_the_batch_at_which_the_power_goes_nothing_arrives() {
+        let world = Weather::new(3);
+        let mesh = SimMesh::new(&world, WireWeather::default(), 2);
+        mesh.stop_at(3);
+        let (mut from, mut to) = (mesh.thread(0), mesh.thread(1));
+        for number in 0..5 {
+            assert_eq!(mesh.has_stopped(), number > 3);
+            from.send(Peer(1), Category::LowLatency, batch(number)).unwrap();
+        }
+        world.clock.advance(1_000_000);
+        let received: Vec<u32> =
+            std::iter::from_fn(|| to.receive(Category::LowLatency)).map(|(_, batch)| number(&batch)).collect();
+        assert_eq!(received, [0, 1, 2]);
     }
 
     #[test]

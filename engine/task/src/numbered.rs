@@ -1,0 +1,194 @@
+//! Numbered appends of producers: each is made once, however often it is sent.
+//!
+//! One that was made before is answered when the first one would be: when its record is durable, or besides processed. The
+//! first one's answer may have been on its way to a client that is gone.
+
+use crate::slot::{AppendWait, TaskSlot};
+use crate::thread::TaskThread;
+use tantu_base::door::{Nanos, Peer};
+use tantu_base::id::{Category, ProducerId, TaskId, Version};
+use tantu_net::letter::{AckLevel, ClientLetter, Letter, NumberFault, Refusal};
+use tantu_state::producer::{Misnumbered, Number, Numbered};
+
+/// An append that was made before.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    slot: usize,
+    append: AppendWait,
+}
+
+/// A producer that starts anew when a version is visible.
+#[derive(Clone, Copy, Debug)]
+struct Started {
+    slot: usize,
+    version: Version,
+    peer: Peer,
+    request: u64,
+    producer: ProducerId,
+    epoch: u32,
+}
+
+/// Who waits for something about numbers.
+#[derive(Debug, Default)]
+pub(crate) struct NumberWaits {
+    repeats: Vec<Repeat>,
+    started: Vec<Started>,
+}
+
+impl NumberWaits {
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.repeats.len() + self.started.len()
+    }
+
+    /// A client wants no answers to these requests.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
+        self.repeats.retain(|repeat| !is_cancelled(repeat.append.peer, repeat.append.request));
+        self.started.retain(|started| !is_cancelled(started.peer, started.request));
+    }
+}
+
+impl Repeat {
+    /// Whether the record is as safe as its client wants.
+    fn is_done(&self, slots: &[TaskSlot]) -> bool {
+        let (slot, AppendWait { depot, offset, ack, .. }) = (&slots[self.slot], self.append);
+        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
+        let is_durable = slot.state.depots()[depot].committed_end() > offset;
+        is_durable && (ack != AckLevel::Ack || sources.all(|source| source.base() > offset))
+    }
+}
+
+impl TaskThread {
+    /// A letter of a client, or about one.
+    pub(crate) fn take_client(&mut self, peer: Peer, letter: ClientLetter<'_>, now: Nanos) {
+        match letter {
+            ClientLetter::AppendNumbered { task, request, depot, ack, producer, epoch, sequence, record } => {
+                let number = Number { producer, epoch, sequence };
+                self.take_numbered(peer, task, request, (depot, ack), &number, record);
+            }
+            ClientLetter::StartProducer { task, request, depot, producer, epoch } => {
+                self.start_producer(peer, task, request, depot, (producer, epoch));
+            }
+            ClientLetter::Cancel { requests } => self.take_cancel(peer, requests, now),
+            ClientLetter::Hold { root, topology, says, id, lease_ms, .. } => {
+                self.take_hold(root, topology, says, (id, lease_ms), now);
+            }
+            ClientLetter::SelectAt { task, request, pstate, snapshot, path } => {
+                self.take_select_at(peer, task, request, pstate, snapshot, path);
+            }
+            ClientLetter::Snapshot { request, topology, says, number, .. } => {
+                self.take_snapshot(peer, request, topology, says, number, now);
+            }
+            ClientLetter::Producer { .. } | ClientLetter::Misnumbered { .. } => {
+                tracing::warn!(peer = peer.0, "dropped a letter meant for a client");
+            }
+        }
+    }
+
+    fn take_numbered(
+        &mut self,
+        peer: Peer,
+        task: TaskId,
+        request: u64,
+        (depot, ack): (u16, AckLevel),
+        number: &Number,
+        record: &[u8],
+    ) {
+        let slot = match self.check_append(task, depot, record) {
+            Ok(slot) => slot,
+            Err((refusal, text)) => {
+                if ack != AckLevel::None {
+                    self.refuse(peer, request, refusal, &text);
+                }
+                return;
+            }
+        };
+        let depot = usize::from(depot);
+        let staged = self.slots[slot].state.stage_numbered(depot, number, record);
+        if ack == AckLevel::None {
+            return;
+        }
+        match staged {
+            Ok(Numbered::Appended(offset)) => {
+                self.slots[slot].gathering.appends.push(AppendWait { depot, offset, ack, peer, request });
+            }
+            Ok(Numbered::Repeated(offset)) => {
+                let append = AppendWait { depot, offset, ack, peer, request };
+                self.number_waits.repeats.push(Repeat { slot, append });
+            }
+            Err(fault) => self.misnumbered(peer, request, fault),
+        }
+    }
+
+    fn misnumbered(&mut self, peer: Peer, request: u64, fault: Misnumbered) {
+        let (fault, number) = match fault {
+            Misnumbered::Fenced { epoch } => (NumberFault::Fenced, u64::from(epoch)),
+            Misnumbered::OutOfSequence { expected } => (NumberFault::OutOfSequence, expected),
+            Misnumbered::Forgotten => (NumberFault::Forgotten, 0),
+            Misnumbered::TooOld => (NumberFault::TooOld, 0),
+        };
+        let letter = Letter::Client(ClientLetter::Misnumbered { request, fault, number });
+        self.outbox.push(peer, Category::Client, &letter);
+    }
+
+    fn start_producer(
+        &mut self,
+        peer: Peer,
+        task: TaskId,
+        request: u64,
+        depot: u16,
+        (producer, epoch): (ProducerId, u32),
+    ) {
+        let slot = match self.check_partition(task, depot) {
+            _ if self.closing => return self.refuse(peer, request, Refusal::Closing, "the module is closing"),
+            Ok(slot) => slot,
+            Err(text) => return self.refuse(peer, request, Refusal::Invalid, &text),
+        };
+        if producer == ProducerId::default() {
+            let producer = ProducerId(u128::from(self.random.next()) << 64 | u128::from(self.random.next()));
+            let letter = Letter::Client(ClientLetter::Producer { request, producer, epoch: 1 });
+            return self.outbox.push(peer, Category::Client, &letter);
+        }
+        let epoch = (epoch > 0).then_some(epoch);
+        match self.slots[slot].state.start_producer(usize::from(depot), producer, epoch) {
+            Ok((epoch, version)) => {
+                self.number_waits.started.push(Started { slot, version, peer, request, producer, epoch });
+            }
+            Err(fault) => self.misnumbered(peer, request, fault),
+        }
+    }
+
+    /// Answers those that wait for something about numbers; true if there were some.
+    pub(crate) fn answer_number_waits(&mut self) -> bool {
+        if self.number_waits.count() == 0 {
+            return false;
+        }
+        let before = self.number_waits.count();
+        let Self { number_waits: NumberWaits { repeats, started }, slots, outbox, .. } = self;
+        for Repeat { append, .. } in repeats.extract_if(.., |repeat| repeat.is_done(slots)) {
+            let AppendWait { peer, request, offset, .. } = append;
+            outbox.push(peer, Category::Client, &Letter::Appended { request, offset });
+        }
+        // What is asked for again may be so already: then no section comes.
+        let is_visible = |started: &mut Started| {
+            let state = &slots[started.slot].state;
+            state.visible() >= started.version || !(state.is_dirty() || state.has_pending())
+        };
+        for Started { peer, request, producer, epoch, .. } in started.extract_if(.., is_visible) {
+            outbox.push(peer, Category::Client, &Letter::Client(ClientLetter::Producer { request, producer, epoch }));
+        }
+        self.number_waits.count() < before
+    }
+
+    /// The slot of a depot's partition, or why there is none.
+    pub(crate) fn check_partition(&self, task: TaskId, depot: u16) -> Result<usize, String> {
+        match (self.slot_of(task), self.config.module.def.depots.get(usize::from(depot))) {
+            (None, _) => Err(format!("{task} is not on {}", self.config.thread)),
+            (_, None) => Err(format!("the module has no depot {depot}")),
+            (_, Some(def)) if def.global && task != TaskId(0) => {
+                Err(format!("the depot {} is global: its one partition is on task 0", def.name))
+            }
+            (Some(slot), Some(_)) => Ok(slot),
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The customer of a bank: several clients that append transfers and writes to registers and read registers, all at once. What
+//! each was told, and when, is judged in the end.
+
+use crate::audit::read_depot;
+use crate::bank::{FUNDS, REGISTER, REGISTERS, TRANSFERS, WRITES, transfer_of, write_of};
+use crate::customer::{Customer, Entries, Last};
+use crate::post::Post;
+use crate::swarm::Swarm;
+use crate::user::{self, UserOp};
+use std::collections::{BTreeMap, VecDeque};
+use tantu_base::door::{Nanos, Wire};
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::{Category, TaskId};
+use tantu_base::value::{Encode, Reader, decoded, partition_of};
+use tantu_model::bank;
+use tantu_model::depot::{AppendId, History, Look};
+use tantu_model::register::{Act, Operation, judge_largest};
+use tantu_net::letter::{AckLevel, Letter, Refusal};
+use tantu_path::{Map, Navigate, path};
+use tantu_weather::{SimEntropy, SimWire};
+
+/// A transfer was judged.
+pub const TRANSFERRED: &str = "transfer";
+/// A read of a register was judged.
+pub const REGISTER_READ: &str = "read of a register";
+/// Milliseconds after the return of space from which on no append may be refused for want of it.
+const RESUME_MS_MAX: u64 = 10_000;
+/// Reads of registers in one life, at most, and under way.
+const READ_COUNT_MAX: u32 = 150;
+const READS_AT_A_TIME_MAX: usize = 6;
+
+/// What one depot is sent.
+#[derive(Debug, Default)]
+struct Sheet {
+    texts: Vec<String>,
+    /// Lines sent so far.
+    sent: usize,
+    /// Lines that may have been sent by the end of this life.
+    quota: usize,
+    again: VecDeque<AppendId>,
+    /// Refused by a full disk.
+    later: Vec<AppendId>,
+    history: History,
+}
+
+impl Sheet {
+    fn new(texts: Vec<String>) -> Self {
+        Self { texts, ..Self::default() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.sent >= self.quota && self.again.is_empty() && self.later.is_empty()
+    }
+
+    fn next(&mut self) -> Option<AppendId> {
+        if let Some(append) = self.again.pop_front() {
+            self.history.sent_again(append);
+            return Some(append);
+        }
+        let mut record = Vec::new();
+        self.texts[..self.quota].get(self.sent)?.encode(&mut record);
+        self.sent += 1;
+        Some(self.history.sent(&record))
+    }
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug)]
+enum Waiting {
+    Append {
+        depot: u16,
+        append: AppendId,
+        task: TaskId,
+        ack: AckLevel,
+        /// Of a write: where it is in the history of its register.
+        operation: Option<(String, usize)>,
+    },
+    Read {
+        register: String,
+        begin: u64,
+    },
+    /// Every entry of a partition.
+    All,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Teller {
+    chance: SimEntropy,
+    /// Transfers and writes.
+    sheets: [Sheet; 2],
+    registers: BTreeMap<String, Vec<Operation>>,
+    /// Counts what clients do: no two things happen at the same moment.
+    moment: u64,
+    posts: Vec<Post>,
+    waiting: BTreeMap<u64, Waiting>,
+    next_request: u64,
+    reads_left: u32,
+    failing: bool,
+    stalling: bool,
+    now: Nanos,
+    space_at: Option<Nanos>,
+    resumed: bool,
+    all: Entries,
+    findings: Vec<String>,
+}
+
+impl Teller {
+    /// The clients, with all they will send.
+    pub fn new(swarm: &Swarm, mut chance: SimEntropy) -> Self {
+        let mut name = |kind: char, below: u64| format!("{kind}{}", chance.below(below));
+        let accounts = swarm.word_count.max(2);
+        let transfers = (0..swarm.line_count / 2).map(|index| {
+            let (from, to, amount) = (name('a', accounts), name('a', accounts), name(' ', 100));
+            format!("line-{index} {from} {to}{amount}")
+        });
+        let transfers = transfers.collect();
+        let writes = (0..swarm.line_count / 2).map(|index| format!("line-{index} {} {}", name('r', 3), index + 1));
+        let writes = writes.collect();
+        Self {
+            chance,
+            sheets: [Sheet::new(transfers), Sheet::new(writes)],
+            registers: BTreeMap::new(),
+            moment: 0,
+            posts: (0..swarm.client_count).map(|_| Post::default()).collect(),
+            waiting: BTreeMap::new(),
+            next_request: 0,
+            reads_left: 0,
+            failing: false,
+            stalling: false,
+            now: Nanos(0),
+            space_at: None,
+            resumed: false,
+            all: Entries::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    fn request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    fn takes_again(&self) -> bool {
+        self.space_at.is_some_and(|at| at <= self.now)
+    }
+
+    fn receive(&mut self, wire: &mut SimWire) -> bool {
+        let mut worked = false;
+        while let Some((_, batch)) = wire.receive(Category::Client) {
+            worked = true;
+            let mut reader = FixedReader::new(&batch.bytes);
+            while let Some(letter) = Letter::decode_next(&mut reader) {
+                match letter {
+                    Ok(letter) => self.take(&letter),
+                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
+                }
+            }
+        }
+        worked
+    }
+
+    fn take(&mut self, letter: &Letter<'_>) {
+        let moment = self.tick();
+        match *letter {
+            Letter::Appended { request, offset } => match self.waiting.remove(&request) {
+                Some(Waiting::Append { depot, append, task, ack, operation }) => {
+                    self.sheets[usize::from(depot)].history.acked(append, task.0, offset.0);
+                    if let Some((register, at)) = operation.filter(|_| ack == AckLevel::Ack)
+                        && let Some(operations) = self.registers.get_mut(&register)
+                    {
+                        operations[at].end = Some(moment);
+                    }
+                }
+                other => self.findings.push(format!("an append's answer came for {other:?}")),
+            },
+            Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
+                Some(Waiting::Append { .. }) | None => self.findings.push(format!("rows came for request {request}")),
+                Some(waiting) => {
+                    if !more {
+                        self.waiting.remove(&request);
+                    }
+                    self.take_rows(&waiting, count, rows, moment);
+                }
+            },
+            Letter::Refused { request, refusal, text } => self.take_refusal(request, refusal, text),
+            ref other => self.findings.push(format!("a client got {other:?}")),
+        }
+    }
+
+    fn take_refusal(&mut self, request: u64, refusal: Refusal, text: &str) {
+        match self.waiting.remove(&request) {
+            Some(Waiting::Append { depot, append, .. }) => {
+                let is_full = refusal == Refusal::StorageFull;
+                if is_full && self.takes_again() {
+                    self.findings.push(format!("there was space for {RESUME_MS_MAX} ms, and yet: {text}"));
+                }
+                let sheet = &mut self.sheets[usize::from(depot)];
+                // Any other outcome is unknown: it may be in the depot.
+                if is_full { sheet.later.push(append) } else { sheet.again.push_back(append) }
+            }
+            // A read of a failing disk may say so, and a query whose code throws.
+            Some(_) if self.failing || text.contains(user::THROWN) => {}
+            // Threads that stall may keep a query from ending in time.
+            Some(_) if self.stalling && text.contains("took longer than") => {}
+            Some(read) => self.findings.push(format!("{read:?} was refused: {text}")),
+            None => self.findings.push(format!("request {request} was refused after its answer")),
+        }
+    }
+
+    fn take_rows(&mut self, waiting: &Waiting, count: u32, rows: &[u8], moment: u64) {
+        let mut reader = Reader::new(rows);
+        for _ in 0..count {
+            let found = match waiting {
+                Waiting::Read { register, begin } => {
+                    let path = path::<Map<String, i64>>().key("");
+                    path.read_next(&mut reader).map(|found: Option<i64>| {
+                        let act = Act::Read(found.unwrap_or_default());
+                        let read = Operation { act, begin: *begin, end: Some(moment) };
+                        self.registers.entry(register.clone()).or_default().push(read);
+                    })
+                }
+                _ => path::<Map<String, i64>>().all().read_next(&mut reader).map(|(name, found)| {
+                    if self.all.insert(name.clone(), found).is_some() {
+                        self.findings.push(format!("{name:?} is on two partitions, or twice on one"));
+                    }
+                }),
+            };
+            if let Err(error) = found {
+                self.findings.push(format!("a row is unreadable: {error}"));
+            }
+        }
+    }
+
+    /// One client sends a line; false if there is none to send.
+    fn append(&mut self, client: usize, swarm: &Swarm) -> bool {
+        let first = self.chance.below(2) as u16;
+        let Some((depot, append)) = [first, 1 - first]
+            .into_iter()
+            .find_map(|depot| self.sheets[usize::from(depot)].next().map(|append| (depot, append)))
+        else {
+            return false;
+        };
+        let ack = if self.chance.percent(swarm.ack_percent) {
+            AckLevel::Ack
+        } else {
+            *self.chance.pick(&[AckLevel::AppendAck, AckLevel::None])
+        };
+        let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+        let (begin, request) = (self.tick(), self.request());
+        let text = &self.sheets[usize::from(depot)].texts[append.0];
+        let mut record = Vec::new();
+        text.encode(&mut record);
+        let mut operation = None;
+        if depot == WRITES {
+            let (register, value) = write_of(text);
+            let operations = self.registers.entry(register.clone()).or_default();
+            operation = Some((register, operations.len()));
+            operations.push(Operation { act: Act::Write(value), begin, end: None });
+        }
+        self.posts[client].push(task, &Letter::Append { task, request, depot, ack, record: &record }, swarm);
+        if ack != AckLevel::None {
+            self.waiting.insert(request, Waiting::Append { depot, append, task, ack, operation });
+        }
+        true
+    }
+
+    /// One client reads a register, by a select or by a query.
+    fn read(&mut self, client: usize, swarm: &Swarm) {
+        self.reads_left -= 1;
+        let register = format!("r{}", self.chance.below(3));
+        let (begin, request) = (self.tick(), self.request());
+        if self.chance.percent(50) {
+            let task = TaskId(partition_of(&register, swarm.tasks));
+            self.select(client, request, (task, REGISTERS), path::<Map<String, i64>>().key(register.as_str()), swarm);
+        } else {
+            let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+            let mut arguments = Vec::new();
+            register.encode(&mut arguments);
+            self.posts[client].push(
+                task,
+                &Letter::Invoke { task, request, query: REGISTER, arguments: &arguments },
+                swarm,
+            );
+        }
+        self.waiting.insert(request, Waiting::Read { register, begin });
+    }
+
+    fn select<T>(
+        &mut self,
+        client: usize,
+        request: u64,
+        (task, pstate): (TaskId, u16),
+        path: tantu_path::PathTo<Map<String, i64>, T>,
+        swarm: &Swarm,
+    ) {
+        let mut bytes = Vec::new();
+        if let Err(error) = path.path().encode(&mut bytes) {
+            self.findings.push(format!("a path cannot be encoded: {error}"));
+        }
+        self.posts[client].push(task, &Letter::Select { task, request, pstate, path: &bytes }, swarm);
+    }
+
+    fn judge_depot(&self, depot: u16, last: &mut Last<'_>) -> Result<Vec<String>, String> {
+        let (look, _) = read_depot(last.disk, last.swarm, usize::from(depot), &[], last.chance)
+            .map_err(|why| format!("depot {depot} cannot be read: {why}"))?;
+        match self.sheets[usize::from(depot)].history.judge(&look).first() {
+            Some(lie) => Err(format!("depot {depot} lies: {lie}")),
+            None => Ok(lines_of(&look)),
+        }
+    }
+}
+
+/// The lines of a depot.
+fn lines_of(look: &Look) -> Vec<String> {
+    let records = look.values().flat_map(|seen| &seen.records);
+    records.filter_map(|(_, record)| decoded::<String>(record).ok()).collect()
+}
+
+impl Customer for Teller {
+    fn client_count(&self) -> usize {
+        self.posts.len()
+    }
+
+    fn begin_life(&mut self, life: u32, swarm: &Swarm) {
+        (self.failing, self.stalling) = (swarm.may_fail(), swarm.stall_ppm > 0);
+        self.reads_left = READ_COUNT_MAX;
+        self.resumed = false;
+        self.space_at = if swarm.room.is_none() && swarm.blows.is_empty() { Some(Nanos(0)) } else { None };
+        self.posts.iter_mut().for_each(Post::clear);
+        for sheet in &mut self.sheets {
+            sheet.quota = sheet.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
+            sheet.again.extend(sheet.later.drain(..));
+        }
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            if let Waiting::Append { depot, append, .. } = waiting
+                && self.chance.percent(swarm.resend_percent)
+            {
+                self.sheets[usize::from(depot)].again.push_back(append);
+            }
+        }
+    }
+
+    fn step(&mut self, wires: &mut [SimWire], swarm: &Swarm, now: Nanos) -> bool {
+        self.now = now;
+        if self.takes_again() && self.sheets.iter().any(|sheet| !sheet.later.is_empty()) {
+            self.resumed = true;
+            self.sheets.iter_mut().for_each(|sheet| sheet.again.extend(sheet.later.drain(..)));
+        }
+        let mut worked = false;
+        for (client, wire) in wires.iter_mut().enumerate() {
+            worked |= self.receive(wire);
+            if !self.posts[client].is_empty() {
+                continue;
+            }
+            while self.waiting.len() < swarm.window && self.chance.percent(60) && self.append(client, swarm) {
+                worked = true;
+            }
+            let reads = self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
+            if self.reads_left > 0 && reads < READS_AT_A_TIME_MAX && !self.is_done() && self.chance.percent(15) {
+                self.read(client, swarm);
+                worked = true;
+            }
+        }
+        for (post, wire) in self.posts.iter_mut().zip(wires) {
+            worked |= post.flush(wire);
+        }
+        // Chance keeps back what could be sent: it has not stopped.
+        let could_send = |sheet: &Sheet| sheet.sent < sheet.quota || !sheet.again.is_empty();
+        let is_free = self.waiting.len() < swarm.window && self.posts.iter().any(Post::is_empty);
+        worked || (is_free && self.sheets.iter().any(could_send))
+    }
+
+    fn finding(&self) -> Option<&String> {
+        self.findings.first()
+    }
+
+    fn is_done(&self) -> bool {
+        self.sheets.iter().all(Sheet::is_done) && self.waiting.is_empty() && !self.has_unsent()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.posts.iter().any(|post| !post.is_empty())
+    }
+
+    fn unanswered(&self) -> String {
+        let some: Vec<&Waiting> = self.waiting.values().take(3).collect();
+        format!("{} requests, as {some:?}", self.waiting.len())
+    }
+
+    fn space_returned(&mut self, now: Nanos) {
+        self.space_at = Some(now.plus_ms(RESUME_MS_MAX));
+    }
+
+    fn retry_at(&self) -> Option<Nanos> {
+        self.space_at.filter(|_| self.sheets.iter().any(|sheet| !sheet.later.is_empty()))
+    }
+
+    fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
+    }
+
+    fn acked_count(&self) -> usize {
+        self.sheets.iter().map(|sheet| sheet.history.acked_count()).sum()
+    }
+
+    fn pstates(&self, _: &Swarm) -> Vec<u16> {
+        vec![REGISTERS, FUNDS]
+    }
+
+    fn ask_for_all(&mut self, pstate: u16, swarm: &Swarm) {
+        self.all.clear();
+        for task in (0..swarm.tasks).map(TaskId) {
+            let request = self.request();
+            self.select(0, request, (task, pstate), path::<Map<String, i64>>().all(), swarm);
+            self.waiting.insert(request, Waiting::All);
+        }
+    }
+
+    fn all(&self) -> &Entries {
+        &self.all
+    }
+
+    fn judge(&mut self, last: &mut Last<'_>) -> Result<(), String> {
+        let [registers, funds] = last.entries else { return Err("two PStates were to be read".to_string()) };
+        let transfers = self.judge_depot(TRANSFERS, last)?;
+        last.world.marks.hit_many(TRANSFERRED, transfers.len() as u64);
+        let transfers = transfers.iter().map(|line| transfer_of(line));
+        if let Some(lie) = bank::judge(transfers, funds).first() {
+            return Err(format!("the bank lies: {lie}"));
+        }
+        let mut largest = Entries::new();
+        for (register, value) in self.judge_depot(WRITES, last)?.iter().map(|line| write_of(line)) {
+            let most = largest.entry(register).or_default();
+            *most = value.max(*most);
+        }
+        if *registers != largest {
+            return Err(format!("the registers have {registers:?}, and {largest:?} was written"));
+        }
+        for (register, operations) in &self.registers {
+            if let Some(lie) = judge_largest(operations).first() {
+                return Err(format!("the register {register:?} lies: {lie}"));
+            }
+            let reads = operations.iter().filter(|operation| matches!(operation.act, Act::Read(_))).count();
+            last.world.marks.hit_many(REGISTER_READ, reads as u64);
+        }
+        // In the last life nothing fails: an event that waits goes on where it was.
+        let (before, after) = (user::runs(UserOp::Debit), user::runs(UserOp::Had));
+        if before != after {
+            return Err(format!("the code before a read ran {before} times, and the code behind it {after} times"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Judges that can say no: each bug that is planted into the engine is noticed within some stories, and the same stories
+//! without it hold.
+#![cfg(debug_assertions)]
+#![allow(clippy::print_stdout, reason = "how soon a bug was noticed is told to whoever looks")]
+
+use tantu_base::planted::{Bug, plant};
+use tantu_sim::{EngineCluster, run};
+
+/// Tells stories until one notices the bug, and tells that one once more without it.
+fn noticed(bug: Bug, seeds_max: u64) {
+    let planted = plant(bug);
+    let found = (0..seeds_max).find_map(|seed| run::<EngineCluster>(seed, None).err());
+    drop(planted);
+    let found = found.unwrap_or_else(|| panic!("{bug:?} was not noticed in {seeds_max} stories"));
+    println!("{bug:?} noticed after {} stories: {}", found.seed + 1, found.what);
+    // Those before it are told without a bug, too: they are of the first hundreds.
+    if let Err(failure) = run::<EngineCluster>(found.seed, None) {
+        panic!("without a bug: {failure}");
+    }
+}
+
+#[test]
+fn a_log_that_is_not_flushed_is_noticed() {
+    noticed(Bug::SkipFlush, 40);
+}
+
+#[test]
+fn an_acknowledgement_before_the_record_is_durable_is_noticed() {
+    noticed(Bug::AckBeforeDurable, 60);
+}
+
+#[test]
+fn progress_that_is_ahead_of_what_records_did_is_noticed() {
+    noticed(Bug::ProgressOutsideEntry, 40);
+}
+
+#[test]
+fn reads_of_what_is_not_committed_are_noticed() {
+    noticed(Bug::VisibleBeforeCommit, 150);
+}
+
+#[test]
+fn a_publish_before_the_decision_is_durable_is_noticed() {
+    noticed(Bug::PublishBeforeDecide, 150);
+}
+
+#[test]
+fn a_retry_of_another_record_is_noticed() {
+    noticed(Bug::RetryFromWrongOffset, 40);
+}
+
+#[test]
+fn a_microbatch_with_the_number_of_the_one_before_is_noticed() {
+    noticed(Bug::ReusedMicrobatchId, 10);
+}
+
+#[test]
+fn a_continuation_with_the_variables_of_another_is_noticed() {
+    noticed(Bug::LostLiveVar, 10);
+}
+
+#[test]
+fn user_code_that_runs_twice_in_an_event_that_waited_is_noticed() {
+    noticed(Bug::ClosureRunTwice, 60);
+}
+
+#[test]
+fn an_event_of_a_microbatch_that_runs_twice_is_noticed() {
+    noticed(Bug::HopTwice, 10);
+}
+
+#[test]
+fn a_finished_microbatch_that_only_memory_knows_is_noticed() {
+    noticed(Bug::FinishedInMemoryOnly, 40);
+}
+
+#[test]
+fn a_prepared_run_that_a_restart_forgets_is_noticed() {
+    noticed(Bug::PreparedRunDropped, 150);
+}

@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    #[cfg(debug_assertions)]
+    fn where_a_variable_is_lost_on_purpose_the_queue_still_holds_each_event_apart() {
+        let numbers = HopNumbers::new(0, 1, &mut EventRandom(7));
+        let planted = planted::plant(Bug::LostLiveVar);
+        let (mut hops, mut queue) = (Hops::default(), crate::event::EventQueue::default());
+        (1..=3u64).for_each(|n| hops.push(hop(&numbers, 0), &n.to_le_bytes()));
+        hops.runs().for_each(|(run, live)| queue.push_run(run, live));
+        for _ in 0..3 {
+            let event = queue.pop(1).expect("three were sent");
+            assert_eq!(queue.live(&event), 1u64.to_le_bytes(), "those of the first");
+            queue.reclaim();
+        }
+        assert!(queue.is_empty());
+        drop(planted);
+    }
+
+    #[test]
     fn each_thread_has_a_sequence_of_its_own() {
         let mut numbers = HopNumbers::new(0, 2, &mut EventRandom(7));
         let mut last = [None; 2];

@@ -48,6 +48,16 @@ pub fn number_at(place: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Where in a sequence a number stands: the other way round than [`number_at`].
+#[inline]
+pub fn place_of(number: u64) -> u64 {
+    // A product is undone by the inverse of its factor modulo 2^64, a shifted XOR by XORs shifted as far and twice as far.
+    let mut z = number;
+    z = (z ^ (z >> 31) ^ (z >> 62)).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    z = (z ^ (z >> 27) ^ (z >> 54)).wrapping_mul(0x96de_1b17_3f11_9089);
+    z ^ (z >> 30) ^ (z >> 60)
+}
+
 /// An event that goes on at another thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event<'a> {
@@ -401,5 +411,7 @@ mod tests {
             })
             .collect();
         assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        let places = [0, 1, u64::MAX, 1 << 63].into_iter().chain((0..1_000).map(|n| next_place(n * n)));
+        places.for_each(|place| assert_eq!(place_of(number_at(place)), place));
     }
 }

@@ -166,7 +166,11 @@ impl Arena {
     }
 
     /// Bytes of chunks in use behind the mark, none while the one of the mark is enough.
+    #[inline]
     pub(crate) fn grown_since(&self, mark: Mark) -> usize {
+        if self.chunk == mark.chunk as usize {
+            return 0;
+        }
         let first = mark.chunk as usize + 1;
         self.chunks.get(first..self.chunk + 1).map_or(0, |chunks| chunks.iter().map(|chunk| chunk.size).sum())
     }

@@ -117,7 +117,13 @@ impl Cursors {
     }
 
     /// The next continuation of the innermost cursor that has one: where it goes on, with the frame set.
+    #[inline]
     pub(crate) fn back(&mut self, plan: &Plan, frame: &mut Frame, arena: &mut Arena) -> Option<usize> {
+        if self.stack.is_empty() { None } else { self.go_back(plan, frame, arena) }
+    }
+
+    #[inline(never)]
+    fn go_back(&mut self, plan: &Plan, frame: &mut Frame, arena: &mut Arena) -> Option<usize> {
         while let Some(cursor) = self.stack.last_mut() {
             arena.reset(cursor.mark);
             let at = cursor.step;

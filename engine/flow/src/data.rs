@@ -77,6 +77,8 @@ pub struct Codec {
     type_name: fn() -> &'static str,
     /// Whether what a slot holds may lie in the bytes it was read from.
     borrows: bool,
+    /// Whether a slot points to nothing.
+    is_scalar: bool,
 }
 
 /// A var as the plan sees it: its slot and its type.
@@ -95,6 +97,12 @@ impl Register {
     /// The same type for another var.
     pub(crate) fn renumbered(self, var: u32) -> Register {
         Register { var, ..self }
+    }
+
+    /// Whether all of its value is in the slot's 64 bits, whatever they are.
+    #[inline]
+    pub(crate) fn is_scalar(&self) -> bool {
+        self.codec.is_scalar
     }
 
     pub(crate) fn type_name(&self) -> &'static str {
@@ -196,6 +204,7 @@ macro_rules! scalar {
                 decode: |reader, _| Ok(Self::slot(<$type>::decode(reader)?)),
                 type_name: std::any::type_name::<$type>,
                 borrows: false,
+                is_scalar: true,
             };
             #[inline]
             fn slot(value: $type) -> Slot {
@@ -246,6 +255,7 @@ unsafe impl Data for str {
         decode: |reader, _| Ok(Slot::bytes(reader.str()?.as_bytes())),
         type_name: || "str",
         borrows: true,
+        is_scalar: false,
     };
     #[inline]
     fn slot(value: &str) -> Slot {
@@ -269,6 +279,7 @@ unsafe impl Data for [u8] {
         decode: |reader, _| Ok(Slot::bytes(reader.bytes()?)),
         type_name: || "[u8]",
         borrows: true,
+        is_scalar: false,
     };
     #[inline]
     fn slot(value: &[u8]) -> Slot {
@@ -292,6 +303,7 @@ unsafe impl<T: Record> Data for T {
         decode: |reader, arena| Ok(T::decode(reader)?.into_slot(arena)),
         type_name: std::any::type_name::<T>,
         borrows: false,
+        is_scalar: false,
     };
     #[inline]
     fn slot(value: &T) -> Slot {

@@ -41,6 +41,7 @@ mod row_table;
 mod run;
 mod runtime;
 mod scope;
+mod send;
 mod shuffle;
 mod slot;
 mod squeeze;

@@ -26,6 +26,15 @@ pub(crate) struct Entry {
     pub(crate) live: Vec<Register>,
     /// The registers of the source the step belongs to.
     pub(crate) source: usize,
+    /// Whether all live vars are scalars.
+    pub(crate) is_scalar: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(step: usize, live: Vec<Register>, source: usize) -> Entry {
+        let is_scalar = live.iter().all(Register::is_scalar);
+        Entry { step, live, source, is_scalar }
+    }
 }
 
 /// What the events of a topology do.
@@ -274,7 +283,7 @@ impl PlanBuilder {
         let start = self.entries.len() as u32;
         let first_block = self.batches.blocks.len();
         let first = (self.batches.tables.len(), self.batches.joins.len());
-        self.entries.push(Entry { step: base, live: begin, source });
+        self.entries.push(Entry::new(base, begin, source));
         for (at, record) in steps.iter_mut().enumerate() {
             if let Some(position) = record.step.position_mut() {
                 *position = self.entries.len() as u32;
@@ -284,7 +293,7 @@ impl PlanBuilder {
                     live.remove(out);
                 });
                 let live = live.iter().chain(&record.defs).map(|var| registers[*var as usize]).collect();
-                self.entries.push(Entry { step: base + at + 1, live, source });
+                self.entries.push(Entry::new(base + at + 1, live, source));
             }
             if let Step::Again { head, live } = &mut record.step {
                 *live = liveness.alive[*head].iter().map(|var| registers[*var as usize]).collect();
@@ -322,7 +331,7 @@ impl PlanBuilder {
     fn add_block(&mut self, enter: &mut Step, live: Vec<Register>, source: usize) {
         let Step::Enter { block, stages, after, position } = enter else { unreachable!("the step enters a block") };
         let mut place = |step: usize| {
-            self.entries.push(Entry { step, live: live.clone(), source });
+            self.entries.push(Entry::new(step, live.clone(), source));
             Position(self.entries.len() as u32 - 1)
         };
         let from = self.batches.stages.len();

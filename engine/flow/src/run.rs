@@ -15,8 +15,9 @@ use crate::data::{Data, Register, Returned};
 use crate::fault::{RunError, complaint, eval_error, wrong_task};
 use crate::ops::ModuleInfo;
 use crate::plan::{Plan, Position};
+use crate::send::{AS_BITS, take_bits};
 use crate::slot::Frame;
-use crate::step::{Advance, Step, Target};
+use crate::step::{Advance, Step};
 use crate::table::{BatchError, RowsOf, VisitRow};
 use crate::var::{Var, Vars};
 use std::ops::ControlFlow;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::planted::{self, Bug};
-use tantu_base::value::{DecodeError, partition_of_key};
+use tantu_base::value::DecodeError;
 use tantu_path::{
     Arg, Args, EvalError, Page, PageLimit, Path, Scratch, Stop, Store, aggregate, clear_store, select_page,
     select_store, transform_store,
@@ -61,6 +62,12 @@ pub trait Host {
     /// as bytes, and the work goes on there as a new event of this task. Only a host with a page limit is asked.
     fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
         unreachable!("a host that answers selects whole: {at:?} {live:?} {select:?}")
+    }
+    /// Whether a task is on the same thread as the run: what goes there is not read by anybody else, and need not be in
+    /// value form.
+    fn is_near(&self, to: TaskId) -> bool {
+        let _ = to;
+        false
     }
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
@@ -272,15 +279,19 @@ impl Run {
     ///
     /// # Errors
     /// [`RunError`] if the bytes are not what the plan expects.
+    #[inline]
     pub fn begin(&mut self, plan: &Plan, at: Position, live: &[u8]) -> Result<(), RunError> {
         self.reset();
         let topology = || plan.name.clone();
-        let Some(entry) = plan.entries.get(at.0 as usize) else {
+        let Some(entry) = plan.entries.get((at.0 & !AS_BITS) as usize) else {
             return Err(RunError::Position { topology: topology(), position: at.0 });
         };
         self.frame.grow_to(plan.frame_size);
-        Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena)
-            .map_err(|source| RunError::Live { topology: topology(), source })?;
+        let read = match at.0 & AS_BITS {
+            0 => Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena),
+            _ => take_bits(entry, live, &mut self.frame),
+        };
+        read.map_err(|source| RunError::Live { topology: topology(), source })?;
         self.step = entry.step;
         self.source = entry.source;
         Ok(())
@@ -288,13 +299,16 @@ impl Run {
 
     /// Goes on until the event is done, needs something, or `fuel` steps are used up.
     pub fn resume(&mut self, plan: &Plan, host: &mut dyn Host, fuel: &mut u32) -> Outcome {
-        while *fuel > 0 {
-            *fuel -= 1;
-            let at = self.step;
-            self.place.store(at as u32, Ordering::Relaxed);
-            // The commonest steps are run here, without a result to look at.
+        let (mut at, mut left) = (self.step, *fuel);
+        let outcome = loop {
+            if left == 0 {
+                break Outcome::Yield;
+            }
+            left -= 1;
+            // The commonest steps are run here, without a result to look at. Those that may take long say where they stand.
             let goes_on = match &plan.steps[at].step {
                 Step::Call(call) => {
+                    self.place.store(at as u32, Ordering::Relaxed);
                     call(&mut self.frame, &mut self.arena);
                     true
                 }
@@ -304,33 +318,52 @@ impl Run {
                     true
                 }
                 Step::End => false,
-                _ => match self.one(plan, at, host) {
-                    Ok(Then::Next) => true,
-                    Ok(Then::Back) => false,
-                    Ok(Then::Goto(step)) => {
-                        self.step = step;
-                        continue;
-                    }
-                    Ok(Then::Need) => {
-                        self.step -= usize::from(planted::has(Bug::ClosureRunTwice) && plan.calls_before(at));
-                        return Outcome::Need;
-                    }
-                    Err(error) => return Outcome::Failed(error),
-                },
-            };
-            if goes_on {
-                self.step = at + 1;
-            } else {
-                match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
-                    Some(step) => self.step = step,
-                    None => {
-                        self.reset();
-                        return Outcome::Done;
+                Step::Jump(to) => {
+                    at = *to;
+                    continue;
+                }
+                Step::Again { head, .. } if !self.is_crowded() => {
+                    at = *head;
+                    continue;
+                }
+                Step::Hop { target, one_partition, position } => {
+                    self.place.store(at as u32, Ordering::Relaxed);
+                    match self.hop(plan, at, target, (*one_partition, *position), host) {
+                        Ok(()) => false,
+                        Err(error) => break Outcome::Failed(error),
                     }
                 }
+                _ => {
+                    self.place.store(at as u32, Ordering::Relaxed);
+                    match self.one(plan, at, host) {
+                        Ok(Then::Next) => true,
+                        Ok(Then::Back) => false,
+                        Ok(Then::Goto(step)) => {
+                            at = step;
+                            continue;
+                        }
+                        Ok(Then::Need) => {
+                            at -= usize::from(planted::has(Bug::ClosureRunTwice) && plan.calls_before(at));
+                            break Outcome::Need;
+                        }
+                        Err(error) => break Outcome::Failed(error),
+                    }
+                }
+            };
+            if goes_on {
+                at += 1;
+                continue;
             }
-        }
-        Outcome::Yield
+            match self.cursors.back(plan, &mut self.frame, &mut self.arena) {
+                Some(step) => at = step,
+                None => {
+                    self.reset();
+                    break Outcome::Done;
+                }
+            }
+        };
+        (self.step, *fuel) = (at, left);
+        outcome
     }
 
     fn one(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
@@ -345,7 +378,6 @@ impl Run {
                     return Ok(Then::Goto(*otherwise));
                 }
             }
-            Step::Jump(to) => return Ok(Then::Goto(*to)),
             Step::Again { head, live } => {
                 self.make_room(plan, live)?;
                 return Ok(Then::Goto(*head));
@@ -399,11 +431,6 @@ impl Run {
                 let info = ModuleInfo { module: plan.module.clone(), task_count: host.task_count() };
                 self.frame.set(*out, info.into_slot(&mut self.arena));
             }
-            Step::Hop { target, one_partition, position } => {
-                let count = if *one_partition { 1 } else { host.task_count() };
-                self.hop(plan, at, target, (count, *position), host)?;
-                return Ok(Then::Back);
-            }
             Step::Overtime { position } => {
                 if host.is_overtime() {
                     self.gather_live(plan, *position, 0);
@@ -430,28 +457,21 @@ impl Run {
         Ok(Then::Next)
     }
 
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        self.arena.grown_since(self.cursors.mark()) > self.crowded
+    }
+
     /// A loop that makes values each round, and never goes back to a cursor, would keep them all: above a limit, what it
     /// still needs is moved together.
     fn make_room(&mut self, plan: &Plan, needed: &[Register]) -> Result<(), RunError> {
         let mark = self.cursors.mark();
-        if self.arena.grown_since(mark) <= self.crowded {
-            return Ok(());
-        }
         self.live.clear();
         needed.iter().for_each(|register| register.encode(&self.frame, &mut self.live));
         self.arena.reset(mark);
         self.crowded = self.crowded_min.max(2 * self.live.len());
         Register::decode_all(needed, &self.live, &mut self.frame, &mut self.arena)
             .map_err(|source| RunError::Live { topology: plan.name.clone(), source })
-    }
-
-    /// Encodes the live vars of a position but the last `but`.
-    pub(crate) fn gather_live(&mut self, plan: &Plan, position: u32, but: usize) {
-        self.live.clear();
-        let live = &plan.entries[position as usize].live;
-        for register in &live[..live.len() - but] {
-            register.encode(&self.frame, &mut self.live);
-        }
     }
 
     /// Whether the task is the one where the step's key lives.
@@ -575,71 +595,6 @@ impl Run {
             Err(EvalError::Need) => Ok(Then::Need),
             Err(error) => Err(eval_error(plan, at, error)),
         }
-    }
-
-    /// The task a partitioner chooses of `count`, or none for all.
-    pub(crate) fn target(
-        &mut self,
-        plan: &Plan,
-        at: usize,
-        target: &Target,
-        count: u32,
-        host: &mut dyn Host,
-    ) -> Result<Option<TaskId>, RunError> {
-        let index = match target {
-            Target::All => return Ok(None),
-            Target::Origin => return Ok(Some(host.origin())),
-            Target::Here => return Ok(Some(host.task())),
-            Target::Keys(keys) => {
-                self.live.clear();
-                keys.iter().for_each(|key| key.encode_key(&self.frame, &mut self.live));
-                i64::from(partition_of_key(&self.live, count))
-            }
-            Target::Global => 0,
-            Target::Shuffle if count == 1 => 0,
-            Target::Shuffle => i64::from(host.shuffle().0),
-            Target::Hash(register) => {
-                self.live.clear();
-                register.encode_key(&self.frame, &mut self.live);
-                i64::from(partition_of_key(&self.live, count))
-            }
-            Target::Key { key, by, .. } => {
-                self.put_key(plan, key);
-                let index = by.partition(&self.live, count).map_err(|what| complaint(plan, at, what))?;
-                i64::from(index)
-            }
-            Target::Direct(task) => self.frame.get(*task).bits() as i64,
-            Target::Chosen(choose) => choose(&self.frame, count),
-        };
-        let record = &plan.steps[at];
-        match u32::try_from(index).ok().filter(|index| *index < count) {
-            Some(task) => Ok(Some(TaskId(task))),
-            None => Err(RunError::OutOfRange {
-                topology: plan.name.clone(),
-                partitioner: record.label.clone(),
-                file: record.place.file(),
-                line: record.place.line(),
-                index,
-                last: count - 1,
-            }),
-        }
-    }
-
-    fn hop(
-        &mut self,
-        plan: &Plan,
-        at: usize,
-        target: &Target,
-        (count, position): (u32, u32),
-        host: &mut dyn Host,
-    ) -> Result<(), RunError> {
-        let to = self.target(plan, at, target, count, host)?;
-        self.gather_live(plan, position, 0);
-        match to {
-            None => (0..count).for_each(|task| host.hop(TaskId(task), Position(position), &self.live)),
-            Some(task) => host.hop(task, Position(position), &self.live),
-        }
-        Ok(())
     }
 }
 

@@ -64,7 +64,8 @@ pub(crate) enum Target {
 /// A slot that is copied to another.
 pub(crate) type Move = (u32, u32);
 
-/// One step.
+/// One step. The tag stands by itself: a run tells the steps apart by one load and one jump.
+#[repr(u8)]
 pub(crate) enum Step {
     Call(Call),
     /// Goes on only if the var is true.

@@ -2,7 +2,7 @@
 
 use crate::append::Appends;
 use crate::event::{Event, EventQueue};
-use crate::hops::Hops;
+use crate::hops::{HopNumbers, Hops};
 use crate::jobs::Starting;
 use crate::paging::Paging;
 use tantu_net::letter::{Letter, Root, StreamLetter};
@@ -16,8 +16,12 @@ pub(crate) struct Batch {
     pub(crate) count: usize,
     /// The event whose run is under way.
     pub(crate) current: Option<Event>,
-    /// Numbers of the current event and of those it sent.
+    /// Numbers of the current event and of what it sent, hops left out.
     pub(crate) bits: u64,
+    /// The first hop of the current event.
+    pub(crate) first_hop: usize,
+    /// The current event returned a value to an append: its report follows that.
+    pub(crate) returned: bool,
     /// Continuations.
     pub(crate) hops: Hops,
     /// Events that gave way: they go on within the batch, when others of it have run.
@@ -32,7 +36,8 @@ pub(crate) struct Batch {
     pub(crate) jobs: Vec<Starting>,
     /// Yielding selects after their first page.
     pub(crate) pagings: Vec<Paging>,
-    /// Every root with an event in the batch, and what its events did to its ack value.
+    /// Every root with an event in the batch, and what its events did to its ack value; but those of which no event did
+    /// anything: they have hops.
     pub(crate) roots: Vec<(Root, u64)>,
     /// Whether an event looked at or changed a PState.
     pub(crate) touched: bool,
@@ -52,14 +57,17 @@ impl Batch {
 
     /// The current event has run to its end.
     #[inline]
-    pub(crate) fn end_event(&mut self) {
+    pub(crate) fn end_event(&mut self, numbers: &mut HopNumbers) {
         let event = self.current.take().expect("invariant: an event was running");
+        let may_hand_on = !self.returned;
+        let did = self.hops.number(self.first_hop, (event.id, event.root), (self.bits, may_hand_on), numbers);
         match self.roots.last_mut() {
+            // Its hop goes on in its place, and tells of its root if the batch fails.
+            _ if did == 0 => {}
             // Events of one root come together more often than not: one report for all.
-            Some((root, bits)) if *root == event.root => *bits ^= self.bits,
-            _ => self.roots.push((event.root, self.bits)),
+            Some((root, bits)) if *root == event.root => *bits ^= did,
+            _ => self.roots.push((event.root, did)),
         }
-        self.bits = 0;
     }
 
     /// The batch failed: its selects do not go on.
@@ -73,8 +81,55 @@ impl Batch {
         if let Some(root) = own {
             Letter::Failed { root, text }.encode(out);
         }
-        for (root, _) in self.roots.iter().filter(|(root, _)| Some(*root) != own) {
-            Letter::Stream(StreamLetter::Spoiled { root: *root, text }).encode(out);
+        let others = self.roots.iter().map(|(root, _)| *root).chain(self.hops.roots());
+        let mut last = own;
+        for root in others.filter(|root| Some(*root) != own && last.replace(*root) != Some(*root)) {
+            Letter::Stream(StreamLetter::Spoiled { root, text }).encode(out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hops::Hop;
+    use crate::host::EventRandom;
+    use tantu_base::fixed::FixedReader;
+    use tantu_base::id::{Offset, TaskId};
+    use tantu_flow::Position;
+
+    fn root(record: u64) -> Root {
+        Root { task: TaskId(0), source: 0, offset: Offset(record), attempt: 0 }
+    }
+
+    #[test]
+    fn a_failed_batch_tells_every_root_those_too_of_which_there_is_nothing_to_report() {
+        let mut numbers = HopNumbers::new(0, 1, &mut EventRandom(1));
+        let mut batch = Batch::begin(0, Batch::default());
+        let mut events = EventQueue::default();
+        (1..=4).for_each(|record| events.push(0, Position(0), root(record), record * 1_000, &[]));
+        // The second hands on its number, the others end here; the last is running.
+        for record in 1..=3 {
+            let event = events.pop(0).expect("pushed above");
+            (batch.current, batch.bits, batch.first_hop) = (Some(event), event.id, batch.hops.count());
+            if record == 2 {
+                batch.hops.push(Hop::new(TaskId(0), 0, Position(0), (0, 0), event.root), &[]);
+            }
+            batch.end_event(&mut numbers);
+        }
+        assert_eq!(batch.roots, [(root(1), 1_000), (root(3), 3_000)]);
+        batch.current = events.pop(0);
+        let mut letters = Vec::new();
+        batch.report_failed("why", &mut letters);
+        let mut reader = FixedReader::new(&letters);
+        let mut told: Vec<u64> = std::iter::from_fn(|| Letter::decode_next(&mut reader))
+            .map(|letter| match letter {
+                Ok(Letter::Failed { root, text: "why" }) if root.offset.0 == 4 => 4,
+                Ok(Letter::Stream(StreamLetter::Spoiled { root, text: "why" })) => root.offset.0,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [1, 2, 3, 4]);
     }
 }

@@ -1,5 +1,6 @@
 //! Events of one task that wait for their turn, in order.
 
+use crate::hops::Hop;
 use std::collections::VecDeque;
 use tantu_flow::Position;
 use tantu_net::letter::Root;
@@ -34,6 +35,18 @@ impl EventQueue {
         self.events.push_back(Event { stream, at, root, id, start: start as u32, len: end - start as u32 });
     }
 
+    /// Hops to its task that follow each other, with all their live variables.
+    #[inline]
+    pub(crate) fn push_run(&mut self, run: &[Hop], live: &[u8]) {
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(live);
+        u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
+        self.events.extend(run.iter().map(|hop| {
+            let (start, len) = hop.within(run);
+            Event { stream: hop.stream, at: hop.at, root: hop.root, id: hop.id(), start: base as u32 + start, len }
+        }));
+    }
+
     /// The stream of the next event.
     pub(crate) fn next_stream(&self) -> Option<u16> {
         self.events.front().map(|event| event.stream)
@@ -45,10 +58,9 @@ impl EventQueue {
     }
 
     /// Takes the next event if it is of this stream.
+    #[inline]
     pub(crate) fn pop(&mut self, stream: u16) -> Option<Event> {
-        if self.next_stream() != Some(stream) {
-            return None;
-        }
+        self.events.front().filter(|event| event.stream == stream)?;
         let event = self.events.pop_front()?;
         self.dead = (event.start + event.len) as usize;
         Some(event)

@@ -135,6 +135,7 @@ impl Host for RunHost<'_> {
     fn ack_return(&mut self, value: &[u8]) {
         let root = self.batch.current.expect("invariant: an event is running").root;
         Letter::Stream(StreamLetter::Returned { root, value }).encode(&mut self.batch.calls);
+        self.batch.returned = true;
     }
 
     fn give_way(&mut self, at: Position, live: &[u8]) {
@@ -145,10 +146,14 @@ impl Host for RunHost<'_> {
     }
 
     #[inline]
+    fn is_near(&self, to: TaskId) -> bool {
+        self.numbers.is_near(to)
+    }
+
+    #[inline]
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
         let root = self.batch.current.as_ref().expect("invariant: an event is running").root;
-        let mut hop = Hop::new(to, at, (self.batch.stream, self.fingerprint), root);
-        self.batch.bits ^= self.numbers.number(&mut hop);
+        let hop = Hop::new(to, self.numbers.thread_of(to), at, (self.batch.stream, self.fingerprint), root);
         self.batch.hops.push(hop, live);
     }
 }

@@ -41,6 +41,7 @@ mod thread;
 mod tick;
 mod trimming;
 mod trouble;
+mod turn;
 mod waiters;
 
 pub use client_work::ClientWork;

@@ -177,6 +177,10 @@ impl Host for Observed<'_> {
         self.host.select_on(at, live, select);
     }
 
+    fn is_near(&self, to: TaskId) -> bool {
+        self.host.is_near(to)
+    }
+
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
         self.tell(Did::Hop(to));
         self.host.hop(to, at, live);

@@ -1,6 +1,7 @@
 //! Letters on their way out: gathered per peer and category, handed to the wire in batches, kept in order
 //! when a ring is full.
 
+use crate::hops::Hop;
 use crate::limit::LETTER_BATCH_SIZE;
 use std::collections::VecDeque;
 use tantu_base::door::{LetterBatch, Peer, Wire};
@@ -44,9 +45,18 @@ impl Outbox {
         });
     }
 
-    /// Gathers an event: those that follow each other to a peer are one letter.
+    /// Gathers hops to a task: those that follow each other to a peer are one letter.
     #[inline]
-    pub(crate) fn push_event(&mut self, to: Peer, category: Category, event: &Event<'_>) {
+    pub(crate) fn push_events(&mut self, to: Peer, category: Category, (run, live): (&[Hop], &[u8])) {
+        for hop in run {
+            let (start, len) = hop.within(run);
+            let event = hop.event(&live[start as usize..][..len as usize]);
+            self.push_event(to, category, &event);
+        }
+    }
+
+    #[inline]
+    fn push_event(&mut self, to: Peer, category: Category, event: &Event<'_>) {
         self.add(to, category, |lane| {
             let writer = lane.writer.get_or_insert_default();
             let bytes = &mut lane.open.bytes;

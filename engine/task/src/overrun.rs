@@ -66,31 +66,42 @@ impl Overruns {
 }
 
 impl Watched<'_> {
-    /// Runs an event for a while, at the edge of user code: only that may panic without ending the worker.
+    /// Runs an event for a while, at the edge of user code.
     ///
     /// # Errors
     /// What it panicked with.
     pub(crate) fn resume(&self, run: &mut Run, host: &mut dyn Host) -> Result<Outcome, String> {
-        if let Some(observer) = self.pulse.observer() {
-            let mut observed = Observed { host, plan: self.plan, observer };
-            let outcome = self.run_on(run, &mut observed)?;
-            observed.ended(&outcome);
-            return Ok(outcome);
-        }
-        self.run_on(run, host)
+        self.guard(|| self.go_on(run, host))
     }
 
-    fn run_on(&self, run: &mut Run, host: &mut dyn Host) -> Result<Outcome, String> {
+    /// The edge of user code: only that may panic without ending the worker.
+    ///
+    /// # Errors
+    /// What it panicked with.
+    pub(crate) fn guard<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         self.pulse.enters(self.topology);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if self.overruns.is_watching(self.start) {
-                self.resume_timed(run, host)
-            } else {
-                run.resume(self.plan, host, &mut { FUEL_PER_CHECK })
-            }
-        }));
+        let outcome = catch_unwind(AssertUnwindSafe(work));
         self.pulse.leaves();
         outcome.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
+    }
+
+    /// Runs an event for a while, and tells whoever observes what it does.
+    #[inline]
+    pub(crate) fn go_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {
+        let Some(observer) = self.pulse.observer() else { return self.run_on(run, host) };
+        let mut observed = Observed { host, plan: self.plan, observer };
+        let outcome = self.run_on(run, &mut observed);
+        observed.ended(&outcome);
+        outcome
+    }
+
+    #[inline]
+    fn run_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {
+        if self.overruns.is_watching(self.start) {
+            self.resume_timed(run, host)
+        } else {
+            run.resume(self.plan, host, &mut { FUEL_PER_CHECK })
+        }
     }
 
     fn resume_timed(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {

@@ -1,75 +1,19 @@
 //! Running stream topologies: starting records, streaming batches, reports to roots.
 
 use crate::batch::Batch;
-use crate::event::Event;
-use crate::hops::Hops;
-use crate::host::RunHost;
-use crate::limit::{EVENT_QUEUE_SIZE_MAX, SEAL_SIZE, TURN_NS_TARGET};
-use crate::overrun::Watched;
+use crate::hops::{Hop, Hops};
+use crate::limit::EVENT_QUEUE_SIZE_MAX;
 use crate::slot::{Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
-use std::sync::Arc;
+use crate::turn::Turn;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
-use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_base::planted::{self, Bug};
-use tantu_flow::{Outcome, Plan, Position};
+use tantu_flow::Position;
 use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::depot::Lookup;
-use tantu_state::view::OwnView;
-
-/// A batch that staged more than this fails: its section would not fit an entry.
-const BATCH_STAGED_SIZE_MAX: usize = FRAME_SIZE_MAX - SEAL_SIZE;
-
-/// How a turn of a batch ended.
-enum Turn {
-    /// The batch goes on later.
-    Held,
-    /// Every event ran to its end.
-    Succeeded,
-    /// An event failed, and with it the batch.
-    Failed(String),
-}
-
-/// Begins the next event of a batch; answers how the turn ended if there is none for it.
-fn begin_event(
-    slot: &mut TaskSlot,
-    batch: &mut Batch,
-    (plan, event_max): (&Plan, usize),
-    start: Nanos,
-    doors: &Doors<'_>,
-) -> Option<Turn> {
-    let staged = if batch.touched { slot.state.staged_size() + batch.appends.size() } else { 0 };
-    // What failed before runs alone, so that no other record fails with it again.
-    let is_alone = |event: &Event| event.root.attempt > 0;
-    let parts = batch.count > 0 && (batch.is_alone || slot.events.peek().is_some_and(is_alone));
-    let enough = parts || batch.count >= event_max || staged > SEAL_SIZE;
-    // The clock costs more than a small event: look at it now and then.
-    let late = batch.count % 32 == 31 && doors.clock.now().since(start) > TURN_NS_TARGET;
-    let mut event = if enough || late { None } else { slot.events.pop(batch.stream) };
-    let mut queue = &mut slot.events;
-    if event.is_none() && !batch.later.is_empty() {
-        if doors.clock.now().since(start) > TURN_NS_TARGET {
-            slot.hold = Hold::Yielded;
-            return Some(Turn::Held);
-        }
-        queue = &mut batch.later;
-        event = queue.pop(batch.stream);
-    }
-    let Some(event) = event else { return Some(Turn::Succeeded) };
-    batch.is_alone = is_alone(&event);
-    batch.current = Some(event);
-    batch.bits = event.id;
-    batch.count += 1;
-    let begun = slot.run.begin(plan, event.at, queue.live(&event));
-    batch.later.reclaim();
-    begun.err().map(|error| {
-        slot.run.reset();
-        Turn::Failed(error.to_string())
-    })
-}
 
 impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
@@ -186,69 +130,6 @@ impl TaskThread {
         Ok(true)
     }
 
-    fn run_events(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) -> Turn {
-        let module = Arc::clone(&self.config.module);
-        let plan = &*module.def.streams[usize::from(batch.stream)].plan;
-        let event_max = self.streams[usize::from(batch.stream)].batch_event_max;
-        let start = doors.clock.now();
-        let overtime_at = start.plus_ms(self.config.event_ms_max);
-        let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
-        let watched = Watched { topology: batch.stream, plan, clock: doors.clock, pulse, overruns, start };
-        let slot = &mut self.slots[at];
-        loop {
-            if batch.current.is_none()
-                && let Some(turn) = begin_event(slot, batch, (plan, event_max), start, doors)
-            {
-                return turn;
-            }
-            let mut need = None;
-            let view =
-                OwnView { state: &mut slot.state, cache: &mut self.cache, need: &mut need, objects: &module.pstates };
-            let mut host = RunHost {
-                view,
-                batch: &mut *batch,
-                random: &mut self.random,
-                numbers: &mut self.numbers,
-                shuffle: &mut slot.shuffle,
-                clock: doors.clock,
-                overtime_at,
-                task: slot.task,
-                module: &module.def,
-                task_count: module.task_count,
-                fingerprint: plan.fingerprint() as u32,
-            };
-            match watched.resume(&mut slot.run, &mut host) {
-                Ok(Outcome::Done)
-                    if batch.touched && slot.state.staged_size() + batch.appends.size() > BATCH_STAGED_SIZE_MAX =>
-                {
-                    slot.run.reset();
-                    return Turn::Failed(format!("the event writes more than {BATCH_STAGED_SIZE_MAX} bytes"));
-                }
-                Ok(Outcome::Done) => batch.end_event(),
-                Ok(Outcome::Need) => {
-                    let need = need.expect("invariant: a view that stops for blocks names them");
-                    let reading = slot.state.fetch(&need, doors.disk);
-                    slot.hold = if reading { Hold::Blocks } else { Hold::Yielded };
-                    return Turn::Held;
-                }
-                Ok(Outcome::Yield) => {
-                    if doors.clock.now() > overtime_at {
-                        slot.hold = Hold::Yielded;
-                        return Turn::Held;
-                    }
-                }
-                Ok(Outcome::Failed(error)) => {
-                    slot.run.reset();
-                    return Turn::Failed(error.to_string());
-                }
-                Err(panic) => {
-                    slot.run.reset();
-                    return Turn::Failed(panic);
-                }
-            }
-        }
-    }
-
     /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
     fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
@@ -277,12 +158,12 @@ impl TaskThread {
 
     /// Tells roots that events of theirs are done.
     pub(crate) fn release_reports(&mut self, reports: &[(Root, u64)], now: Nanos) {
-        for (root, bits) in reports {
+        for &(root, bits) in reports {
             let thread = self.config.module.thread_of(root.task);
             if thread == self.config.thread {
-                self.report_done(*root, *bits, now);
+                self.report_done(root, bits, now);
             } else {
-                let letter = Letter::Done { root: *root, bits: *bits };
+                let letter = Letter::Done { root, bits };
                 self.outbox.push(Peer(thread.0), Category::LowLatency, &letter);
             }
         }
@@ -290,12 +171,13 @@ impl TaskThread {
 
     /// Sends continuations to the threads of their tasks; those of this thread arrive at once.
     pub(crate) fn release_hops(&mut self, hops: &Hops) {
-        for (hop, live) in hops.iter() {
-            if hop.thread == self.config.thread.0 {
-                let at = self.slot_of(hop.to).expect("invariant: the task is of this thread");
-                self.slots[at].events.push(hop.stream, hop.at, hop.root, number_at(hop.place), live);
+        for (run, live) in hops.runs() {
+            let Hop { to, thread, .. } = run[0];
+            if thread == self.config.thread.0 {
+                let at = self.slot_of(to).expect("invariant: the task is of this thread");
+                self.slots[at].events.push_run(run, live);
             } else {
-                self.outbox.push_event(Peer(hop.thread), Category::LowLatency, &hop.event(live));
+                self.outbox.push_events(Peer(thread), Category::LowLatency, (run, live));
             }
         }
     }

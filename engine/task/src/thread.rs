@@ -212,7 +212,7 @@ impl TaskThread {
             clock: CategoryClock::new(config.shares),
             streams: config.module.def.streams.iter().map(|def| StreamLimits::of(def, &config.stream)).collect(),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
-            numbers: HopNumbers::new(config.module.thread_count, &mut random),
+            numbers: HopNumbers::new(config.thread.0, config.module.thread_count, &mut random),
             config,
             slots,
             pipeline,

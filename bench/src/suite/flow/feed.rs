@@ -11,31 +11,32 @@ const APPENDS_PER_BATCH: usize = 64;
 /// Whom the appends come from: a peer that nobody is, far above the clients that are.
 const NOBODY: Peer = Peer(1_000);
 
-/// Lines that are still to be appended to task 0's partition of a module's first depot.
+/// Lines that are still to be appended to task 0's partition of a module's first depot, an epoch at a time.
 #[derive(Debug)]
 pub(super) struct Feed {
     lines: Arc<Vec<String>>,
     next: usize,
-    /// Lines of a commit.
-    commit: usize,
+    /// Where the epoch ends, and how many lines it has.
+    end: usize,
+    epoch: usize,
     record: Vec<u8>,
     spare: Vec<u8>,
 }
 
 impl Feed {
-    /// Commits come every so many lines.
-    pub(super) fn new(lines: &Arc<Vec<String>>, commit: usize) -> Feed {
-        Feed { lines: Arc::clone(lines), next: 0, commit, record: Vec::new(), spare: Vec::new() }
+    /// Of so many lines an epoch.
+    pub(super) fn new(lines: &Arc<Vec<String>>, epoch: usize) -> Feed {
+        Feed { lines: Arc::clone(lines), next: 0, end: 0, epoch, record: Vec::new(), spare: Vec::new() }
     }
 
-    /// Lines handed over.
-    pub(super) fn fed(&self) -> usize {
-        self.next
+    /// Whether all lines of the epoch are handed over.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.next == self.end
     }
 
-    /// Lines of a commit.
-    pub(super) fn commit_count(&self) -> usize {
-        self.commit
+    /// The lines of the next epoch may be handed over.
+    pub(super) fn begin_epoch(&mut self) {
+        self.end = self.lines.len().min(self.end + self.epoch);
     }
 
     /// Whether all lines are handed over.
@@ -44,11 +45,11 @@ impl Feed {
     }
 
     fn batch(&mut self) -> Option<LetterBatch> {
-        if self.is_empty() {
+        if self.is_at_end() {
             return None;
         }
         let mut batch = LetterBatch { bytes: std::mem::take(&mut self.spare), count: 0 };
-        let end = self.lines.len().min(self.next + APPENDS_PER_BATCH);
+        let end = self.end.min(self.next + APPENDS_PER_BATCH);
         for line in &self.lines[self.next..end] {
             self.record.clear();
             line.encode(&mut self.record);

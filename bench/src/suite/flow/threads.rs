@@ -67,26 +67,14 @@ struct Body {
     held: Held,
 }
 
-/// Commits that wait: while a feed runs, what is durable is told only every so many records, as a disk that takes its time
-/// would. A thread that has nothing else to do is told at once.
+/// Commits that wait: while a feed runs, what is durable is told as soon as the thread has nothing else to do, as a disk
+/// that takes its time would tell it.
 #[derive(Default)]
 struct Held {
     /// Writes under way that are to be durable.
     tokens: Vec<Token>,
     done: Vec<DiskDone>,
     is_open: bool,
-    /// Where in the feed the next are told.
-    next: usize,
-}
-
-impl Held {
-    fn look_at(&mut self, feed: Option<&Feed>, is_idle: bool) {
-        let fed = feed.filter(|feed| !feed.is_empty() && !is_idle).map(Feed::fed);
-        self.is_open = fed.is_none_or(|fed| fed >= self.next);
-        if self.is_open {
-            self.next = feed.map_or(0, |feed| feed.fed() + feed.commit_count());
-        }
-    }
 }
 
 impl Body {
@@ -96,11 +84,15 @@ impl Body {
             let mut feed = self.shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
             self.feed = feed.take().map(|feed| (feed, Instant::now()));
         }
-        let over = self.feed.as_ref().is_some_and(|(feed, _)| feed.is_empty()) && self.thread.is_quiet();
-        if over && let Some((_, began)) = self.feed.take() {
-            let fed_ns = &self.shared.counters[self.thread.thread().index()].fed_ns;
-            fed_ns.store(began.elapsed().as_nanos() as u64, Ordering::Release);
+        let ready = |(feed, _): &&mut (Feed, Instant)| feed.is_at_end() && self.thread.is_quiet();
+        let Some((feed, began)) = self.feed.as_mut().filter(ready) else { return };
+        // An epoch begins when nothing of the one before it is under way.
+        if !feed.is_empty() {
+            return feed.begin_epoch();
         }
+        let fed_ns = &self.shared.counters[self.thread.thread().index()].fed_ns;
+        fed_ns.store(began.elapsed().as_nanos() as u64, Ordering::Release);
+        self.feed = None;
     }
 }
 
@@ -122,7 +114,7 @@ impl CoreLoop for Body {
             Doors { disk: &mut disk, wire, clock: doors.clock, entropy: &mut *doors.entropy, jobs: &mut *doors.jobs };
         let progress = self.thread.step(&mut doors);
         let is_idle = matches!(progress, Ok(Progress::Idle { .. }));
-        self.held.look_at(self.feed.as_ref().map(|(feed, _)| feed), is_idle);
+        self.held.is_open = self.feed.is_none() || is_idle;
         counters.allocations.store(allocation_count(), Ordering::Relaxed);
         match progress {
             Ok(Progress::Busy) => Step::Busy,

@@ -1,9 +1,10 @@
 //! Words counted per second of one core, lines in memory before it starts.
 //!
 //! A real task thread, with its own log: each line is appended to a depot, written to the log, started, split, hopped by
-//! the word and counted, all on that thread. Its files are in memory. Commits are told every 10,000 words, or as soon as
-//! the thread has nothing else to do, which is sooner: `events_per_commit` says how often. Timely's worker makes nothing
-//! durable, and ends an epoch every 10,000 words.
+//! the word and counted, all on that thread. Its files are in memory. Lines are fed in epochs of 10,000 words: the next when all
+//! of the one before it is counted and durable. Within an epoch commits are told as soon as the thread has nothing else to do,
+//! and there are some, since a line starts only when it is durable: `events_per_commit` says how many words a commit has.
+//! Timely's worker makes nothing durable, and ends an epoch every 10,000 words too.
 
 use super::FlowArgs;
 use super::feed::Feed;

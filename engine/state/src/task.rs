@@ -15,6 +15,7 @@ use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, Segment
 use crate::side::spill::SPILL_TABLE_FIRST;
 use crate::side::{Origin, Published, SIDE_RUN_MEMORY_MAX, SIDE_SLICE_COUNT, SPILL_OWNER, Side, SideRun};
 use crate::staged::Staged;
+use crate::tree_key::TreeKey;
 use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -146,7 +147,7 @@ pub struct TaskState {
     segments_owner: u32,
     pub(crate) staged: Staged,
     pub(crate) layers: VecDeque<(Version, Staged)>,
-    pub(crate) scratch: Vec<u8>,
+    pub(crate) scratch: TreeKey,
     spare: Vec<Staged>,
     /// Writes of the engine itself: topology progress, chunk index. Not part of any streaming batch.
     system: Vec<SystemWrite>,
@@ -223,7 +224,7 @@ impl TaskState {
             segments_owner: owners.segments,
             staged: Staged::default(),
             layers: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: TreeKey::default(),
             spare: Vec::new(),
             system: Vec::new(),
             trims: Vec::new(),
@@ -494,7 +495,8 @@ impl TaskState {
     ) -> Result<Vec<(Published, SideRun)>, StateError> {
         let task = self.task;
         let mut published = Vec::new();
-        for op in section.iter() {
+        // No other puts say anything beside the tree.
+        for op in section.iter_but_puts(|key| key.len() != 5) {
             match op.map_err(|error| StateError::Section { task, error })? {
                 Op::Append { depot, run } => {
                     let index = self.depots.iter().position(|d| d.object == depot);

@@ -30,9 +30,6 @@ const OP_RUN_SPILLED: u8 = 16;
 /// Bytes before the writes of a chunk of a side run: kind, run, number, length.
 const CHUNK_HEAD_SIZE: usize = 1 + 24 + 4 + 4;
 
-/// Bytes of a put beside its key and its value: kind, two lengths.
-const PUT_HEAD_SIZE: usize = 1 + 4 + 4;
-
 /// Bytes before a section's ops.
 pub const SECTION_HEADER_SIZE: usize = 4 + 8 + 4 + 4;
 
@@ -206,9 +203,9 @@ impl EntryWriter {
     /// Adds a put.
     #[inline]
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.body.reserve(PUT_HEAD_SIZE + key.len() + value.len());
-        self.body.push(OP_PUT);
-        put_sized(&mut self.body, key);
+        let len = u32::try_from(key.len()).expect("invariant: limits are far below 4 GiB").to_le_bytes();
+        self.body.extend_from_slice(&[OP_PUT, len[0], len[1], len[2], len[3]]);
+        self.body.extend_from_slice(key);
         put_sized(&mut self.body, value);
     }
 

@@ -470,6 +470,11 @@ impl TaskState {
         let records: Vec<_> = at_once.iter().map(|(now, _)| now.record()).collect();
         let records = records.iter().map(|(key, value)| Write::Put { key, value });
         let runs = at_once.iter().flat_map(|(_, run)| run.tree_writes());
+        // Nobody begins to read the version before any more. Where it is not pinned, nor about to be as the one before a publish,
+        // what is overwritten now is gone at once, and takes no second place.
+        if at_once.is_empty() && late.is_empty() {
+            self.tree.retain_from(floor_of(&self.pins, section.version));
+        }
         self.tree.apply(section.version, writes.chain(records).chain(runs));
         self.visible = section.version;
         self.note_published(at_once.iter().chain(&late).map(|(now, _)| now));
@@ -480,8 +485,7 @@ impl TaskState {
             self.side.attach(now, run);
         }
         self.unflushed.push_back((section.version, lsn));
-        let floor = self.pins.keys().next().copied().unwrap_or(self.visible).min(self.visible);
-        self.tree.retain_from(floor);
+        self.tree.retain_from(floor_of(&self.pins, self.visible));
         Ok(())
     }
 
@@ -727,6 +731,11 @@ impl TaskState {
         self.tree.close(cache, disk)?;
         Ok(())
     }
+}
+
+/// The oldest version somebody may read: the newest, or an older one that is pinned.
+fn floor_of(pins: &BTreeMap<Version, u32>, newest: Version) -> Version {
+    pins.keys().next().map_or(newest, |pinned| newest.min(*pinned))
 }
 
 pub(crate) fn decode_start(bytes: &[u8]) -> Option<Offset> {

@@ -67,14 +67,14 @@ impl Lanes {
     fn place(self, number: u16) -> Option<usize> {
         let wanted = u64::from(number) * Self::ONES;
         // A lane that is zero borrows from its highest bit; what it lends to lanes above it changes no first place.
-        let hits = self.0.map(|lanes| {
+        let hits = |lanes: u64| {
             let apart = lanes ^ wanted;
             apart.wrapping_sub(Self::ONES) & !apart & (Self::ONES << (u16::BITS - 1))
-        });
-        match hits {
-            [0, 0] => None,
-            [0, high] => Some(4 + (high.trailing_zeros() / u16::BITS) as usize),
-            [low, _] => Some((low.trailing_zeros() / u16::BITS) as usize),
+        };
+        match (hits(self.0[0]), hits(self.0[1])) {
+            (0, 0) => None,
+            (0, high) => Some(4 + (high.trailing_zeros() / u16::BITS) as usize),
+            (low, _) => Some((low.trailing_zeros() / u16::BITS) as usize),
         }
     }
 

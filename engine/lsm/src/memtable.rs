@@ -203,6 +203,18 @@ impl Memtable {
         missing.zip(leaves).for_each(|(sought, leaf)| sought.leaf = leaf);
     }
 
+    /// Has fetched where it would look first for a key of this hash.
+    #[inline]
+    pub(crate) fn expect(&self, hash: u64) {
+        self.hints.prefetch(hash);
+    }
+
+    /// Has fetched what it would look at next for a key of this hash.
+    #[inline]
+    pub(crate) fn expect_more(&self, hash: u64) {
+        self.hints.find(hash).into_iter().for_each(|leaf| self.entries.prefetch(leaf));
+    }
+
     /// Writes a value, or with none a deletion. `floor`: the oldest version anybody may still read.
     pub(crate) fn set(&mut self, sought: Sought<'_>, version: Version, value: Option<&[u8]>, floor: Version) {
         let Sought { key, hash, leaf, is_forgotten } = sought;

@@ -65,6 +65,18 @@ impl Tree {
         expect_in(self.memtables(), keys);
     }
 
+    /// Has fetched what [`Tree::get_hashed`] will look at first for a key of this hash: for whoever has to look elsewhere before.
+    #[inline]
+    pub fn expect_hashed(&self, hash: u64) {
+        self.memtable.expect(hash);
+    }
+
+    /// Has fetched what it will look at next, a while after [`Tree::expect_hashed`].
+    #[inline]
+    pub fn expect_more(&self, hash: u64) {
+        self.memtable.expect_more(hash);
+    }
+
     /// Reads keys at a version. `visit` is told the place and the value of each read that can be answered, in any order. A
     /// read is answered once: after a stop call it again with the same reads.
     ///

@@ -89,7 +89,12 @@ impl Store for OwnView<'_> {
         scratch.set(object, key);
         let hashed = scratch.hashed();
         out.clear();
-        for layer in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)) {
+        // Most keys are only in the tree: what it will look at is on its way while the layers are asked.
+        tree.expect_hashed(hashed.1);
+        for (above, layer) in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)).enumerate() {
+            if above == 1 {
+                tree.expect_more(hashed.1);
+            }
             match layer.get_hashed(hashed) {
                 Known::Nothing => {}
                 Known::Deleted => return Ok(self.state.start(object, key, out)),

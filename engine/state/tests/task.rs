@@ -489,3 +489,37 @@ fn asking_for_a_flush_again_and_again_leaves_readers_two_memtables() {
     rig.settle();
     check(&mut rig, &model, &mut chance, "after the flushes");
 }
+
+#[test]
+fn what_nobody_has_pinned_is_overwritten_in_its_place_and_a_pinned_version_stays() {
+    let (mut model, mut chance) = (Model::default(), SimEntropy::new(10));
+    let mut rig = open(SimDisk::calm(10), &mut model, &mut chance, "new");
+    let mut round = |rig: &mut Rig, fill: u8| {
+        for key in 0..100u8 {
+            let Rig { state, cache, need, .. } = &mut *rig;
+            let mut view = OwnView { state, cache, need, objects: &OBJECTS };
+            view.put(ObjectId(0), &[key], &[fill; 10_000]).expect("it is staged");
+        }
+        seal(rig, &mut model);
+        commit(rig, &mut model);
+    };
+    let size = |rig: &Rig| rig.state.memtable_sizes().0;
+    round(&mut rig, 1);
+    let once = size(&rig);
+    (2..5).for_each(|fill| round(&mut rig, fill));
+    assert!(size(&rig) < once + once / 4, "{} where one round took {once}", size(&rig));
+    let at = rig.state.visible();
+    rig.state.pin(at);
+    (5..8).for_each(|fill| round(&mut rig, fill));
+    let filled = |rig: &mut Rig, at| {
+        let all = rig.scan(at);
+        assert_eq!(all.len(), 100);
+        all.values().all(|value| *value == [all[&vec![0]][0]; 10_000]).then(|| all[&vec![0]][0])
+    };
+    assert_eq!((filled(&mut rig, Some(at)), filled(&mut rig, None)), (Some(4), Some(7)));
+    rig.state.unpin(at);
+    let twice = size(&rig);
+    (8..11).for_each(|fill| round(&mut rig, fill));
+    assert!(size(&rig) < twice + once / 4, "{} after {twice}", size(&rig));
+    assert_eq!(filled(&mut rig, None), Some(10));
+}

@@ -228,7 +228,9 @@ impl Source {
         record.phase = Phase::Done;
         self.failed.remove(&offset);
         self.troubles.forget(offset);
-        self.kept.give_up(offset);
+        if !planted::has(Bug::DeadLetterOutsideEntry) {
+            self.kept.give_up(offset);
+        }
         self.trim();
     }
 

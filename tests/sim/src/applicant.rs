@@ -351,7 +351,8 @@ impl Applicant {
 
     /// What became of each claim that is there.
     fn judge_letters(&self, claims: &Look, filed: &Entries, last: &mut Last<'_>) -> Result<(), String> {
-        let places = || claims.iter().flat_map(|(task, seen)| seen.records.iter().map(move |it| ((*task, it.0), &it.1)));
+        let places =
+            || claims.iter().flat_map(|(task, seen)| seen.records.iter().map(move |it| ((*task, it.0), &it.1)));
         let records: BTreeMap<Place, &Vec<u8>> = places().collect();
         let mut processed = BTreeMap::new();
         for (place, record) in &records {

@@ -3,9 +3,7 @@
 use crate::user::{self, UserOp};
 use std::time::Duration;
 use tantu_base::id::AckLevel;
-use tantu_flow::{
-    Module, PStateOptions, RetryMode, Setup, SourceOptions, StartFrom, Topologies, disallow, random,
-};
+use tantu_flow::{Module, PStateOptions, RetryMode, Setup, SourceOptions, StartFrom, Topologies, disallow, random};
 use tantu_path::{Map, Navigate, agg, path};
 
 /// The depot of claims.

@@ -65,7 +65,8 @@ impl Sights {
     pub fn taken(&mut self, client: usize, (number, id): (u64, u64), known: u64, tasks: u32) -> Option<String> {
         self.latest = self.latest.max(id);
         self.open.insert(client, Sight { number, id, missing: tasks, funds: Entries::new() });
-        (id < known).then(|| format!("a snapshot is of microbatch {id}, and {known} was finished before it was asked for"))
+        (id < known)
+            .then(|| format!("a snapshot is of microbatch {id}, and {known} was finished before it was asked for"))
     }
 
     /// The number of a client's.

@@ -214,7 +214,9 @@ impl Teller {
                 }
             }
             Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
-                Some(Waiting::Append { .. } | Waiting::Snapshot { .. }) | None => self.findings.push(format!("rows came for request {request}")),
+                Some(Waiting::Append { .. } | Waiting::Snapshot { .. }) | None => {
+                    self.findings.push(format!("rows came for request {request}"))
+                }
                 Some(waiting) => {
                     if !more {
                         self.waiting.remove(&request);

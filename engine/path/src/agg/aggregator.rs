@@ -240,6 +240,19 @@ impl Aggregator {
         Ok(())
     }
 
+    /// What a step adds to a state that is a signed integer, if that is all it does.
+    #[inline]
+    pub(super) fn addend(&self, args: &[u8], is_partial: bool) -> Option<i64> {
+        match self {
+            Aggregator::Count if !is_partial => Some(1),
+            Aggregator::Count | Aggregator::Sum => {
+                let mut reader = Reader::new(args);
+                reader.i64().ok().filter(|_| reader.is_empty())
+            }
+            _ => None,
+        }
+    }
+
     fn add(&self, schema: &Schema, state: Option<&[u8]>, args: &[u8], is_partial: bool) -> Result<Number, AggError> {
         let name = self.name();
         let state = match state {

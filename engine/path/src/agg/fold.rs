@@ -10,8 +10,12 @@ use crate::error::AggError;
 use crate::schema::Schema;
 use crate::store::VisitEntry;
 use crate::walk::put_key_form;
-use tantu_base::value::{Reader, validate};
+use tantu_base::value::{Reader, add_in_place, validate};
 
+/// Groups ahead of the one that is read of which it is looked up where they lie,
+const AHEAD_FAR: usize = 16;
+/// and of which keys and states are fetched: in the order of keys they are all over the memory.
+const AHEAD_NEAR: usize = 8;
 /// Bytes a fold holds at most if nobody says.
 const SIZE_MAX: usize = 256 << 20;
 
@@ -218,6 +222,12 @@ impl Fold {
             return Err(aggregator.misplaced("can only stand in a compound shape"));
         }
         if aggregator.form() == Form::Plain {
+            // The location takes any sum of 64 bits: what is not there yet, is of another type, or overflows, goes the long way.
+            if let Some(by) = aggregator.addend(arg, is_partial)
+                && groups.plain_mut(group, at).is_some_and(|state| add_in_place(state, by))
+            {
+                return Ok(());
+            }
             aggregator.plain_step(wide, groups.plain(group, at), arg, is_partial, out)?;
             groups.set_plain(group, at, out);
             return Ok(());
@@ -280,6 +290,7 @@ impl Fold {
 
     /// Appends the results of a group of a sealed fold, one value form after the other.
     pub fn results(&mut self, index: usize, out: &mut Vec<u8>) -> Result<(), AggError> {
+        self.expect(index);
         for at in 0..self.parts.len() {
             let start = out.len();
             match self.order.get(index) {
@@ -290,6 +301,17 @@ impl Fold {
             validate(&out[start..]).map_err(|source| aggregator.broken(source))?;
         }
         Ok(())
+    }
+
+    /// Has fetched what the groups behind one will be asked for.
+    #[inline]
+    fn expect(&self, index: usize) {
+        if let Some(group) = self.order.get(index + AHEAD_FAR) {
+            self.groups.expect(*group as usize);
+        }
+        if let Some(group) = self.order.get(index + AHEAD_NEAR) {
+            self.groups.expect_bytes(*group as usize);
+        }
     }
 
     fn result(&mut self, group: usize, at: usize, out: &mut Vec<u8>) -> Result<(), AggError> {

@@ -1,10 +1,12 @@
-//! The states of a fold, by group: a hash table of indexes, keys and plain states in two arenas.
+//! The states of a fold, by group: a hash table of indexes, keys and plain states in an arena.
 //!
-//! A new group takes no allocation of its own once the arenas have grown, and a plain state that fits its cell is
-//! replaced in place. Only collections are objects of their own.
+//! A new group takes no allocation of its own once the arena has grown, and a plain state that fits its cell is
+//! replaced in place. The first state of a group lies behind its key: who looks up the one fetches the other. Only
+//! collections are objects of their own.
 
 use super::live::{Form, Live};
 use hashbrown::HashTable;
+use tantu_base::prefetch::{prefetch, prefetch_lines};
 
 /// Bytes a plain state gets at first: every scalar but text fits.
 const CELL_SIZE: usize = 16;
@@ -17,9 +19,9 @@ pub(super) struct Groups {
     forms: Vec<Form>,
     table: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
-    keys: Vec<u8>,
     groups: Vec<Group>,
     cells: Vec<Cell>,
+    /// Keys and plain states.
     bytes: Vec<u8>,
     unused: usize,
     lives: Vec<Live>,
@@ -29,8 +31,8 @@ pub(super) struct Groups {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     hash: u64,
-    start: usize,
-    len: usize,
+    start: u32,
+    len: u32,
 }
 
 /// Where a plain state lies in the arena; or, for a collection, at `start` which it is.
@@ -47,7 +49,6 @@ impl Groups {
             forms,
             table: HashTable::new(),
             hasher: foldhash::fast::FixedState::default(),
-            keys: Vec::new(),
             groups: Vec::new(),
             cells: Vec::new(),
             bytes: Vec::new(),
@@ -63,8 +64,7 @@ impl Groups {
 
     /// Bytes in use.
     pub(super) fn size(&self) -> usize {
-        self.keys.len()
-            + self.bytes.len()
+        self.bytes.len()
             + self.live_size
             + self.groups.len() * (size_of::<Group>() + 2 * size_of::<u32>())
             + self.cells.len() * size_of::<Cell>()
@@ -74,7 +74,6 @@ impl Groups {
     /// Forgets everything and keeps the memory of the arenas.
     pub(super) fn clear(&mut self) {
         self.table.clear();
-        self.keys.clear();
         self.groups.clear();
         self.cells.clear();
         self.bytes.clear();
@@ -89,7 +88,7 @@ impl Groups {
         let hash = self.hash(key);
         let found = self.table.find(hash, |at| {
             let group = &self.groups[*at as usize];
-            group.hash == hash && &self.keys[group.start..][..group.len] == key
+            group.hash == hash && self.key_of(group) == key
         });
         match found {
             Some(at) => *at as usize,
@@ -106,8 +105,9 @@ impl Groups {
         let at = u32::try_from(self.groups.len()).expect("invariant: a fold's memory ends long before 2^32 groups");
         let groups = &self.groups;
         self.table.insert_unique(hash, at, |at| groups[*at as usize].hash);
-        self.groups.push(Group { hash, start: self.keys.len(), len: key.len() });
-        self.keys.extend_from_slice(key);
+        let short = |len: usize| u32::try_from(len).expect("invariant: a fold's memory ends long before 4 GiB");
+        self.groups.push(Group { hash, start: short(self.bytes.len()), len: short(key.len()) });
+        self.bytes.extend_from_slice(key);
         for form in &self.forms {
             let start = match form {
                 Form::Plain => 0,
@@ -121,9 +121,14 @@ impl Groups {
         at as usize
     }
 
+    #[inline]
+    fn key_of(&self, group: &Group) -> &[u8] {
+        &self.bytes[group.start as usize..][..group.len as usize]
+    }
+
+    #[inline]
     pub(super) fn key(&self, group: usize) -> &[u8] {
-        let Group { start, len, .. } = self.groups[group];
-        &self.keys[start..][..len]
+        self.key_of(&self.groups[group])
     }
 
     fn cell(&self, group: usize, state: usize) -> usize {
@@ -135,6 +140,29 @@ impl Groups {
     pub(super) fn plain(&self, group: usize, state: usize) -> Option<&[u8]> {
         let cell = self.cells[self.cell(group, state)];
         (cell.len > 0).then(|| &self.bytes[cell.start..][..cell.len as usize])
+    }
+
+    /// The same, to be changed in place.
+    #[inline]
+    pub(super) fn plain_mut(&mut self, group: usize, state: usize) -> Option<&mut [u8]> {
+        let cell = self.cells[self.cell(group, state)];
+        (cell.len > 0).then(|| &mut self.bytes[cell.start..][..cell.len as usize])
+    }
+
+    /// Has fetched what says where a group lies.
+    #[inline]
+    pub(super) fn expect(&self, group: usize) {
+        self.groups.get(group).into_iter().for_each(prefetch);
+        self.cells.get(group * self.forms.len()).into_iter().for_each(prefetch);
+    }
+
+    /// Has fetched the key and the first state of a group.
+    #[inline]
+    pub(super) fn expect_bytes(&self, group: usize) {
+        if let Some(Group { start, len, .. }) = self.groups.get(group) {
+            self.bytes.get(*start as usize..).into_iter().for_each(|bytes| prefetch_lines(bytes, 1));
+            self.bytes.get((start + len) as usize..).into_iter().for_each(|bytes| prefetch_lines(bytes, 1));
+        }
     }
 
     /// Replaces a plain state.
@@ -164,13 +192,17 @@ impl Groups {
     /// Leaves the abandoned cells behind.
     fn compact(&mut self) {
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.unused);
-        for (at, cell) in self.cells.iter_mut().enumerate() {
-            if self.forms[at % self.forms.len()] != Form::Plain || cell.len == 0 {
-                continue;
-            }
+        let count = self.forms.len().max(1);
+        for (at, group) in self.groups.iter_mut().enumerate() {
             let start = bytes.len();
-            bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
-            cell.start = start;
+            bytes.extend_from_slice(&self.bytes[group.start as usize..][..group.len as usize]);
+            group.start = start as u32;
+            let cells = self.cells.iter_mut().skip(at * count).zip(&self.forms);
+            for (cell, _) in cells.filter(|(cell, form)| **form == Form::Plain && cell.len > 0) {
+                let start = bytes.len();
+                bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
+                cell.start = start;
+            }
         }
         self.bytes = bytes;
         self.unused = 0;

@@ -4,7 +4,7 @@ use super::aggregator::Aggregator;
 use super::group::Groups;
 use super::leaf::Leaf;
 use super::live::Form;
-use super::number::{Mean, Number};
+use super::number::Mean;
 use crate::arg::{Arg, Args};
 use crate::error::AggError;
 use crate::schema::Schema;
@@ -93,7 +93,7 @@ impl Fold {
     fn new(leaves: Vec<(Leaf, Schema)>, is_grouped: bool) -> Fold {
         let part = |(leaf, schema): (Leaf, Schema)| Part { leaf, wide: widened(&schema), schema };
         let parts: Vec<Part> = leaves.into_iter().map(part).collect();
-        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form()).collect());
+        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form_in_fold()).collect());
         Fold {
             parts,
             is_grouped,
@@ -213,6 +213,11 @@ impl Fold {
         let Part { leaf, wide, .. } = &self.parts[at];
         let aggregator = leaf.aggregator();
         let (groups, out) = (&mut self.groups, &mut self.out);
+        if aggregator.is_numeric() {
+            let number = aggregator.add(wide, groups.number(group, at), arg, is_partial)?;
+            groups.set_number(group, at, number);
+            return Ok(());
+        }
         out.clear();
         if matches!(aggregator, Aggregator::Void) {
             return Err(aggregator.misplaced("can only stand in a compound shape"));
@@ -300,8 +305,7 @@ impl Fold {
                 Mean::finish(self.groups.plain(group, at).expect("invariant: a group has a row"), out);
             }
             Aggregator::Count | Aggregator::Sum => {
-                let state = self.groups.plain(group, at).expect("invariant: a group has a row");
-                let state = Number::read(aggregator.name(), state, None)?;
+                let state = self.groups.number(group, at).expect("invariant: a group has a row");
                 state.zero().add(state, aggregator.name(), schema)?.put(out);
             }
             // Nothing was there to remove from.
@@ -338,9 +342,13 @@ impl Fold {
         let Some(group) = self.order.get(index) else { return Ok(()) };
         for (at, part) in self.parts.iter().enumerate() {
             part.leaf.aggregator().check_combines()?;
-            match self.groups.plain(*group as usize, at) {
-                Some(state) if part.leaf.aggregator().form() == Form::Plain => out.extend_from_slice(state),
-                _ => self.groups.live(*group as usize, at).put_value(out),
+            let group = *group as usize;
+            match part.leaf.aggregator().form_in_fold() {
+                Form::Plain => {
+                    out.extend_from_slice(self.groups.plain(group, at).expect("invariant: a group has a row"))
+                }
+                Form::Number => self.groups.number(group, at).expect("invariant: a group has a row").put(out),
+                Form::List | Form::Set | Form::Map => self.groups.live(group, at).put_value(out),
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! replaced in place. Only collections are objects of their own.
 
 use super::live::{Form, Live};
+use super::number::Number;
 use hashbrown::HashTable;
 
 /// Bytes a plain state gets at first: every scalar but text fits.
@@ -33,10 +34,10 @@ struct Group {
     len: usize,
 }
 
-/// Where a plain state lies in the arena; or, for a collection, at `start` which it is.
+/// Where a plain state lies in the arena; or, for a collection, at `start` which it is; or a number as it is packed.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    start: usize,
+    start: u64,
     len: u32,
     capacity: u32,
 }
@@ -110,10 +111,10 @@ impl Groups {
         self.keys.extend_from_slice(key);
         for form in &self.forms {
             let start = match form {
-                Form::Plain => 0,
-                _ => {
+                Form::Plain | Form::Number => 0,
+                Form::List | Form::Set | Form::Map => {
                     self.lives.push(Live::new(*form));
-                    self.lives.len() - 1
+                    self.lives.len() as u64 - 1
                 }
             };
             self.cells.push(Cell { start, len: 0, capacity: 0 });
@@ -126,6 +127,7 @@ impl Groups {
         &self.keys[start..][..len]
     }
 
+    #[inline]
     fn cell(&self, group: usize, state: usize) -> usize {
         group * self.forms.len() + state
     }
@@ -134,7 +136,22 @@ impl Groups {
     #[inline]
     pub(super) fn plain(&self, group: usize, state: usize) -> Option<&[u8]> {
         let cell = self.cells[self.cell(group, state)];
-        (cell.len > 0).then(|| &self.bytes[cell.start..][..cell.len as usize])
+        (cell.len > 0).then(|| &self.bytes[cell.start as usize..][..cell.len as usize])
+    }
+
+    /// A number; none if there was no row yet.
+    #[inline]
+    pub(super) fn number(&self, group: usize, state: usize) -> Option<Number> {
+        debug_assert_eq!(self.forms[state], Form::Number);
+        let Cell { start: bits, len: of, .. } = self.cells[self.cell(group, state)];
+        Number::unpacked((of, bits))
+    }
+
+    /// Replaces a number.
+    #[inline]
+    pub(super) fn set_number(&mut self, group: usize, state: usize, number: Number) {
+        let (at, (of, bits)) = (self.cell(group, state), number.packed());
+        self.cells[at] = Cell { start: bits, len: of, capacity: 0 };
     }
 
     /// Replaces a plain state.
@@ -146,7 +163,7 @@ impl Groups {
         }
         let cell = &mut self.cells[at];
         cell.len = bytes.len() as u32;
-        self.bytes[cell.start..][..bytes.len()].copy_from_slice(bytes);
+        self.bytes[cell.start as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
     fn grow(&mut self, at: usize, len: usize) {
@@ -156,7 +173,7 @@ impl Groups {
             self.compact();
         }
         let capacity = len.next_power_of_two().max(CELL_SIZE);
-        self.cells[at].start = self.bytes.len();
+        self.cells[at].start = self.bytes.len() as u64;
         self.cells[at].capacity = u32::try_from(capacity).expect("invariant: a state is shorter than 2 GiB");
         self.bytes.resize(self.bytes.len() + capacity, 0);
     }
@@ -168,8 +185,8 @@ impl Groups {
             if self.forms[at % self.forms.len()] != Form::Plain || cell.len == 0 {
                 continue;
             }
-            let start = bytes.len();
-            bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
+            let start = bytes.len() as u64;
+            bytes.extend_from_slice(&self.bytes[cell.start as usize..][..cell.capacity as usize]);
             cell.start = start;
         }
         self.bytes = bytes;
@@ -178,7 +195,7 @@ impl Groups {
 
     /// Changes a collection.
     pub(super) fn with_live<T>(&mut self, group: usize, state: usize, change: impl FnOnce(&mut Live) -> T) -> T {
-        let at = self.cells[self.cell(group, state)].start;
+        let at = self.cells[self.cell(group, state)].start as usize;
         let live = &mut self.lives[at];
         let before = live.size();
         let answer = change(live);
@@ -187,7 +204,7 @@ impl Groups {
     }
 
     pub(super) fn live(&self, group: usize, state: usize) -> &Live {
-        &self.lives[self.cells[self.cell(group, state)].start]
+        &self.lives[self.cells[self.cell(group, state)].start as usize]
     }
 
     /// The groups in the order of their keys.
@@ -259,5 +276,28 @@ mod tests {
         assert!(groups.bytes.len() <= 100 * 8192 + 8192 + 2 * UNUSED_SIZE_MIN, "{}", groups.bytes.len());
         groups.clear();
         assert_eq!((groups.len(), groups.size()), (0, 0));
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_while_the_states_beside_them_are_moved() {
+        let mut groups = Groups::new(vec![Form::Number, Form::Plain]);
+        let number = |n: usize| match n % 3 {
+            0 => Number::I64(-(n as i64)),
+            1 => Number::U64(u64::MAX - n as u64),
+            _ => Number::F64(-0.5 * n as f64),
+        };
+        for len in [1usize, 100, 5_000, 200] {
+            for n in 0..100usize {
+                let at = groups.at(&n.to_be_bytes());
+                let before = groups.number(at, 0);
+                assert_eq!(before.is_none(), len == 1, "none before the first row");
+                assert!(before.is_none_or(|before| before.packed() == number(n).packed()));
+                groups.set_number(at, 0, number(n));
+                groups.set_plain(at, 1, &vec![n as u8; len]);
+            }
+        }
+        groups.clear();
+        let at = groups.at(b"again");
+        assert!(groups.number(at, 0).is_none());
     }
 }

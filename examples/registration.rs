@@ -1,8 +1,9 @@
 //! Accounts with unique names: of all who want a name, one gets it.
 //!
 //! Registrations of one name are in one partition, so they are looked at one after the other on one task: look whether the name is
-//! taken, then take it, needs no lock. Each registration has an id of its own that the client makes, by which the
-//! client knows afterwards whether the account is its own, and by which a registration that is tried again is known for the same.
+//! taken, then take it, needs no lock. The answer to the append says whether the account is the client's own: what the topology
+//! returned for the record (`ack_return`). Each registration has an id of its own that the client makes, by which one that is tried
+//! again is known for the same.
 
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
@@ -41,8 +42,11 @@ impl Module for Accounts {
         let count = registrar.pstate_initial::<i64>("$$count", PStateOptions::default(), 0);
         registrar.source(&registrations, |b, registration| {
             let name = b.view(registration, |r| r.name.as_str());
-            let there = b.local_select(accounts, path().key(name).view(|account: Option<Account>| account.is_some()));
-            b.filter(there, |there| !there);
+            let owner =
+                b.local_select(accounts, path().key(name).view(|of: Option<Account>| of.map(|account| account.by)));
+            let is_own = b.each((registration, owner), |(r, owner)| owner.is_none_or(|by| by == r.id));
+            b.ack_return(is_own);
+            b.filter(owner, |owner| owner.is_none());
             b.local_transform(count, path().term(|count: i64| count + 1));
             let number = b.local_select(count, path());
             let account =
@@ -54,12 +58,10 @@ impl Module for Accounts {
 
 /// Asks for a name; true if the account is the asker's.
 fn register(cluster: &InProcessCluster, registration: &Registration) -> Result<bool> {
-    let module = Accounts::name();
+    let registrations = cluster.depot::<Registration>(&Accounts::name(), "*registrations")?;
     // Returns when the registration has been looked at.
-    cluster.depot::<Registration>(&module, "*registrations")?.append(registration)?;
-    let accounts = cluster.pstate::<Map<String, Account>>(&module, "$$accounts")?;
-    let account = accounts.select_one(path().key(registration.name.as_str()))?;
-    Ok(account.is_some_and(|account| account.by == registration.id))
+    let answer = registrations.append_ack(registration)?;
+    Ok(answer.returns.get("registrar")?.unwrap_or(false))
 }
 
 fn registration(name: &str, email: &str) -> Registration {
@@ -93,6 +95,9 @@ fn of_many_who_want_a_name_at_once_one_gets_it_and_a_second_try_of_a_registratio
         let winners: Vec<_> = all.iter().zip(&own).filter(|(asked, own)| asked.name == name && **own).collect();
         assert_eq!(winners.len(), 1, "{name}");
         assert!(register(&cluster, winners[0].0).unwrap(), "{name}: tried again");
+        let accounts = cluster.pstate::<Map<String, Account>>(&Accounts::name(), "$$accounts").unwrap();
+        let account = accounts.select_one(path().key(name)).unwrap();
+        assert_eq!(account.map(|account| account.by), Some(winners[0].0.id), "{name}: the answer was true");
     }
     let counts = cluster.pstate::<i64>(&Accounts::name(), "$$count").unwrap();
     let count: i64 = (0..TASK_COUNT).map(|task| counts.select_on(task, path()).unwrap()[0]).sum();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tantu_base::value::{encoded_key, partition_of_key};
+use tantu_base::value::{Value, encoded_key, partition_of_key};
 pub use tantu_task::observe::{Did, Observe, Seen};
 
 /// Calls of a PState's storage (TST-12).
@@ -113,6 +113,72 @@ impl Observe for Noted {
             Did::Iterator(pstate) => events.io.entry(pstate.to_string()).or_default().iterators += 1,
             Did::Step(pstate) => events.io.entry(pstate.to_string()).or_default().steps += 1,
         }
+    }
+}
+
+/// Notes what an operation emits: in order, and by output stream; the default stream has no name (TST-07). Hand a clone to the code on
+/// each stream of a block that runs alone.
+///
+/// ```
+/// use tantu::prelude::*;
+/// use tantu::testing::EmitLog;
+///
+/// let log = EmitLog::default();
+/// let (numbers, others) = (log.clone(), log.clone());
+/// let block = TestBlock::new(|b, line: Var<str>| {
+///     let bad = b.out_stream::<str>("bad");
+///     let (number, bad) = b.emits_streams(line, bad, move |line, out: &mut StreamEmit<'_, i64>| {
+///         for word in line.split(' ') {
+///             match word.parse::<i64>() {
+///                 Ok(number) => out.owned(number),
+///                 Err(_) => out.emit_on(bad, word),
+///             }
+///         }
+///     });
+///     b.branch(&bad, |b, word| {
+///         b.each(word, move |word| others.note(Some("bad"), word));
+///     });
+///     b.each(number, move |number| numbers.note(None, number));
+/// });
+/// block.run(&"7 x 8".to_string(), |()| {})?;
+/// let bad = Some("bad".to_string());
+/// assert_eq!(log.in_order(), [(None, Value::I64(7)), (bad.clone(), Value::from("x")), (None, Value::I64(8))]);
+/// assert_eq!(log.by_stream()[&None], [Value::I64(7), Value::I64(8)]);
+/// assert_eq!(log.by_stream()[&bad], [Value::from("x")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct EmitLog {
+    emits: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+}
+
+impl EmitLog {
+    fn emits(&self) -> MutexGuard<'_, Vec<(Option<String>, Value)>> {
+        self.emits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was emitted on a stream.
+    pub fn note(&self, stream: Option<&str>, value: impl Into<Value>) {
+        self.emits().push((stream.map(str::to_string), value.into()));
+    }
+
+    /// Every emit with its stream, in order.
+    pub fn in_order(&self) -> Vec<(Option<String>, Value)> {
+        self.emits().clone()
+    }
+
+    /// The emits of each stream, in order.
+    pub fn by_stream(&self) -> BTreeMap<Option<String>, Vec<Value>> {
+        let mut streams: BTreeMap<Option<String>, Vec<Value>> = BTreeMap::new();
+        for (stream, value) in self.in_order() {
+            streams.entry(stream).or_default().push(value);
+        }
+        streams
+    }
+
+    /// Forgets what was noted.
+    pub fn clear(&self) {
+        self.emits().clear();
     }
 }
 
@@ -289,5 +355,31 @@ mod tests {
             assert_eq!(homes.select_one(path().key(&*name)).unwrap(), Some(task), "{name}");
         }
         cluster.close().unwrap();
+    }
+
+    #[test]
+    fn emits_are_noted_in_order_and_by_stream() {
+        let log = EmitLog::default();
+        let (evens, odds) = (log.clone(), log.clone());
+        let block = TestBlock::new(|b, most: Var<i64>| {
+            let odd = b.out_stream::<i64>("odd");
+            let (even, odd) = b.emits_streams(most, odd, move |most, out: &mut StreamEmit<'_, i64>| {
+                (1..=most).for_each(|n| if n % 2 == 0 { out.owned(n) } else { out.owned_on(odd, n) });
+            });
+            b.branch(&odd, |b, n| {
+                b.each(n, move |n| odds.note(Some("odd"), n));
+            });
+            b.each(even, move |n| evens.note(None, n));
+        });
+        block.run(&5i64, |()| {}).unwrap();
+        let odd = Some("odd".to_string());
+        let numbers = |all: &[i64]| all.iter().map(|n| Value::I64(*n)).collect::<Vec<_>>();
+        let streams: Vec<_> = log.in_order().into_iter().map(|(stream, _)| stream).collect();
+        assert_eq!(streams, [odd.clone(), None, odd.clone(), None, odd.clone()]);
+        let values: Vec<Value> = log.in_order().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, numbers(&[1, 2, 3, 4, 5]));
+        assert_eq!(log.by_stream(), BTreeMap::from([(None, numbers(&[2, 4])), (odd, numbers(&[1, 3, 5]))]));
+        log.clear();
+        assert!(log.in_order().is_empty());
     }
 }

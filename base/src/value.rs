@@ -44,9 +44,9 @@ pub use record::{FieldName, Fields, RecordWriter, WIDE_COUNT_MIN, find_field, pu
 pub use tag::Kind;
 pub use typed::{Decode, Encode, Uuid, decoded, decoded_key, encoded, encoded_key};
 pub use write::{
-    add_in_place, put_bool, put_bytes, put_f64, put_i64, put_key_bytes, put_key_end, put_key_field_id,
-    put_key_list_start, put_key_map_start, put_key_record_start, put_key_set_start, put_key_str, put_list_header,
-    put_map_header, put_null, put_set_header, put_str, put_u64, put_uuid,
+    put_bool, put_bytes, put_f64, put_i64, put_key_bytes, put_key_end, put_key_field_id, put_key_list_start,
+    put_key_map_start, put_key_record_start, put_key_set_start, put_key_str, put_list_header, put_map_header, put_null,
+    put_set_header, put_str, put_u64, put_uuid,
 };
 
 /// Version of both forms, for the headers of files and connections that carry them.

@@ -59,34 +59,6 @@ pub fn put_i64(out: &mut Vec<u8>, value: i64) {
     }
 }
 
-/// Adds to a signed integer in place: so it takes no reading, writing or moving. False, and nothing changed, if that is not
-/// what there is, or if the sum, or either of them, is negative or takes another number of bytes.
-///
-/// ```
-/// use tantu_base::value::{add_in_place, encoded};
-/// let mut count = encoded(&254i64);
-/// assert!(add_in_place(&mut count, 1) && count == encoded(&255i64));
-/// assert!(!add_in_place(&mut count, 1) && count == encoded(&255i64));
-/// ```
-#[inline]
-pub fn add_in_place(value: &mut [u8], by: i64) -> bool {
-    let Some((tag, bytes)) = value.split_first_mut() else { return false };
-    let len = bytes.len();
-    if !(1..=8).contains(&len) || *tag != tag::I64_POSITIVE + len as u8 {
-        return false;
-    }
-    let mut field = [0u8; 8];
-    field[8 - len..].copy_from_slice(bytes);
-    let (now, Ok(by)) = (u64::from_be_bytes(field), u64::try_from(by)) else { return false };
-    // Both are below 2^63.
-    let sum = now + by;
-    if bytes_needed(sum) != len || i64::try_from(sum).is_err() {
-        return false;
-    }
-    bytes.copy_from_slice(&sum.to_be_bytes()[8 - len..]);
-    true
-}
-
 /// Appends an unsigned integer. The same in both forms.
 #[inline]
 pub fn put_u64(out: &mut Vec<u8>, value: u64) {

@@ -65,6 +65,8 @@ pub const LOG_MARK_MS: u64 = 50;
 pub const RETRY_DELAY_MS: u64 = 20;
 /// but no more than these.
 pub const RETRY_DELAY_MS_MAX: u64 = 1_000;
+/// Tries after which a record is given up that a close still waits for: a few seconds, at the longest wait between them.
+pub const DRAINED_TRY_COUNT_MAX: u32 = 5;
 /// Milliseconds for which the log is told of no other failing record of a source.
 pub const TROUBLE_WARN_MS: u64 = 1_000;
 /// Longest error text that is kept of a failing record, in bytes.

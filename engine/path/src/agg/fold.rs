@@ -4,13 +4,13 @@ use super::aggregator::Aggregator;
 use super::group::Groups;
 use super::leaf::Leaf;
 use super::live::Form;
-use super::number::{Mean, Number};
+use super::number::Mean;
 use crate::arg::{Arg, Args};
 use crate::error::AggError;
 use crate::schema::Schema;
 use crate::store::VisitEntry;
 use crate::walk::put_key_form;
-use tantu_base::value::{Reader, add_in_place, validate};
+use tantu_base::value::{Reader, validate};
 
 /// Groups ahead of the one that is read of which it is looked up where they lie,
 const AHEAD_FAR: usize = 16;
@@ -97,7 +97,7 @@ impl Fold {
     fn new(leaves: Vec<(Leaf, Schema)>, is_grouped: bool) -> Fold {
         let part = |(leaf, schema): (Leaf, Schema)| Part { leaf, wide: widened(&schema), schema };
         let parts: Vec<Part> = leaves.into_iter().map(part).collect();
-        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form()).collect());
+        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form_in_fold()).collect());
         Fold {
             parts,
             is_grouped,
@@ -217,17 +217,16 @@ impl Fold {
         let Part { leaf, wide, .. } = &self.parts[at];
         let aggregator = leaf.aggregator();
         let (groups, out) = (&mut self.groups, &mut self.out);
+        if aggregator.is_numeric() {
+            let number = aggregator.add(wide, groups.number(group, at), arg, is_partial)?;
+            groups.set_number(group, at, number);
+            return Ok(());
+        }
         out.clear();
         if matches!(aggregator, Aggregator::Void) {
             return Err(aggregator.misplaced("can only stand in a compound shape"));
         }
         if aggregator.form() == Form::Plain {
-            // The location takes any sum of 64 bits: what is not there yet, is of another type, or overflows, goes the long way.
-            if let Some(by) = aggregator.addend(arg, is_partial)
-                && groups.plain_mut(group, at).is_some_and(|state| add_in_place(state, by))
-            {
-                return Ok(());
-            }
             aggregator.plain_step(wide, groups.plain(group, at), arg, is_partial, out)?;
             groups.set_plain(group, at, out);
             return Ok(());
@@ -322,8 +321,7 @@ impl Fold {
                 Mean::finish(self.groups.plain(group, at).expect("invariant: a group has a row"), out);
             }
             Aggregator::Count | Aggregator::Sum => {
-                let state = self.groups.plain(group, at).expect("invariant: a group has a row");
-                let state = Number::read(aggregator.name(), state, None)?;
+                let state = self.groups.number(group, at).expect("invariant: a group has a row");
                 state.zero().add(state, aggregator.name(), schema)?.put(out);
             }
             // Nothing was there to remove from.
@@ -360,9 +358,13 @@ impl Fold {
         let Some(group) = self.order.get(index) else { return Ok(()) };
         for (at, part) in self.parts.iter().enumerate() {
             part.leaf.aggregator().check_combines()?;
-            match self.groups.plain(*group as usize, at) {
-                Some(state) if part.leaf.aggregator().form() == Form::Plain => out.extend_from_slice(state),
-                _ => self.groups.live(*group as usize, at).put_value(out),
+            let group = *group as usize;
+            match part.leaf.aggregator().form_in_fold() {
+                Form::Plain => {
+                    out.extend_from_slice(self.groups.plain(group, at).expect("invariant: a group has a row"))
+                }
+                Form::Number => self.groups.number(group, at).expect("invariant: a group has a row").put(out),
+                Form::List | Form::Set | Form::Map => self.groups.live(group, at).put_value(out),
             }
         }
         Ok(())

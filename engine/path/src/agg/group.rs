@@ -5,6 +5,7 @@
 //! collections are objects of their own.
 
 use super::live::{Form, Live};
+use super::number::Number;
 use hashbrown::HashTable;
 use tantu_base::prefetch::{prefetch, prefetch_lines};
 
@@ -35,10 +36,10 @@ struct Group {
     len: u32,
 }
 
-/// Where a plain state lies in the arena; or, for a collection, at `start` which it is.
+/// Where a plain state lies in the arena; or, for a collection, at `start` which it is; or a number as it is packed.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    start: usize,
+    start: u64,
     len: u32,
     capacity: u32,
 }
@@ -110,10 +111,10 @@ impl Groups {
         self.bytes.extend_from_slice(key);
         for form in &self.forms {
             let start = match form {
-                Form::Plain => 0,
-                _ => {
+                Form::Plain | Form::Number => 0,
+                Form::List | Form::Set | Form::Map => {
                     self.lives.push(Live::new(*form));
-                    self.lives.len() - 1
+                    self.lives.len() as u64 - 1
                 }
             };
             self.cells.push(Cell { start, len: 0, capacity: 0 });
@@ -131,6 +132,7 @@ impl Groups {
         self.key_of(&self.groups[group])
     }
 
+    #[inline]
     fn cell(&self, group: usize, state: usize) -> usize {
         group * self.forms.len() + state
     }
@@ -139,14 +141,22 @@ impl Groups {
     #[inline]
     pub(super) fn plain(&self, group: usize, state: usize) -> Option<&[u8]> {
         let cell = self.cells[self.cell(group, state)];
-        (cell.len > 0).then(|| &self.bytes[cell.start..][..cell.len as usize])
+        (cell.len > 0).then(|| &self.bytes[cell.start as usize..][..cell.len as usize])
     }
 
-    /// The same, to be changed in place.
+    /// A number; none if there was no row yet.
     #[inline]
-    pub(super) fn plain_mut(&mut self, group: usize, state: usize) -> Option<&mut [u8]> {
-        let cell = self.cells[self.cell(group, state)];
-        (cell.len > 0).then(|| &mut self.bytes[cell.start..][..cell.len as usize])
+    pub(super) fn number(&self, group: usize, state: usize) -> Option<Number> {
+        debug_assert_eq!(self.forms[state], Form::Number);
+        let Cell { start: bits, len: of, .. } = self.cells[self.cell(group, state)];
+        Number::unpacked((of, bits))
+    }
+
+    /// Replaces a number.
+    #[inline]
+    pub(super) fn set_number(&mut self, group: usize, state: usize, number: Number) {
+        let (at, (of, bits)) = (self.cell(group, state), number.packed());
+        self.cells[at] = Cell { start: bits, len: of, capacity: 0 };
     }
 
     /// Has fetched what says where a group lies.
@@ -174,7 +184,7 @@ impl Groups {
         }
         let cell = &mut self.cells[at];
         cell.len = bytes.len() as u32;
-        self.bytes[cell.start..][..bytes.len()].copy_from_slice(bytes);
+        self.bytes[cell.start as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
     fn grow(&mut self, at: usize, len: usize) {
@@ -184,7 +194,7 @@ impl Groups {
             self.compact();
         }
         let capacity = len.next_power_of_two().max(CELL_SIZE);
-        self.cells[at].start = self.bytes.len();
+        self.cells[at].start = self.bytes.len() as u64;
         self.cells[at].capacity = u32::try_from(capacity).expect("invariant: a state is shorter than 2 GiB");
         self.bytes.resize(self.bytes.len() + capacity, 0);
     }
@@ -199,8 +209,8 @@ impl Groups {
             group.start = start as u32;
             let cells = self.cells.iter_mut().skip(at * count).zip(&self.forms);
             for (cell, _) in cells.filter(|(cell, form)| **form == Form::Plain && cell.len > 0) {
-                let start = bytes.len();
-                bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
+                let start = bytes.len() as u64;
+                bytes.extend_from_slice(&self.bytes[cell.start as usize..][..cell.capacity as usize]);
                 cell.start = start;
             }
         }
@@ -210,7 +220,7 @@ impl Groups {
 
     /// Changes a collection.
     pub(super) fn with_live<T>(&mut self, group: usize, state: usize, change: impl FnOnce(&mut Live) -> T) -> T {
-        let at = self.cells[self.cell(group, state)].start;
+        let at = self.cells[self.cell(group, state)].start as usize;
         let live = &mut self.lives[at];
         let before = live.size();
         let answer = change(live);
@@ -219,7 +229,7 @@ impl Groups {
     }
 
     pub(super) fn live(&self, group: usize, state: usize) -> &Live {
-        &self.lives[self.cells[self.cell(group, state)].start]
+        &self.lives[self.cells[self.cell(group, state)].start as usize]
     }
 
     /// The groups in the order of their keys.
@@ -291,5 +301,28 @@ mod tests {
         assert!(groups.bytes.len() <= 100 * 8192 + 8192 + 2 * UNUSED_SIZE_MIN, "{}", groups.bytes.len());
         groups.clear();
         assert_eq!((groups.len(), groups.size()), (0, 0));
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_while_the_states_beside_them_are_moved() {
+        let mut groups = Groups::new(vec![Form::Number, Form::Plain]);
+        let number = |n: usize| match n % 3 {
+            0 => Number::I64(-(n as i64)),
+            1 => Number::U64(u64::MAX - n as u64),
+            _ => Number::F64(-0.5 * n as f64),
+        };
+        for len in [1usize, 100, 5_000, 200] {
+            for n in 0..100usize {
+                let at = groups.at(&n.to_be_bytes());
+                let before = groups.number(at, 0);
+                assert_eq!(before.is_none(), len == 1, "none before the first row");
+                assert!(before.is_none_or(|before| before.packed() == number(n).packed()));
+                groups.set_number(at, 0, number(n));
+                groups.set_plain(at, 1, &vec![n as u8; len]);
+            }
+        }
+        groups.clear();
+        let at = groups.at(b"again");
+        assert!(groups.number(at, 0).is_none());
     }
 }

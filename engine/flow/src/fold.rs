@@ -19,6 +19,8 @@ pub struct FoldDef {
     outs: Vec<(AggShape, Schema)>,
     /// The parts of a row, if a result is a compound shape.
     parts: Vec<RowPart>,
+    /// Whether rows may be combined before they are sent.
+    is_combiner: bool,
 }
 
 impl std::fmt::Debug for FoldDef {
@@ -30,11 +32,12 @@ impl std::fmt::Debug for FoldDef {
 impl FoldDef {
     /// Without aggregators yet.
     pub(crate) fn new(keys: Vec<Register>, is_grouped: bool) -> FoldDef {
-        FoldDef { keys, is_grouped, outs: Vec::new(), parts: Vec::new() }
+        FoldDef { keys, is_grouped, outs: Vec::new(), parts: Vec::new(), is_combiner: true }
     }
 
     /// One result more.
     pub(crate) fn push(&mut self, shape: AggShape, schema: Schema) {
+        self.is_combiner &= shape.is_combiner();
         self.outs.push((shape, schema));
         let is_leaf = |(shape, _): &(AggShape, Schema)| matches!(shape, AggShape::Leaf(_));
         self.parts = if self.outs.iter().all(is_leaf) { Vec::new() } else { ShapedFold::parts(&self.outs) };
@@ -62,7 +65,7 @@ impl FoldDef {
 
     /// Whether rows may be combined before they are sent.
     pub fn is_combiner(&self) -> bool {
-        self.outs.iter().all(|(shape, _)| shape.is_combiner())
+        self.is_combiner
     }
 
     /// The arguments of all aggregators, one after the other, if each result is that of one.

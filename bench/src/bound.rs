@@ -6,6 +6,7 @@
 
 use crate::error::BenchError;
 use crate::load::Producer;
+use crate::machine::Pinning;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::ReadWriteFlags;
 use std::io::IoSlice;
@@ -43,6 +44,11 @@ pub(crate) struct Bound {
 impl Bound {
     /// So many committers, each with a file of its own.
     pub(crate) fn start(dir: &Path, threads: u32) -> Result<Self, BenchError> {
+        Self::start_on(dir, threads, None)
+    }
+
+    /// The same, each on a processor of its own: the first ones, as the engine's threads.
+    pub(crate) fn start_on(dir: &Path, threads: u32, cores: Option<&Pinning>) -> Result<Self, BenchError> {
         let (mesh, ports) = Mesh::new(threads);
         let stop = Arc::new(AtomicBool::new(false));
         let mut committers = Vec::new();
@@ -51,7 +57,9 @@ impl Bound {
             let bell = Arc::new(ThreadBell::default());
             port.set_bell(bell.clone());
             let stop = Arc::clone(&stop);
+            let (cores, number) = (cores.cloned(), port.thread().index());
             committers.push(std::thread::spawn(move || {
+                cores.map_or(Ok(()), |cores| cores.pin(number))?;
                 let mut committer = Committer { port, bell, groups };
                 while !stop.load(Ordering::Acquire) {
                     committer.turn()?;

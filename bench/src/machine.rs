@@ -1,5 +1,6 @@
 //! What was measured on: the machine, its kernel, the commit.
 
+use crate::error::BenchError;
 use crate::fields::Fields;
 use std::process::Command;
 
@@ -11,6 +12,28 @@ pub(crate) fn machine() -> Fields {
         .with("cpus", cpus)
         .with("memory", value_of(&read("/proc/meminfo"), "MemTotal"))
         .with("arch", std::env::consts::ARCH)
+}
+
+/// Processors for threads that each need one of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinning {
+    cpus: Vec<usize>,
+}
+
+impl Pinning {
+    /// Processors for so many threads, if there are enough.
+    pub(crate) fn of(threads: usize) -> Option<Self> {
+        let set = rustix::thread::sched_getaffinity(None).ok()?;
+        let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
+        (cpus.len() >= threads).then_some(Self { cpus })
+    }
+
+    /// The calling thread, which is so-manieth of all, keeps to its processor.
+    pub(crate) fn pin(&self, number: usize) -> Result<(), BenchError> {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(self.cpus[number]);
+        rustix::thread::sched_setaffinity(None, &set).map_err(BenchError::io("keeping a thread to a processor"))
+    }
 }
 
 /// The kernel's release.

@@ -62,6 +62,7 @@ pub fn log(bytes: &[u8]) {
         let mut done = Vec::new();
         disk.reap(&mut done);
         done.into_iter().for_each(|done| log.complete(done, &mut disk).expect("no faults are planned"));
+        log.pump(&mut disk);
     }
     assert_eq!(log.durable(), lsn.next());
     log.close(&mut disk).expect("a close");

@@ -52,6 +52,9 @@ pub struct SegLogOptions {
     pub group_size_max: usize,
     /// Group writes that may be out at the same time.
     pub flushes_in_flight_max: usize,
+    /// A group is written beside others only if this many bytes wait; fewer gather until nothing is out. Disks that make
+    /// writes durable side by side do each of them more slowly, and what comes meanwhile waits for all of them.
+    pub beside_size_min: usize,
     /// Released segments kept for recycling: about as many as are given up at once, so that no new ones are written.
     pub spare_count_max: usize,
     /// The first entry the caller still needs. Open fails with [`OpenError::Missing`] if the log begins after
@@ -72,6 +75,7 @@ impl Default for SegLogOptions {
             segment_size: 64 << 20,
             group_size_max: 1 << 20,
             flushes_in_flight_max: 4,
+            beside_size_min: 128 << 10,
             spare_count_max: 5,
             expect_first: None,
         }
@@ -190,6 +194,16 @@ pub struct SegLog {
     removals: usize,
     /// Bytes of zeros written.
     prewritten: u64,
+    written: Written,
+}
+
+/// What a log has written since it was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Written {
+    /// Groups, markers included.
+    pub groups: u64,
+    /// Their bytes, on whole blocks.
+    pub size: u64,
 }
 
 impl SegLog {
@@ -264,6 +278,7 @@ impl SegLog {
             spare_zeros: None,
             removals: 0,
             prewritten: prewrite.saturating_sub(GROUPS_AT),
+            written: Written::default(),
         })
     }
 
@@ -320,6 +335,9 @@ impl SegLog {
         }
         while self.flights.len() < self.options.flushes_in_flight_max {
             let Some(gather) = self.gathered.front() else { break };
+            if self.would_wait(0) {
+                break;
+            }
             let size = gather.buf.len().next_multiple_of(BLOCK_ALIGN) as u64;
             if !self.make_room(size, disk) {
                 break;
@@ -335,6 +353,17 @@ impl SegLog {
         }
     }
 
+    /// Whether what gathered, and so many bytes with it, would wait for a group that is being written.
+    pub fn would_wait(&self, size: usize) -> bool {
+        let full = self.flights.len() >= self.options.flushes_in_flight_max;
+        full || (!self.flights.is_empty() && self.gathered_size + size < self.options.beside_size_min)
+    }
+
+    /// Whether no group is being written, and none waits to be.
+    pub fn is_quiet(&self) -> bool {
+        self.flights.is_empty() && self.gathered.is_empty()
+    }
+
     fn write_group(&mut self, gather: Gather, disk: &mut dyn Disk) {
         let Gather { first, count, epoch, mut buf } = gather;
         let header =
@@ -342,6 +371,8 @@ impl SegLog {
         let offset = self.current.position;
         self.current.chain = header.finish(&self.current.id, offset, &mut buf);
         self.current.position += buf.len() as u64;
+        self.written.groups += 1;
+        self.written.size += buf.len() as u64;
         let tag = self.next_tag;
         self.next_tag = self.next_tag.checked_add(1).unwrap_or(TAG_GROUP_FIRST);
         self.flights.push_back(Flight {
@@ -417,7 +448,8 @@ impl SegLog {
         });
     }
 
-    /// Takes a completion of one of its own tokens.
+    /// Takes a completion of one of its own tokens. Whoever drives the log calls [`SegLog::pump`] after it, when it has
+    /// appended what waited for it: that goes with the next group then, not with the one after it.
     ///
     /// # Errors
     /// The first failure, from then on.
@@ -451,10 +483,7 @@ impl SegLog {
         }
         match &self.poisoned {
             Some(error) => Err(Poisoned { error: error.clone() }),
-            None => {
-                self.pump(disk);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -523,6 +552,11 @@ impl SegLog {
         self.prewritten
     }
 
+    /// What it has written since it was opened.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
     /// Whether a write or flush failed: nothing becomes durable any more.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.is_some()
@@ -535,7 +569,7 @@ impl SegLog {
 
     /// Writes a small marker if the last group has none after it.
     pub fn idle(&mut self, disk: &mut dyn Disk) {
-        let quiet = self.flights.is_empty() && self.gathered.is_empty() && self.poisoned.is_none();
+        let quiet = self.is_quiet() && self.poisoned.is_none();
         if self.marked || !quiet || !self.make_room(BLOCK_ALIGN as u64, disk) {
             return;
         }

@@ -256,3 +256,25 @@ fn a_full_disk_makes_entries_wait_and_room_lets_them_go() {
     let rig = open(rig.disk, &mut chance);
     assert_eq!(check_entries(&rig.replayed, 4, "after the full disk"), (0, lsn + 200));
 }
+
+#[test]
+fn small_groups_wait_for_the_one_that_is_written_and_large_ones_do_not() {
+    let mut chance = SimEntropy::new(3);
+    let disk = SimDisk::new(&Weather::new(3), DiskWeather::default(), Image::default());
+    let options = SegLogOptions { beside_size_min: 4_000, ..support::options() };
+    let mut rig = Rig::open_with(disk, &mut chance, options).map_err(|(error, _)| error).expect("a new log");
+    let groups = |rig: &mut Rig, sizes: &[usize]| {
+        let before = rig.log.written().groups;
+        for size in sizes {
+            rig.append_bytes(&vec![7; *size]);
+            rig.log.pump(&mut rig.disk);
+        }
+        let at_once = rig.log.written().groups - before;
+        rig.settle().expect("no faults are planned");
+        (at_once, rig.log.written().groups - before)
+    };
+    assert_eq!(groups(&mut rig, &[100]), (1, 1), "nothing is being written");
+    assert_eq!(groups(&mut rig, &[100; 9]), (1, 2), "those of meanwhile make the next group");
+    assert_eq!(groups(&mut rig, &[100, 3_000, 3_000]), (2, 2), "together they are worth a write beside the first");
+    assert!(rig.log.is_quiet() && !rig.log.would_wait(0));
+}

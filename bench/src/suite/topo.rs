@@ -67,6 +67,14 @@ pub(crate) struct TopoArgs {
     /// Seconds of its warm-up
     #[arg(long, default_value_t = 5)]
     warm_up: u64,
+    /// Task threads of the workloads of acks, and clients: each on a processor of its own, if there are enough
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    ack_threads: u32,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    ack_clients: u32,
+    /// Microseconds that their threads look for work before they sleep
+    #[arg(long, default_value_t = 50)]
+    ack_spin: u64,
     /// Appends per second; without it half of what a closed loop reaches just before
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -133,8 +141,7 @@ impl Workload {
                 engines.extend((!common.smoke).then_some("flink"));
             }
             Workload::Bank => engines.extend((!common.smoke).then_some("postgres")),
-            Workload::AppendAck => engines.extend(["bound", "write"]),
-            Workload::HopAck => engines.push("write"),
+            Workload::AppendAck | Workload::HopAck => engines.extend(["bound", "write", "write-4k"]),
             Workload::Select => {}
         }
         engines.retain(|engine| common.wants(engine));
@@ -165,7 +172,13 @@ impl TopoArgs {
                 .with("transfers", self.transfer_count(common))
                 .with("batch", bank::batch(self, common))
                 .with("warm_up", "the deposits, and a quarter of as many transfers"),
-            Workload::AppendAck | Workload::HopAck => config.with("loop", "open").with("record", acks::RECORD_SIZE),
+            Workload::AppendAck | Workload::HopAck => Fields::new()
+                .with("tasks", self.tasks)
+                .with("threads", self.ack_threads)
+                .with("clients", self.ack_clients)
+                .with("spin_us", self.ack_spin)
+                .with("loop", "open")
+                .with("record", acks::RECORD_SIZE),
             Workload::Select => config
                 .with("keys", self.select_key_count(common))
                 .with("in_flight", self.selects)
@@ -207,9 +220,9 @@ pub(crate) fn run(args: &TopoArgs, common: &Common, report: &mut Report) -> Resu
     for _ in 0..common.run_count() {
         for &workload in &args.workload {
             let config = args.config(common, workload);
-            let mut rate = args.rate;
+            let mut found = acks::Found { rate: args.rate, group_size: None };
             for engine in workload.engines(common) {
-                let measured = measured(args, common, workload, engine, &mut rate)?;
+                let measured = measured(args, common, workload, engine, &mut found)?;
                 report.run(SUITE, workload.name(), engine, &config, measured)?;
             }
         }
@@ -227,9 +240,11 @@ fn ratios(report: &mut Report) {
     }
     report.ratio("bank", "transfers_per_s", "tantu", "postgres", postgres::NOTE);
     for figure in ["p50_us", "p99_us"] {
-        report.ratio("append-ack", figure, "tantu", "write", acks::NOTE);
-        report.ratio("append-ack", figure, "tantu", "bound", "the bound: a raw loop of group commits at the same rate");
-        report.ratio("hop-ack", figure, "tantu", "write", acks::NOTE);
+        for workload in ["append-ack", "hop-ack"] {
+            report.ratio(workload, figure, "tantu", "write", acks::NOTE);
+            report.ratio(workload, figure, "tantu", "write-4k", acks::NOTE_4K);
+            report.ratio(workload, figure, "tantu", "bound", acks::NOTE_BOUND);
+        }
     }
 }
 
@@ -238,7 +253,7 @@ fn measured(
     common: &Common,
     workload: Workload,
     engine: &str,
-    rate: &mut Option<u64>,
+    found: &mut acks::Found,
 ) -> Result<Measured, BenchError> {
     match (workload, engine) {
         (Workload::Keyed10k | Workload::Keyed1m, "tantu") => keyed::tantu(args, common, workload.keys(common)),
@@ -247,10 +262,11 @@ fn measured(
         (Workload::Keyed10k | Workload::Keyed1m, "timely") => timely::run(args, common, workload.keys(common)),
         (Workload::Bank, "tantu") => bank::tantu(args, common),
         (Workload::Bank, _) => postgres::run(args, common),
-        (Workload::AppendAck, "tantu") => acks::tantu(args, common, AckLevel::AppendAck, rate),
-        (Workload::HopAck, "tantu") => acks::tantu(args, common, AckLevel::Ack, rate),
-        (Workload::AppendAck, "bound") => acks::bound(args, common, *rate),
-        (Workload::AppendAck | Workload::HopAck, _) => acks::write(args, common),
+        (Workload::AppendAck, "tantu") => acks::tantu(args, common, AckLevel::AppendAck, found),
+        (Workload::HopAck, "tantu") => acks::tantu(args, common, AckLevel::Ack, found),
+        (Workload::AppendAck | Workload::HopAck, "bound") => acks::bound(args, common, found.rate),
+        (Workload::AppendAck | Workload::HopAck, "write") => acks::write(args, common, found.group_size),
+        (Workload::AppendAck | Workload::HopAck, _) => acks::write(args, common, None),
         (Workload::Select, _) => select::tantu(args, common),
         _ => Err(BenchError::Wrong(format!("{engine} does not run {}", workload.name()))),
     }

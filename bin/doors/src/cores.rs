@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tantu_base::door::{Clock, Doors, Nanos};
 use tantu_base::id::ThreadId;
 use tantu_net::{Bell, ThreadPort};
@@ -57,6 +58,10 @@ pub enum Pin {
 pub struct CoresConfig {
     /// See [`Pin`].
     pub pin: Pin,
+    /// How long a core that has nothing to do looks whether something arrives before it sleeps: each sleep costs so much of
+    /// its processor at most, and what arrives meanwhile does not wait for it to wake up. Others that want the processor get
+    /// it.
+    pub spin: Duration,
 }
 
 /// A core's eventfd: its bell.
@@ -131,7 +136,8 @@ where
         let (make, started) = (make.clone(), started.clone());
         let placement = if pinned { Placement::Fixed(cpus[at]) } else { Placement::Unbound };
         let builder = std::thread::Builder::new().name(format!("tantu-core-{at}"));
-        let thread = builder.spawn(move || run_core(at, port, &bell, placement, clock, thread_count, make, &started));
+        let start = (at, thread_count, placement, config.spin);
+        let thread = builder.spawn(move || run_core(start, port, &bell, clock, make, &started));
         cores.threads.push(thread.map_err(|error| Ok(StartError::Core { core: at, error: error.to_string() }))?);
     }
     drop(started);
@@ -152,14 +158,11 @@ where
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "what a core needs, once")]
 fn run_core<L, E, F>(
-    at: usize,
+    (at, thread_count, placement, spin): (usize, usize, Placement, Duration),
     port: ThreadPort,
     bell: &Arc<EventBell>,
-    placement: Placement,
     clock: KernelClock,
-    thread_count: usize,
     make: F,
     started: &Sender<Outcome<E>>,
 ) where
@@ -183,7 +186,7 @@ fn run_core<L, E, F>(
             }
         };
         let jobs = ThreadJobs::new(Arc::clone(bell) as Arc<dyn Bell>);
-        let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs };
+        let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs, spin };
         let mut body = match make(ThreadId(at as u32), &mut core.doors()) {
             Ok(body) => body,
             Err(error) => {
@@ -202,6 +205,7 @@ struct Core {
     clock: KernelClock,
     entropy: KernelEntropy,
     jobs: ThreadJobs,
+    spin: Duration,
 }
 
 impl Core {
@@ -218,10 +222,13 @@ impl Core {
     fn run(&mut self, body: &mut dyn CoreLoop) {
         loop {
             match body.step(&mut self.doors()) {
-                Step::Busy => self.disk.flush(),
+                Step::Busy => {
+                    self.disk.flush();
+                    self.disk.give_way();
+                }
                 Step::Stop => return self.disk.flush(),
                 Step::Idle { wake_at } => {
-                    if self.port.lie_down() {
+                    if !self.lingers(wake_at) && self.port.lie_down() {
                         self.disk.sleep(self.clock.now(), wake_at);
                         self.port.get_up();
                     } else {
@@ -229,6 +236,26 @@ impl Core {
                     }
                 }
             }
+        }
+    }
+
+    /// Looks for a while whether something arrives; whether it did, or it is `wake_at`.
+    fn lingers(&mut self, wake_at: Option<Nanos>) -> bool {
+        if self.spin.is_zero() {
+            return false;
+        }
+        self.disk.flush();
+        let until = Nanos(self.clock.now().0.saturating_add(self.spin.as_nanos() as u64));
+        loop {
+            if self.port.has_letters() || self.disk.has_done() {
+                return true;
+            }
+            let now = self.clock.now();
+            if now >= until || wake_at.is_some_and(|at| now >= at) {
+                return now < until;
+            }
+            // Whoever else wants the processor gets it: the kernel's own threads make our writes durable.
+            std::thread::yield_now();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::calls;
 use io_uring::{IoUring, opcode, types};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -118,6 +118,8 @@ pub struct KernelDisk {
     waiting: VecDeque<usize>,
     finished: Vec<DiskDone>,
     in_flight: usize,
+    /// Those of them that are writes to be made durable.
+    durable_in_flight: usize,
     unsubmitted: usize,
     direct: bool,
     stats: DiskStats,
@@ -153,6 +155,7 @@ impl KernelDisk {
             waiting: VecDeque::new(),
             finished: Vec::new(),
             in_flight: 0,
+            durable_in_flight: 0,
             unsubmitted: 0,
             direct: true,
             stats: DiskStats::default(),
@@ -245,6 +248,7 @@ impl KernelDisk {
             }
         };
         self.in_flight += 1;
+        self.durable_in_flight += self.is_durable_write(at);
         self.waiting.push_back(at);
     }
 
@@ -345,6 +349,26 @@ impl KernelDisk {
         true
     }
 
+    /// 1 if the request with this number is a write to be made durable.
+    fn is_durable_write(&self, at: usize) -> usize {
+        let is_durable = |request: &Request| matches!(request.kind, Kind::Write { durable: true });
+        usize::from(self.requests[at].as_ref().is_some_and(is_durable))
+    }
+
+    /// Whether something is done that was not reaped yet.
+    pub(crate) fn has_done(&mut self) -> bool {
+        !self.finished.is_empty() || !self.ring.completion().is_empty()
+    }
+
+    /// Lets the kernel work for a moment if a durable write is out. It flushes the disk in a thread of its own, for which
+    /// this processor may be the only one: that waits for the end of our time slice, milliseconds, if we do not sleep.
+    pub(crate) fn give_way(&mut self) {
+        if self.durable_in_flight > 0 && !self.has_done() {
+            calls::count_one();
+            std::thread::yield_now();
+        }
+    }
+
     fn collect(&mut self) {
         loop {
             let Some(entry) = self.ring.completion().next() else { return };
@@ -362,6 +386,7 @@ impl KernelDisk {
             self.waiting.push_back(at);
             return;
         };
+        self.durable_in_flight -= self.is_durable_write(at);
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
         self.in_flight -= 1;
@@ -575,6 +600,33 @@ fn make_dir(path: &Path) -> Result<(), Errno> {
     }
 }
 
+/// Makes directories that are missing, with those above them, durably. Flushed once all are made: the first flush brings the
+/// others' names along, and each that is made and flushed by itself waits for the file system's journal.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn make_dirs(paths: &[PathBuf]) -> std::io::Result<()> {
+    let mut parents = BTreeSet::new();
+    paths.iter().try_for_each(|path| make_unflushed(path, &mut parents))?;
+    parents.iter().try_for_each(|parent| Ok(sync_dir(parent)?))
+}
+
+fn make_unflushed(path: &Path, parents: &mut BTreeSet<PathBuf>) -> Result<(), Errno> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => {
+            parents.insert(parent.to_path_buf());
+            Ok(())
+        }
+        Err(Errno::EXIST) if path.is_dir() => Ok(()),
+        Err(Errno::NOENT) => {
+            make_unflushed(path.parent().ok_or(Errno::NOENT)?, parents)?;
+            make_unflushed(path, parents)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
 fn list(path: &Path) -> Result<Vec<(String, u64)>, Errno> {
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let entries = match std::fs::read_dir(path) {
@@ -639,6 +691,44 @@ mod tests {
         call(&mut disk, DiskOp::Remove { path: to }).unwrap();
         let gone = call(&mut disk, DiskOp::Remove { path: path.clone() }).unwrap_err();
         assert!(gone.to_string().contains("no such file") && gone.to_string().contains("file"), "{gone}");
+    }
+
+    #[test]
+    fn directories_are_made_with_those_above_them_and_may_be_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("a")).unwrap();
+        make_dirs(&[path("a/b/c"), path("a/b/d"), path("a"), path("e")]).unwrap();
+        make_dirs(&[path("a/b/c")]).unwrap();
+        assert!(["a/b/c", "a/b/d", "e"].iter().all(|name| path(name).is_dir()));
+        std::fs::write(path("file"), b"").unwrap();
+        let error = make_dirs(&[path("file/below")]).expect_err("a file is no directory");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn a_durable_write_that_is_out_is_known_until_it_is_reaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = KernelDisk::new(None).unwrap();
+        let open = DiskOp::Open { path: dir.path().join("file"), mode: OpenMode::Create };
+        let Ok(DiskReply::Opened { file, .. }) = call(&mut disk, open) else { panic!("a new file") };
+        assert!(!disk.has_done());
+        for (tag, durable) in [(0, false), (1, true), (2, true)] {
+            let buf = Buf::from(&[7; 4096][..]);
+            let write = DiskOp::Write { file, offset: u64::from(tag) * 4096, buf, durable };
+            disk.submit(Token { owner: 1, tag }, write);
+        }
+        assert_eq!(disk.durable_in_flight, 2);
+        let mut done = Vec::new();
+        while done.len() < 3 {
+            disk.give_way();
+            if disk.has_done() {
+                disk.reap(&mut done);
+            } else {
+                disk.flush();
+            }
+        }
+        assert_eq!((disk.durable_in_flight, disk.has_done()), (0, false));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod preflight;
 pub use calls::system_call_count;
 pub use clock::{KernelClock, KernelEntropy};
 pub use cores::{CoreLoop, Cores, CoresConfig, Pin, Step, spawn_cores};
-pub use disk::{DiskStats, KernelDisk};
+pub use disk::{DiskStats, KernelDisk, make_dirs};
 pub use jobs::ThreadJobs;
 pub use lock::{DirLock, LockError};
 pub use preflight::{StartError, preflight};

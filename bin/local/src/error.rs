@@ -23,6 +23,9 @@ pub enum ClusterError {
     /// The machine does not offer what is needed.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The directories of tasks and threads could not be made.
+    #[error("making the directories of a module: {0}")]
+    Directories(#[source] std::io::Error),
     /// The data directory cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -4,13 +4,15 @@ use crate::body::{Body, Phase, Shared};
 use crate::error::ClusterError;
 use crate::launch::{LaunchConfig, Prepared, prepare};
 use crate::watch::{ThreadLoad, Watch};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tantu_base::door::Doors;
 use tantu_base::id::ThreadId;
 use tantu_client::{ClientOptions, Connection, StopText, WeakConnection};
-use tantu_doors::{Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, StartError, ThreadJobs, spawn_cores};
+use tantu_doors::{
+    Cores, CoresConfig, KernelClock, KernelDisk, KernelEntropy, StartError, ThreadJobs, make_dirs, spawn_cores,
+};
 use tantu_flow::{ModuleDef, ModuleRuntime};
 use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
@@ -67,6 +69,7 @@ impl Instance {
             write_module(&mut disk, &dir.join("module.meta"), &meta)?;
         }
         drop(disk);
+        make_dirs(&directories(dir, &runtime)).map_err(ClusterError::Directories)?;
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count, Arc::clone(&launch.stopped)));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
@@ -93,10 +96,13 @@ impl Instance {
                 Ok(Body { thread: Some(opened?), shared: Arc::clone(&shared), untold: 0 })
             }
         };
-        let cores = spawn_cores(CoresConfig { pin: config.pin }, ports, make).map_err(|error| match error {
-            Ok(start) => ClusterError::Start(start),
-            Err(reason) => stopped(&runtime, &reason),
-        })?;
+        let cores =
+            spawn_cores(CoresConfig { pin: config.pin, spin: config.spin }, ports, make).map_err(
+                |error| match error {
+                    Ok(start) => ClusterError::Start(start),
+                    Err(reason) => stopped(&runtime, &reason),
+                },
+            )?;
         let clock = Arc::new(KernelClock::default());
         let stopped = Arc::clone(&shared.stopped);
         let options = ClientOptions::default();
@@ -130,7 +136,11 @@ impl Instance {
     /// How busy each thread was so far.
     pub(crate) fn loads(&self) -> Vec<ThreadLoad> {
         let up = self.started.elapsed();
-        self.pulses.iter().map(|pulse| ThreadLoad { up, by_category: pulse.spent() }).collect()
+        let load = |pulse: &Arc<Pulse>| {
+            let written = pulse.written();
+            ThreadLoad { up, by_category: pulse.spent(), log_groups: written.groups, log_size: written.size }
+        };
+        self.pulses.iter().map(load).collect()
     }
 
     /// A connection of its own.
@@ -170,6 +180,13 @@ impl Instance {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Where the threads and tasks of an instance keep their files. They would make what is missing, each flushing it by itself.
+fn directories(dir: &Path, runtime: &ModuleRuntime) -> Vec<PathBuf> {
+    let of_task = |task: u32| ["tree", "depot"].map(|part| dir.join("tasks").join(task.to_string()).join(part));
+    let logs = (0..runtime.thread_count).map(|thread| dir.join("threads").join(thread.to_string()).join("log"));
+    (0..runtime.task_count).flat_map(of_task).chain(logs).collect()
 }
 
 fn stopped(runtime: &ModuleRuntime, reason: &StopReason) -> ClusterError {

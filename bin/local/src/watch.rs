@@ -17,6 +17,10 @@ pub struct ThreadLoad {
     pub up: Duration,
     /// The time it spent in turns of each category, in the order of [`Category::ALL`].
     pub by_category: [Duration; 5],
+    /// Groups that its log has written, each at once and durably,
+    pub log_groups: u64,
+    /// and their bytes.
+    pub log_size: u64,
 }
 
 impl ThreadLoad {

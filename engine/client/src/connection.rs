@@ -227,6 +227,26 @@ impl Connection {
         }
     }
 
+    /// Waits for a request's answer, not longer than for a time; without a clock, until something has come once.
+    pub(crate) fn wait_for(&self, request: u64, timeout: Duration) -> Option<Result<Answer, ClientError>> {
+        let mut out = lock(&self.inner.out);
+        let until = self.inner.now().map(|now| plus(now, timeout));
+        loop {
+            if let Some(result) = out.requests.take(request) {
+                return Some(result);
+            }
+            let now = self.inner.now();
+            out.flush_if_due(now);
+            if now.zip(until).is_some_and(|(now, until)| now >= until) {
+                return None;
+            }
+            out = self.inner.drive_until(out, until);
+            if until.is_none() {
+                return out.requests.take(request);
+            }
+        }
+    }
+
     /// A request's answer if it is there; otherwise the waker is told when it is.
     pub(crate) fn poll(&self, request: u64, waker: &Waker) -> Option<Result<Answer, ClientError>> {
         let mut out = lock(&self.inner.out);
@@ -297,7 +317,7 @@ fn drive_awaited(connection: &Weak<Inner>) {
     while let Some(inner) = connection.upgrade() {
         let mut out = lock(&inner.out);
         if out.requests.awaited() == 0 && out.flush_at.is_none() {
-            out = inner.sleep(out);
+            out = inner.sleep(out, None);
         } else {
             out.flush_if_due(inner.now());
             out = inner.drive(out);
@@ -338,11 +358,12 @@ impl Inner {
         }
     }
 
-    /// How long a wait may last: not past the time when something leaves.
-    fn wait_time(&self, out: &Out) -> Duration {
+    /// How long a wait may last: not past the time when something leaves, or the caller wants to go on.
+    fn wait_time(&self, out: &Out, until: Option<Nanos>) -> Duration {
         let delay = self.options.flush_delay;
         let most = if delay.is_zero() { WAIT } else { WAIT.min(delay.max(Duration::from_millis(1))) };
-        match (self.now(), out.flush_at) {
+        let at = out.flush_at.into_iter().chain(until).min();
+        match (self.now(), at) {
             (Some(now), Some(at)) => most.min(Duration::from_nanos(at.since(now).max(1))),
             _ => most,
         }
@@ -365,17 +386,24 @@ impl Inner {
 
     /// Blocks a while for arrivals: as the one that takes them in, or until the one that does has some. Whatever the caller
     /// looked for under the lock it finds not to be there yet, so it cannot miss it.
-    fn drive<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+    fn drive<'i>(&'i self, out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+        self.drive_until(out, None)
+    }
+
+    /// The same, not longer than until a moment.
+    fn drive_until<'i>(&'i self, mut out: MutexGuard<'i, Out>, until: Option<Nanos>) -> MutexGuard<'i, Out> {
         if out.driven {
-            return self.sleep(out);
+            return self.sleep(out, until);
         }
         out.driven = true;
-        let wait = self.wait_time(&out);
+        let wait = self.wait_time(&out, until);
         drop(out);
         let driving = Driving(self);
         let mut receiver = lock(&self.receiver);
         if !self.take_in(&mut receiver) {
-            receiver.wait(wait);
+            if !self.lingers(&receiver, wait) {
+                receiver.wait(wait);
+            }
             if !self.take_in(&mut receiver) {
                 self.fail_gone(&receiver);
             }
@@ -387,9 +415,26 @@ impl Inner {
         out
     }
 
-    fn sleep<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+    /// Looks for arrivals before it sleeps; whether that is all it has time for, or something came.
+    fn lingers(&self, receiver: &Receiver, wait: Duration) -> bool {
+        let spin = self.options.spin;
+        let Some(began) = self.now().filter(|_| !spin.is_zero()) else { return false };
+        let until = plus(began, spin.min(wait));
+        loop {
+            if receiver.has_letters() {
+                return true;
+            }
+            if self.now().is_none_or(|now| now >= until) {
+                return wait <= spin;
+            }
+            // Whoever else wants the processor gets it: a task thread, or what makes its writes durable.
+            std::thread::yield_now();
+        }
+    }
+
+    fn sleep<'i>(&'i self, mut out: MutexGuard<'i, Out>, until: Option<Nanos>) -> MutexGuard<'i, Out> {
         out.waiting += 1;
-        let wait = self.wait_time(&out);
+        let wait = self.wait_time(&out, until);
         let (mut out, _) = self.arrived.wait_timeout(out, wait).unwrap_or_else(PoisonError::into_inner);
         out.waiting -= 1;
         self.expire(&mut out);

@@ -14,6 +14,9 @@ pub struct ClientOptions {
     /// How long an append waits for others that travel with it (`foreign.depot.flush.delay.millis`). It costs each append so
     /// much time and saves work where many clients append little: 0 to 50 ms.
     pub flush_delay: Duration,
+    /// How long a thread that waits for an answer looks for it before it sleeps: each of its sleeps costs so much of a
+    /// processor at most, and answers that come meanwhile do not wait for it to wake up. Others that want the processor get it.
+    pub spin: Duration,
 }
 
 impl Default for ClientOptions {
@@ -22,6 +25,7 @@ impl Default for ClientOptions {
             depot_timeout: Duration::from_secs(90),
             pstate_timeout: Duration::from_secs(60),
             flush_delay: Duration::ZERO,
+            spin: Duration::ZERO,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::requests::Answer;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// How an answer is read.
 type Read<T> = fn(Answer) -> Result<T, ClientError>;
@@ -37,6 +38,23 @@ impl<T> Pending<T> {
         let request = self.request.take().expect("a request is answered once");
         let answer = self.connection.wait(request)?;
         (self.read)(answer)
+    }
+}
+
+impl<T> Pending<T> {
+    /// Blocks until the answer is there, but not longer than for a time; none if it is not there by then. It can be asked
+    /// again, and what was asked for stays out.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    ///
+    /// # Panics
+    /// If the answer was taken before.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<T, ClientError>> {
+        let request = self.request.expect("a request is answered once");
+        let result = self.connection.wait_for(request, timeout)?;
+        self.request = None;
+        Some(result.and_then(self.read))
     }
 }
 

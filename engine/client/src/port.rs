@@ -99,6 +99,11 @@ impl Receiver {
         }
     }
 
+    /// Whether a batch may have come already. What is no ring says so only when it is waited for.
+    pub(crate) fn has_letters(&self) -> bool {
+        matches!(self, Receiver::Ring(ring) if ring.has_letters())
+    }
+
     pub(crate) fn is_thread_gone(&self, thread: Peer) -> bool {
         matches!(self, Receiver::Ring(ring) if ring.is_thread_gone(thread))
     }

@@ -41,6 +41,11 @@ pub(crate) struct Batch {
     pub(crate) roots: Vec<(Root, u64)>,
     /// Whether an event looked at or changed a PState.
     pub(crate) touched: bool,
+    /// Whether the current event did.
+    pub(crate) event_touched: bool,
+    /// The first hops, which rest on nothing that is not durable: no event that made one of them, or one before it, looked at
+    /// or changed a PState.
+    pub(crate) free_hops: usize,
 }
 
 impl Batch {
@@ -60,6 +65,9 @@ impl Batch {
     pub(crate) fn end_event(&mut self, numbers: &mut HopNumbers) {
         let event = self.current.take().expect("invariant: an event was running");
         let may_hand_on = !self.returned;
+        if !self.event_touched && self.free_hops == self.first_hop {
+            self.free_hops = self.hops.count();
+        }
         let did = self.hops.number(self.first_hop, (event.id, event.root), (self.bits, may_hand_on), numbers);
         match self.roots.last_mut() {
             // Its hop goes on in its place, and tells of its root if the batch fails.
@@ -100,6 +108,33 @@ mod tests {
 
     fn root(record: u64) -> Root {
         Root { task: TaskId(0), source: 0, offset: Offset(record), attempt: 0 }
+    }
+
+    #[test]
+    fn hops_of_events_that_touch_nothing_rest_on_nothing_unless_they_follow_one_that_does() {
+        // Whether each event touches a PState, how many hops it makes, and how many hops of all are free then.
+        let stories: [(&[(bool, usize)], usize); 5] = [
+            (&[(false, 1), (false, 2)], 3),
+            (&[(true, 0), (false, 2), (true, 0), (false, 1)], 3),
+            (&[(false, 1), (true, 1), (false, 1)], 1),
+            (&[(true, 1), (false, 1)], 0),
+            (&[(true, 0)], 0),
+        ];
+        for (events, free) in stories {
+            let mut numbers = HopNumbers::new(0, 1, &mut EventRandom(1));
+            let (mut batch, mut queue) = (Batch::begin(0, Batch::default()), EventQueue::default());
+            for (n, (touches, hops)) in events.iter().enumerate() {
+                queue.push(0, Position(0), root(n as u64), 1 + n as u64, &[]);
+                batch.current = queue.pop(0);
+                (batch.bits, batch.first_hop) = (1 + n as u64, batch.hops.count());
+                batch.event_touched = *touches;
+                for _ in 0..*hops {
+                    batch.hops.push(Hop::new(TaskId(0), 0, Position(0), (0, 0), root(n as u64)), &[]);
+                }
+                batch.end_event(&mut numbers);
+            }
+            assert_eq!(batch.free_hops, free, "{events:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,15 @@ impl Hops {
         later.bytes.clear();
     }
 
+    /// Takes out those from `first` on.
+    pub(crate) fn split_off(&mut self, first: usize) -> Hops {
+        let Some(start) = self.list.get(first).map(|hop| hop.start) else { return Hops::default() };
+        let bytes = self.bytes.split_off(start as usize);
+        let mut list = self.list.split_off(first);
+        list.iter_mut().for_each(|hop| hop.start -= start);
+        Hops { list, bytes }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -241,6 +250,25 @@ mod tests {
         let expected: Vec<(u32, Vec<u8>)> = (0..10).map(|n| (n / 2, vec![n as u8; n as usize])).collect();
         assert_eq!(seen, expected);
         assert_eq!(all.runs().count(), 5);
+    }
+
+    #[test]
+    fn hops_that_are_parted_keep_their_order_and_their_variables() {
+        let numbers = HopNumbers::new(0, 1, &mut EventRandom(7));
+        for first in 0..=4 {
+            let mut hops = Hops::default();
+            (0..4u32).for_each(|n| hops.push(hop(&numbers, n / 2), &vec![n as u8; n as usize]));
+            let later = hops.split_off(first);
+            assert_eq!((hops.count(), later.count()), (first, 4 - first));
+            let mut seen = Vec::new();
+            for (run, live) in hops.runs().chain(later.runs()) {
+                seen.extend(run.iter().map(|hop| {
+                    let (start, len) = hop.within(run);
+                    live[start as usize..][..len as usize].to_vec()
+                }));
+            }
+            assert_eq!(seen, (0..4).map(|n| vec![n as u8; n]).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) struct RunHost<'a> {
 impl Host for RunHost<'_> {
     fn store(&mut self, _: ObjectId) -> Result<&mut dyn Store, Stop> {
         self.batch.touched = true;
+        self.batch.event_touched = true;
         Ok(&mut self.view)
     }
 
@@ -83,6 +84,7 @@ impl Host for RunHost<'_> {
     fn append(&mut self, depot: usize, record: &[u8], wait: Option<AppendWait<'_>>) -> Result<(), String> {
         // What follows leaves when the batch's entry is durable.
         self.batch.touched = true;
+        self.batch.event_touched = true;
         let Some(AppendWait { level, at, live }) = wait else {
             self.batch.appends.push(depot, record, None);
             return Ok(());

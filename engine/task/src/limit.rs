@@ -6,6 +6,8 @@ use tantu_base::limit::{FRAME_SIZE_MAX, RECORD_SIZE_MAX};
 pub const EVENT_MS_MAX: u64 = 5;
 /// What one turn aims at, in nanoseconds.
 pub const TURN_NS_TARGET: u64 = 200_000;
+/// How long turns follow each other without a look at the disk while entries are being made durable, in nanoseconds.
+pub const TURN_NS_WHILE_WRITING: u64 = 50_000;
 /// Batches of clients' letters a turn takes.
 pub const CLIENT_BATCH_COUNT_PER_TURN: usize = 16;
 /// Steps of a plan between two looks at the clock.

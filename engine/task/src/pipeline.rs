@@ -57,6 +57,12 @@ impl Pipeline {
         self.pending.is_empty()
     }
 
+    /// Entries that are not durable.
+    fn waiting_count(&self) -> usize {
+        let durable = self.log.durable();
+        self.pending.iter().rev().take_while(|pending| pending.lsn >= durable).count()
+    }
+
     pub(crate) fn uncommitted_size(&self) -> usize {
         self.pending.iter().map(|pending| pending.body.len()).sum()
     }
@@ -109,11 +115,15 @@ impl TaskThread {
     /// Seals what is staged into an entry and starts its flush, unless enough entries are on their way.
     pub(crate) fn seal(&mut self, doors: &mut Doors<'_>) -> bool {
         let mut sealed = false;
-        let full = self.staged_size() >= SEAL_SIZE && self.pipeline.uncommitted_size() < UNCOMMITTED_SIZE_MAX;
-        if full || self.pipeline.pending.len() < PENDING_COUNT_MAX {
+        let staged = self.staged_size();
+        let full = staged >= SEAL_SIZE && self.pipeline.uncommitted_size() < UNCOMMITTED_SIZE_MAX;
+        // An entry that would not be written now can as well take in what is staged until it is.
+        let is_due = !self.pipeline.log.would_wait(staged) && self.pipeline.waiting_count() < PENDING_COUNT_MAX;
+        if full || is_due {
             sealed = self.seal_now(doors);
         }
         self.pipeline.log.pump(doors.disk);
+        self.config.pulse.wrote(self.pipeline.log.written());
         sealed
     }
 
@@ -360,6 +370,8 @@ impl TaskThread {
             // What a completion just staged has to be sealed before there is anything to wait for.
             let staged = self.slots.iter().any(|slot| slot.state.is_dirty() && slot.can_seal());
             if !more && !staged {
+                // Nor may what gathered while the last group was written.
+                self.pipeline.log.pump(doors.disk);
                 doors.disk.wait();
             }
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tantu_base::id::Category;
 use tantu_flow::ModuleRuntime;
+use tantu_replog::seglog::Written;
 
 /// No topology.
 const NONE: u32 = u32::MAX;
@@ -24,6 +25,8 @@ pub struct Pulse {
     /// The step of its plan, which the run stores.
     step: Arc<AtomicU32>,
     spent_ns: [AtomicU64; 5],
+    log_groups: AtomicU64,
+    log_size: AtomicU64,
     observer: OnceLock<Arc<dyn Observe>>,
 }
 
@@ -35,6 +38,8 @@ impl Default for Pulse {
             topology: AtomicU32::new(NONE),
             step: Arc::default(),
             spent_ns: Default::default(),
+            log_groups: AtomicU64::new(0),
+            log_size: AtomicU64::new(0),
             observer: OnceLock::new(),
         }
     }
@@ -71,6 +76,17 @@ impl Pulse {
             spent.store(spent.load(Ordering::Relaxed) + ns, Ordering::Relaxed);
         }
         self.turns.store(self.turns.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// What the thread's log has written so far.
+    pub(crate) fn wrote(&self, written: Written) {
+        self.log_groups.store(written.groups, Ordering::Relaxed);
+        self.log_size.store(written.size, Ordering::Relaxed);
+    }
+
+    /// What the thread's log has written so far. The two are not of the same moment while it goes on.
+    pub fn written(&self) -> Written {
+        Written { groups: self.log_groups.load(Ordering::Relaxed), size: self.log_size.load(Ordering::Relaxed) }
     }
 
     /// Tells this observer, from here on, what events do; the first one stays.

@@ -130,11 +130,19 @@ impl TaskThread {
         Ok(true)
     }
 
-    /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry.
+    /// A batch succeeded. Effects that depend on nothing uncommitted leave at once; the others with the entry. Hops are told
+    /// apart by their events: those that begin records wait for no other event that happens to run beside them.
     fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
+        if batch.touched && !held_hops && batch.free_hops > 0 {
+            let held = batch.hops.split_off(batch.free_hops);
+            self.release_hops(&batch.hops);
+            batch.hops.clear();
+            batch.hops.append(&mut { held });
+        }
+        let slot = &mut self.slots[at];
         if batch.touched {
             self.appending.stage(slot, &mut batch.appends, Peer(self.config.thread.0));
             slot.gathering.hops.append(&mut batch.hops);

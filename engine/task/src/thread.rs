@@ -11,7 +11,7 @@ use crate::jobs::EventJobs;
 use crate::limit::{
     CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS,
     OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS,
-    TIMEOUT_CHECK_MS, TURN_NS_TARGET, UNCOMMITTED_SIZE_MAX,
+    TIMEOUT_CHECK_MS, TURN_NS_TARGET, TURN_NS_WHILE_WRITING, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
@@ -257,6 +257,10 @@ impl TaskThread {
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         let mut worked = self.reap(doors)?;
+        if worked {
+            // What gathered while a write was out is written while what that made durable is processed.
+            self.seal(doors);
+        }
         worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
@@ -326,11 +330,12 @@ impl TaskThread {
         Ok(worked)
     }
 
-    /// Runs turns of the most overdue categories until one turn's time is over or nothing is left.
+    /// Runs turns of the most overdue categories until one turn's time is over, nothing is left, or something is to be
+    /// written and nothing is being written.
     fn run_turns(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let start = doors.clock.now();
         let (mut now, mut worked) = (start, false);
-        while now.since(start) < TURN_NS_TARGET {
+        while now.since(start) < self.turns_ns() {
             let mut ran = None;
             for category in self.clock.order() {
                 self.config.pulse.turn_begins(category);
@@ -350,8 +355,16 @@ impl TaskThread {
             }
             now = after;
             worked = true;
+            if self.pipeline.log.is_quiet() && self.staged_size() > 0 {
+                break;
+            }
         }
         Ok(worked)
+    }
+
+    /// How long turns follow each other. Who waits for a write that is out waits for the end of them as well.
+    fn turns_ns(&self) -> u64 {
+        if self.pipeline.is_empty() { TURN_NS_TARGET } else { TURN_NS_WHILE_WRITING }
     }
 
     /// One turn of a category; false if it has nothing to do.

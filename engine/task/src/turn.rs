@@ -137,12 +137,15 @@ fn begin_event(
     let ends = enough || parts || (batch.count % 32 == 31 && is_late());
     let mut event = if ends { None } else { events.pop(batch.stream) };
     let mut queue = events;
+    batch.event_touched = false;
     if event.is_none() && !batch.later.is_empty() {
         if is_late() {
             return Some(Stopped::Late);
         }
         queue = &mut batch.later;
         event = queue.pop(batch.stream);
+        // What it did before it gave way is what it rests on.
+        batch.event_touched = batch.touched;
     }
     let Some(event) = event else { return Some(Stopped::Ended) };
     batch.is_alone = is_alone(&event);

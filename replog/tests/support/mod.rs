@@ -20,6 +20,7 @@ pub(crate) fn options() -> SegLogOptions {
         segment_size: 40 << 10,
         group_size_max: 8 << 10,
         flushes_in_flight_max: 3,
+        beside_size_min: 0,
         spare_count_max: 2,
         expect_first: None,
     }
@@ -79,6 +80,7 @@ impl Rig {
                 None => self.log.complete(done, &mut self.disk)?,
             }
         }
+        self.log.pump(&mut self.disk);
         Ok(())
     }
 

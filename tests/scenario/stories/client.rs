@@ -113,7 +113,7 @@ fn a_request_nobody_wants_any_more_leaves_the_others_alone() {
 }
 
 /// Whether the code of [`Slow`] may end, by test.
-static MAY_END: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+static MAY_END: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// A stream whose records take as long as the test wants, and a query that never ends.
 struct Slow<const TEST: usize>;
@@ -207,6 +207,28 @@ fn an_append_that_takes_too_long_says_that_its_outcome_is_unknown_and_sent_again
     until("it is answered once it is processed", || producer.send(&numbered, AckLevel::Ack) == Ok(offset));
     let seen = cluster.pstate::<Map<i64, i64>>("Slow", "$$seen").unwrap();
     assert_eq!(seen.select_one(path().key(7)).unwrap(), Some(1));
+    cluster.close().unwrap();
+}
+
+#[test]
+fn an_append_can_be_waited_for_again_and_again_by_threads_that_look_or_sleep() {
+    let cluster = InProcessCluster::create().unwrap();
+    let spin = Duration::from_micros(200);
+    cluster.launch::<Slow<2>>(LaunchConfig { spin, ..LaunchConfig::new(4, 2) }).unwrap();
+    for spin in [Duration::ZERO, spin, Duration::from_millis(100)] {
+        MAY_END[2].store(false, Ordering::Release);
+        let connection = cluster.connect_with("Slow", ClientOptions { spin, ..ClientOptions::default() }).unwrap();
+        let depot = Depot::<i64>::new(&connection, "*in").unwrap();
+        let mut pending = depot.append_async(&7, AckLevel::Ack).unwrap();
+        for timeout in [Duration::ZERO, Duration::from_millis(20)] {
+            let began = Instant::now();
+            assert!(pending.wait_for(timeout).is_none(), "it is not processed");
+            assert!(began.elapsed() >= timeout, "{:?}", began.elapsed());
+        }
+        MAY_END[2].store(true, Ordering::Release);
+        let answer = pending.wait_for(Duration::from_secs(60)).expect("it is processed by then");
+        assert!(answer.is_ok(), "{answer:?}");
+    }
     cluster.close().unwrap();
 }
 

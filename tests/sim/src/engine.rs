@@ -39,6 +39,8 @@ fn config(machine: &Machine<'_>, module: &Arc<ModuleRuntime>, thread: u32) -> Th
     let log = SegLogOptions {
         segment_size: swarm.segment_size,
         group_size_max: swarm.group_size_max,
+        // Where groups are small some are written side by side.
+        beside_size_min: swarm.group_size_max / 2,
         ..SegLogOptions::default()
     };
     let (side_memory_size_max, side_slice_count) = swarm.side;

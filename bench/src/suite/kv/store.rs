@@ -320,6 +320,7 @@ impl Store {
             }
         }
         self.done = done;
+        self.log.pump(&mut self.disk);
         Ok(any)
     }
 

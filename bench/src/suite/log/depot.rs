@@ -5,10 +5,6 @@ use crate::load::Producer;
 use crate::measure;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Instant, SystemTime};
 use tantu::prelude::*;
 
@@ -30,40 +26,11 @@ pub(crate) struct DepotProducer {
     ack: AckLevel,
     out: VecDeque<(u64, PendingAppend)>,
     record: Vec<u8>,
-    waker: Waker,
-}
-
-/// Wakes the client's thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 impl DepotProducer {
-    /// Must be called on the thread that uses it.
     pub(crate) fn new(depot: Depot<Vec<u8>>, ack: AckLevel) -> Self {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        Self { depot, ack, out: VecDeque::new(), record: Vec::new(), waker }
-    }
-
-    /// Whether the oldest append was answered before a moment.
-    fn is_answered(&mut self, until: Instant) -> Result<bool, BenchError> {
-        let mut context = Context::from_waker(&self.waker);
-        while let Some((_, append)) = self.out.front_mut() {
-            match Pin::new(append).poll(&mut context) {
-                Poll::Ready(answer) => return Ok(answer.map(|_| true)?),
-                Poll::Pending => {}
-            }
-            let now = Instant::now();
-            if now >= until {
-                return Ok(false);
-            }
-            std::thread::park_timeout(until - now);
-        }
-        Ok(false)
+        Self { depot, ack, out: VecDeque::new(), record: Vec::new() }
     }
 }
 
@@ -87,12 +54,13 @@ impl Producer for DepotProducer {
         }
         for _ in 0..wanted {
             match until {
-                // Blocking is the fastest way to an answer; awaiting is the only one that ends at a moment.
                 Some(until) => {
-                    if !self.is_answered(until)? {
-                        return Ok(());
-                    }
-                    self.out.pop_front().into_iter().for_each(|(number, _)| answered(number));
+                    let Some((number, append)) = self.out.front_mut() else { return Ok(()) };
+                    let left = until.saturating_duration_since(Instant::now());
+                    let Some(answer) = append.wait_for(left) else { return Ok(()) };
+                    answer?;
+                    answered(*number);
+                    self.out.pop_front();
                 }
                 None => {
                     let Some((number, append)) = self.out.pop_front() else { return Ok(()) };

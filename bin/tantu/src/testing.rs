@@ -251,8 +251,7 @@ mod tests {
         fn define(setup: &mut Setup, topologies: &mut Topologies) {
             let names = setup.declare_depot::<String>("*names", random());
             let mut s = topologies.stream("s");
-            let times = s
-                .pstate_with::<Map<String, i64>>("$$times", PStateOptions { global: true, ..PStateOptions::default() });
+            let times = s.pstate_with::<Map<String, i64>>("$$times", PStateOptions::global());
             s.source(&names, |b, name| {
                 b.global_partition();
                 let time = b.each(name, |_| crate::schedule::current_time_ms());

@@ -33,11 +33,21 @@ pub enum Bug {
     FinishedInMemoryOnly,
     /// A prepared run is forgotten by a restart.
     PreparedRunDropped,
+    /// A record becomes a dead letter, and progress does not say so.
+    DeadLetterOutsideEntry,
+    /// A numbered append that was made is made again.
+    NumberForgotten,
+    /// A snapshot keeps what is there when each thread hears of it.
+    SnapshotOfNow,
+    /// A tick comes after half of its period.
+    TickTooSoon,
+    /// What the processing of a record returned is not told.
+    ReturnLost,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 17] = [
         Bug::SkipFlush,
         Bug::AckBeforeDurable,
         Bug::ProgressOutsideEntry,
@@ -50,6 +60,11 @@ impl Bug {
         Bug::HopTwice,
         Bug::FinishedInMemoryOnly,
         Bug::PreparedRunDropped,
+        Bug::DeadLetterOutsideEntry,
+        Bug::NumberForgotten,
+        Bug::SnapshotOfNow,
+        Bug::TickTooSoon,
+        Bug::ReturnLost,
     ];
 }
 

@@ -53,9 +53,22 @@ impl Run {
         (target, table): (&Target, usize),
         host: &mut dyn Host,
     ) -> Result<(), RunError> {
+        let TableDef::Fold(def) = &plan.tables()[table] else { unreachable!("the table is one of aggregators") };
+        if matches!(target, Target::Keys(_))
+            && def.is_combiner()
+            && let Some(args) = def.args()
+        {
+            self.live.clear();
+            def.keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
+            let keys = self.live.len();
+            args.for_each(|arg| self.put_arg(plan, arg));
+            let (keys, args) = self.live.split_at(keys);
+            if host.fold_group(table, keys, args).map_err(|error| batch_error(plan, at, error))? {
+                return Ok(());
+            }
+        }
         let count = host.task_count();
         let to = self.target(plan, at, target, count, host)?;
-        let TableDef::Fold(def) = &plan.tables()[table] else { unreachable!("the table is one of aggregators") };
         self.live.clear();
         def.keys.iter().for_each(|key| key.encode(&self.frame, &mut self.live));
         let keys = self.live.len();
@@ -87,6 +100,17 @@ impl Run {
             send(keys, args)?;
         }
         Ok(())
+    }
+
+    /// Appends an argument of an aggregator.
+    #[inline]
+    fn put_arg(&mut self, plan: &Plan, arg: &Arg) {
+        match arg {
+            Arg::Const(value) => value.encode(&mut self.live),
+            Arg::Slot(slot) => {
+                plan.registers[self.source][*slot as usize].encode(&self.frame, &mut self.live);
+            }
+        }
     }
 
     /// A row goes into a table.

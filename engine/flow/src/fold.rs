@@ -24,6 +24,10 @@ pub struct FoldDef {
     pub(crate) goes_on: Option<Position>,
     /// See [`FoldDef::is_due`].
     pub(crate) combiner_limit: u64,
+    /// Whether rows may be combined before they are sent.
+    is_combiner: bool,
+    /// Whether partial states grow with every row.
+    is_flush_required: bool,
 }
 
 /// After how many rows partial states that grow with each of them are sent on, if nothing else is said.
@@ -38,12 +42,24 @@ impl std::fmt::Debug for FoldDef {
 impl FoldDef {
     /// Without aggregators yet.
     pub(crate) fn new(keys: Vec<Register>, is_grouped: bool) -> FoldDef {
-        let (outs, parts) = (Vec::new(), Vec::new());
-        FoldDef { keys, is_grouped, outs, parts, goes_on: None, combiner_limit: COMBINER_LIMIT }
+        let (outs, parts, goes_on) = (Vec::new(), Vec::new(), None);
+        let (is_combiner, is_flush_required) = (true, false);
+        FoldDef {
+            keys,
+            is_grouped,
+            outs,
+            parts,
+            goes_on,
+            combiner_limit: COMBINER_LIMIT,
+            is_combiner,
+            is_flush_required,
+        }
     }
 
     /// One result more.
     pub(crate) fn push(&mut self, shape: AggShape, schema: Schema) {
+        self.is_combiner &= shape.is_combiner();
+        self.is_flush_required |= shape.is_flush_required();
         self.outs.push((shape, schema));
         let is_leaf = |(shape, _): &(AggShape, Schema)| matches!(shape, AggShape::Leaf(_));
         self.parts = if self.outs.iter().all(is_leaf) { Vec::new() } else { ShapedFold::parts(&self.outs) };
@@ -71,7 +87,7 @@ impl FoldDef {
 
     /// Whether rows may be combined before they are sent.
     pub fn is_combiner(&self) -> bool {
-        self.outs.iter().all(|(shape, _)| shape.is_combiner())
+        self.is_combiner
     }
 
     /// Where an event with the keys and the states of each group begins, on the task that the rows go to, if no table takes
@@ -82,7 +98,7 @@ impl FoldDef {
 
     /// Whether partial states of so many rows are sent on before the end, since they grow with every row (AGG-10).
     pub fn is_due(&self, rows: u64) -> bool {
-        rows >= self.combiner_limit && self.outs.iter().any(|(shape, _)| shape.is_flush_required())
+        self.is_flush_required && rows >= self.combiner_limit
     }
 
     /// The arguments of all aggregators, one after the other, if each result is that of one.

@@ -94,7 +94,7 @@ pub use runtime::{MicrobatchObjects, ModuleRuntime};
 pub use shuffle::Shuffle;
 pub use stage::{BlockDef, Stage, Stages, Where};
 pub use stream_options::StreamOptions;
-pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row};
+pub use table::{BatchError, JoinDef, JoinKind, RowsOf, TableDef, Tables, VisitRow, put_row, task_of_keys};
 pub use test_block::{TestBlock, TestError};
 pub use test_pstate::TestPState;
 pub use tick::Tick;

@@ -99,6 +99,16 @@ pub trait Host {
     fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
         unreachable!("only a batch block has aggregators: {to} {table} {keys:?} {args:?}")
     }
+    /// A row reaches the aggregators of a table, all of them combiners, on the task that its keys lead to. A host that combines
+    /// rows before they are sent takes it so, and looks for the task of a group instead of that of each row
+    /// ([`crate::task_of_keys`]); any other answers false, and is told the task.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
+        let _ = (table, keys, args);
+        Ok(false)
+    }
     /// A row goes into a table on a task: the value forms of its keys, and of the rest. A host that runs no batch
     /// blocks is not asked.
     ///

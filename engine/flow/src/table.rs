@@ -10,6 +10,8 @@ use crate::row_table::{JoinedRows, RowTable};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use tantu_base::fixed::{FixedReader, put_sized};
+use tantu_base::id::TaskId;
+use tantu_base::value::{Reader, partition_of_key};
 use tantu_path::{AggError, Room};
 
 /// Rows of one page, at most.
@@ -103,6 +105,19 @@ pub struct Tables {
 pub fn put_row(rows: &mut Vec<u8>, keys: &[u8], rest: &[u8]) {
     put_sized(rows, keys);
     put_sized(rows, rest);
+}
+
+/// The task, of `count`, that the keys of a group lead to: value forms, one after the other. `key` is a buffer.
+///
+/// # Panics
+/// If they are not what a run encoded.
+pub fn task_of_keys(keys: &[u8], count: u32, key: &mut Vec<u8>) -> TaskId {
+    key.clear();
+    let mut reader = Reader::new(keys);
+    while !reader.is_empty() {
+        reader.to_key_form(key).expect("invariant: a run encoded them");
+    }
+    TaskId(partition_of_key(key, count))
 }
 
 impl Tables {

@@ -1,12 +1,14 @@
 //! Committed writes that are not in a table yet: every key with its versions, newest first, and the range deletions.
 //!
 //! One writer, versions ascend. Keys are ordered by a radix tree over leaves in an arena, so that a point operation touches
-//! a node per few bytes and one key, and a flush can start at once and go in slices. When a key is written again, what no
+//! a node per few bytes and one key, and a flush can start at once and go in slices. Beside it a hash table of bounded size
+//! says where the leaves of keys probably are, so that most point operations do without the descent. When a key is written again, what no
 //! reader at or above the floor can see is taken back at once: a key that is overwritten all the time has two places, the
 //! newest value and the one a reader at the floor still sees.
 
 mod arena;
 mod art;
+mod hints;
 mod pool;
 mod reverse;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod tests;
 use arena::{Address, Arena};
 pub(crate) use art::SIDE_BY_SIDE;
 use art::{Art, Keys, LEAF_COUNT_MAX, Position};
+use hints::Hints;
 use pool::Pool;
 pub(crate) use reverse::BackWalk;
 use tantu_base::id::Version;
@@ -93,10 +96,28 @@ impl Keys for EntryKeys<'_> {
     }
 }
 
+/// A key with its [hash](crate::table::Filter::hash), and the leaf where it may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sought<'k> {
+    pub(crate) key: &'k [u8],
+    pub(crate) hash: u64,
+    leaf: Option<u32>,
+    /// There is no hint of it.
+    is_forgotten: bool,
+}
+
+impl<'k> Sought<'k> {
+    #[inline]
+    pub(crate) fn new(key: &'k [u8], hash: u64) -> Self {
+        Self { key, hash, leaf: None, is_forgotten: false }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memtable {
     art: Art,
+    hints: Hints,
     entries: Pool<Entry>,
     revisions: Pool<Kept>,
     spare_revision: u32,
@@ -111,6 +132,7 @@ impl Default for Memtable {
     fn default() -> Self {
         Self {
             art: Art::new(),
+            hints: Hints::default(),
             entries: Pool::new(),
             revisions: Pool::new(),
             spare_revision: NONE,
@@ -126,6 +148,7 @@ impl Memtable {
     /// Bytes of memory it holds, used or not.
     pub(crate) fn size(&self) -> usize {
         self.art.memory_size()
+            + self.hints.memory_size()
             + self.entries.memory_size()
             + self.revisions.memory_size()
             + self.arena.memory_size()
@@ -135,38 +158,75 @@ impl Memtable {
     /// Gives back the memory of so many chunks; false if there is none left. Nothing may be read any more: to free a large
     /// memtable at once would take longer than a slice may.
     pub(crate) fn shed(&mut self, chunk_count: usize) -> bool {
-        (0..chunk_count).all(|_| self.arena.shed() || self.entries.shed() || self.revisions.shed() || self.art.shed())
+        (0..chunk_count).all(|_| {
+            self.hints.shed() || self.arena.shed() || self.entries.shed() || self.revisions.shed() || self.art.shed()
+        })
     }
 
     fn keys(&self) -> EntryKeys<'_> {
         EntryKeys { entries: &self.entries, arena: &self.arena }
     }
 
-    /// Has fetched what [`Memtable::set`] and [`Memtable::get`] look at for some keys: of more than [`SIDE_BY_SIDE`] the first.
-    pub(crate) fn expect<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
-        let (mut asked, mut count) = ([&[][..]; SIDE_BY_SIDE], 0);
-        for (place, key) in asked.iter_mut().zip(keys) {
-            *place = key;
+    /// Looks where some keys may be, at most [`SIDE_BY_SIDE`], and has fetched what [`Memtable::set`] and [`Memtable::get`]
+    /// look at for them: the steps of one key do not wait for those of another.
+    pub(crate) fn seek(&self, sought: &mut [Sought<'_>]) {
+        debug_assert!(sought.len() <= SIDE_BY_SIDE);
+        sought.iter().for_each(|sought| self.hints.prefetch(sought.hash));
+        let mut has_forgotten = false;
+        for sought in &mut *sought {
+            sought.leaf = self.hints.find(sought.hash);
+            sought.is_forgotten = sought.leaf.is_none();
+            has_forgotten |= sought.is_forgotten;
+        }
+        if has_forgotten {
+            self.descend(sought);
+        }
+        let leaves = || sought.iter().filter_map(|sought| sought.leaf);
+        leaves().for_each(|leaf| self.entries.prefetch(leaf));
+        leaves().for_each(|leaf| {
+            let Entry { key_at, key_len, newest } = self.entries.at(leaf);
+            prefetch_lines(self.arena.bytes(*key_at, *key_len as usize), 1);
+            prefetch_lines(self.arena.bytes(newest.at, newest.value_len()), 1);
+        });
+    }
+
+    /// Descends to the keys for which there was no hint.
+    fn descend(&self, sought: &mut [Sought<'_>]) {
+        let (mut keys, mut count) = ([&[][..]; SIDE_BY_SIDE], 0);
+        for (place, sought) in keys.iter_mut().zip(sought.iter().filter(|sought| sought.is_forgotten)) {
+            *place = sought.key;
             count += 1;
         }
         let mut leaves = [None; SIDE_BY_SIDE];
-        self.art.candidates(&asked[..count], &mut leaves);
-        let found = || leaves.iter().copied().flatten();
-        found().for_each(|leaf| self.entries.prefetch(leaf));
-        found().for_each(|leaf| prefetch_lines(self.keys().key(leaf), 1));
+        self.art.candidates(&keys[..count], &mut leaves);
+        let missing = sought.iter_mut().filter(|sought| sought.is_forgotten);
+        missing.zip(leaves).for_each(|(sought, leaf)| sought.leaf = leaf);
     }
 
     /// Writes a value, or with none a deletion. `floor`: the oldest version anybody may still read.
-    pub(crate) fn set(&mut self, key: &[u8], version: Version, value: Option<&[u8]>, floor: Version) {
+    pub(crate) fn set(&mut self, sought: Sought<'_>, version: Version, value: Option<&[u8]>, floor: Version) {
+        let Sought { key, hash, leaf, is_forgotten } = sought;
+        let keys = EntryKeys { entries: &self.entries, arena: &self.arena };
+        if let Some(entry) = leaf.or_else(|| self.hints.find(hash))
+            && keys.key(entry) == key
+        {
+            if is_forgotten {
+                self.hints.put(hash, entry, self.entries.count());
+            }
+            return self.overwrite(entry, value, version, floor);
+        }
         let next = self.entries.count();
         assert!(next < LEAF_COUNT_MAX, "a memtable is flushed long before it has this many keys");
-        let keys = EntryKeys { entries: &self.entries, arena: &self.arena };
         match self.art.find_or_add(key, next, &keys) {
-            Some(entry) => self.overwrite(entry, value, version, floor),
+            Some(entry) => {
+                self.hints.put(hash, entry, next);
+                self.overwrite(entry, value, version, floor);
+            }
             None => {
                 let key_at = self.arena.store(key);
                 let newest = self.keep(value, version, NONE);
                 self.entries.push(Entry { key_at, key_len: key.len() as u32, newest });
+                self.hints.put(hash, next, next);
             }
         }
     }
@@ -218,10 +278,12 @@ impl Memtable {
         self.ranges.push(range);
     }
 
-    /// The newest revision of a key a reader at `at` sees, range deletions aside.
+    /// The newest revision of a key of this hash a reader at `at` sees, range deletions aside.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], at: Version) -> Option<Revision<'_>> {
-        let entry = self.art.find(key, &self.keys())?;
+    pub(crate) fn get(&self, key: &[u8], hash: u64, at: Version) -> Option<Revision<'_>> {
+        let keys = self.keys();
+        let hinted = self.hints.find(hash).filter(|entry| keys.key(*entry) == key);
+        let entry = hinted.or_else(|| self.art.find(key, &keys))?;
         self.kept_at(entry, at).map(|kept| self.revision(kept))
     }
 

@@ -6,14 +6,14 @@
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::error::{BlockId, Need, Stop};
-use crate::memtable::{Revision, hidden_at};
+use crate::memtable::{Memtable, Revision, SIDE_BY_SIDE, Sought, hidden_at};
 use crate::table::{BlockSearch, Filter, Table};
 use crate::tree::Tree;
 use std::rc::Rc;
 use tantu_base::id::Version;
 
 /// Reads that go side by side; more than that do not fit the processor's queue of misses.
-const WIDTH: usize = 16;
+const WIDTH: usize = SIDE_BY_SIDE;
 
 /// One read of several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +61,8 @@ struct Candidate<'a> {
 impl Tree {
     /// Has fetched what reads of some keys will look at in memtables: of more than sixteen keys those of the first. It changes
     /// nothing but how long they wait.
-    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
-        self.memtables().for_each(|memtable| memtable.expect(keys.clone()));
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        expect_in(self.memtables(), keys);
     }
 
     /// Reads keys at a version. `visit` is told the place and the value of each read that can be answered, in any order. A
@@ -113,10 +113,17 @@ impl Tree {
         at: Version,
         answer: &mut impl FnMut(&Probe<'_>, Option<&[u8]>),
     ) {
+        if probes.len() > 1 {
+            let mut sought = [Sought::default(); WIDTH];
+            for (sought, probe) in sought.iter_mut().zip(&*probes) {
+                *sought = Sought::new(probe.key, probe.hash);
+            }
+            self.memtables().for_each(|memtable| memtable.seek(&mut sought[..probes.len()]));
+        }
         probes.retain_mut(|probe| {
             for memtable in self.memtables() {
                 probe.hidden = probe.hidden.max(hidden_at(&memtable.ranges, probe.key, at));
-                if let Some(revision) = memtable.get(probe.key, at) {
+                if let Some(revision) = memtable.get(probe.key, probe.hash, at) {
                     answer(probe, seen(&revision, probe.hidden));
                     return false;
                 }
@@ -228,6 +235,19 @@ impl Tree {
         }
         Ok(None)
     }
+}
+
+/// Has fetched what reads and writes of some keys look at in memtables, of more than [`SIDE_BY_SIDE`] keys for the first.
+pub(crate) fn expect_in<'m, 'k>(
+    memtables: impl Iterator<Item = &'m Memtable>,
+    keys: impl IntoIterator<Item = &'k [u8]>,
+) {
+    let (mut sought, mut count) = ([Sought::default(); SIDE_BY_SIDE], 0);
+    for (place, key) in sought.iter_mut().zip(keys) {
+        *place = Sought::new(key, Filter::hash(key));
+        count += 1;
+    }
+    memtables.for_each(|memtable| memtable.seek(&mut sought[..count]));
 }
 
 /// Whether the next table of a run begins with a key too.

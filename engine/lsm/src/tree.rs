@@ -7,7 +7,8 @@ use crate::fetch::Reading;
 use crate::ingest::Ingest;
 use crate::job::{Choice, Job, JobOutput, choose, choose_towards_one};
 use crate::manifest::{Manifest, manifest_path};
-use crate::memtable::{Memtable, RangeDelete, Revision, SIDE_BY_SIDE, hidden_at};
+use crate::memtable::{Memtable, RangeDelete, Revision, SIDE_BY_SIDE, Sought, hidden_at};
+use crate::multi::expect_in;
 use crate::option::{Budget, TreeOptions};
 use crate::table::{Filter, Table, table_path};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -261,24 +262,36 @@ impl Tree {
     }
 
     fn write_all<'a>(&mut self, version: Version, writes: impl IntoIterator<Item = Write<'a>>) {
-        let mut writes = writes.into_iter().fuse();
-        let mut window = [None; SIDE_BY_SIDE];
-        while let Some(first) = writes.next() {
-            window[0] = Some(first);
-            window[1..].fill_with(|| writes.next());
-            let writes = || window.iter().map_while(|write| *write);
-            // Alone there is nothing to do meanwhile.
-            if window[1].is_some() {
-                self.memtable.expect(writes().map(|write| write.key()));
+        let mut window = [Write::Delete { key: &[] }; SIDE_BY_SIDE];
+        let mut count = 0;
+        writes.into_iter().for_each(|write| {
+            window[count] = write;
+            count += 1;
+            if count == SIDE_BY_SIDE {
+                self.write_window(version, &window);
+                count = 0;
             }
-            writes().for_each(|write| self.write(version, write));
-        }
+        });
+        self.write_window(version, &window[..count]);
     }
 
-    fn write(&mut self, version: Version, write: Write<'_>) {
+    fn write_window(&mut self, version: Version, writes: &[Write<'_>]) {
+        let mut sought = [Sought::default(); SIDE_BY_SIDE];
+        let sought = &mut sought[..writes.len()];
+        for (sought, write) in sought.iter_mut().zip(writes) {
+            *sought = Sought::new(write.key(), Filter::hash(write.key()));
+        }
+        // Alone there is nothing to do meanwhile.
+        if writes.len() > 1 {
+            self.memtable.seek(sought);
+        }
+        writes.iter().zip(sought).for_each(|(write, sought)| self.write(version, *write, *sought));
+    }
+
+    fn write(&mut self, version: Version, write: Write<'_>, sought: Sought<'_>) {
         match write {
-            Write::Put { key, value } => self.memtable.set(key, version, Some(value), self.floor),
-            Write::Delete { key } => self.memtable.set(key, version, None, self.floor),
+            Write::Put { value, .. } => self.memtable.set(sought, version, Some(value), self.floor),
+            Write::Delete { .. } => self.memtable.set(sought, version, None, self.floor),
             Write::DeleteRange { from, to } => {
                 self.memtable.delete_range(RangeDelete { from: from.to_vec(), to: to.to_vec(), version });
             }
@@ -288,7 +301,7 @@ impl Tree {
     /// Has the memory fetched that the next writes of these keys touch: to replay many small versions takes less time if
     /// their keys are named some at a time.
     pub fn expect<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
-        self.memtable.expect(keys);
+        expect_in(std::iter::once(&self.memtable), keys);
     }
 
     pub(crate) fn memtables(&self) -> impl DoubleEndedIterator<Item = &Memtable> {
@@ -308,11 +321,31 @@ impl Tree {
     /// # Errors
     /// [`Stop`]: blocks are needed, or one is damaged.
     pub fn get(&self, cache: &BlockCache, key: &[u8], at: Version, out: &mut Vec<u8>) -> Result<bool, Stop> {
+        self.get_hashed(cache, (key, Tree::hash(key)), at, out)
+    }
+
+    /// The hash of a key that [`Tree::get_hashed`] takes.
+    #[inline]
+    pub fn hash(key: &[u8]) -> u64 {
+        Filter::hash(key)
+    }
+
+    /// As [`Tree::get`], of a key whose [hash](Tree::hash) is known already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_hashed(
+        &self,
+        cache: &BlockCache,
+        (key, hash): (&[u8], u64),
+        at: Version,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Stop> {
         out.clear();
         let mut hidden: Option<Version> = None;
         for memtable in self.memtables() {
             hidden = hidden.max(hidden_at(&memtable.ranges, key, at));
-            if let Some(revision) = memtable.get(key, at) {
+            if let Some(revision) = memtable.get(key, hash, at) {
                 let seen = hidden.is_none_or(|version| version <= revision.version);
                 return Ok(match revision.value {
                     Some(value) if seen => {
@@ -325,7 +358,6 @@ impl Tree {
         }
         // A deletion in an older table hides nothing newer: all of them may be asked at once.
         hidden = hidden.max(hidden_at(&self.table_ranges, key, at));
-        let hash = Filter::hash(key);
         for run in self.runs() {
             // Keys of one run's tables ascend: one of them may hold the key, and those after it its older revisions.
             let first = run.partition_point(|table| table.meta.last_key[..] < *key);

@@ -583,3 +583,34 @@ fn two_keys_of_a_compound_shape_that_are_equal_share_their_place() {
     fold.step(&(0, 1, "all".to_owned())).unwrap();
     assert!(fold.finish().unwrap_err().to_string().contains("is no combiner"));
 }
+
+#[test]
+fn sums_and_counts_that_grow_shrink_and_change_their_sign_are_those_of_plain_numbers() {
+    let AggShape::Leaf(sum) = AggShape::sum(Value::Null) else { unreachable!("an aggregator") };
+    let AggShape::Leaf(count) = AggShape::count() else { unreachable!("an aggregator") };
+    let mut fold = Fold::by_group(vec![(sum, Schema::I64), (count, Schema::I64)]);
+    let mut plain: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    let mut number = 1i64;
+    for step in 0..20_000i64 {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let by = match step % 3 {
+            0 => number >> 62,
+            1 => number >> (20 + step % 40),
+            _ => 255,
+        };
+        let key = step % 7;
+        fold.step_encoded(&encoded_key(&key), &encoded(&by)).expect("it fits");
+        let (sum, count) = plain.entry(key).or_default();
+        (*sum, *count) = (*sum + by, *count + 1);
+    }
+    let mut found = BTreeMap::new();
+    let mut visit = |key: &[u8], results: &[u8]| {
+        let mut reader = Reader::new(results);
+        let mut number = || reader.i64().expect("a number");
+        found.insert(key.to_vec(), (number(), number()));
+        ControlFlow::Continue(())
+    };
+    fold.finish(&mut visit).expect("they fit");
+    let plain: BTreeMap<_, _> = plain.into_iter().map(|(key, sums)| (encoded_key(&key), sums)).collect();
+    assert_eq!(found, plain);
+}

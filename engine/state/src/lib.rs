@@ -21,6 +21,7 @@ pub mod side;
 pub mod snapshot;
 pub mod staged;
 pub mod task;
+mod tree_key;
 pub mod trim;
 pub mod view;
 

@@ -203,8 +203,9 @@ impl EntryWriter {
     /// Adds a put.
     #[inline]
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.body.push(OP_PUT);
-        put_sized(&mut self.body, key);
+        let len = u32::try_from(key.len()).expect("invariant: limits are far below 4 GiB").to_le_bytes();
+        self.body.extend_from_slice(&[OP_PUT, len[0], len[1], len[2], len[3]]);
+        self.body.extend_from_slice(key);
         put_sized(&mut self.body, value);
     }
 
@@ -373,6 +374,24 @@ impl<'a> Section<'a> {
         let mut reader = FixedReader::new(self.ops);
         std::iter::from_fn(move || if reader.is_empty() { None } else { Some(read_op(&mut reader)) })
     }
+
+    /// As [`Section::iter`], but puts of keys to which `skips` are only checked.
+    pub(crate) fn iter_but_puts(
+        &self,
+        skips: fn(&[u8]) -> bool,
+    ) -> impl Iterator<Item = Result<Op<'a>, SectionError>> + use<'a> {
+        let mut reader = FixedReader::new(self.ops);
+        std::iter::from_fn(move || {
+            while let [OP_PUT, rest @ ..] = reader.rest() {
+                let mut put = FixedReader::new(rest);
+                match read_put(&mut put) {
+                    Ok((key, _)) if skips(key) => reader = put,
+                    _ => break,
+                }
+            }
+            if reader.is_empty() { None } else { Some(read_op(&mut reader)) }
+        })
+    }
 }
 
 /// The sections of an entry's body, in order.
@@ -417,18 +436,29 @@ fn read_run(reader: &mut FixedReader<'_>) -> Result<RunId, Truncated> {
 }
 
 #[inline]
-fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
-    let key = |reader: &mut FixedReader<'a>| match reader.sized()? {
+fn read_key<'a>(reader: &mut FixedReader<'a>) -> Result<&'a [u8], SectionError> {
+    match reader.sized()? {
         key if key.len() > KEY_SIZE_MAX + 16 => Err(SectionError::OverLimit { what: "key" }),
         key => Ok(key),
-    };
+    }
+}
+
+/// Key and value of a put, behind its kind.
+#[inline]
+fn read_put<'a>(reader: &mut FixedReader<'a>) -> Result<(&'a [u8], &'a [u8]), SectionError> {
+    let key = read_key(reader)?;
+    match reader.sized()? {
+        value if value.len() > RECORD_SIZE_MAX => Err(SectionError::OverLimit { what: "value" }),
+        value => Ok((key, value)),
+    }
+}
+
+#[inline]
+fn read_op<'a>(reader: &mut FixedReader<'a>) -> Result<Op<'a>, SectionError> {
+    let key = read_key;
     match reader.u8()? {
         OP_PUT => {
-            let key = key(reader)?;
-            let value = reader.sized()?;
-            if value.len() > RECORD_SIZE_MAX {
-                return Err(SectionError::OverLimit { what: "value" });
-            }
+            let (key, value) = read_put(reader)?;
             Ok(Op::Put { key, value })
         }
         OP_DELETE => Ok(Op::Delete { key: key(reader)? }),

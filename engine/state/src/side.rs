@@ -20,6 +20,7 @@
 pub mod append;
 pub(crate) mod attached;
 pub(crate) mod layer;
+mod leaves;
 mod log;
 pub(crate) mod spill;
 #[cfg(test)]

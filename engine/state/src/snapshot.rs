@@ -11,7 +11,7 @@ use crate::view::{Overlay, OwnView, stop, tree_range};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
-use tantu_lsm::{BlockCache, Need};
+use tantu_lsm::{BlockCache, Need, Tree};
 use tantu_path::{Stop, Store, VisitEntry};
 
 /// See the module. Its version is pinned until [`Snapshot::release`].
@@ -116,7 +116,8 @@ impl Store for SnapshotView<'_> {
             Known::Deleted => false,
             Known::Nothing => {
                 let (TaskState { side, tree, .. }, at) = (self.state, self.snapshot.at);
-                side.get_at(tree, self.cache, (&tree_key, at), out).map_err(|s| stop(s, self.need))?
+                let hashed = (&tree_key[..], Tree::hash(&tree_key));
+                side.get_at(tree, self.cache, (hashed, at), out).map_err(|s| stop(s, self.need))?
             }
         };
         Ok(found || self.state.start(object, key, out))

@@ -4,7 +4,7 @@
 //! are in the same arena, keep theirs. After sealing, the same structure is a *layer* of the pending overlay.
 
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use tantu_lsm::Tree;
 
 /// What a layer knows of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,6 @@ pub struct Staged {
     /// How many of them are of earlier batches.
     ranges_before: usize,
     batch: u32,
-    hasher: foldhash::fast::FixedState,
 }
 
 impl Staged {
@@ -128,9 +127,15 @@ impl Staged {
     /// What it knows of a key.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Known<'_> {
+        self.get_hashed((key, Tree::hash(key)))
+    }
+
+    /// As [`Staged::get`], of a key whose [hash](Tree::hash) is known already.
+    #[inline]
+    pub fn get_hashed(&self, (key, hash): (&[u8], u64)) -> Known<'_> {
         let known = match self.slots.is_empty() {
             true => Known::Nothing,
-            false => match self.find(self.hasher.hash_one(key), key) {
+            false => match self.find(hash, key) {
                 None => Known::Nothing,
                 Some(at) => self.known(&self.slots[at as usize]),
             },
@@ -166,7 +171,11 @@ impl Staged {
 
     /// Sets a key's value, or deletes it.
     pub fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let hash = self.hasher.hash_one(key);
+        self.set_hashed((key, Tree::hash(key)), value);
+    }
+
+    /// As [`Staged::set`], of a key whose [hash](Tree::hash) is known already.
+    pub fn set_hashed(&mut self, (key, hash): (&[u8], u64), value: Option<&[u8]>) {
         let at = match self.find(hash, key) {
             Some(at) => at,
             None => {

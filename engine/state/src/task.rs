@@ -15,6 +15,7 @@ use crate::segment::{CHUNK_BUF_COUNT_MAX, CHUNK_SIZE_MAX, DepotSegments, Segment
 use crate::side::spill::SPILL_TABLE_FIRST;
 use crate::side::{Origin, Published, SIDE_RUN_MEMORY_MAX, SIDE_SLICE_COUNT, SPILL_OWNER, Side, SideRun};
 use crate::staged::Staged;
+use crate::tree_key::TreeKey;
 use crate::trim::Trim;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -146,7 +147,7 @@ pub struct TaskState {
     segments_owner: u32,
     pub(crate) staged: Staged,
     pub(crate) layers: VecDeque<(Version, Staged)>,
-    pub(crate) scratch: Vec<u8>,
+    pub(crate) scratch: TreeKey,
     spare: Vec<Staged>,
     /// Writes of the engine itself: topology progress, chunk index. Not part of any streaming batch.
     system: Vec<SystemWrite>,
@@ -223,7 +224,7 @@ impl TaskState {
             segments_owner: owners.segments,
             staged: Staged::default(),
             layers: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: TreeKey::default(),
             spare: Vec::new(),
             system: Vec::new(),
             trims: Vec::new(),
@@ -469,6 +470,11 @@ impl TaskState {
         let records: Vec<_> = at_once.iter().map(|(now, _)| now.record()).collect();
         let records = records.iter().map(|(key, value)| Write::Put { key, value });
         let runs = at_once.iter().flat_map(|(_, run)| run.tree_writes());
+        // Nobody begins to read the version before any more. Where it is not pinned, nor about to be as the one before a publish,
+        // what is overwritten now is gone at once, and takes no second place.
+        if at_once.is_empty() && late.is_empty() {
+            self.tree.retain_from(floor_of(&self.pins, section.version));
+        }
         self.tree.apply(section.version, writes.chain(records).chain(runs));
         self.visible = section.version;
         self.note_published(at_once.iter().chain(&late).map(|(now, _)| now));
@@ -479,8 +485,7 @@ impl TaskState {
             self.side.attach(now, run);
         }
         self.unflushed.push_back((section.version, lsn));
-        let floor = self.pins.keys().next().copied().unwrap_or(self.visible).min(self.visible);
-        self.tree.retain_from(floor);
+        self.tree.retain_from(floor_of(&self.pins, self.visible));
         Ok(())
     }
 
@@ -494,7 +499,8 @@ impl TaskState {
     ) -> Result<Vec<(Published, SideRun)>, StateError> {
         let task = self.task;
         let mut published = Vec::new();
-        for op in section.iter() {
+        // No other puts say anything beside the tree.
+        for op in section.iter_but_puts(|key| key.len() != 5) {
             match op.map_err(|error| StateError::Section { task, error })? {
                 Op::Append { depot, run } => {
                     let index = self.depots.iter().position(|d| d.object == depot);
@@ -725,6 +731,11 @@ impl TaskState {
         self.tree.close(cache, disk)?;
         Ok(())
     }
+}
+
+/// The oldest version somebody may read: the newest, or an older one that is pinned.
+fn floor_of(pins: &BTreeMap<Version, u32>, newest: Version) -> Version {
+    pins.keys().next().map_or(newest, |pinned| newest.min(*pinned))
 }
 
 pub(crate) fn decode_start(bytes: &[u8]) -> Option<Offset> {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
 use tantu_base::planted::{self, Bug};
-use tantu_lsm::{BlockCache, Need};
+use tantu_lsm::{BlockCache, Need, Tree};
 use tantu_path::{Stop, Store, VisitEntry};
 
 /// Turns a tree's answer into a store's.
@@ -58,7 +58,7 @@ impl TaskState {
     }
 
     /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).
-    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+    pub fn expect_reads<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         self.tree.expect_reads(keys);
     }
 }
@@ -86,10 +86,11 @@ impl Store for OwnView<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
         let object = self.object(object);
         let TaskState { scratch, staged, layers, tree, side, visible, .. } = &mut *self.state;
-        object_key(object, key, scratch);
+        scratch.set(object, key);
+        let hashed = scratch.hashed();
         out.clear();
         for layer in std::iter::once(&*staged).chain(layers.iter().rev().map(|(_, layer)| layer)) {
-            match layer.get(scratch) {
+            match layer.get_hashed(hashed) {
                 Known::Nothing => {}
                 Known::Deleted => return Ok(self.state.start(object, key, out)),
                 Known::Value(value) => {
@@ -98,21 +99,23 @@ impl Store for OwnView<'_> {
                 }
             }
         }
-        let found = side.get_at(tree, self.cache, (scratch, *visible), out).map_err(|s| stop(s, self.need))?;
+        let found = side.get_at(tree, self.cache, (hashed, *visible), out).map_err(|s| stop(s, self.need))?;
         Ok(found || self.state.start(object, key, out))
     }
 
     fn put(&mut self, object: ObjectId, key: &[u8], value: &[u8]) -> Result<(), Stop> {
         let object = self.object(object);
-        object_key(object, key, &mut self.state.scratch);
-        self.state.staged.set(&self.state.scratch, Some(value));
+        let TaskState { scratch, staged, .. } = &mut *self.state;
+        scratch.set(object, key);
+        staged.set_hashed(scratch.hashed(), Some(value));
         Ok(())
     }
 
     fn delete(&mut self, object: ObjectId, key: &[u8]) -> Result<(), Stop> {
         let object = self.object(object);
-        object_key(object, key, &mut self.state.scratch);
-        self.state.staged.set(&self.state.scratch, None);
+        let TaskState { scratch, staged, .. } = &mut *self.state;
+        scratch.set(object, key);
+        staged.set_hashed(scratch.hashed(), None);
         Ok(())
     }
 
@@ -269,7 +272,8 @@ impl Store for PinnedView<'_> {
             return Ok(true);
         }
         let TaskState { side, tree, .. } = self.state;
-        let found = side.get_at(tree, self.cache, (&tree_key, self.at), out).map_err(|s| stop(s, self.need))?;
+        let hashed = (&tree_key[..], Tree::hash(&tree_key));
+        let found = side.get_at(tree, self.cache, (hashed, self.at), out).map_err(|s| stop(s, self.need))?;
         Ok(found || self.state.start(object, key, out))
     }
 

@@ -13,6 +13,7 @@ use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset, TaskId, Version};
+use tantu_base::planted::{self, Bug};
 use tantu_net::letter::{ClientLetter, HoldSays, Letter, Refusal, Root, SnapshotSays};
 
 /// What the roots of clients' snapshots have instead of a source.
@@ -151,6 +152,9 @@ impl TaskThread {
         let topology = ids.topology;
         let find = |slot: &mut crate::slot::TaskSlot| {
             slot.state.keep_before_publishes();
+            if planted::has(Bug::SnapshotOfNow) {
+                return Some(slot.state.visible());
+            }
             slot.state.version_up_to(topology, id)
         };
         let versions: Vec<Option<Version>> = self.slots.iter_mut().map(find).collect();

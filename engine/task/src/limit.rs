@@ -65,6 +65,8 @@ pub const LOG_MARK_MS: u64 = 50;
 pub const RETRY_DELAY_MS: u64 = 20;
 /// but no more than these.
 pub const RETRY_DELAY_MS_MAX: u64 = 1_000;
+/// Tries after which a record is given up that a close still waits for: a few seconds, at the longest wait between them.
+pub const DRAINED_TRY_COUNT_MAX: u32 = 5;
 /// Milliseconds for which the log is told of no other failing record of a source.
 pub const TROUBLE_WARN_MS: u64 = 1_000;
 /// Longest error text that is kept of a failing record, in bytes.
@@ -120,6 +122,10 @@ pub const ROWS_HELD_SIZE_MAX: usize = 4 << 20;
 pub const QUERY_DEPTH_MAX: u32 = 1_000;
 /// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.
 pub const QUERY_NESTED_COUNT_MAX: usize = 256 << 10;
+/// Bytes of groups that the events of a microbatch gather on a task for one table, wherever they go, at most.
+pub const GROUPS_HELD_SIZE_MAX: usize = 2 << 20;
+/// Rows of which less than one in so many was of a group that was there leave as they are from then on.
+pub const COMBINED_PART_MIN: usize = 8;
 /// Bytes of rows after which an event sends those it gathered for a table.
 pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 /// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
@@ -147,6 +153,7 @@ const _: () = assert!(RETRY_DELAY_MS <= RETRY_DELAY_MS_MAX);
 const _: () = assert!(TROUBLE_TOLD_COUNT_MAX * 2 * TROUBLE_TEXT_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
+const _: () = assert!(GROUPS_HELD_SIZE_MAX < ROWS_HELD_SIZE_MAX && BATCH_ROWS_SIZE <= GROUPS_HELD_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE + RECORD_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(LETTER_BATCH_SIZE <= FRAME_SIZE_MAX);

@@ -202,6 +202,10 @@ impl Host for Observed<'_> {
         self.host.fold(to, table, keys, args)
     }
 
+    fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
+        self.host.fold_group(table, keys, args)
+    }
+
     fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
         self.host.row(to, table, keys, rest)
     }

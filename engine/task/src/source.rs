@@ -5,7 +5,7 @@
 //! given up meanwhile: they are in another depot already, and saved with it. A record is done when the XOR of the numbers of its
 //! events, each entered once when sent and once when done, is zero.
 
-use crate::limit::{RETRY_DELAY_MS, WINDOW_COUNT_MAX};
+use crate::limit::{DRAINED_TRY_COUNT_MAX, RETRY_DELAY_MS, WINDOW_COUNT_MAX};
 use crate::progress::SavedProgress;
 use crate::trouble::Troubles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -133,9 +133,7 @@ impl Source {
     /// Passes by the next records, up to `end`, that need no processing: those given up before a restart, and those that found no
     /// room and are not retried. Answers the offsets of the latter.
     pub(crate) fn pass_by(&mut self, end: Offset) -> std::ops::Range<u64> {
-        while self.kept.is_given_up(self.next()) {
-            self.pass_one();
-        }
+        self.pass_given_up();
         let from = self.next();
         if self.setup.retry == RetryMode::None
             && from >= self.setup.live_from
@@ -146,6 +144,13 @@ impl Source {
             }
         }
         from.0..self.next().0
+    }
+
+    /// What was given up before a restart is not started again.
+    fn pass_given_up(&mut self) {
+        while self.kept.is_given_up(self.next()) {
+            self.pass_one();
+        }
     }
 
     fn pass_one(&mut self) {
@@ -159,9 +164,10 @@ impl Source {
     }
 
     /// Whether a partition that ends there has nothing for it to do but records that failed again and again: those wait for a better
-    /// day.
+    /// day, unless they are given up before long.
     pub(crate) fn is_drained(&self, end: Offset) -> bool {
-        let is_stuck = |offset: &Offset| self.troubles.tries(*offset) > 1 && !self.is_leaving(*offset);
+        let soon = self.setup.dead_letter_after.map_or(u32::MAX, |most| most.saturating_sub(DRAINED_TRY_COUNT_MAX));
+        let is_stuck = |offset: &Offset| (2..soon).contains(&self.troubles.tries(*offset));
         self.running == 0
             && match (self.setup.retry, self.failed.first()) {
                 // Nothing behind it starts.
@@ -191,6 +197,7 @@ impl Source {
         let phase = self.begun(id, now);
         self.window.push_back(Record { attempt: 0, is_told: false, phase });
         self.running += 1;
+        self.pass_given_up();
         Root { task, source, offset, attempt: 0 }
     }
 
@@ -221,7 +228,9 @@ impl Source {
         record.phase = Phase::Done;
         self.failed.remove(&offset);
         self.troubles.forget(offset);
-        self.kept.give_up(offset);
+        if !planted::has(Bug::DeadLetterOutsideEntry) {
+            self.kept.give_up(offset);
+        }
         self.trim();
     }
 
@@ -479,8 +488,30 @@ mod tests {
         let mut s = Source::new(s.setup, SavedProgress::decode(&bytes).expect("it is progress"));
         assert_eq!(s.next(), Offset(10));
         start(&mut s, 1);
-        assert_eq!(s.pass_by(Offset(20)), 12..12);
         assert_eq!(s.next(), Offset(12), "what was given up before the restart is passed by");
+        assert_eq!(s.pass_by(Offset(20)), 12..12);
+    }
+
+    #[test]
+    fn a_source_is_not_at_rest_while_a_record_is_on_its_way_to_the_dead_letters() {
+        let mut s = source(RetryMode::Individual);
+        s.setup.dead_letter_after = Some(4);
+        let mut root = start(&mut s, 5);
+        for tries in 1..4 {
+            assert_eq!(fail(&mut s, &root), failed(tries));
+            assert!(!s.is_drained(s.next()), "after {tries} tries it has to be tried again");
+            root = s.restart(TaskId(0), 0, Offset(10), 9, Nanos(0).plus_ms(60_000));
+        }
+        assert_eq!(fail(&mut s, &root), Report::Failed { tries: 4, is_retried: false });
+        assert!(!s.is_drained(s.next()), "it has to leave");
+        s.give_up(Offset(10));
+        assert!(s.is_drained(s.next()));
+        s.setup.dead_letter_after = Some(1_000);
+        let root = start(&mut s, 5);
+        fail(&mut s, &root);
+        let root = s.restart(TaskId(0), 0, Offset(11), 9, Nanos(0).plus_ms(60_000));
+        fail(&mut s, &root);
+        assert!(s.is_drained(s.next()), "that takes too long to wait for");
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! that would have done it can be lost with the worker that sent it.
 
 use crate::host::EventRandom;
-use crate::limit::{BATCH_ROWS_SIZE, TABLES_SIZE_MAX};
+use crate::limit::{BATCH_ROWS_SIZE, COMBINED_PART_MIN, GROUPS_HELD_SIZE_MAX, TABLES_SIZE_MAX};
 use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
 use tantu_base::id::{Offset, TaskId};
-use tantu_flow::{BatchError, FoldDef, Plan, Position, RowFold, RowsOf, TableDef, Tables, put_row};
+use tantu_flow::{BatchError, FoldDef, Plan, Position, RowFold, RowsOf, TableDef, Tables, put_row, task_of_keys};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::Room;
 
@@ -111,12 +111,29 @@ enum Outgoing {
     Rows(Vec<u8>),
 }
 
+/// Groups of a table that is spread by their keys, wherever they go: each is looked up by its keys once, and its task is only
+/// asked for when it leaves.
+#[derive(Debug)]
+struct Gathered {
+    table: usize,
+    task_count: u32,
+    fold: Box<RowFold>,
+    /// Rows in it.
+    row_count: usize,
+    /// Hardly any rows are of the same group: they leave as they are.
+    is_thin: bool,
+}
+
 /// Rows on their way, by task and table. They leave when there are many, and when whoever gathers them says so: at the end
 /// of an event of a query, and of a microbatch when no event waits.
 #[derive(Debug, Default)]
 pub(crate) struct RowsOut {
     /// Ascending by task and table: few, and looked at for every row.
     rows: Vec<((TaskId, usize), Outgoing)>,
+    /// By table.
+    groups: Vec<Gathered>,
+    /// The keys of a group, to find its task.
+    key: Vec<u8>,
 }
 
 /// What the letters of an event's rows say of it, and where they go.
@@ -143,11 +160,7 @@ impl RowsOut {
             TableDef::Fold(def) if def.is_combiner() => Outgoing::Partials(Box::new(def.fold(BATCH_ROWS_SIZE))),
             _ => Outgoing::Rows(Vec::new()),
         };
-        let at = self.rows.binary_search_by_key(&(to, table), |(key, _)| *key).unwrap_or_else(|at| {
-            self.rows.insert(at, ((to, table), fresh()));
-            at
-        });
-        let gathered = &mut self.rows[at].1;
+        let gathered = self.outgoing((to, table), fresh);
         let is_full = match gathered {
             Outgoing::Partials(partials) => {
                 let room = partials.step_encoded(keys, rest)?;
@@ -161,9 +174,52 @@ impl RowsOut {
         if is_full { gathered.send(sender, to, table) } else { Ok(()) }
     }
 
+    fn outgoing(&mut self, to: (TaskId, usize), fresh: impl FnOnce() -> Outgoing) -> &mut Outgoing {
+        let at = self.rows.binary_search_by_key(&to, |(key, _)| *key).unwrap_or_else(|at| {
+            self.rows.insert(at, (to, fresh()));
+            at
+        });
+        &mut self.rows[at].1
+    }
+
+    /// A row for a table of combiners on the task, of so many, that its keys lead to.
+    pub(crate) fn put_group(
+        &mut self,
+        sender: &mut Sender<'_>,
+        (table, task_count): (usize, u32),
+        keys: &[u8],
+        args: &[u8],
+    ) -> Result<(), BatchError> {
+        let at = self.groups.iter().position(|gathered| gathered.table == table);
+        let at = at.unwrap_or_else(|| {
+            self.groups.push(Gathered::new(sender.plan, table, task_count));
+            self.groups.len() - 1
+        });
+        let gathered = &mut self.groups[at];
+        if gathered.is_thin {
+            let to = task_of_keys(keys, task_count, &mut self.key);
+            let outgoing = self.outgoing((to, table), || Outgoing::Rows(Vec::new()));
+            let Outgoing::Rows(rows) = outgoing else { unreachable!("its groups are gathered elsewhere") };
+            put_row(rows, keys, args);
+            return if rows.len() > BATCH_ROWS_SIZE { outgoing.send(sender, to, table) } else { Ok(()) };
+        }
+        gathered.row_count += 1;
+        match gathered.fold.step_encoded(keys, args)? {
+            Room::Left if sender.folds(table).is_some_and(|def| def.is_due(gathered.row_count as u64)) => {
+                gathered.send(sender, &mut self.key).map(drop)
+            }
+            Room::Left => Ok(()),
+            Room::Full => {
+                let (row_count, group_count) = (gathered.row_count, gathered.send(sender, &mut self.key)?);
+                gathered.is_thin = row_count - group_count < row_count / COMBINED_PART_MIN;
+                Ok(())
+            }
+        }
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.groups.iter().all(|gathered| gathered.row_count == 0)
     }
 
     /// Bytes of them.
@@ -172,13 +228,45 @@ impl RowsOut {
             Outgoing::Partials(partials) => partials.size(),
             Outgoing::Rows(rows) => rows.len(),
         };
-        self.rows.iter().map(|(_, gathered)| of(gathered)).sum()
+        let groups: usize = self.groups.iter().map(|gathered| gathered.fold.size()).sum();
+        self.rows.iter().map(|(_, gathered)| of(gathered)).sum::<usize>() + groups
     }
 
     /// All of them leave.
     pub(crate) fn send_all(&mut self, sender: &mut Sender<'_>) -> Result<(), BatchError> {
+        for gathered in self.groups.iter_mut().filter(|gathered| gathered.row_count > 0) {
+            gathered.send(sender, &mut self.key)?;
+        }
         let rows = std::mem::take(&mut self.rows);
         rows.into_iter().try_for_each(|((to, table), mut gathered)| gathered.send(sender, to, table))
+    }
+}
+
+impl Gathered {
+    fn new(plan: &Plan, table: usize, task_count: u32) -> Self {
+        let TableDef::Fold(def) = &plan.tables()[table] else { unreachable!("the table is one of aggregators") };
+        let size_max = (BATCH_ROWS_SIZE * task_count as usize).min(GROUPS_HELD_SIZE_MAX);
+        Self { table, task_count, fold: Box::new(def.fold(size_max)), row_count: 0, is_thin: false }
+    }
+
+    /// Sends what was combined to the tasks that the keys lead to; answers how many groups there were.
+    fn send(&mut self, sender: &mut Sender<'_>, key: &mut Vec<u8>) -> Result<usize, BatchError> {
+        let Self { table, task_count, fold, row_count, .. } = self;
+        let mut rows = vec![Vec::new(); *task_count as usize];
+        let mut group_count = 0;
+        fold.drain(&mut |keys, states| {
+            let to = task_of_keys(keys, *task_count, key);
+            let rows = &mut rows[to.index()];
+            put_row(rows, keys, states);
+            group_count += 1;
+            if rows.len() > BATCH_ROWS_SIZE {
+                sender.send(to, *table, true, rows);
+            }
+            Ok(())
+        })?;
+        *row_count = 0;
+        (0..).map(TaskId).zip(&mut rows).for_each(|(to, rows)| sender.send(to, *table, true, rows));
+        Ok(group_count)
     }
 }
 

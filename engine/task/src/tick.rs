@@ -5,6 +5,7 @@
 
 use crate::thread::TaskThread;
 use tantu_base::door::Nanos;
+use tantu_base::planted::{self, Bug};
 use tantu_base::value::encoded;
 use tantu_flow::{ModuleRuntime, Tick};
 
@@ -29,8 +30,9 @@ impl Ticker {
 
     /// A tick fires; the next is due a whole number of periods later, in the future.
     pub(crate) fn fire(&mut self, now: Nanos) {
-        let passed = now.since(self.next) / self.period_ns + 1;
-        self.next = Nanos(self.next.0.saturating_add(self.period_ns.saturating_mul(passed)));
+        let period_ns = if planted::has(Bug::TickTooSoon) { self.period_ns.div_ceil(2) } else { self.period_ns };
+        let passed = now.since(self.next) / period_ns + 1;
+        self.next = Nanos(self.next.0.saturating_add(period_ns.saturating_mul(passed)));
     }
 
     /// A tick fires, and a whole period passes before the next.

@@ -5,11 +5,14 @@
 //! found, and every oracle has tests in which a planted lie is caught.
 
 pub mod bank;
+pub mod claim;
 pub mod dataflow;
 pub mod depot;
+pub mod letters;
 pub mod partitioner;
 pub mod path;
 pub mod pstate;
 pub mod register;
 pub mod stream;
+pub mod tick;
 pub mod word;

@@ -1,7 +1,7 @@
 //! The module of the banks: transfers between accounts in microbatches, and registers that keep the largest value written.
 
 use crate::user::{self, UserOp};
-use tantu_flow::{MicrobatchOptions, Module, Setup, SourceOptions, StartFrom, Topologies, Var, random};
+use tantu_flow::{MicrobatchOptions, Module, QueryOptions, Setup, SourceOptions, StartFrom, Topologies, Var, random};
 use tantu_model::bank::Transfer;
 use tantu_path::{Map, Navigate, agg, path};
 
@@ -15,6 +15,8 @@ pub const REGISTERS: u16 = 0;
 pub const FUNDS: u16 = 1;
 /// The query for a register.
 pub const REGISTER: u16 = 0;
+/// The query for what all accounts have together, at one microbatch.
+pub const TOTAL: u16 = 1;
 
 /// The functions of the user that the module has.
 pub const OPS: [UserOp; 7] =
@@ -99,6 +101,13 @@ impl Module for Bank {
                 more
             });
             m.compound_agg(funds, agg::key(to, agg::sum(more)));
+        });
+        let whole = QueryOptions::default().consistent_with(&bank);
+        topologies.query_with("total", whole, |q, (): ()| {
+            q.all_partition();
+            let amount: Var<i64> = q.local_select(funds, path().map_vals());
+            q.origin_partition();
+            q.agg::<i64>(agg::sum(amount))
         });
     }
 }

@@ -84,6 +84,7 @@ impl Swarm {
             trim: (seed % 4 == 1).then_some((5, 1)),
             range_percent: 0,
             side: (100, 3),
+            period_ns: 1_000_000_000,
             exact: true,
         }
     }

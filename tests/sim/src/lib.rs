@@ -10,6 +10,7 @@
 //! [`run`] tells one story; [`swarm`] says what a seed draws; [`cluster`] is the seam that lets other clusters in.
 #![allow(clippy::print_stderr, reason = "the simulator prints its seeds and what it found")]
 
+pub mod applicant;
 pub mod audit;
 pub mod bank;
 pub mod blow;
@@ -20,6 +21,8 @@ pub mod engine;
 pub mod flood;
 pub mod module;
 pub mod post;
+pub mod registry;
+pub mod sight;
 pub mod story;
 pub mod swarm;
 pub mod teller;

@@ -2,6 +2,7 @@
 
 use crate::bank::Bank;
 use crate::flood::Flood;
+use crate::registry::Registry;
 use crate::swarm::{Kind, Swarm};
 use crate::user::{self, UserOp};
 use std::path::{Path, PathBuf};
@@ -156,12 +157,17 @@ pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
     let def = match (swarm.noting, swarm.exact) {
         _ if swarm.kind == Kind::Bank => define::<Bank>(),
         _ if swarm.kind == Kind::Flood => define::<Flood>(),
+        (true, _) if swarm.kind == Kind::Registry => define::<Registry<true>>(),
+        (false, _) if swarm.kind == Kind::Registry => define::<Registry<false>>(),
         (true, true) => define::<Noting<true>>(),
         (true, false) => define::<Noting<false>>(),
         (false, true) => define::<Plain<true>>(),
         (false, false) => define::<Plain<false>>(),
     };
     let mut def = def.map_err(|errors| errors.to_string())?;
+    for depot in &mut def.depots {
+        depot.tick = depot.tick.map(|_| Duration::from_nanos(swarm.period_ns));
+    }
     if let Some((max_entries, period_ms)) = swarm.trim {
         let trim_period = Duration::from_millis(period_ms);
         def.depots[0].options =

@@ -1,5 +1,6 @@
 //! One story from its seed to its verdict.
 
+use crate::applicant::Applicant;
 use crate::blow::{self, Blow};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
@@ -7,7 +8,7 @@ use crate::customer::{Customer, Entries, Last};
 use crate::swarm::{Kind, Lie, Swarm};
 use crate::teller::Teller;
 use crate::user::{self, Moods};
-use crate::{bank, module};
+use crate::{bank, module, registry};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
@@ -140,6 +141,7 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
     let customer: Box<dyn Customer> = match swarm.kind {
         Kind::Words | Kind::Flood => Box::new(Client::new(swarm, world.clock.clone(), chance.fork(1))),
         Kind::Bank => Box::new(Teller::new(swarm, chance.fork(1))),
+        Kind::Registry => Box::new(Applicant::new(swarm, world.clock.clone(), chance.fork(1))),
     };
     let mut story = Story {
         seed,
@@ -297,7 +299,11 @@ impl Story {
 
     /// Draws what user code does in a life.
     fn begin_moods(&mut self, swarm: &Swarm) {
-        let ops: &[_] = if swarm.kind == Kind::Bank { &bank::OPS } else { &module::OPS };
+        let ops: &[_] = match swarm.kind {
+            Kind::Bank => &bank::OPS,
+            Kind::Registry => &registry::OPS,
+            Kind::Words | Kind::Flood => &module::OPS,
+        };
         let moods = if swarm.moody { Moods::draw(&mut self.chance, ops) } else { Moods::default() };
         user::begin_life(moods, &self.world.clock, self.chance.fork(4));
     }

@@ -26,6 +26,8 @@ pub enum Kind {
     Words,
     /// Money moves between accounts, and registers are written.
     Bank,
+    /// Names are claimed, some claims always fail, and a clock strikes.
+    Registry,
     /// Two tasks flood each other; no story is drawn of this.
     Flood,
 }
@@ -35,7 +37,7 @@ pub enum Kind {
 pub struct Swarm {
     /// What it is about.
     pub kind: Kind,
-    /// Clients of a bank.
+    /// Clients of a bank or a registry.
     pub client_count: usize,
     /// The trees of the tasks: small ones have many tables, of which nothing is in memory after a start.
     pub tree: TreeOptions,
@@ -87,6 +89,8 @@ pub struct Swarm {
     pub exact: bool,
     /// Bytes of a side run before it goes to the disk, and its writes that are published in one slice.
     pub side: (usize, usize),
+    /// Between two strikes of a registry's clock.
+    pub period_ns: u64,
 }
 
 impl Swarm {
@@ -96,6 +100,8 @@ impl Swarm {
         let threads = 1 + chance.below(u64::from(tasks.min(3))) as u32;
         let mut later = chance.fork(10);
         let kind = if later.percent(40) { Kind::Bank } else { Kind::Words };
+        let mut clock = chance.fork(50);
+        let kind = if clock.percent(20) { Kind::Registry } else { kind };
         let mut swarm = Self {
             kind,
             client_count: *later.pick(&[1, 2, 4]),
@@ -128,8 +134,9 @@ impl Swarm {
             range_percent: *chance.pick(&[0, 3, 20]),
             exact: chance.fork(9).percent(60),
             side: draw_side(&mut chance.fork(40)),
+            period_ns: *clock.pick(&[100_000_000, 700_000_000, 3_000_000_000]),
         };
-        if kind == Kind::Bank {
+        if kind != Kind::Words {
             swarm.trim = None;
         }
         swarm

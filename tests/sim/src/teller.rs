@@ -2,20 +2,21 @@
 //! each was told, and when, is judged in the end.
 
 use crate::audit::read_depot;
-use crate::bank::{FUNDS, REGISTER, REGISTERS, TRANSFERS, WRITES, transfer_of, write_of};
+use crate::bank::{FUNDS, REGISTER, REGISTERS, TOTAL, TRANSFERS, WRITES, transfer_of, write_of};
 use crate::customer::{Customer, Entries, Last};
 use crate::post::Post;
+use crate::sight::{SNAPSHOT_READ, Sights};
 use crate::swarm::Swarm;
 use crate::user::{self, UserOp};
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::{Nanos, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId};
-use tantu_base::value::{Encode, Reader, decoded, partition_of};
+use tantu_base::value::{Decode, Encode, Reader, decoded, partition_of};
 use tantu_model::bank;
 use tantu_model::depot::{AppendId, History, Look};
 use tantu_model::register::{Act, Operation, judge_largest};
-use tantu_net::letter::{AckLevel, Letter, Refusal};
+use tantu_net::letter::{AckLevel, ClientLetter, Letter, Refusal, SnapshotSays};
 use tantu_path::{Map, Navigate, path};
 use tantu_weather::{SimEntropy, SimWire};
 
@@ -23,11 +24,15 @@ use tantu_weather::{SimEntropy, SimWire};
 pub const TRANSFERRED: &str = "transfer";
 /// A read of a register was judged.
 pub const REGISTER_READ: &str = "read of a register";
+/// A query told what all accounts have together.
+pub const TOTALLED: &str = "total of a bank";
 /// Milliseconds after the return of space from which on no append may be refused for want of it.
 const RESUME_MS_MAX: u64 = 10_000;
 /// Reads of registers in one life, at most, and under way.
 const READ_COUNT_MAX: u32 = 150;
 const READS_AT_A_TIME_MAX: usize = 6;
+/// Of a hundred reads, those of all accounts at one microbatch.
+const WHOLE_PERCENT: u32 = 15;
 
 /// What one depot is sent.
 #[derive(Debug, Default)]
@@ -81,6 +86,17 @@ enum Waiting {
     },
     /// Every entry of a partition.
     All,
+    /// What all accounts have together.
+    Total,
+    /// A snapshot; microbatches up to this one were finished when it was asked for.
+    Snapshot {
+        client: usize,
+        known: u64,
+    },
+    /// A partition in a snapshot.
+    Sight {
+        client: usize,
+    },
 }
 
 /// See the module.
@@ -92,6 +108,7 @@ pub struct Teller {
     registers: BTreeMap<String, Vec<Operation>>,
     /// Counts what clients do: no two things happen at the same moment.
     moment: u64,
+    task_count: u32,
     posts: Vec<Post>,
     waiting: BTreeMap<u64, Waiting>,
     next_request: u64,
@@ -102,6 +119,10 @@ pub struct Teller {
     space_at: Option<Nanos>,
     resumed: bool,
     all: Entries,
+    sights: Sights,
+    /// What is to be asked of a snapshot that was taken: whose it is.
+    to_read: Vec<usize>,
+    total_count: u64,
     findings: Vec<String>,
 }
 
@@ -122,6 +143,7 @@ impl Teller {
             sheets: [Sheet::new(transfers), Sheet::new(writes)],
             registers: BTreeMap::new(),
             moment: 0,
+            task_count: swarm.tasks,
             posts: (0..swarm.client_count).map(|_| Post::default()).collect(),
             waiting: BTreeMap::new(),
             next_request: 0,
@@ -132,6 +154,9 @@ impl Teller {
             space_at: None,
             resumed: false,
             all: Entries::new(),
+            sights: Sights::default(),
+            to_read: Vec::new(),
+            total_count: 0,
             findings: Vec::new(),
         }
     }
@@ -179,13 +204,27 @@ impl Teller {
                 }
                 other => self.findings.push(format!("an append's answer came for {other:?}")),
             },
+            Letter::Client(ClientLetter::Snapshot { request, says: SnapshotSays::Taken, number, id, .. }) => {
+                match self.waiting.remove(&request) {
+                    Some(Waiting::Snapshot { client, known }) => {
+                        self.findings.extend(self.sights.taken(client, (number, id), known, self.task_count));
+                        self.to_read.push(client);
+                    }
+                    other => self.findings.push(format!("a snapshot came for {other:?}")),
+                }
+            }
             Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
-                Some(Waiting::Append { .. }) | None => self.findings.push(format!("rows came for request {request}")),
+                Some(Waiting::Append { .. } | Waiting::Snapshot { .. }) | None => {
+                    self.findings.push(format!("rows came for request {request}"))
+                }
                 Some(waiting) => {
                     if !more {
                         self.waiting.remove(&request);
                     }
                     self.take_rows(&waiting, count, rows, moment);
+                    if let (Waiting::Sight { client }, false) = (&waiting, more) {
+                        self.findings.extend(self.sights.task_read(*client));
+                    }
                 }
             },
             Letter::Refused { request, refusal, text } => self.take_refusal(request, refusal, text),
@@ -206,6 +245,10 @@ impl Teller {
             }
             // A read of a failing disk may say so, and a query whose code throws.
             Some(_) if self.failing || text.contains(user::THROWN) => {}
+            // A lease may end, and what a stalled thread has to keep may not be there in time.
+            Some(Waiting::Snapshot { client, .. } | Waiting::Sight { client }) if refusal == Refusal::NotKept => {
+                self.sights.spoil(client);
+            }
             // Threads that stall may keep a query from ending in time.
             Some(_) if self.stalling && text.contains("took longer than") => {}
             Some(read) => self.findings.push(format!("{read:?} was refused: {text}")),
@@ -225,6 +268,16 @@ impl Teller {
                         self.registers.entry(register.clone()).or_default().push(read);
                     })
                 }
+                Waiting::Total => i64::decode(&mut reader).map(|total| {
+                    self.total_count += 1;
+                    if total != 0 {
+                        self.findings.push(format!("a query at one microbatch: {}", bank::BankLie::Sum(total)));
+                    }
+                }),
+                Waiting::Sight { client } => path::<Map<String, i64>>()
+                    .all()
+                    .read_next(&mut reader)
+                    .map(|(name, found)| self.sights.account(*client, name, found)),
                 _ => path::<Map<String, i64>>().all().read_next(&mut reader).map(|(name, found)| {
                     if self.all.insert(name.clone(), found).is_some() {
                         self.findings.push(format!("{name:?} is on two partitions, or twice on one"));
@@ -273,6 +326,9 @@ impl Teller {
     /// One client reads a register, by a select or by a query.
     fn read(&mut self, client: usize, swarm: &Swarm) {
         self.reads_left -= 1;
+        if self.chance.percent(WHOLE_PERCENT) {
+            return self.read_whole(client, swarm);
+        }
         let register = format!("r{}", self.chance.below(3));
         let (begin, request) = (self.tick(), self.request());
         if self.chance.percent(50) {
@@ -289,6 +345,54 @@ impl Teller {
             );
         }
         self.waiting.insert(request, Waiting::Read { register, begin });
+    }
+
+    /// One client asks for a snapshot, or for what all accounts have together.
+    fn read_whole(&mut self, client: usize, swarm: &Swarm) {
+        let request = self.request();
+        if self.chance.percent(50) || self.sights.has(client) || self.waits_for_snapshot(client) {
+            let task = TaskId(self.chance.below(u64::from(swarm.tasks)) as u32);
+            self.posts[client].push(task, &Letter::Invoke { task, request, query: TOTAL, arguments: &[] }, swarm);
+            self.waiting.insert(request, Waiting::Total);
+            return;
+        }
+        self.posts[client].push(TaskId(0), &Sights::take(request), swarm);
+        self.waiting.insert(request, Waiting::Snapshot { client, known: self.sights.latest() });
+    }
+
+    fn waits_for_snapshot(&self, client: usize) -> bool {
+        let is_own = |waiting: &Waiting| matches!(waiting, Waiting::Snapshot { client: own, .. } if *own == client);
+        self.waiting.values().any(is_own)
+    }
+
+    /// Clients read the snapshots they were given, partition by partition, and give back those that were read.
+    fn look_at_sights(&mut self, swarm: &Swarm) -> bool {
+        let mut worked = false;
+        for client in std::mem::take(&mut self.to_read) {
+            let Some(snapshot) = self.sights.number(client) else { continue };
+            let mut bytes = Vec::new();
+            if let Err(error) = path::<Map<String, i64>>().all().path().encode(&mut bytes) {
+                self.findings.push(format!("a path cannot be encoded: {error}"));
+            }
+            for task in (0..swarm.tasks).map(TaskId) {
+                let request = self.request();
+                let letter = ClientLetter::SelectAt { task, request, pstate: FUNDS, snapshot, path: &bytes };
+                self.posts[client].push(task, &Letter::Client(letter), swarm);
+                self.waiting.insert(request, Waiting::Sight { client });
+            }
+            worked = true;
+        }
+        for client in 0..self.posts.len() {
+            let is_read = |waiting: &Waiting| !matches!(waiting, Waiting::Sight { client: own } if *own == client);
+            if self.sights.has(client) && self.waiting.values().all(is_read) {
+                let request = self.request();
+                if let Some(letter) = self.sights.release(client, request) {
+                    self.posts[client].push(TaskId(0), &letter, swarm);
+                    worked = true;
+                }
+            }
+        }
+        worked
     }
 
     fn select<T>(
@@ -333,6 +437,8 @@ impl Customer for Teller {
         self.resumed = false;
         self.space_at = if swarm.room.is_none() && swarm.blows.is_empty() { Some(Nanos(0)) } else { None };
         self.posts.iter_mut().for_each(Post::clear);
+        self.sights.begin_life();
+        self.to_read.clear();
         for sheet in &mut self.sheets {
             sheet.quota = sheet.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
             sheet.again.extend(sheet.later.drain(..));
@@ -361,12 +467,14 @@ impl Customer for Teller {
             while self.waiting.len() < swarm.window && self.chance.percent(60) && self.append(client, swarm) {
                 worked = true;
             }
-            let reads = self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
+            let is_read = |waiting: &&Waiting| !matches!(waiting, Waiting::Append { .. });
+            let reads = self.waiting.values().filter(is_read).count();
             if self.reads_left > 0 && reads < READS_AT_A_TIME_MAX && !self.is_done() && self.chance.percent(15) {
                 self.read(client, swarm);
                 worked = true;
             }
         }
+        worked |= self.look_at_sights(swarm);
         for (post, wire) in self.posts.iter_mut().zip(wires) {
             worked |= post.flush(wire);
         }
@@ -449,6 +557,8 @@ impl Customer for Teller {
             let reads = operations.iter().filter(|operation| matches!(operation.act, Act::Read(_))).count();
             last.world.marks.hit_many(REGISTER_READ, reads as u64);
         }
+        last.world.marks.hit_many(SNAPSHOT_READ, self.sights.read_count);
+        last.world.marks.hit_many(TOTALLED, self.total_count);
         // In the last life nothing fails: an event that waits goes on where it was.
         let (before, after) = (user::runs(UserOp::Debit), user::runs(UserOp::Had));
         if before != after {

@@ -30,11 +30,19 @@ pub enum UserOp {
     Credit,
     /// Answers a query.
     Answer,
+    /// Reads a claim.
+    ReadClaim,
+    /// Has looked who has a name.
+    Look,
+    /// Has filed a claim.
+    File,
+    /// Has a tick.
+    Strike,
 }
 
 impl UserOp {
     /// All of them.
-    pub const ALL: [UserOp; 9] = [
+    pub const ALL: [UserOp; 13] = [
         UserOp::Split,
         UserOp::SplitExact,
         UserOp::ReadWrite,
@@ -44,6 +52,10 @@ impl UserOp {
         UserOp::Had,
         UserOp::Credit,
         UserOp::Answer,
+        UserOp::ReadClaim,
+        UserOp::Look,
+        UserOp::File,
+        UserOp::Strike,
     ];
 }
 
@@ -90,6 +102,11 @@ pub fn begin_life(moods: Moods, clock: &SimClock, chance: SimEntropy) {
 /// How often an op ran in this life.
 pub fn runs(op: UserOp) -> u64 {
     LIFE.with_borrow(|life| life.runs[op as usize])
+}
+
+/// The virtual time.
+pub fn time_ns() -> u64 {
+    LIFE.with_borrow(|life| life.world.as_ref().map_or(0, |(clock, _)| clock.time().0))
 }
 
 /// How many calls threw in this life, and how many took a while.

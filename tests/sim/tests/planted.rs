@@ -78,3 +78,28 @@ fn a_finished_microbatch_that_only_memory_knows_is_noticed() {
 fn a_prepared_run_that_a_restart_forgets_is_noticed() {
     noticed(Bug::PreparedRunDropped, 150);
 }
+
+#[test]
+fn a_dead_letter_that_progress_does_not_know_of_is_noticed() {
+    noticed(Bug::DeadLetterOutsideEntry, 300);
+}
+
+#[test]
+fn a_numbered_append_that_is_made_twice_is_noticed() {
+    noticed(Bug::NumberForgotten, 60);
+}
+
+#[test]
+fn a_snapshot_whose_parts_are_of_several_microbatches_is_noticed() {
+    noticed(Bug::SnapshotOfNow, 200);
+}
+
+#[test]
+fn a_tick_that_comes_too_soon_is_noticed() {
+    noticed(Bug::TickTooSoon, 40);
+}
+
+#[test]
+fn an_answer_without_what_was_returned_is_noticed() {
+    noticed(Bug::ReturnLost, 40);
+}

@@ -5,8 +5,10 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use tantu_proof::Form;
+use tantu_sim::applicant::{DEAD_LETTER, NEW_LIFE, NUMBERED_AGAIN, RETURNED, STRUCK};
+use tantu_sim::sight::SNAPSHOT_READ;
 use tantu_sim::story::{CLOSED, CUT_AT_LETTER, RESUMED, SLOWED, STOPPED, THROWN};
-use tantu_sim::teller::{REGISTER_READ, TRANSFERRED};
+use tantu_sim::teller::{REGISTER_READ, TOTALLED, TRANSFERRED};
 use tantu_sim::words::{EXACT, OUT_OF_RANGE, RANGE_READ, SEARCHED, TRIMMED};
 use tantu_sim::{EngineCluster, Lie, Report, Swarm, run, run_swarm};
 use tantu_weather::{Marks, SimEntropy, mark};
@@ -16,7 +18,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 30] = [
+const EXPECTED: [&str; 37] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -47,6 +49,13 @@ const EXPECTED: [&str; 30] = [
     THROWN,
     SLOWED,
     CUT_AT_LETTER,
+    DEAD_LETTER,
+    NUMBERED_AGAIN,
+    NEW_LIFE,
+    RETURNED,
+    STRUCK,
+    SNAPSHOT_READ,
+    TOTALLED,
 ];
 
 /// What some stories came to.

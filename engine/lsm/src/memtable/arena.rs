@@ -81,8 +81,9 @@ impl Arena {
 
     /// Writes a value over another one where it fits the same place, or moves it.
     pub(crate) fn replace_value(&mut self, at: Address, len: usize, bytes: &[u8]) -> Address {
-        let same_place =
-            len > 0 && bytes.len() <= SHARED_SIZE_MAX && len <= SHARED_SIZE_MAX && class(len).0 == class(bytes.len()).0;
+        let same_place = len > 0
+            && (bytes.len() == len
+                || (bytes.len() <= SHARED_SIZE_MAX && len <= SHARED_SIZE_MAX && class(len).0 == class(bytes.len()).0));
         if same_place {
             self.chunks[at.chunk as usize][at.offset as usize..][..bytes.len()].copy_from_slice(bytes);
             return at;

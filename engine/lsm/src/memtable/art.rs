@@ -64,6 +64,19 @@ struct Head {
     count: u16,
 }
 
+impl Head {
+    /// What is below its node on the way to a key, of which `child` says what is below it by a byte.
+    #[inline]
+    fn below(&self, key: &[u8], child: impl FnOnce(u8) -> Link) -> (&Head, Link) {
+        let next = match key.get(self.depth as usize) {
+            Some(byte) => child(*byte),
+            None if key.len() == self.depth as usize => self.own,
+            None => Link::NONE,
+        };
+        (self, next)
+    }
+}
+
 #[derive(Debug)]
 struct Sorted<const N: usize> {
     head: Head,
@@ -79,6 +92,16 @@ struct Indexed {
     children: [Link; 48],
 }
 
+impl Indexed {
+    #[inline]
+    fn child(&self, byte: u8) -> Link {
+        match self.places[usize::from(byte)] {
+            0 => Link::NONE,
+            place => self.children[usize::from(place) - 1],
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Full {
     head: Head,
@@ -92,10 +115,10 @@ impl<const N: usize> Sorted<N> {
 
     #[inline]
     fn child(&self, byte: u8) -> Link {
-        let count = usize::from(self.head.count);
-        match self.bytes[..count].iter().position(|b| *b == byte) {
-            Some(place) => self.children[place],
-            None => Link::NONE,
+        match first_place(&self.bytes, byte) {
+            // Bytes behind the last child are no bytes of children.
+            place if place < usize::from(self.head.count) => self.children[place],
+            _ => Link::NONE,
         }
     }
 
@@ -114,6 +137,22 @@ impl<const N: usize> Sorted<N> {
         let place = self.bytes[..count].partition_point(|b| *b < from);
         (place < count).then(|| (self.bytes[place], self.children[place]))
     }
+}
+
+/// The first place of a byte among some, four of which are compared at a time; their count, or more, if it is not there.
+#[inline]
+fn first_place<const N: usize>(bytes: &[u8; N], byte: u8) -> usize {
+    const ONES: u32 = 0x0101_0101;
+    let wanted = u32::from(byte) * ONES;
+    for (at, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
+        let apart = u32::from_le_bytes(*four) ^ wanted;
+        // A byte that is zero borrows from its highest bit; what it lends to those above it changes no first place.
+        let hits = apart.wrapping_sub(ONES) & !apart & (ONES << 7);
+        if hits != 0 {
+            return 4 * at + (hits.trailing_zeros() / 8) as usize;
+        }
+    }
+    N
 }
 
 /// The keys of the leaves.
@@ -203,13 +242,7 @@ impl Art {
         match node.kind() {
             FOUR => self.fours.at(node.index()).child(byte),
             SIXTEEN => self.sixteens.at(node.index()).child(byte),
-            FORTY_EIGHT => {
-                let node = self.forty_eights.at(node.index());
-                match node.places[usize::from(byte)] {
-                    0 => Link::NONE,
-                    place => node.children[usize::from(place) - 1],
-                }
-            }
+            FORTY_EIGHT => self.forty_eights.at(node.index()).child(byte),
             _ => self.fulls.at(node.index()).children[usize::from(byte)],
         }
     }
@@ -256,13 +289,24 @@ impl Art {
     /// What is below an inner node on the way to a key.
     #[inline]
     fn below(&self, node: Link, key: &[u8]) -> (&Head, Link) {
-        let head = self.head(node);
-        let next = match key.get(head.depth as usize) {
-            Some(byte) => self.child(node, *byte),
-            None if key.len() == head.depth as usize => head.own,
-            None => Link::NONE,
-        };
-        (head, next)
+        match node.kind() {
+            FOUR => {
+                let node = self.fours.at(node.index());
+                node.head.below(key, |byte| node.child(byte))
+            }
+            SIXTEEN => {
+                let node = self.sixteens.at(node.index());
+                node.head.below(key, |byte| node.child(byte))
+            }
+            FORTY_EIGHT => {
+                let node = self.forty_eights.at(node.index());
+                node.head.below(key, |byte| node.child(byte))
+            }
+            _ => {
+                let node = self.fulls.at(node.index());
+                node.head.below(key, |byte| node.children[usize::from(byte)])
+            }
+        }
     }
 
     /// The leaf of a key.

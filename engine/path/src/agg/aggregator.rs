@@ -120,6 +120,11 @@ impl Aggregator {
         }
     }
 
+    /// How a fold keeps its states.
+    pub(super) fn form_in_fold(&self) -> Form {
+        if self.is_numeric() { Form::Number } else { self.form() }
+    }
+
     /// Whether it adds to a number that must be there where a value is updated as a whole (AGG-05).
     pub(super) fn is_numeric(&self) -> bool {
         matches!(self, Aggregator::Count | Aggregator::Sum)
@@ -223,7 +228,13 @@ impl Aggregator {
         out: &mut Vec<u8>,
     ) -> Result<(), AggError> {
         match self {
-            Aggregator::Count | Aggregator::Sum => self.add(schema, state, args, is_partial)?.put(out),
+            Aggregator::Count | Aggregator::Sum => {
+                let state = match state {
+                    Some(bytes) if bytes != NULL_FORM => Some(Number::read(self.name(), bytes, None)?),
+                    _ => None,
+                };
+                self.add(schema, state, args, is_partial)?.put(out);
+            }
             Aggregator::Average => Mean::step(state, args, out)?,
             Aggregator::Custom(custom) => {
                 let state = state.filter(|state| *state != NULL_FORM);
@@ -240,12 +251,16 @@ impl Aggregator {
         Ok(())
     }
 
-    fn add(&self, schema: &Schema, state: Option<&[u8]>, args: &[u8], is_partial: bool) -> Result<Number, AggError> {
+    /// A step or a combine of a number.
+    #[inline]
+    pub(super) fn add(
+        &self,
+        schema: &Schema,
+        state: Option<Number>,
+        args: &[u8],
+        is_partial: bool,
+    ) -> Result<Number, AggError> {
         let name = self.name();
-        let state = match state {
-            Some(bytes) if bytes != NULL_FORM => Some(Number::read(name, bytes, None)?),
-            _ => None,
-        };
         let addend = match (self, state) {
             (Aggregator::Count, Some(Number::U64(_))) if !is_partial => Number::U64(1),
             (Aggregator::Count, Some(_)) if !is_partial => Number::I64(1),

@@ -4,7 +4,7 @@ use super::aggregator::Aggregator;
 use super::group::Groups;
 use super::leaf::Leaf;
 use super::live::Form;
-use super::number::{Mean, Number};
+use super::number::Mean;
 use crate::arg::{Arg, Args};
 use crate::error::AggError;
 use crate::schema::Schema;
@@ -12,6 +12,10 @@ use crate::store::VisitEntry;
 use crate::walk::put_key_form;
 use tantu_base::value::{Reader, validate};
 
+/// Groups ahead of the one that is read of which it is looked up where they lie,
+const AHEAD_FAR: usize = 16;
+/// and of which keys and states are fetched: in the order of keys they are all over the memory.
+const AHEAD_NEAR: usize = 8;
 /// Bytes a fold holds at most if nobody says.
 const SIZE_MAX: usize = 256 << 20;
 
@@ -93,7 +97,7 @@ impl Fold {
     fn new(leaves: Vec<(Leaf, Schema)>, is_grouped: bool) -> Fold {
         let part = |(leaf, schema): (Leaf, Schema)| Part { leaf, wide: widened(&schema), schema };
         let parts: Vec<Part> = leaves.into_iter().map(part).collect();
-        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form()).collect());
+        let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form_in_fold()).collect());
         Fold {
             parts,
             is_grouped,
@@ -213,6 +217,11 @@ impl Fold {
         let Part { leaf, wide, .. } = &self.parts[at];
         let aggregator = leaf.aggregator();
         let (groups, out) = (&mut self.groups, &mut self.out);
+        if aggregator.is_numeric() {
+            let number = aggregator.add(wide, groups.number(group, at), arg, is_partial)?;
+            groups.set_number(group, at, number);
+            return Ok(());
+        }
         out.clear();
         if matches!(aggregator, Aggregator::Void) {
             return Err(aggregator.misplaced("can only stand in a compound shape"));
@@ -280,6 +289,7 @@ impl Fold {
 
     /// Appends the results of a group of a sealed fold, one value form after the other.
     pub fn results(&mut self, index: usize, out: &mut Vec<u8>) -> Result<(), AggError> {
+        self.expect(index);
         for at in 0..self.parts.len() {
             let start = out.len();
             match self.order.get(index) {
@@ -292,6 +302,17 @@ impl Fold {
         Ok(())
     }
 
+    /// Has fetched what the groups behind one will be asked for.
+    #[inline]
+    fn expect(&self, index: usize) {
+        if let Some(group) = self.order.get(index + AHEAD_FAR) {
+            self.groups.expect(*group as usize);
+        }
+        if let Some(group) = self.order.get(index + AHEAD_NEAR) {
+            self.groups.expect_bytes(*group as usize);
+        }
+    }
+
     fn result(&mut self, group: usize, at: usize, out: &mut Vec<u8>) -> Result<(), AggError> {
         let Part { leaf, schema, .. } = &self.parts[at];
         let aggregator = leaf.aggregator();
@@ -300,8 +321,7 @@ impl Fold {
                 Mean::finish(self.groups.plain(group, at).expect("invariant: a group has a row"), out);
             }
             Aggregator::Count | Aggregator::Sum => {
-                let state = self.groups.plain(group, at).expect("invariant: a group has a row");
-                let state = Number::read(aggregator.name(), state, None)?;
+                let state = self.groups.number(group, at).expect("invariant: a group has a row");
                 state.zero().add(state, aggregator.name(), schema)?.put(out);
             }
             // Nothing was there to remove from.
@@ -338,9 +358,13 @@ impl Fold {
         let Some(group) = self.order.get(index) else { return Ok(()) };
         for (at, part) in self.parts.iter().enumerate() {
             part.leaf.aggregator().check_combines()?;
-            match self.groups.plain(*group as usize, at) {
-                Some(state) if part.leaf.aggregator().form() == Form::Plain => out.extend_from_slice(state),
-                _ => self.groups.live(*group as usize, at).put_value(out),
+            let group = *group as usize;
+            match part.leaf.aggregator().form_in_fold() {
+                Form::Plain => {
+                    out.extend_from_slice(self.groups.plain(group, at).expect("invariant: a group has a row"))
+                }
+                Form::Number => self.groups.number(group, at).expect("invariant: a group has a row").put(out),
+                Form::List | Form::Set | Form::Map => self.groups.live(group, at).put_value(out),
             }
         }
         Ok(())

@@ -1,10 +1,13 @@
-//! The states of a fold, by group: a hash table of indexes, keys and plain states in two arenas.
+//! The states of a fold, by group: a hash table of indexes, keys and plain states in an arena.
 //!
-//! A new group takes no allocation of its own once the arenas have grown, and a plain state that fits its cell is
-//! replaced in place. Only collections are objects of their own.
+//! A new group takes no allocation of its own once the arena has grown, and a plain state that fits its cell is
+//! replaced in place. The first state of a group lies behind its key: who looks up the one fetches the other. Only
+//! collections are objects of their own.
 
 use super::live::{Form, Live};
+use super::number::Number;
 use hashbrown::HashTable;
+use tantu_base::prefetch::{prefetch, prefetch_lines};
 
 /// Bytes a plain state gets at first: every scalar but text fits.
 const CELL_SIZE: usize = 16;
@@ -17,9 +20,9 @@ pub(super) struct Groups {
     forms: Vec<Form>,
     table: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
-    keys: Vec<u8>,
     groups: Vec<Group>,
     cells: Vec<Cell>,
+    /// Keys and plain states.
     bytes: Vec<u8>,
     unused: usize,
     lives: Vec<Live>,
@@ -29,14 +32,14 @@ pub(super) struct Groups {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     hash: u64,
-    start: usize,
-    len: usize,
+    start: u32,
+    len: u32,
 }
 
-/// Where a plain state lies in the arena; or, for a collection, at `start` which it is.
+/// Where a plain state lies in the arena; or, for a collection, at `start` which it is; or a number as it is packed.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    start: usize,
+    start: u64,
     len: u32,
     capacity: u32,
 }
@@ -47,7 +50,6 @@ impl Groups {
             forms,
             table: HashTable::new(),
             hasher: foldhash::fast::FixedState::default(),
-            keys: Vec::new(),
             groups: Vec::new(),
             cells: Vec::new(),
             bytes: Vec::new(),
@@ -63,8 +65,7 @@ impl Groups {
 
     /// Bytes in use.
     pub(super) fn size(&self) -> usize {
-        self.keys.len()
-            + self.bytes.len()
+        self.bytes.len()
             + self.live_size
             + self.groups.len() * (size_of::<Group>() + 2 * size_of::<u32>())
             + self.cells.len() * size_of::<Cell>()
@@ -74,7 +75,6 @@ impl Groups {
     /// Forgets everything and keeps the memory of the arenas.
     pub(super) fn clear(&mut self) {
         self.table.clear();
-        self.keys.clear();
         self.groups.clear();
         self.cells.clear();
         self.bytes.clear();
@@ -89,7 +89,7 @@ impl Groups {
         let hash = self.hash(key);
         let found = self.table.find(hash, |at| {
             let group = &self.groups[*at as usize];
-            group.hash == hash && &self.keys[group.start..][..group.len] == key
+            group.hash == hash && self.key_of(group) == key
         });
         match found {
             Some(at) => *at as usize,
@@ -106,14 +106,15 @@ impl Groups {
         let at = u32::try_from(self.groups.len()).expect("invariant: a fold's memory ends long before 2^32 groups");
         let groups = &self.groups;
         self.table.insert_unique(hash, at, |at| groups[*at as usize].hash);
-        self.groups.push(Group { hash, start: self.keys.len(), len: key.len() });
-        self.keys.extend_from_slice(key);
+        let short = |len: usize| u32::try_from(len).expect("invariant: a fold's memory ends long before 4 GiB");
+        self.groups.push(Group { hash, start: short(self.bytes.len()), len: short(key.len()) });
+        self.bytes.extend_from_slice(key);
         for form in &self.forms {
             let start = match form {
-                Form::Plain => 0,
-                _ => {
+                Form::Plain | Form::Number => 0,
+                Form::List | Form::Set | Form::Map => {
                     self.lives.push(Live::new(*form));
-                    self.lives.len() - 1
+                    self.lives.len() as u64 - 1
                 }
             };
             self.cells.push(Cell { start, len: 0, capacity: 0 });
@@ -121,11 +122,17 @@ impl Groups {
         at as usize
     }
 
-    pub(super) fn key(&self, group: usize) -> &[u8] {
-        let Group { start, len, .. } = self.groups[group];
-        &self.keys[start..][..len]
+    #[inline]
+    fn key_of(&self, group: &Group) -> &[u8] {
+        &self.bytes[group.start as usize..][..group.len as usize]
     }
 
+    #[inline]
+    pub(super) fn key(&self, group: usize) -> &[u8] {
+        self.key_of(&self.groups[group])
+    }
+
+    #[inline]
     fn cell(&self, group: usize, state: usize) -> usize {
         group * self.forms.len() + state
     }
@@ -134,7 +141,38 @@ impl Groups {
     #[inline]
     pub(super) fn plain(&self, group: usize, state: usize) -> Option<&[u8]> {
         let cell = self.cells[self.cell(group, state)];
-        (cell.len > 0).then(|| &self.bytes[cell.start..][..cell.len as usize])
+        (cell.len > 0).then(|| &self.bytes[cell.start as usize..][..cell.len as usize])
+    }
+
+    /// A number; none if there was no row yet.
+    #[inline]
+    pub(super) fn number(&self, group: usize, state: usize) -> Option<Number> {
+        debug_assert_eq!(self.forms[state], Form::Number);
+        let Cell { start: bits, len: of, .. } = self.cells[self.cell(group, state)];
+        Number::unpacked((of, bits))
+    }
+
+    /// Replaces a number.
+    #[inline]
+    pub(super) fn set_number(&mut self, group: usize, state: usize, number: Number) {
+        let (at, (of, bits)) = (self.cell(group, state), number.packed());
+        self.cells[at] = Cell { start: bits, len: of, capacity: 0 };
+    }
+
+    /// Has fetched what says where a group lies.
+    #[inline]
+    pub(super) fn expect(&self, group: usize) {
+        self.groups.get(group).into_iter().for_each(prefetch);
+        self.cells.get(group * self.forms.len()).into_iter().for_each(prefetch);
+    }
+
+    /// Has fetched the key and the first state of a group.
+    #[inline]
+    pub(super) fn expect_bytes(&self, group: usize) {
+        if let Some(Group { start, len, .. }) = self.groups.get(group) {
+            self.bytes.get(*start as usize..).into_iter().for_each(|bytes| prefetch_lines(bytes, 1));
+            self.bytes.get((start + len) as usize..).into_iter().for_each(|bytes| prefetch_lines(bytes, 1));
+        }
     }
 
     /// Replaces a plain state.
@@ -146,7 +184,7 @@ impl Groups {
         }
         let cell = &mut self.cells[at];
         cell.len = bytes.len() as u32;
-        self.bytes[cell.start..][..bytes.len()].copy_from_slice(bytes);
+        self.bytes[cell.start as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
     fn grow(&mut self, at: usize, len: usize) {
@@ -156,7 +194,7 @@ impl Groups {
             self.compact();
         }
         let capacity = len.next_power_of_two().max(CELL_SIZE);
-        self.cells[at].start = self.bytes.len();
+        self.cells[at].start = self.bytes.len() as u64;
         self.cells[at].capacity = u32::try_from(capacity).expect("invariant: a state is shorter than 2 GiB");
         self.bytes.resize(self.bytes.len() + capacity, 0);
     }
@@ -164,13 +202,17 @@ impl Groups {
     /// Leaves the abandoned cells behind.
     fn compact(&mut self) {
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.unused);
-        for (at, cell) in self.cells.iter_mut().enumerate() {
-            if self.forms[at % self.forms.len()] != Form::Plain || cell.len == 0 {
-                continue;
-            }
+        let count = self.forms.len().max(1);
+        for (at, group) in self.groups.iter_mut().enumerate() {
             let start = bytes.len();
-            bytes.extend_from_slice(&self.bytes[cell.start..][..cell.capacity as usize]);
-            cell.start = start;
+            bytes.extend_from_slice(&self.bytes[group.start as usize..][..group.len as usize]);
+            group.start = start as u32;
+            let cells = self.cells.iter_mut().skip(at * count).zip(&self.forms);
+            for (cell, _) in cells.filter(|(cell, form)| **form == Form::Plain && cell.len > 0) {
+                let start = bytes.len() as u64;
+                bytes.extend_from_slice(&self.bytes[cell.start as usize..][..cell.capacity as usize]);
+                cell.start = start;
+            }
         }
         self.bytes = bytes;
         self.unused = 0;
@@ -178,7 +220,7 @@ impl Groups {
 
     /// Changes a collection.
     pub(super) fn with_live<T>(&mut self, group: usize, state: usize, change: impl FnOnce(&mut Live) -> T) -> T {
-        let at = self.cells[self.cell(group, state)].start;
+        let at = self.cells[self.cell(group, state)].start as usize;
         let live = &mut self.lives[at];
         let before = live.size();
         let answer = change(live);
@@ -187,7 +229,7 @@ impl Groups {
     }
 
     pub(super) fn live(&self, group: usize, state: usize) -> &Live {
-        &self.lives[self.cells[self.cell(group, state)].start]
+        &self.lives[self.cells[self.cell(group, state)].start as usize]
     }
 
     /// The groups in the order of their keys.
@@ -259,5 +301,28 @@ mod tests {
         assert!(groups.bytes.len() <= 100 * 8192 + 8192 + 2 * UNUSED_SIZE_MIN, "{}", groups.bytes.len());
         groups.clear();
         assert_eq!((groups.len(), groups.size()), (0, 0));
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_while_the_states_beside_them_are_moved() {
+        let mut groups = Groups::new(vec![Form::Number, Form::Plain]);
+        let number = |n: usize| match n % 3 {
+            0 => Number::I64(-(n as i64)),
+            1 => Number::U64(u64::MAX - n as u64),
+            _ => Number::F64(-0.5 * n as f64),
+        };
+        for len in [1usize, 100, 5_000, 200] {
+            for n in 0..100usize {
+                let at = groups.at(&n.to_be_bytes());
+                let before = groups.number(at, 0);
+                assert_eq!(before.is_none(), len == 1, "none before the first row");
+                assert!(before.is_none_or(|before| before.packed() == number(n).packed()));
+                groups.set_number(at, 0, number(n));
+                groups.set_plain(at, 1, &vec![n as u8; len]);
+            }
+        }
+        groups.clear();
+        let at = groups.at(b"again");
+        assert!(groups.number(at, 0).is_none());
     }
 }

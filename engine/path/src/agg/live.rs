@@ -26,6 +26,8 @@ pub(super) enum Live {
 pub(super) enum Form {
     /// None: a state is bytes that each step replaces.
     Plain,
+    /// None: a state is a number that each step adds to. Only a fold keeps it so.
+    Number,
     List,
     Set,
     Map,
@@ -34,7 +36,7 @@ pub(super) enum Form {
 impl Live {
     pub(super) fn new(form: Form) -> Live {
         match form {
-            Form::Plain => unreachable!("a plain state is no collection"),
+            Form::Plain | Form::Number => unreachable!("a plain state is no collection"),
             Form::List => Live::List { count: 0, bytes: Vec::new() },
             Form::Set => Live::Set { elements: BTreeSet::new(), size: 0 },
             Form::Map => Live::Map { entries: BTreeMap::new(), size: 0 },

@@ -14,6 +14,7 @@ pub(super) enum Number {
 
 impl Number {
     /// Reads a number, or says what stands there instead. `state` is what it is to be added to.
+    #[inline]
     pub(super) fn read(aggregator: &'static str, bytes: &[u8], state: Option<Number>) -> Result<Number, AggError> {
         let mut reader = Reader::new(bytes);
         let wanted = || state.map_or("number", Number::name);
@@ -25,6 +26,27 @@ impl Number {
             Err(error) => Err(error),
         };
         number.map_err(|_| mismatch(aggregator, wanted(), "malformed value"))
+    }
+
+    /// As two words: which type, never 0, and the bits.
+    #[inline]
+    pub(super) fn packed(self) -> (u32, u64) {
+        match self {
+            Number::I64(n) => (1, n as u64),
+            Number::U64(n) => (2, n),
+            Number::F64(n) => (3, n.to_bits()),
+        }
+    }
+
+    /// The other way round than [`Number::packed`]; 0 is no number.
+    #[inline]
+    pub(super) fn unpacked((of, bits): (u32, u64)) -> Option<Number> {
+        match of {
+            0 => None,
+            1 => Some(Number::I64(bits as i64)),
+            2 => Some(Number::U64(bits)),
+            _ => Some(Number::F64(f64::from_bits(bits))),
+        }
     }
 
     /// The 1 that a location of this schema counts by.
@@ -69,14 +91,15 @@ impl Number {
     }
 
     /// The sum, if it is of one type and fits it and the schema.
+    #[inline]
     pub(super) fn add(self, addend: Number, aggregator: &'static str, schema: &Schema) -> Result<Number, AggError> {
         match (self, addend) {
             (Number::I64(a), Number::I64(b)) => {
-                let sum = a.checked_add(b).filter(|sum| *schema != Schema::I32 || i32::try_from(*sum).is_ok());
+                let sum = a.checked_add(b).filter(|sum| !matches!(schema, Schema::I32) || i32::try_from(*sum).is_ok());
                 sum.map(Number::I64).ok_or_else(|| overflow(aggregator, schema, "i64", &a, &b))
             }
             (Number::U64(a), Number::U64(b)) => {
-                let sum = a.checked_add(b).filter(|sum| *schema != Schema::U32 || u32::try_from(*sum).is_ok());
+                let sum = a.checked_add(b).filter(|sum| !matches!(schema, Schema::U32) || u32::try_from(*sum).is_ok());
                 sum.map(Number::U64).ok_or_else(|| overflow(aggregator, schema, "u64", &a, &b))
             }
             (Number::F64(a), Number::F64(b)) => Ok(Number::F64(a + b)),

@@ -102,9 +102,9 @@ impl TaskState {
             _ => run.writes.take_slice(*slice_count, SIDE_SLICE_SIZE),
         };
         tree.apply_late(version, slice.writes());
-        let is_last = match slice.entries.last() {
-            Some((key, _)) if run.spilled.is_some() => {
-                *behind = Some(key.clone());
+        let is_last = match slice.last_key() {
+            Some(key) if run.spilled.is_some() => {
+                *behind = Some(key.to_vec());
                 false
             }
             _ => run.writes.count() == 0,
@@ -123,7 +123,7 @@ impl super::writes::Slice {
     /// As the tree takes them: in one version a deleted range comes before what is put.
     pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {
         let ranges = self.ranges.iter().map(|(from, to)| Write::DeleteRange { from, to });
-        let entries = self.entries.iter().map(|(key, value)| match value {
+        let entries = self.entries().map(|(key, value)| match value {
             Some(value) => Write::Put { key, value },
             None => Write::Delete { key },
         });

@@ -174,23 +174,23 @@ impl Side {
         seen.flat_map(|attached| self.layers_of(&attached.run))
     }
 
-    /// Reads a key at a version: published runs that are not in the tree yet, then the tree.
+    /// Reads a key, given with its [hash](Tree::hash), at a version: published runs that are not in the tree yet, then the tree.
     #[inline]
     pub(crate) fn get_at(
         &self,
         tree: &Tree,
         cache: &BlockCache,
-        (key, at): (&[u8], Version),
+        (hashed, at): ((&[u8], u64), Version),
         out: &mut Vec<u8>,
     ) -> Result<bool, Stop> {
         if !self.attached.is_empty() {
             for layer in self.layers_at(at) {
-                if let Some(found) = layer.get(cache, key, out)? {
+                if let Some(found) = layer.get(cache, hashed.0, out)? {
                     return Ok(found);
                 }
             }
         }
-        tree.get(cache, key, at, out)
+        tree.get_hashed(cache, hashed, at, out)
     }
 
     /// Reads a key of a run that is not published: whether it has a value, or deletes it; none if it knows nothing of it.

@@ -108,8 +108,9 @@ impl Spilled {
         let mut size = 0;
         tree.scan(cache, &from, &to, tree.applied(), &mut |key, value| {
             size += key.len() + value.len();
-            slice.entries.push(Self::entry(key, value));
-            let is_full = slice.entries.len() >= count || size >= SIDE_SLICE_SIZE;
+            let (value, kind) = value.split_at(value.len() - 1);
+            slice.push(&key[9..], (kind == [VALUE]).then_some(value));
+            let is_full = slice.len() >= count || size >= SIDE_SLICE_SIZE;
             if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(slice)
@@ -121,11 +122,11 @@ impl Spilled {
         let key = |kind, key: &[u8]| self.key(kind, key);
         let hidden: Vec<_> = slice.ranges.iter().map(|(from, to)| (key(ENTRY, from), key(ENTRY, to))).collect();
         let ranges: Vec<_> = slice.ranges.iter().map(|(from, to)| (key(RANGE, from), &to[..])).collect();
-        let value = |value: &Option<Vec<u8>>| match value {
-            Some(value) => [&value[..], &[VALUE]].concat(),
+        let value = |value: Option<&[u8]>| match value {
+            Some(value) => [value, &[VALUE]].concat(),
             None => vec![DELETED],
         };
-        let entries: Vec<_> = slice.entries.iter().map(|(k, v)| (key(ENTRY, k), value(v))).collect();
+        let entries: Vec<_> = slice.entries().map(|(k, v)| (key(ENTRY, k), value(v))).collect();
         let hidden = hidden.iter().map(|(from, to)| Write::DeleteRange { from, to });
         let ranges = ranges.iter().map(|(key, value)| Write::Put { key, value });
         let entries = entries.iter().map(|(key, value)| Write::Put { key, value });

@@ -2,7 +2,6 @@
 
 use super::RunError;
 use super::layer::{Layer, Way, scan_over};
-use crate::layout::object_key;
 use crate::task::TaskState;
 use crate::view::{merge_newer, stop, tree_range};
 use std::ops::{Bound, ControlFlow};
@@ -67,8 +66,9 @@ impl RunView<'_> {
     fn set(&mut self, object: ObjectId, key: &[u8], value: Option<&[u8]>) -> Result<(), Stop> {
         let object = self.object(object);
         let TaskState { scratch, side, .. } = &mut *self.state;
-        object_key(object, key, scratch);
-        side.open_mut(self.run, scratch, value)?.set(scratch, value);
+        scratch.set(object, key);
+        let key = scratch.bytes();
+        side.open_mut(self.run, key, value)?.set(key, value);
         Ok(())
     }
 }
@@ -77,12 +77,13 @@ impl Store for RunView<'_> {
     fn get(&mut self, object: ObjectId, key: &[u8], out: &mut Vec<u8>) -> Result<bool, Stop> {
         let object = self.object(object);
         let TaskState { scratch, side, tree, visible, .. } = &mut *self.state;
-        object_key(object, key, scratch);
+        scratch.set(object, key);
+        let hashed = scratch.hashed();
         out.clear();
-        let own = side.get_of(side.open(self.run)?, self.cache, scratch, out);
+        let own = side.get_of(side.open(self.run)?, self.cache, hashed.0, out);
         let found = match own.map_err(|s| stop(s, self.need))? {
             Some(found) => found,
-            None => side.get_at(tree, self.cache, (scratch, *visible), out).map_err(|s| stop(s, self.need))?,
+            None => side.get_at(tree, self.cache, (hashed, *visible), out).map_err(|s| stop(s, self.need))?,
         };
         Ok(found || self.state.start(object, key, out))
     }

@@ -1,13 +1,14 @@
-//! The writes of one side run: an ordered map over deleted ranges, last write of a key wins.
+//! The writes of one side run: ordered entries over deleted ranges, last write of a key wins.
 //!
 //! Ordered, because a microbatch reads ranges of what it wrote as often as it likes: a layer of the pending overlay, which
 //! is small, looks at all it has for that, and a run may be large.
 
+use super::leaves::{KeyValue, Leaf, Leaves};
 use crate::staged::Known;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// What an entry takes beside its key and its value, in bytes: two vectors and its share of a node.
+/// What an entry takes beside its key and its value, in bytes: its place, and what its leaf or its node has to spare.
 const ENTRY_SIZE: usize = 64;
 
 /// Deleted ranges, disjoint, by their first key.
@@ -72,15 +73,41 @@ impl RangeSet {
 #[derive(Debug, Default)]
 pub(crate) struct Slice {
     pub(crate) ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// In the order of keys.
+    leaves: Vec<Leaf>,
+}
+
+impl Slice {
+    /// One entry more, behind the others.
+    pub(crate) fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.leaves.is_empty() {
+            self.leaves.push(Leaf::default());
+        }
+        if let Some(last) = self.leaves.last_mut() {
+            last.push(key, value);
+        }
+    }
+
     /// In the order of keys; `None`: deleted.
-    pub(crate) entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) fn entries(&self) -> impl Iterator<Item = KeyValue<'_>> {
+        self.leaves.iter().flat_map(|leaf| (0..leaf.len()).map(|at| leaf.entry(at)))
+    }
+
+    /// How many entries it has.
+    pub(crate) fn len(&self) -> usize {
+        self.leaves.iter().map(Leaf::len).sum()
+    }
+
+    /// The key of the last entry.
+    pub(crate) fn last_key(&self) -> Option<&[u8]> {
+        self.leaves.last().and_then(|leaf| leaf.len().checked_sub(1).map(|at| leaf.entry(at).0))
+    }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct SideWrites {
-    /// `None`: deleted.
-    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    entries: Leaves,
     /// What an entry says of a key within is newer.
     ranges: RangeSet,
     size: usize,
@@ -100,20 +127,23 @@ impl SideWrites {
 
     /// How many writes it holds.
     pub(crate) fn count(&self) -> usize {
-        self.entries.len() + self.ranges.ranges.len()
+        self.entries.count() + self.ranges.ranges.len()
     }
 
     /// Takes the deleted ranges, and the first entries: at most so many, and few more bytes than `size`.
     pub(crate) fn take_slice(&mut self, count: usize, size: usize) -> Slice {
-        let mut slice = Slice { ranges: self.ranges.take().collect(), entries: Vec::new() };
-        let mut taken = 0;
-        while slice.entries.len() < count && taken < size {
-            let Some((key, value)) = self.entries.pop_first() else { break };
-            let size = entry_size(&key, value.as_deref());
-            (self.size, taken) = (self.size - size, taken + size);
-            slice.entries.push((key, value));
+        let ranges = self.ranges.take().collect();
+        if count == 0 || size == 0 {
+            return Slice { ranges, leaves: Vec::new() };
         }
-        slice
+        let (mut taken, mut left) = (0, count);
+        let leaves = self.entries.take_first(|(key, value)| {
+            taken += entry_size(key, value);
+            left -= 1;
+            left == 0 || taken >= size
+        });
+        self.size -= taken;
+        Slice { ranges, leaves }
     }
 
     /// Bytes of the largest write there was.
@@ -130,8 +160,7 @@ impl SideWrites {
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Known<'_> {
         match self.entries.get(key) {
-            Some(Some(value)) => Known::Value(value),
-            Some(None) => Known::Deleted,
+            Some(value) => known(value),
             None if self.is_deleted(key) => Known::Deleted,
             None => Known::Nothing,
         }
@@ -145,17 +174,8 @@ impl SideWrites {
 
     /// Sets a key's value, or deletes it.
     pub(crate) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if let Some(known) = self.entries.get_mut(key) {
-            self.size -= entry_size(key, known.as_deref());
-            match (known, value) {
-                (Some(known), Some(value)) => {
-                    known.clear();
-                    known.extend_from_slice(value);
-                }
-                (known, value) => *known = value.map(<[u8]>::to_vec),
-            }
-        } else {
-            self.entries.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        if let Some(before) = self.entries.set(key, value) {
+            self.size -= entry_size(key, None) + before;
         }
         self.size += entry_size(key, value);
         self.largest = self.largest.max(entry_size(key, value));
@@ -166,26 +186,19 @@ impl SideWrites {
         if from >= to {
             return;
         }
-        let within = (Bound::Included(from), Bound::Excluded(to));
-        let gone: Vec<Vec<u8>> = self.entries.range::<[u8], _>(within).map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            if let Some(value) = self.entries.remove(&key) {
-                self.size -= entry_size(&key, value.as_deref());
-            }
-        }
+        let size = &mut self.size;
+        self.entries.remove(from, to, |(key, value)| *size -= entry_size(key, value));
         self.largest = self.largest.max(self.ranges.add(from, to));
     }
 
     /// What it knows of the keys of a range, in order; deleted ranges apart.
     pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], Known<'_>)> {
-        let within = (Bound::Included(from), Bound::Excluded(to.max(from)));
-        self.entries.range::<[u8], _>(within).map(|(key, value)| (&key[..], known(value)))
+        self.entries.range(from, to.max(from)).map(|(key, value)| (key, known(value)))
     }
 
     /// Every key it says something of behind `key`, in order; all without one.
-    pub(crate) fn behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range::<[u8], _>((from, Bound::Unbounded)).map(|(key, value)| (&key[..], value.as_deref()))
+    pub(crate) fn behind(&self, key: Option<&[u8]>) -> impl Iterator<Item = KeyValue<'_>> {
+        self.entries.behind(key)
     }
 
     /// The deleted ranges that begin behind `key`, in order; all without one.
@@ -194,8 +207,8 @@ impl SideWrites {
     }
 }
 
-fn known(value: &Option<Vec<u8>>) -> Known<'_> {
-    value.as_deref().map_or(Known::Deleted, Known::Value)
+fn known(value: Option<&[u8]>) -> Known<'_> {
+    value.map_or(Known::Deleted, Known::Value)
 }
 
 #[cfg(test)]
@@ -252,13 +265,17 @@ mod tests {
         writes.delete_range(&[40], &[50]);
         writes.delete_range(&[200], &[210]);
         let mut taken = Vec::new();
+        let mut take = |slice: &Slice| {
+            let owned = |(key, value): KeyValue<'_>| (key.to_vec(), value.map(<[u8]>::to_vec));
+            assert_eq!(slice.entries().last().map(|(key, _)| key), slice.last_key());
+            taken.extend(slice.entries().map(owned));
+            slice.len()
+        };
         let first = writes.take_slice(7, usize::MAX);
-        assert_eq!((first.ranges.len(), first.entries.len()), (2, 7));
-        taken.extend(first.entries);
+        assert_eq!((first.ranges.len(), take(&first)), (2, 7));
         while writes.count() > 0 {
             let slice = writes.take_slice(usize::MAX, 1000);
-            assert!(slice.ranges.is_empty() && (1..16).contains(&slice.entries.len()), "{}", slice.entries.len());
-            taken.extend(slice.entries);
+            assert!(slice.ranges.is_empty() && (1..16).contains(&take(&slice)), "{slice:?}");
         }
         let expected = (0..40u8).chain(50..100).map(|key| (vec![key], (key % 3 > 0).then(|| vec![key; 100])));
         assert!(taken.into_iter().eq(expected));

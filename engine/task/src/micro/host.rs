@@ -132,6 +132,12 @@ impl Host for MicroHost<'_> {
         rows.put(&mut sender, (to, table), keys, args)
     }
 
+    fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
+        let task_count = self.task_count;
+        let (rows, mut sender) = self.rows_out();
+        rows.put_group(&mut sender, (table, task_count), keys, args).map(|()| true)
+    }
+
     fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
         let (rows, mut sender) = self.rows_out();
         rows.put(&mut sender, (to, table), keys, rest)

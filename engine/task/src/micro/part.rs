@@ -177,9 +177,11 @@ impl Part {
 mod tests {
     use super::*;
     use crate::host::EventRandom;
+    use crate::limit::{BATCH_ROWS_SIZE, GROUPS_HELD_SIZE_MAX};
     use crate::tables::Sender;
+    use std::collections::BTreeSet;
     use tantu_base::fixed::FixedReader;
-    use tantu_base::value::encoded;
+    use tantu_base::value::{decoded, encoded, partition_of};
     use tantu_flow::{MicrobatchOptions, Module, Position, Setup, Topologies, define, random};
     use tantu_net::letter::Letter;
     use tantu_path::{List, Map, agg};
@@ -196,6 +198,65 @@ mod tests {
                 });
             });
         }
+    }
+
+    /// What letters of rows brought: to which task, whether combined, keys and the rest.
+    fn rows_in(letters: &[u8]) -> Vec<(TaskId, bool, Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut reader = FixedReader::new(letters);
+        while let Some(letter) = Letter::decode_next(&mut reader) {
+            let Ok(Letter::Fold { task, is_partial, rows, .. }) = letter else { panic!("only rows were sent") };
+            let mut rows = FixedReader::new(rows);
+            while !rows.is_empty() {
+                let mut part = || rows.sized().expect("there is more").to_vec();
+                found.push((task, is_partial, part(), part()));
+            }
+        }
+        found
+    }
+
+    /// What is sent of words, and the most it took on the way.
+    fn sent(words: impl Iterator<Item = String>) -> (Vec<(TaskId, bool, String, i64)>, usize) {
+        let def = define::<Words>().expect("it is right");
+        let plan = &*def.microbatches[0].plan;
+        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() }, Run::new());
+        let root = attempt.root(0);
+        let (mut random, mut bits, mut letters, mut most) = (EventRandom(5), 0, Vec::new(), 0);
+        let mut sender =
+            Sender { plan, topology: 0, root, random: &mut random, bits: &mut bits, letters: &mut letters };
+        for word in words {
+            attempt.rows.put_group(&mut sender, (0, 4), &encoded(&word), &[]).expect("it fits");
+            most = most.max(attempt.rows.size());
+        }
+        attempt.rows.send_all(&mut sender).expect("they fit");
+        assert!(attempt.rows.is_empty() && attempt.rows.size() == 0);
+        let row = |(task, is_partial, keys, rest): (_, bool, Vec<u8>, Vec<u8>)| {
+            let count = if is_partial { decoded(&rest).expect("a count") } else { 1 };
+            (task, is_partial, decoded::<String>(&keys).expect("a word"), count)
+        };
+        (rows_in(&letters).into_iter().map(row).collect(), most)
+    }
+
+    #[test]
+    fn groups_leave_combined_for_the_task_that_the_hash_of_their_keys_says() {
+        let (rows, _) = sent((0..10_000).map(|n| format!("word {}", n % 61)));
+        assert_eq!(rows.len(), 61);
+        for (task, is_partial, word, count) in rows {
+            assert_eq!((task, is_partial), (TaskId(partition_of(&word, 4)), true), "{word}");
+            let number: i64 = word["word ".len()..].parse().expect("a number");
+            assert_eq!(count, 10_000 / 61 + i64::from(number < 10_000 % 61), "{word}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_hardly_ever_of_one_group_leave_as_they_are_and_none_is_held_for_long() {
+        let (rows, most) = sent((0..100_000).map(|n| format!("word {n}")));
+        assert!(most <= GROUPS_HELD_SIZE_MAX + 4 * BATCH_ROWS_SIZE, "{most}");
+        assert!(rows.iter().any(|(_, is_partial, ..)| *is_partial), "nobody knows at first");
+        assert!(rows.iter().filter(|(_, is_partial, ..)| *is_partial).count() < 50_000);
+        assert!(rows.iter().all(|(task, _, word, _)| *task == TaskId(partition_of(word, 4))));
+        let words: BTreeSet<&str> = rows.iter().map(|(_, _, word, _)| &word[..]).collect();
+        assert!(words.len() == 100_000 && rows.iter().all(|(.., count)| *count == 1));
     }
 
     #[test]

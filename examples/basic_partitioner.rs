@@ -15,7 +15,7 @@ impl Module for BasicPartitioner {
         let depot = setup.declare_depot::<String>("*depot", random());
         let mut s = topologies.stream("s");
         // What is noted stays where it is noted, which is not where its key would live: that is what this shows.
-        let here = PStateOptions { unchecked: true, ..PStateOptions::default() };
+        let here = PStateOptions::unchecked();
         let starts = s.pstate_with::<Sightings>("$$starts", here);
         let ends = s.pstate::<Sightings>("$$ends");
         s.source(&depot, |b, k| {

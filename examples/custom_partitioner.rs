@@ -20,7 +20,7 @@ impl Module for CustomPartitioner {
         let depot = setup.declare_depot::<Pair>("*depot", random());
         let mut s = topologies.stream("s");
         // What is noted stays where it is noted, which is not where its key would live: that is what this shows.
-        let here = PStateOptions { unchecked: true, ..PStateOptions::default() };
+        let here = PStateOptions::unchecked();
         let nexts = s.pstate_with::<Sightings>("$$nexts", here);
         let finals = s.pstate_with::<Sightings>("$$finals", here);
         s.source(&depot, |b, pair| {

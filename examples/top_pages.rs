@@ -45,7 +45,7 @@ impl Module for TopPages {
             q.name(total, "total");
             q.filter((total, least), |(total, least)| total >= least);
             q.origin_partition();
-            let best = agg::limit(3).sort::<(i64,), _>((total,)).reverse();
+            let best = agg::limit(3).sort((total,)).reverse();
             q.agg::<List<(String, i64)>>(best.of::<(String, i64), _>((page, total)))
         });
 

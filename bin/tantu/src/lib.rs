@@ -8,6 +8,7 @@ pub mod demo;
 pub mod graph;
 #[cfg(doctest)]
 mod guide;
+pub mod linked;
 pub mod prelude;
 pub mod schedule;
 pub mod testing;

@@ -11,9 +11,9 @@ pub use tantu_client::{
 pub use tantu_derive::Record;
 pub use tantu_flow::{
     Anchor, Batch, BatchBlock, Block, DefineErrors, DepotOptions, DepotRef, Emit, Loop, Materialized, MicrobatchBlock,
-    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, OutStream, PStateOptions, QueryBlock,
+    MicrobatchOptions, MicrobatchTopology, Module, ModuleInfo, Named, NamedBatch, OutStream, PStateOptions, QueryBlock,
     QueryOptions, Record, RetryMode, Setup, SourceOptions, StartFrom, StreamEmit, StreamOptions, StreamTopology,
-    TestBlock, TestPState, Tick, Topologies, Var, Vars, custom, define, disallow, hash_by, random,
+    TestBlock, TestPState, Tick, Topologies, TopologyKind, Var, Vars, custom, define, disallow, hash_by, random,
 };
 pub use tantu_local::{CategoryShares, ClientWork, ClusterError, InProcessCluster, LaunchConfig, ThreadLoad};
 pub use tantu_path::{

@@ -116,6 +116,9 @@ impl Observe for Noted {
     }
 }
 
+/// What was emitted: the name of its stream, none for the default stream, and the value.
+pub type Emit = (Option<String>, Value);
+
 /// Notes what an operation emits: in order, and by output stream; the default stream has no name (TST-07). Hand a clone to the code on
 /// each stream of a block that runs alone.
 ///
@@ -149,11 +152,11 @@ impl Observe for Noted {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct EmitLog {
-    emits: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+    emits: Arc<Mutex<Vec<Emit>>>,
 }
 
 impl EmitLog {
-    fn emits(&self) -> MutexGuard<'_, Vec<(Option<String>, Value)>> {
+    fn emits(&self) -> MutexGuard<'_, Vec<Emit>> {
         self.emits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -163,7 +166,7 @@ impl EmitLog {
     }
 
     /// Every emit with its stream, in order.
-    pub fn in_order(&self) -> Vec<(Option<String>, Value)> {
+    pub fn in_order(&self) -> Vec<Emit> {
         self.emits().clone()
     }
 
@@ -317,8 +320,7 @@ mod tests {
         fn define(setup: &mut Setup, topologies: &mut Topologies) {
             let names = setup.declare_depot::<String>("*names", random());
             let mut s = topologies.stream("s");
-            let times = s
-                .pstate_with::<Map<String, i64>>("$$times", PStateOptions { global: true, ..PStateOptions::default() });
+            let times = s.pstate_with::<Map<String, i64>>("$$times", PStateOptions::global());
             s.source(&names, |b, name| {
                 b.global_partition();
                 let time = b.each(name, |_| crate::schedule::current_time_ms());

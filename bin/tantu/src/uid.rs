@@ -73,7 +73,7 @@ macro_rules! counter {
         impl Counter<$number> {
             #[track_caller]
             fn declare(topology: &mut StreamTopology, name: &str, start: $number, step: $number) -> Self {
-                let counts = topology.pstate_with(name, PStateOptions { private: true, ..PStateOptions::default() });
+                let counts = topology.pstate_with(name, PStateOptions::private());
                 Counter { counts, start, step }
             }
 

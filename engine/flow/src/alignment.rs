@@ -107,6 +107,10 @@ impl Alignment<'_> {
         if let Step::Hop { target, one_partition, .. } = &record.step {
             return hopped(target, *one_partition);
         }
+        // Its keys are the rows'.
+        if let Step::Combine { target, .. } = &record.step {
+            return hopped(target, false);
+        }
         // The stages of a batch block begin on other tasks.
         if let Step::Enter { .. } = &record.step {
             return Facts::new();

@@ -128,6 +128,9 @@ impl BatchBlock {
             self.stages.pop();
         }
         self.block.add(Step::End, "end", Vec::new(), Vec::new());
+        if !self.is_query {
+            crate::two_phase::combine_writes(&mut self.block, self.enter);
+        }
         let behind = self.block.at();
         if let Step::Enter { stages, after, .. } = &mut self.block.code.steps[self.enter].step {
             (*stages, *after) = (std::mem::take(&mut self.stages), behind);
@@ -194,6 +197,17 @@ impl BatchBlock {
         self.levels.pop();
         self.block.binds_once = true;
         self.block.uses(vars);
+        self.end_source(vars)
+    }
+
+    /// Nobody takes its rows, for a reason that was told.
+    pub(crate) fn drop_source(&mut self, of: Source<()>) {
+        self.open.remove(&of.end);
+    }
+
+    /// The rows that come here are those of a source.
+    #[track_caller]
+    pub(crate) fn end_source<V: Vars>(&mut self, vars: V) -> Source<V> {
         let scope = self.block.scope.clone();
         // Who takes the rows fills these in.
         let end = self.block.add(Step::Copy(Vec::new()), "rows", Vec::new(), Vec::new());
@@ -249,13 +263,19 @@ impl BatchBlock {
     /// The rows of a source end in a table, on the task that the keys' hash says.
     #[track_caller]
     pub(crate) fn keep_rows<V: Vars>(&mut self, of: Source<V>, keys: Vec<Register>) -> usize {
-        let Source { end, scope, vars } = of;
+        let mut rest = Vec::new();
+        of.vars.list(&mut |var: AnyVar| rest.push(var.register));
+        self.keep_parts(Source { end: of.end, scope: of.scope, vars: () }, keys, rest)
+    }
+
+    /// The same, with what a row has besides its keys.
+    #[track_caller]
+    pub(crate) fn keep_parts(&mut self, of: Source<()>, keys: Vec<Register>, rest: Vec<Register>) -> usize {
+        let Source { end, scope, .. } = of;
         self.open.remove(&end);
         let here = std::mem::replace(&mut self.block.scope, scope);
         self.block.check(keys.iter().map(|key| (self.block.source, key.var)));
         self.block.scope = here;
-        let mut rest = Vec::new();
-        vars.list(&mut |var: AnyVar| rest.push(var.register));
         self.block.code.tables.push(TableDef::Rows { keep: false });
         let table = self.block.code.tables.len() - 1;
         let record = &mut self.block.code.steps[end + 1];
@@ -270,9 +290,15 @@ impl BatchBlock {
         let vars: V = self.block.bind_all(label);
         let mut outs = Vec::new();
         vars.list(&mut |var: AnyVar| outs.push(var.register));
+        self.gather_into(of, label, outs);
+        vars
+    }
+
+    /// The same, for vars that are bound already.
+    #[track_caller]
+    pub(crate) fn gather_into(&mut self, of: RowsOf, label: &str, outs: Vec<Register>) {
         let defs = outs.iter().map(|register| register.var).collect();
         self.block.push(Step::Gathered { of, outs }, label, Vec::new(), defs);
-        vars
     }
 
     /// Goes on on the task where the block began: where a query was called, which it has to come back to, or task 0.

@@ -24,7 +24,9 @@ impl Run {
                 self.ack_return(plan, at, value, host)?;
                 return Ok(Then::Next);
             }
-            Step::Fold { target, table } => self.fold(plan, at, (target, *table), host)?,
+            Step::Fold { target, table } | Step::Combine { target, table, .. } => {
+                self.fold(plan, at, (target, *table), host)?
+            }
             Step::Gathered { of, outs } => self.gathered(plan, at, (*of, outs), host)?,
             Step::Enter { block, position, .. } => {
                 self.gather_live(plan, *position, 0);

@@ -5,6 +5,7 @@
 //! anything is sent.
 
 use crate::data::Register;
+use crate::plan::Position;
 use tantu_path::agg::{RowPart, TakePartials};
 use tantu_path::{AggError, AggShape, Arg, Fold, Room, Schema, ShapedFold};
 
@@ -19,9 +20,18 @@ pub struct FoldDef {
     outs: Vec<(AggShape, Schema)>,
     /// The parts of a row, if a result is a compound shape.
     parts: Vec<RowPart>,
+    /// Where an event with the keys and the states of a group begins, if that is what becomes of it.
+    pub(crate) goes_on: Option<Position>,
+    /// See [`FoldDef::is_due`].
+    pub(crate) combiner_limit: u64,
     /// Whether rows may be combined before they are sent.
     is_combiner: bool,
+    /// Whether partial states grow with every row.
+    is_flush_required: bool,
 }
+
+/// After how many rows partial states that grow with each of them are sent on, if nothing else is said.
+pub(crate) const COMBINER_LIMIT: u64 = 1_000;
 
 impl std::fmt::Debug for FoldDef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,12 +42,24 @@ impl std::fmt::Debug for FoldDef {
 impl FoldDef {
     /// Without aggregators yet.
     pub(crate) fn new(keys: Vec<Register>, is_grouped: bool) -> FoldDef {
-        FoldDef { keys, is_grouped, outs: Vec::new(), parts: Vec::new(), is_combiner: true }
+        let (outs, parts, goes_on) = (Vec::new(), Vec::new(), None);
+        let (is_combiner, is_flush_required) = (true, false);
+        FoldDef {
+            keys,
+            is_grouped,
+            outs,
+            parts,
+            goes_on,
+            combiner_limit: COMBINER_LIMIT,
+            is_combiner,
+            is_flush_required,
+        }
     }
 
     /// One result more.
     pub(crate) fn push(&mut self, shape: AggShape, schema: Schema) {
         self.is_combiner &= shape.is_combiner();
+        self.is_flush_required |= shape.is_flush_required();
         self.outs.push((shape, schema));
         let is_leaf = |(shape, _): &(AggShape, Schema)| matches!(shape, AggShape::Leaf(_));
         self.parts = if self.outs.iter().all(is_leaf) { Vec::new() } else { ShapedFold::parts(&self.outs) };
@@ -66,6 +88,17 @@ impl FoldDef {
     /// Whether rows may be combined before they are sent.
     pub fn is_combiner(&self) -> bool {
         self.is_combiner
+    }
+
+    /// Where an event with the keys and the states of each group begins, on the task that the rows go to, if no table takes
+    /// them there.
+    pub fn goes_on(&self) -> Option<Position> {
+        self.goes_on
+    }
+
+    /// Whether partial states of so many rows are sent on before the end, since they grow with every row (AGG-10).
+    pub fn is_due(&self, rows: u64) -> bool {
+        self.is_flush_required && rows >= self.combiner_limit
     }
 
     /// The arguments of all aggregators, one after the other, if each result is that of one.
@@ -125,6 +158,14 @@ impl RowFold {
         match self {
             RowFold::Leaves(fold) => fold.combine(key, partials),
             RowFold::Shapes(fold) => fold.combine(key, partials),
+        }
+    }
+
+    /// Rows, or parts of them, taken in since it was made or drained.
+    pub fn steps(&self) -> u64 {
+        match self {
+            RowFold::Leaves(fold) => fold.steps(),
+            RowFold::Shapes(fold) => fold.steps(),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct GraphNode {
     pub carries: Option<Vec<GraphVar>>,
     /// The PState it touches, by its place in the module.
     pub pstate: Option<(usize, Access)>,
+    /// The depot it appends to, by its place in the module.
+    pub depot: Option<usize>,
     /// The author's file.
     pub file: &'static str,
     /// The line in it.
@@ -322,16 +324,21 @@ impl<'p> Drawing<'p> {
         let (kind, label) = self.describe(at, source, record);
         let mut made = node(kind, label, place);
         made.binds = match record.step {
-            Step::Copy(_) => Vec::new(),
+            // What rows were combined to is what crosses.
+            Step::Copy(_) | Step::Combine { .. } => Vec::new(),
             _ => self.vars(source, &record.defs),
         };
         let position = record.step.position().filter(|_| !matches!(record.step, Step::Pages { .. }));
         made.carries = position.map(|position| {
             let live = &self.plan.entries[position as usize].live;
-            let shown = |var: &Register| !record.defs.contains(&var.var) && self.skipped(at + 1) != Some(var.var);
+            let is_answer = |var: u32| !matches!(record.step, Step::Combine { .. }) && record.defs.contains(&var);
+            let shown = |var: &Register| !is_answer(var.var) && self.skipped(at + 1) != Some(var.var);
             let live: Vec<_> = live.iter().copied().filter(shown).collect();
             self.typed(source, &live)
         });
+        if let Step::Append { depot, .. } = &record.step {
+            made.depot = Some(*depot);
+        }
         made.pstate = match &record.step {
             Step::Select { pstate, .. } | Step::Pages { pstate, .. } => Some((*pstate, Access::Read)),
             Step::Transform { pstate, .. } | Step::Clear { pstate } | Step::Aggregate { pstate, .. } => {
@@ -378,7 +385,7 @@ impl<'p> Drawing<'p> {
                 let word = record.label.split(' ').next().unwrap_or_default();
                 (NodeKind::Aggregate, short_type(&format!("{word} {}", shape.show(&name))))
             }
-            Step::Hop { .. } => (NodeKind::Partitioner, plain()),
+            Step::Hop { .. } | Step::Combine { .. } => (NodeKind::Partitioner, plain()),
             Step::Overtime { .. } => (NodeKind::Later, record.label.clone()),
             Step::Await { .. } => (NodeKind::Later, plain()),
             Step::Check(_) => (NodeKind::Check, plain()),
@@ -574,7 +581,7 @@ fn key_of(target: &Target) -> Vec<u32> {
 
 fn node(kind: NodeKind, label: String, place: crate::define::Place) -> GraphNode {
     let (file, line) = (place.file(), place.line());
-    GraphNode { kind, label, binds: Vec::new(), carries: None, pstate: None, file, line }
+    GraphNode { kind, label, binds: Vec::new(), carries: None, pstate: None, depot: None, file, line }
 }
 
 /// What a row gives its aggregators: keys and arguments.

@@ -33,6 +33,8 @@ mod materialize;
 mod micro;
 mod module;
 mod named;
+mod named_batch;
+mod named_order;
 mod ops;
 mod partition;
 mod plan;
@@ -52,6 +54,7 @@ mod table;
 mod test_block;
 mod test_pstate;
 mod tick;
+mod two_phase;
 mod var;
 mod ways;
 mod wiring;
@@ -81,7 +84,8 @@ pub use module::{
     Setup, SourceDef, SourceOptions, StartFrom, StreamDef, StreamTopology, Topologies,
 };
 pub use named::{Named, NamedLoop};
-pub use ops::{Expanded, ModuleInfo};
+pub use named_batch::NamedBatch;
+pub use ops::{Expanded, ModuleInfo, TopologyKind};
 pub use partition::Partitioned;
 pub use plan::{HopInfo, Plan, PlanInfo, Position, StepInfo};
 pub use query::{ArgumentValues, Arguments, QueryDef, QueryOptions, var_type};

@@ -8,6 +8,7 @@ use crate::block::Block;
 use crate::data::{Data, Owned, Register, Returned};
 use crate::define::{Defining, here};
 use crate::fault::{RunError, eval_error};
+use crate::fold::COMBINER_LIMIT;
 use crate::module::{DepotRef, PState, PStateOptions, StartFrom, StreamTopology, Topologies};
 use crate::plan::{Plan, Position};
 use crate::run::{Host, Run, Then};
@@ -45,6 +46,9 @@ pub struct MicrobatchOptions {
     /// If set, what an attempt writes on a task goes to the disk after so many writes, before it is published
     /// (`topology.microbatch.pstate.flush.path.count`); without it, when it has more than its share of the core's memory.
     pub flush_path_count: Option<usize>,
+    /// After how many rows aggregators whose states grow with each of them send on what they combined for a task
+    /// (`topology.combiner.limit`). What they hold in bytes has a limit besides.
+    pub combiner_limit: u64,
 }
 
 impl Default for MicrobatchOptions {
@@ -55,6 +59,7 @@ impl Default for MicrobatchOptions {
             force_delay: Duration::ZERO,
             empty_period: None,
             flush_path_count: None,
+            combiner_limit: COMBINER_LIMIT,
         }
     }
 }
@@ -94,7 +99,8 @@ pub(crate) struct MicrobatchRecord {
 impl MicrobatchRecord {
     pub(crate) fn build(self, module: &str, schemas: &[(String, Schema)]) -> MicrobatchDef {
         let Self { name, options, sources, plan } = self;
-        MicrobatchDef { name, options, sources, plan: Arc::new(plan.build(module, schemas.to_vec())) }
+        let plan = plan.build(module, schemas.to_vec()).with_combiner_limit(options.combiner_limit);
+        MicrobatchDef { name, options, sources, plan: Arc::new(plan) }
     }
 }
 

@@ -287,6 +287,31 @@ pub struct PStateOptions {
     pub unchecked: bool,
 }
 
+/// With one option set. For several: `PStateOptions { private: true, ..PStateOptions::global() }`.
+///
+/// ```
+/// use tantu_flow::PStateOptions;
+///
+/// let both = PStateOptions { private: true, ..PStateOptions::global() };
+/// assert!(both.global && both.private && !both.unchecked);
+/// ```
+impl PStateOptions {
+    /// One partition, on task 0.
+    pub fn global() -> Self {
+        Self { global: true, ..Self::default() }
+    }
+
+    /// Clients may not read it.
+    pub fn private() -> Self {
+        Self { private: true, ..Self::default() }
+    }
+
+    /// Accesses are not checked to be on the task where their key lives.
+    pub fn unchecked() -> Self {
+        Self { unchecked: true, ..Self::default() }
+    }
+}
+
 /// Declares depots.
 pub struct Setup {
     pub(crate) defining: DefiningHandle,

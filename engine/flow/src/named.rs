@@ -71,6 +71,13 @@ impl Block {
     }
 }
 
+impl<'b> Named<'b> {
+    /// The layer over a block.
+    pub(crate) fn over(block: &'b mut Block) -> Named<'b> {
+        Named { block, anchors: BTreeMap::new() }
+    }
+}
+
 impl Named<'_> {
     /// The typed block.
     pub fn block(&mut self) -> &mut Block {
@@ -144,6 +151,34 @@ impl Named<'_> {
             frame.set(out, value.into_slot(arena));
         };
         self.block.push(Step::Call(Box::new(call)), format!("import {name}"), uses, vec![out]);
+    }
+
+    /// Unbinds names: rows of a [source](crate::NamedBatch::source) do not carry them, and nothing is joined on them.
+    #[track_caller]
+    pub fn forget(&mut self, names: &[&str]) {
+        for name in names {
+            self.var(name);
+            self.block.scope.names.remove(*name);
+        }
+    }
+
+    /// The result of a function of the named values, without a name.
+    #[track_caller]
+    pub(crate) fn call(
+        &mut self,
+        label: &str,
+        inputs: &[&str],
+        function: impl Fn(&[&Value]) -> Value + Send + Sync + 'static,
+    ) -> Var<Value> {
+        let ids = self.ids(inputs);
+        let uses = ids.clone();
+        let out = self.block.bind::<Value>(label);
+        let call = move |frame: &mut Frame, arena: &mut Arena| {
+            let result = function(&values(&ids, frame));
+            frame.set(out.id, result.into_slot(arena));
+        };
+        self.block.push(Step::Call(Box::new(call)), label, uses, vec![out.id]);
+        out
     }
 
     /// Calls a function of the named values.

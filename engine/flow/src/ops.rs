@@ -23,11 +23,26 @@
 use crate::arena::Arena;
 use crate::block::{Block, read};
 use crate::data::{Data, Owned, Record, Returned};
+use crate::micro::is_microbatch;
+use crate::query::NO_OWNER;
 use crate::slot::Frame;
 use crate::step::Step;
 use crate::var::{Var, Vars};
 use std::collections::BTreeMap;
-use tantu_base::value::{Decode, DecodeError, Encode, Reader};
+use tantu_base::door::Entropy;
+use tantu_base::uid::UuidV7;
+use tantu_base::value::{Decode, DecodeError, Encode, Reader, Uuid};
+
+/// The kinds of topologies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TopologyKind {
+    /// Records one by one, as they come.
+    Stream,
+    /// Many records as one transaction.
+    Microbatch,
+    /// A call of a client or of another topology.
+    Query,
+}
 
 /// What an event can know of the module it runs in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -198,11 +213,73 @@ impl Block {
         out
     }
 
+    /// Milliseconds since the Unix epoch, by the clock of the thread: in a simulation the simulated one, so that a run
+    /// that is replayed from a seed sees the same time again. A closure that asks the machine itself does not.
+    #[track_caller]
+    pub fn now_ms(&mut self) -> Var<i64> {
+        let out = self.bind::<i64>("now_ms");
+        self.push(Step::NowMs(out.id), "now_ms", Vec::new(), vec![out.id]);
+        out
+    }
+
+    /// A UUID of version 7: it starts with the time, so that ids sort by the millisecond they were made in. Time and randomness are
+    /// those of the task, as with [`Block::now_ms`] and [`Block::random_number`].
+    ///
+    /// ```
+    /// use tantu_flow::{TestBlock, Var};
+    ///
+    /// let block = TestBlock::new(|b, _: Var<i64>| b.uuid_v7());
+    /// let mut ids = Vec::new();
+    /// block.run(&0i64, |id| ids.push(*id)).unwrap();
+    /// block.run(&0i64, |id| ids.push(*id)).unwrap();
+    /// assert_ne!(ids[0], ids[1]);
+    /// ```
+    #[track_caller]
+    pub fn uuid_v7(&mut self) -> Var<Uuid> {
+        let parts = (self.now_ms(), self.random_number(), self.random_number());
+        self.each(parts, |(ms, high, low)| UuidV7::default().next(ms as u64, &mut Drawn([high as u64, low as u64])))
+    }
+
+    /// What kind of topology this code is of: for operations that are used in several.
+    ///
+    /// ```
+    /// use tantu_flow::{Block, TestBlock, TopologyKind, Var};
+    ///
+    /// // A retry of a stream topology makes its effects once more, a microbatch never.
+    /// fn effects(b: &mut Block) -> &'static str {
+    ///     if b.topology_kind() == TopologyKind::Microbatch { "once" } else { "at least once" }
+    /// }
+    /// let block = TestBlock::new(|b, _: Var<i64>| {
+    ///     let word = effects(b);
+    ///     b.constant(word.to_string())
+    /// });
+    /// block.run(&0i64, |word| assert_eq!(word, "at least once")).unwrap();
+    /// ```
+    pub fn topology_kind(&self) -> TopologyKind {
+        if self.stream == NO_OWNER {
+            TopologyKind::Query
+        } else if is_microbatch(self.stream) {
+            TopologyKind::Microbatch
+        } else {
+            TopologyKind::Stream
+        }
+    }
+
     /// If the event has taken longer than it should, the code below goes on as a new event of this task, behind those
     /// that wait. Otherwise nothing happens.
     #[track_caller]
     pub fn yield_if_overtime(&mut self) {
         self.push(Step::Overtime { position: 0 }, "yield_if_overtime", Vec::new(), Vec::new());
+    }
+}
+
+/// Random numbers that are drawn already.
+struct Drawn([u64; 2]);
+
+impl Entropy for Drawn {
+    fn next_u64(&mut self) -> u64 {
+        self.0.reverse();
+        self.0[1]
     }
 }
 

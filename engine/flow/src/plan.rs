@@ -162,6 +162,16 @@ impl Plan {
         self
     }
 
+    /// See [`crate::MicrobatchOptions::combiner_limit`].
+    pub(crate) fn with_combiner_limit(mut self, limit: u64) -> Plan {
+        for table in &mut self.batches.tables {
+            if let TableDef::Fold(def) = table {
+                def.combiner_limit = limit;
+            }
+        }
+        self
+    }
+
     /// Where rows of its batch blocks wait for the next stage.
     pub fn tables(&self) -> &[TableDef] {
         &self.batches.tables
@@ -269,7 +279,7 @@ impl PlanBuilder {
         begin: Vec<Register>,
         around: Surroundings<'_>,
     ) -> (Position, Vec<Mistake>) {
-        let Recorded { mut steps, registers, bindings, tables, joins, .. } = recorded;
+        let Recorded { mut steps, registers, bindings, mut tables, joins, .. } = recorded;
         prune_forks(&mut steps);
         squeeze(&mut steps);
         let liveness = Liveness::of(&mut steps);
@@ -298,8 +308,14 @@ impl PlanBuilder {
             if let Step::Again { head, live } = &mut record.step {
                 *live = liveness.alive[*head].iter().map(|var| registers[*var as usize]).collect();
             }
+            if let Step::Combine { table, position, .. } = &record.step
+                && let TableDef::Fold(def) = &mut tables[*table]
+            {
+                def.goes_on = Some(Position(*position));
+            }
             match &mut record.step {
                 Step::Fold { table, .. }
+                | Step::Combine { table, .. }
                 | Step::Row { table, .. }
                 | Step::Gathered { of: RowsOf::Fold(table) | RowsOf::Table(table), .. } => *table += first.0,
                 Step::Gathered { of: RowsOf::Join(join), .. } => *join += first.1,

@@ -437,6 +437,7 @@ impl Run {
                 self.frame.set(*out, text.into_slot(&mut self.arena));
             }
             Step::Random(out) => self.frame.set(*out, <i64 as Data>::slot(host.random() as i64)),
+            Step::NowMs(out) => self.frame.set(*out, <i64 as Data>::slot(host.wall_ms() as i64)),
             Step::ModuleInfo(out) => {
                 let info = ModuleInfo { module: plan.module.clone(), task_count: host.task_count() };
                 self.frame.set(*out, info.into_slot(&mut self.arena));

@@ -108,6 +108,7 @@ pub(crate) enum Step {
     ModuleInfo(u32),
     Uuid(u32),
     Random(u32),
+    NowMs(u32),
     Select {
         pstate: usize,
         path: Path,
@@ -176,6 +177,13 @@ pub(crate) enum Step {
     Fold {
         target: Target,
         table: usize,
+    },
+    /// The same where the aggregators are into PStates: what they make of many rows goes on with the next step, on the task
+    /// that the rows went to.
+    Combine {
+        target: Target,
+        table: usize,
+        position: u32,
     },
     /// Puts a row into a table, perhaps on another task.
     Row {
@@ -247,13 +255,16 @@ impl Step {
     /// Whether what comes after it always is a new event.
     pub(crate) fn ends_event(&self) -> bool {
         let is_new = matches!(self, Step::Hop { .. } | Step::Await { .. } | Step::Invoke { .. } | Step::Enter { .. });
-        is_new || matches!(self, Step::Append { level, .. } if *level != AckLevel::None)
+        is_new
+            || matches!(self, Step::Combine { .. })
+            || matches!(self, Step::Append { level, .. } if *level != AckLevel::None)
     }
 
     /// Where the events that it starts begin.
     pub(crate) fn position(&self) -> Option<u32> {
         match self {
             Step::Hop { position, .. }
+            | Step::Combine { position, .. }
             | Step::Overtime { position }
             | Step::Await { position, .. }
             | Step::Pages { position, .. }
@@ -267,6 +278,7 @@ impl Step {
     pub(crate) fn position_mut(&mut self) -> Option<&mut u32> {
         match self {
             Step::Hop { position, .. }
+            | Step::Combine { position, .. }
             | Step::Overtime { position }
             | Step::Await { position, .. }
             | Step::Pages { position, .. }

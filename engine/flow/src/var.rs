@@ -7,6 +7,7 @@
 use crate::data::{Data, Owned, Register, Returned};
 use crate::slot::Frame;
 use std::marker::PhantomData;
+use tantu_path::agg::{AnyArg, NumberArg};
 use tantu_path::{Arg, PathArg};
 
 /// A value of the running topology, seen from the code that declares it.
@@ -41,6 +42,21 @@ impl<T: Owned> PathArg<T> for Var<<T as Returned>::Data> {
         Arg::Slot(self.id)
     }
 }
+
+impl<T: Data + ?Sized> AnyArg for Var<T> {
+    fn into_any_arg(self) -> Arg {
+        Arg::Slot(self.id)
+    }
+}
+
+macro_rules! number_vars {
+    ($($type:ty),*) => {$(
+        impl NumberArg for Var<$type> {}
+        impl NumberArg for Var<Option<$type>> {}
+    )*};
+}
+
+number_vars!(i64, u64, i32, u32, f64);
 
 /// A var without its type in the compiler's eyes: what the graph records.
 #[derive(Clone, Copy)]

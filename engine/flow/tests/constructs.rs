@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::{World, plan_of};
 use tantu_base::value::{decoded, encoded};
-use tantu_flow::{Block, Data, Module, Owned, PState, Setup, TestBlock, Topologies, Var, random};
+use tantu_flow::{Block, Data, Module, Owned, PState, Setup, TestBlock, Topologies, TopologyKind, Var, define, random};
 use tantu_path::{Map, Navigate, agg, path};
 
 /// What a block emits for each input, as text.
@@ -106,6 +106,53 @@ fn an_event_knows_its_module_and_makes_uuids_that_differ() {
     });
     assert!(seen.iter().all(|text| text.starts_with("block 1 00000000-0000-7")), "{seen:?}");
     assert_ne!(seen[0], seen[1]);
+}
+
+#[test]
+fn time_and_uuids_of_an_event_are_those_of_its_host() {
+    let seen = texts(&[0i64, 0], |b, _| {
+        let (now, first, second) = (b.now_ms(), b.uuid_v7(), b.uuid_v7());
+        b.each((now, first, second), |(now, first, second)| {
+            let [first, second] = [first, second].map(|id| u128::from_be_bytes(id.0));
+            // The time, the version and the variant, and whether the rest differs.
+            format!("{now} {} {} {} {}", first >> 80, first >> 76 & 15, second >> 62 & 3, first != second)
+        })
+    });
+    assert_eq!(seen, ["0 0 7 2 true", "0 0 7 2 true"]);
+    // The same randomness and the same time give the same ids.
+    let make = || {
+        let block = TestBlock::new(|b, _: Var<i64>| b.uuid_v7());
+        let mut ids = Vec::new();
+        (0..3).for_each(|_| block.run(&0i64, |id| ids.push(*id)).unwrap());
+        ids
+    };
+    let ids = make();
+    assert_eq!(ids, make());
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+}
+
+/// Asks in each kind of topology which it is.
+struct Kinds;
+
+impl Module for Kinds {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let depot = setup.declare_depot::<i64>("*in", random());
+        topologies.stream("s").source(&depot, |b, _| assert_eq!(b.topology_kind(), TopologyKind::Stream));
+        topologies.microbatch("m").source(&depot, |m, _| {
+            assert_eq!(m.topology_kind(), TopologyKind::Microbatch);
+            m.batch_block(|b| assert_eq!(b.topology_kind(), TopologyKind::Microbatch));
+        });
+        topologies.query("q", |q, (n,): (Var<i64>,)| {
+            assert_eq!(q.topology_kind(), TopologyKind::Query);
+            q.origin_partition();
+            n
+        });
+    }
+}
+
+#[test]
+fn code_can_know_of_what_kind_its_topology_is() {
+    define::<Kinds>().unwrap();
 }
 
 #[test]

@@ -31,9 +31,9 @@ pub use shaped::{RowPart, ShapedFold};
 pub use top::{Limit, TopMonotonic};
 pub use typed::{AggOn, AggOut, AggShapes, elements, key, sub, tuple, untracked};
 pub use typed_leaf::{
-    Accumulator, Combiner, Counted, LeafArgs, Limited, Summed, Top, Truthy, WithIndex, accumulator, and, average,
-    combiner, count, first, last, limit, list, map, max, merge, min, multi_set, or, set, set_remove, sum,
-    top_monotonic, void,
+    Accumulator, AnyArg, AnyArgs, Combiner, Counted, Indexed, LeafArgs, Limited, NumberArg, Summed, Top, Truthy,
+    accumulator, and, average, combiner, count, first, last, limit, list, map, max, merge, min, multi_set, or, set,
+    set_remove, sum, top_monotonic, void,
 };
 
 use crate::arg::{Arg, Args};

@@ -233,7 +233,7 @@ impl Schema {
     }
 
     /// The same shape with no structure subindexed.
-    pub(crate) fn unwrapped(&self) -> Schema {
+    pub fn unwrapped(&self) -> Schema {
         match self {
             Schema::Sub(of, _) => of.unwrapped(),
             Schema::List(of) => Schema::list(of.unwrapped()),

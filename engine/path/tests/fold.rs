@@ -538,13 +538,13 @@ fn typed_outputs_fold_with_the_schema_of_their_type() {
         fold.step(&[], &Word(word, n)).unwrap();
     }
     assert_eq!(finished(&mut fold), [(vec![], value(&[("b", 0i64), ("d", 1)][..]))]);
-    let typed: AggOut<List<(String, i64)>> = agg::limit(2).sort::<(i64,), _>((5,)).reverse().of_indexed(("a",));
+    let typed: AggOut<List<(String, i64)>> = agg::limit(2).sort((5,)).reverse().of_indexed(("a",));
     assert_eq!(typed.leaf().args(), LeafArgs::<(i64, String)>::into_args((5, "a")));
 }
 
 #[test]
 fn average_by_group_from_typed_builders() {
-    let mean: AggOut<Option<f64>> = agg::average::<u64, _>(3u64);
+    let mean: AggOut<Option<f64>> = agg::average(3u64);
     let mut fold = mean.fold_by_group();
     fold.step(&[Arg::Const(Value::from("x"))], &NoArgs).unwrap();
     assert_eq!(finished(&mut fold), [(encoded_key("x"), Value::F64(3.0))]);

@@ -11,7 +11,7 @@ use crate::thread::TaskThread;
 use std::collections::BTreeMap;
 use tantu_base::door::Nanos;
 use tantu_base::id::{Offset, TaskId};
-use tantu_flow::{BatchError, Plan, RowFold, RowsOf, TableDef, Tables, put_row, task_of_keys};
+use tantu_flow::{BatchError, FoldDef, Plan, Position, RowFold, RowsOf, TableDef, Tables, put_row, task_of_keys};
 use tantu_net::letter::{Letter, Root};
 use tantu_path::Room;
 
@@ -162,7 +162,10 @@ impl RowsOut {
         };
         let gathered = self.outgoing((to, table), fresh);
         let is_full = match gathered {
-            Outgoing::Partials(partials) => partials.step_encoded(keys, rest)? == Room::Full,
+            Outgoing::Partials(partials) => {
+                let room = partials.step_encoded(keys, rest)?;
+                room == Room::Full || sender.folds(table).is_some_and(|def| def.is_due(partials.steps()))
+            }
             Outgoing::Rows(rows) => {
                 put_row(rows, keys, rest);
                 rows.len() > BATCH_ROWS_SIZE
@@ -202,6 +205,9 @@ impl RowsOut {
         }
         gathered.row_count += 1;
         match gathered.fold.step_encoded(keys, args)? {
+            Room::Left if sender.folds(table).is_some_and(|def| def.is_due(gathered.row_count as u64)) => {
+                gathered.send(sender, &mut self.key).map(drop)
+            }
             Room::Left => Ok(()),
             Room::Full => {
                 let (row_count, group_count) = (gathered.row_count, gathered.send(sender, &mut self.key)?);
@@ -268,6 +274,16 @@ impl Outgoing {
     fn send(&mut self, sender: &mut Sender<'_>, to: TaskId, table: usize) -> Result<(), BatchError> {
         match self {
             Outgoing::Rows(rows) => sender.send(to, table, false, rows),
+            Outgoing::Partials(partials) if let Some(at) = sender.folds(table).and_then(FoldDef::goes_on) => {
+                let mut live = Vec::new();
+                partials.drain(&mut |keys, states| {
+                    live.clear();
+                    live.extend_from_slice(keys);
+                    live.extend_from_slice(states);
+                    sender.go_on(to, at, &live);
+                    Ok(())
+                })?;
+            }
             Outgoing::Partials(partials) => {
                 let mut rows = Vec::new();
                 partials.drain(&mut |keys, states| {
@@ -285,6 +301,19 @@ impl Outgoing {
 }
 
 impl Sender<'_> {
+    /// What the aggregators of a table make of rows, if it is one of aggregators.
+    fn folds(&self, table: usize) -> Option<&FoldDef> {
+        if let TableDef::Fold(def) = &self.plan.tables()[table] { Some(def) } else { None }
+    }
+
+    /// What was made of rows goes on as an event.
+    fn go_on(&mut self, task: TaskId, at: Position, live: &[u8]) {
+        let event = self.random.next();
+        *self.bits ^= event;
+        let (stream, fingerprint, root) = (self.topology, self.plan.fingerprint() as u32, self.root);
+        Letter::Continue { task, stream, fingerprint, position: at.0, root, event, live }.encode(self.letters);
+    }
+
     fn send(&mut self, task: TaskId, table: usize, is_partial: bool, rows: &mut Vec<u8>) {
         if rows.is_empty() {
             return;
@@ -337,6 +366,10 @@ impl TaskThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tantu_base::fixed::FixedReader;
+    use tantu_base::value::encoded;
+    use tantu_flow::{Module, Setup, Topologies, Var, define};
+    use tantu_path::agg;
 
     fn root(attempt: u32) -> Root {
         Root { task: TaskId(0), source: 3, offset: Offset(7), attempt }
@@ -364,5 +397,61 @@ mod tests {
         assert!(!tables.is_empty(), "somebody needed them for longer");
         tables.drop_overdue(Nanos(0).plus_ms(30));
         assert!(tables.is_empty());
+    }
+
+    struct Calls;
+
+    impl Module for Calls {
+        fn define(_: &mut Setup, topologies: &mut Topologies) {
+            topologies.query("sum", |q, (n,): (Var<i64>,)| {
+                q.all_partition();
+                q.origin_partition();
+                q.agg::<i64>(agg::sum(n))
+            });
+            topologies.query("mean", |q, (n,): (Var<i64>,)| {
+                q.all_partition();
+                q.origin_partition();
+                q.agg::<Option<f64>>(agg::average(n))
+            });
+        }
+    }
+
+    #[test]
+    fn rows_of_a_call_go_to_its_origin_as_one_state_if_all_aggregators_are_combiners() {
+        let def = define::<Calls>().expect("it is right");
+        for (query, expected) in def
+            .queries
+            .iter()
+            .zip([vec![(vec![], encoded(&60i64))], [10i64, 20, 30].map(|n| (vec![], encoded(&n))).to_vec()])
+        {
+            let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
+            let plan = &*query.plan;
+            let mut sender = Sender {
+                plan,
+                topology: 0,
+                root: root(0),
+                random: &mut random,
+                bits: &mut bits,
+                letters: &mut letters,
+            };
+            let mut out = RowsOut::default();
+            for n in [10i64, 20, 30] {
+                out.put(&mut sender, (TaskId(3), 0), &[], &encoded(&n)).expect("it fits");
+            }
+            out.send_all(&mut sender).expect("they fit");
+            let mut reader = FixedReader::new(&letters);
+            let Some(Ok(Letter::Fold { task: TaskId(3), is_partial, rows, .. })) = Letter::decode_next(&mut reader)
+            else {
+                panic!("rows go to the task of their table");
+            };
+            assert_eq!((is_partial, Letter::decode_next(&mut reader).is_none()), (query.name == "sum", true));
+            let mut reader = FixedReader::new(rows);
+            let mut found = Vec::new();
+            while !reader.is_empty() {
+                let mut part = || reader.sized().expect("there is more").to_vec();
+                found.push((part(), part()));
+            }
+            assert_eq!(found, expected, "{}", query.name);
+        }
     }
 }

@@ -86,8 +86,50 @@ impl Module for Shop {
             q.agg::<Option<(i64, String)>>(agg::max(line))
         });
         declare_counts(topologies, orders_of);
+        declare_calls_in_joins(topologies, names_of, orders_of);
     }
 }
+
+/// Outer joins whose sources call a query, on either side and behind the join.
+fn declare_calls_in_joins(
+    topologies: &mut Topologies,
+    names_of: tantu::flow::PState<Names>,
+    orders_of: tantu::flow::PState<Orders>,
+) {
+    // The length of a customer's name; nobody has the length 0.
+    topologies.query("length", |q, (customer,): (Var<i64>,)| {
+        q.hash_partition(customer);
+        let name = q.local_select(names_of, path().key(customer).null_to_val(String::new()));
+        let length = q.each(name, |name| name.len() as i64);
+        q.origin_partition();
+        length
+    });
+    topologies.query("lengths", |q, ()| {
+        let names = q.source(|b| {
+            let (customer, _) = customers(b, names_of);
+            let length: Var<i64> = b.invoke_query("length", (customer,));
+            b.filter(length, |length| length == 7);
+            (customer, length)
+        });
+        let orders = q.source(|b| {
+            let (order, customer, _) = orders(b, orders_of);
+            let length: Var<i64> = b.invoke_query("length", (customer,));
+            (order, customer, length)
+        });
+        let (customer, (order, _, of_order), (_, of_name)) =
+            q.full_join(orders, names, |order, name| (order.1, name.0));
+        let again: Var<i64> = q.invoke_query("length", (customer,));
+        let line = q
+            .each((customer, order, of_order, of_name, again), |(customer, order, of_order, of_name, again)| {
+                (customer, *order, *of_order, *of_name, again)
+            });
+        q.origin_partition();
+        q.agg::<List<Line>>(agg::list(line))
+    });
+}
+
+/// A customer, an order, the length of the name as the order's side knows it, as the name's side does, and as it is.
+type Line = (i64, Option<i64>, Option<i64>, Option<i64>, i64);
 
 /// Counts on one task and on every task.
 fn declare_counts(topologies: &mut Topologies, orders_of: tantu::flow::PState<Orders>) {
@@ -162,6 +204,29 @@ fn sources_are_joined_across_tasks_with_and_without_partners() {
         let mut found = everything.invoke(&()).unwrap();
         found.sort();
         assert_eq!(found, expected);
+        cluster.close().unwrap();
+    }
+}
+
+#[test]
+fn sources_of_an_outer_join_call_queries_and_so_does_the_code_behind_it() {
+    for tasks in [1, 4] {
+        let (cluster, names, orders) = shop(tasks);
+        let length = |customer: i64| names.get(&customer).map_or(0, |name| name.len() as i64);
+        // Names of seven letters have two digits.
+        let is_long = |customer: i64| length(customer) == 7;
+        let mut expected: Vec<Line> = Vec::new();
+        for (order, (customer, _)) in &orders {
+            let of_name = is_long(*customer).then_some(7);
+            expected.push((*customer, Some(*order), Some(length(*customer)), of_name, length(*customer)));
+        }
+        let served: BTreeSet<i64> = orders.values().map(|(customer, _)| *customer).collect();
+        let alone = names.keys().filter(|customer| is_long(**customer) && !served.contains(customer));
+        expected.extend(alone.map(|customer| (*customer, None, None, Some(7), 7)));
+        expected.sort();
+        let mut found = cluster.query::<(), Vec<Line>>("Shop", "lengths").unwrap().invoke(&()).unwrap();
+        found.sort();
+        assert_eq!(found, expected, "on {tasks} tasks");
         cluster.close().unwrap();
     }
 }

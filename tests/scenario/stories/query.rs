@@ -53,7 +53,7 @@ impl Module for Social {
             let count = q.agg::<i64>(agg::count());
             let sum = q.agg::<i64>(agg::sum(weight));
             let names = q.agg::<Set<String>>(agg::set(friend));
-            let average = q.agg::<Option<f64>>(agg::average::<i64, _>(weight));
+            let average = q.agg::<Option<f64>>(agg::average(weight));
             q.each((count, sum, names, average, least), |(count, sum, names, average, least)| {
                 (count, sum, names.clone(), *average, least)
             })

@@ -17,10 +17,10 @@ use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, ObjectId, ThreadId};
 use tantu_client::{Connection, StopText};
 use tantu_doors::{CoreLoop, Cores, CoresConfig, Step, spawn_cores};
-use tantu_flow::{Module, ModuleRuntime, define};
+use tantu_flow::{MicrobatchDef, MicrobatchObjects, Module, ModuleRuntime, define};
 use tantu_net::Mesh;
 use tantu_net::event::Events;
-use tantu_net::letter::Letter;
+use tantu_net::letter::{Letter, MicrobatchSays};
 use tantu_task::{Progress, TaskThread, ThreadConfig};
 
 /// Longest a workload may take before something is wrong.
@@ -33,6 +33,11 @@ pub(super) struct Counters {
     /// Letters of events to other threads, and their bytes.
     pub(super) events: AtomicU64,
     pub(super) event_size: AtomicU64,
+    /// Batches of letters in which they travel.
+    pub(super) event_batches: AtomicU64,
+    /// The same of microbatches.
+    pub(super) microbatch_events: AtomicU64,
+    pub(super) microbatch_batches: AtomicU64,
     /// Bytes of all that goes to other threads.
     pub(super) sent_size: AtomicU64,
     /// Writes that were to be durable: one for each commit.
@@ -150,8 +155,14 @@ impl Wire for WatchedWire<'_> {
                 }
             }
             self.counters.events.fetch_add(events, Ordering::Relaxed);
+            self.counters.event_batches.fetch_add(u64::from(events > 0), Ordering::Relaxed);
             self.counters.event_size.fetch_add(size as u64, Ordering::Relaxed);
             self.counters.sent_size.fetch_add(batch.bytes.len() as u64, Ordering::Relaxed);
+        }
+        if category == Category::FlexLatency {
+            let events = microbatch_events(&batch.bytes);
+            self.counters.microbatch_events.fetch_add(events, Ordering::Relaxed);
+            self.counters.microbatch_batches.fetch_add(u64::from(events > 0), Ordering::Relaxed);
         }
         self.wire.send(to, category, batch)
     }
@@ -171,6 +182,20 @@ impl Wire for WatchedWire<'_> {
     fn buffer(&mut self, to: Peer, category: Category) -> Vec<u8> {
         self.wire.buffer(to, category)
     }
+}
+
+/// How many events of microbatches there are among letters.
+fn microbatch_events(letters: &[u8]) -> u64 {
+    let (mut reader, mut count) = (FixedReader::new(letters), 0);
+    while let Some(letter) = Letter::decode_next(&mut reader) {
+        if let Ok(Letter::Microbatch { says: MicrobatchSays::Events, body, .. }) = letter {
+            let mut inner = FixedReader::new(body);
+            while let Some(letter) = Letter::decode_next(&mut inner) {
+                count += u64::from(matches!(letter, Ok(Letter::Continue { .. })));
+            }
+        }
+    }
+    count
 }
 
 /// A disk that counts what has to be durable.
@@ -236,8 +261,11 @@ impl Threads {
         let mut take = |count: usize| ids.by_ref().take(count).collect::<Vec<_>>();
         let (depots, pstates) = (take(def.depots.len()), take(def.pstates.len()));
         let sources = take(def.streams.iter().map(|stream| stream.sources.len()).sum());
-        // The bench's modules have no microbatch topologies.
-        let microbatches = Vec::new();
+        let objects = |microbatch: &MicrobatchDef| {
+            let topology = take(1)[0];
+            MicrobatchObjects { topology, sources: take(microbatch.sources.len()) }
+        };
+        let microbatches = def.microbatches.iter().map(objects).collect();
         let (task_count, thread_count) = (tasks, threads);
         let module = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches };
         let module = Arc::new(module);
@@ -313,5 +341,70 @@ impl Drop for Threads {
             cores.wake_all();
             cores.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_client::{Depot, Microbatch};
+    use tantu_flow::{Setup, Topologies, hash_by};
+    use tantu_net::letter::AckLevel;
+    use tantu_path::{Map, agg};
+
+    /// Numbers that a stream and a microbatch count where the hash of the next number says.
+    struct Both;
+
+    impl Module for Both {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let numbers = setup.declare_depot::<i64>("*numbers", hash_by(|n: &i64| *n));
+            let mut stream = topologies.stream("stream");
+            let seen = stream.pstate::<Map<i64, i64>>("$$seen");
+            stream.source(&numbers, |b, n| {
+                let next = b.each(n, |n| n + 1);
+                b.hash_partition(next);
+                b.compound_agg(seen, agg::key(next, agg::count()));
+            });
+            let mut microbatch = topologies.microbatch("microbatch");
+            let counts = microbatch.pstate::<Map<i64, i64>>("$$counts");
+            microbatch.source(&numbers, |m, batch| {
+                let n = m.explode_microbatch(batch);
+                let next = m.each(n, |n| n + 1);
+                m.hash_partition(next);
+                m.compound_agg(counts, agg::key(next, agg::count()));
+            });
+        }
+    }
+
+    #[test]
+    fn events_travel_in_groups_to_each_thread_and_those_of_a_microbatch_in_larger_ones() {
+        let running = Threads::start::<Both>(&crate::tests::smoke(), 2, 2, Watch::Letters).expect("it starts");
+        let depot = Depot::<i64>::new(&running.connection, "*numbers").expect("it is there");
+        let microbatch = Microbatch::new(&running.connection, "microbatch").expect("it is there");
+        microbatch.pause().expect("it answers");
+        let count = 4_000;
+        // A few hundred under way at once, as clients would have them.
+        for some in (0..count).collect::<Vec<i64>>().chunks(200) {
+            let sent: Vec<_> =
+                some.iter().map(|n| depot.append_async(n, AckLevel::Ack).expect("there is room")).collect();
+            for answer in sent {
+                answer.wait().expect("it is made");
+            }
+        }
+        microbatch.resume().expect("it answers");
+        microbatch.wait_for_processed(count as u64, WAIT_MAX).expect("it is processed");
+        let crossed = (0..count)
+            .filter(|n| tantu_base::value::partition_of(n, 2) != tantu_base::value::partition_of(&(n + 1), 2));
+        let crossed = crossed.count() as u64;
+        assert_eq!(running.sum(|c| &c.events), crossed, "one event of the stream for each number that crosses");
+        assert_eq!(
+            running.sum(|c| &c.microbatch_events) >= crossed,
+            true,
+            "and one of the microbatch, besides its own"
+        );
+        let of_stream = crossed as f64 / running.sum(|c| &c.event_batches) as f64;
+        let of_microbatch = crossed as f64 / running.sum(|c| &c.microbatch_batches) as f64;
+        assert!(of_stream > 2.0, "{of_stream} events of the stream in a batch");
+        assert!(of_microbatch > 2.0 * of_stream, "{of_microbatch} of the microbatch, {of_stream} of the stream");
     }
 }

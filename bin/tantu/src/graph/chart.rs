@@ -11,13 +11,13 @@ pub(super) struct Chart {
     pub(super) name: String,
     /// `stream topology`.
     pub(super) kind: &'static str,
-    /// The PStates it touches.
+    /// The PStates it touches, and the depots it appends to.
     pub(super) stores: Vec<Store>,
     pub(super) nodes: Vec<Node>,
     pub(super) edges: Vec<Edge>,
 }
 
-/// A PState that a topology touches.
+/// A PState that a topology touches, or a depot that it appends to.
 pub(super) struct Store {
     pub(super) name: String,
     pub(super) schema: String,
@@ -51,7 +51,7 @@ pub(super) struct Node {
     pub(super) label: String,
     /// What it binds or carries.
     pub(super) notes: Vec<String>,
-    /// The PState beside it.
+    /// The PState or the depot beside it.
     pub(super) store: Option<(String, Access)>,
     /// The author's file and line.
     pub(super) place: Option<(&'static str, u32)>,
@@ -159,7 +159,8 @@ fn boxed(module: &ModuleDef, node: GraphNode) -> Node {
     if !node.binds.is_empty() {
         notes.push(format!("→ {}", listed(&node.binds)));
     }
-    let store = node.pstate.map(|(index, access)| (module.pstates[index].name.clone(), access));
+    let pstate = node.pstate.map(|(index, access)| (module.pstates[index].name.clone(), access));
+    let store = pstate.or_else(|| node.depot.map(|index| (module.depots[index].name.clone(), Access::Write)));
     let place = Some((node.file, node.line));
     Node { shape: Shape::Node(node.kind), label: node.label, notes, store, place }
 }
@@ -172,7 +173,14 @@ fn stores(module: &ModuleDef, nodes: &[GraphNode]) -> Vec<Store> {
         is_read: touches(index, Access::Read),
         is_written: touches(index, Access::Write),
     });
-    stores.filter(|store| store.is_read || store.is_written).collect()
+    let appended = |index: usize| nodes.iter().any(|node| node.depot == Some(index));
+    let depots = module.depots.iter().enumerate().filter(|(index, _)| appended(*index)).map(|(_, def)| Store {
+        name: def.name.clone(),
+        schema: format!("depot of {}", short_type(def.record_type)),
+        is_read: false,
+        is_written: true,
+    });
+    stores.filter(|store| store.is_read || store.is_written).chain(depots).collect()
 }
 
 fn listed(vars: &[GraphVar]) -> String {

@@ -282,3 +282,37 @@ fn batch_blocks_lead_from_what_they_start_to_what_comes_behind_them() {
     }
     assert!(text("pairs").contains("1  call of pairs\n"), "the call leads to the block: {}", text("pairs"));
 }
+
+/// A microbatch that appends what it counts, and one whose rows are combined.
+struct Appends;
+
+impl Module for Appends {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let words = setup.declare_depot::<String>("*words", random());
+        let seen = setup.declare_depot::<String>("*seen", random());
+        let mut m = topologies.microbatch("m");
+        let counts = m.pstate::<Map<String, i64>>("$$counts");
+        m.source(&words, |m, batch| {
+            m.batch_block(|b| {
+                let word = b.explode_microbatch(batch);
+                b.name(word, "word");
+                b.depot_partition_append(seen, word, AckLevel::None);
+                b.hash_partition(word);
+                b.compound_agg(counts, agg::key(word, agg::count()));
+            });
+        });
+    }
+}
+
+#[test]
+fn an_append_stands_beside_its_depot_and_what_rows_were_combined_to_crosses() {
+    let charts = charts(&define::<Appends>().unwrap());
+    let chart = &charts[0];
+    let stores: Vec<String> =
+        chart.stores.iter().map(|store| format!("{} {}, {}", store.name, store.schema, store.use_of())).collect();
+    assert_eq!(stores, ["$$counts {string: i64}, written", "*seen depot of String, written"]);
+    let of = |word: &str| chart.nodes.iter().find(|node| node.label.contains(word)).unwrap();
+    assert_eq!(of("append").store, Some(("*seen".to_string(), tantu_flow::Access::Write)));
+    assert_eq!(of("combined").notes, ["carries word: str, count: i64"]);
+    assert!(super::svg::write(&charts).contains(">*seen<"), "it is drawn");
+}

@@ -4,5 +4,7 @@
 
 mod against_loops;
 mod blocks;
+mod combined;
 mod limits;
+mod named;
 mod world;

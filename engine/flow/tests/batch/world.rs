@@ -5,7 +5,8 @@ use std::ops::Bound;
 use tantu_base::door::Job;
 use tantu_base::id::{ObjectId, TaskId};
 use tantu_flow::{
-    BatchError, Host, Outcome, Plan, Position, RowsOf, Run, RunError, Stages, Tables, VisitRow, Where, put_row,
+    BatchError, Host, Outcome, Plan, Position, RowFold, RowsOf, Run, RunError, Stages, TableDef, Tables, VisitRow,
+    Where, put_row,
 };
 use tantu_path::{Stop, Store, VisitEntry};
 
@@ -50,6 +51,8 @@ pub(crate) struct World<'p> {
     stages: Stages,
     dice: Dice,
     pub(crate) results: Vec<(TaskId, Vec<u8>)>,
+    /// How many events have run.
+    pub(crate) event_count: usize,
 }
 
 /// What an event sees.
@@ -64,12 +67,28 @@ struct Standing<'a> {
     read: Vec<RowsOf>,
     entered: Vec<(usize, Vec<u8>)>,
     results: &'a mut Vec<(TaskId, Vec<u8>)>,
+    /// What the event's rows for a task and a table came to.
+    combined: Vec<((TaskId, usize), RowFold)>,
 }
 
 impl Standing<'_> {
     fn send(&mut self, to: TaskId, letter: Letter) {
         let number = self.dice.next();
         self.sent.push(Sent { to, number, letter });
+    }
+}
+
+impl Standing<'_> {
+    fn send_combined(&mut self) -> Result<(), BatchError> {
+        for ((to, table), mut fold) in std::mem::take(&mut self.combined) {
+            let TableDef::Fold(def) = &self.plan.tables()[table] else { unreachable!("it was made of one") };
+            let at = def.goes_on().expect("it goes on");
+            fold.drain(&mut |keys, states| {
+                self.send(to, Letter::Event { at, live: [keys, states].concat() });
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -154,7 +173,17 @@ impl Host for Standing<'_> {
     }
 
     fn fold(&mut self, to: TaskId, table: usize, keys: &[u8], args: &[u8]) -> Result<(), BatchError> {
-        self.row(to, table, keys, args)
+        let TableDef::Fold(def) = &self.plan.tables()[table] else { unreachable!("a row meets aggregators") };
+        if def.goes_on().is_none() {
+            return self.row(to, table, keys, args);
+        }
+        let at = self.combined.iter().position(|(of, _)| *of == (to, table)).unwrap_or_else(|| {
+            self.combined.push(((to, table), def.fold(usize::MAX)));
+            self.combined.len() - 1
+        });
+        self.combined[at].1.step_encoded(keys, args)?;
+        // How many rows meet is a matter of chance.
+        if self.dice.below(4) == 0 { self.send_combined() } else { Ok(()) }
     }
 
     fn row(&mut self, to: TaskId, table: usize, keys: &[u8], rest: &[u8]) -> Result<(), BatchError> {
@@ -188,6 +217,7 @@ impl<'p> World<'p> {
             stages: Stages::default(),
             dice: Dice(seed),
             results: Vec::new(),
+            event_count: 0,
         }
     }
 
@@ -203,6 +233,11 @@ impl<'p> World<'p> {
     pub(crate) fn start(&mut self, at: Position, live: &[u8]) -> Result<(), RunError> {
         self.send(TaskId(0), at, live);
         self.run()
+    }
+
+    /// Puts a value there.
+    pub(crate) fn put(&mut self, task: usize, pstate: u32, key: &[u8], value: Vec<u8>) {
+        self.state[task].insert((pstate, key.to_vec()), value);
     }
 
     /// The value of a key of a PState on a task.
@@ -244,6 +279,7 @@ impl<'p> World<'p> {
             }
             Letter::Event { at, live } => (at, live),
         };
+        self.event_count += 1;
         let mut run = Run::new();
         run.begin(self.plan, at, &live)?;
         let mut sent = Vec::new();
@@ -258,6 +294,7 @@ impl<'p> World<'p> {
             read: Vec::new(),
             entered: Vec::new(),
             results: &mut self.results,
+            combined: Vec::new(),
         };
         loop {
             let mut fuel = 1 + standing.dice.below(40) as u32;
@@ -268,6 +305,7 @@ impl<'p> World<'p> {
                 Outcome::Failed(error) => return Err(error),
             }
         }
+        standing.send_combined().expect("combiners combine");
         let (read, entered) = (standing.read, standing.entered);
         read.into_iter().for_each(|of| self.tables[task].forget(self.plan, of));
         entered.into_iter().for_each(|(block, live)| self.stages.enter(block, live));

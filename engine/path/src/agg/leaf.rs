@@ -24,6 +24,18 @@ enum Takes {
     RowIntoValue,
     /// The partial state of another place.
     Partial,
+    /// The same, into a value that must be there if it is a number.
+    PartialIntoValue,
+}
+
+impl Takes {
+    fn is_partial(self) -> bool {
+        matches!(self, Takes::Partial | Takes::PartialIntoValue)
+    }
+
+    fn is_into_value(self) -> bool {
+        matches!(self, Takes::RowIntoValue | Takes::PartialIntoValue)
+    }
 }
 
 impl Leaf {
@@ -41,12 +53,13 @@ impl Leaf {
     /// The same aggregator, taking in at each step a partial state, such as [`Fold`](crate::Fold) gives out, instead of
     /// a row.
     pub fn of_partial(&self, partial: Arg) -> Leaf {
-        Leaf { aggregator: self.aggregator.clone(), args: vec![partial], takes: Takes::Partial }
+        let takes = if self.takes.is_into_value() { Takes::PartialIntoValue } else { Takes::Partial };
+        Leaf { aggregator: self.aggregator.clone(), args: vec![partial], takes }
     }
 
     /// The same, where a number that is not there is an error instead of 0.
     pub fn into_value(mut self) -> Leaf {
-        self.takes = Takes::RowIntoValue;
+        self.takes = if self.takes.is_partial() { Takes::PartialIntoValue } else { Takes::RowIntoValue };
         self
     }
 
@@ -72,7 +85,7 @@ impl Leaf {
     }
 
     pub(super) fn takes_partial(&self) -> bool {
-        self.takes == Takes::Partial
+        self.takes.is_partial()
     }
 
     pub(super) fn map_args(&self, change: &mut dyn FnMut(&Arg) -> Arg) -> Leaf {
@@ -98,12 +111,12 @@ impl Leaf {
         out: &mut Vec<u8>,
     ) -> Result<(), AggError> {
         let is_there = current.is_some_and(|bytes| bytes != NULL_FORM);
-        if self.takes == Takes::RowIntoValue && self.aggregator.is_numeric() && !is_there {
+        if self.takes.is_into_value() && self.aggregator.is_numeric() && !is_there {
             return Err(AggError::Absent { aggregator: self.name() });
         }
         self.read_args(args, arg);
         match self.takes {
-            Takes::Partial => self.aggregator.combine(schema, current, arg, out),
+            Takes::Partial | Takes::PartialIntoValue => self.aggregator.combine(schema, current, arg, out),
             Takes::Row | Takes::RowIntoValue => self.aggregator.step_read(schema, current, arg, out),
         }
     }

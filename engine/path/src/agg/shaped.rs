@@ -60,6 +60,8 @@ pub struct RowPart {
     pub keys: Vec<Arg>,
     /// Which aggregator, of which arguments.
     pub leaf: Leaf,
+    /// What its place may hold.
+    pub schema: Schema,
 }
 
 impl ShapedFold {
@@ -85,13 +87,18 @@ impl ShapedFold {
     /// The parts of a row, in the order in which their numbers count.
     pub fn parts(outs: &[(AggShape, Schema)]) -> Vec<RowPart> {
         let of = |(shape, schema): &(AggShape, Schema)| part_list(shape, schema);
-        outs.iter().flat_map(of).map(|part| RowPart { keys: part.keys, leaf: part.leaf }).collect()
+        outs.iter().flat_map(of).map(|part| RowPart { keys: part.keys, leaf: part.leaf, schema: part.schema }).collect()
     }
 
     /// Bytes it holds.
     pub fn size(&self) -> usize {
         let sealed: usize = self.rows.iter().map(|(keys, results)| keys.len() + results.len()).sum();
         self.parts.iter().map(|(_, part)| part.fold.size()).sum::<usize>() + sealed
+    }
+
+    /// Parts of rows and partial states taken in since it was made or drained.
+    pub fn steps(&self) -> u64 {
+        self.parts.iter().map(|(_, part)| part.fold.steps()).sum()
     }
 
     /// Takes in one part of a row. The key is the keys of the group, the number of the part and the keys on the way, the

@@ -11,7 +11,7 @@
 //! let put: AggOn<Map<String, i64>> = agg::map("ann", 5);
 //! let merged: AggOn<Map<String, i64>> = agg::merge(BTreeMap::from([("ann".to_owned(), 5)]));
 //! let all: AggOn<Map<String, List<i64>>> = agg::key("ann", agg::list(5));
-//! let mean: AggOut<Option<f64>> = agg::average::<i64, _>(5);
+//! let mean: AggOut<Option<f64>> = agg::average(5);
 //! // The three words that came most often, with a count that only grows.
 //! let top: AggOn<List<(String, i64)>> =
 //!     agg::top_monotonic::<(String, i64)>(3).id(|(word, _)| word).sort_val(|(_, n)| n).of(("a".to_owned(), 5));
@@ -39,7 +39,7 @@
 //! use tantu_path::agg::{self, AggOn};
 //! use tantu_path::Map;
 //! // An average needs all rows: it is the result of a batch, not the state of a PState.
-//! let wrong: AggOn<Map<String, f64>> = agg::key("ann", agg::average::<i64, _>(5));
+//! let wrong: AggOn<Map<String, f64>> = agg::key("ann", agg::average(5));
 //! ```
 //!
 //! ```compile_fail
@@ -179,9 +179,75 @@ pub fn void<T: PStateSchema>() -> AggOn<T> {
 }
 
 /// The average of the arguments, as an output of a batch; null if there were none.
-pub fn average<T: Summed, A: PathArg<T::Plain>>(argument: A) -> AggOut<Option<f64>> {
-    AggOut::from_untyped(Leaf::new(Aggregator::Average, vec![argument.into_arg()]))
+pub fn average(argument: impl NumberArg) -> AggOut<Option<f64>> {
+    AggOut::from_untyped(Leaf::new(Aggregator::Average, vec![argument.into_any_arg()]))
 }
+
+/// An argument whose type does not matter to what takes it: a constant, or a var.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no argument",
+    note = "use a var, a number, `bool`, `&str` or `Value`"
+)]
+pub trait AnyArg {
+    /// The untyped argument.
+    fn into_any_arg(self) -> Arg;
+}
+
+/// An argument that is a number, or a var of one, perhaps of an `Option`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no number",
+    note = "use i64, u64, i32, u32 or f64, or a var of one"
+)]
+pub trait NumberArg: AnyArg {}
+
+/// A tuple of arguments of any types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tuple of arguments",
+    note = "one argument in parentheses is `(argument,)`"
+)]
+pub trait AnyArgs {
+    /// The untyped arguments.
+    fn into_any_args(self) -> Vec<Arg>;
+}
+
+macro_rules! any_arg {
+    ($($type:ty),*) => {$(
+        impl AnyArg for $type {
+            fn into_any_arg(self) -> Arg {
+                Arg::constant(&self)
+            }
+        }
+    )*};
+}
+
+any_arg!(i64, u64, i32, u32, f64, bool, &str, Value);
+
+macro_rules! number_arg {
+    ($($type:ty),*) => {$(
+        impl NumberArg for $type {}
+    )*};
+}
+
+number_arg!(i64, u64, i32, u32, f64);
+
+macro_rules! any_args {
+    ($($part:ident)+) => {
+        impl<$($part: AnyArg),+> AnyArgs for ($($part,)+) {
+            #[allow(non_snake_case, reason = "one name for a part and its type")]
+            fn into_any_args(self) -> Vec<Arg> {
+                let ($($part,)+) = self;
+                vec![$($part.into_any_arg()),+]
+            }
+        }
+    };
+}
+
+any_args!(A);
+any_args!(A B);
+any_args!(A B C);
+any_args!(A B C D);
+any_args!(A B C D E);
+any_args!(A B C D E F);
 
 /// The `count` greatest values, one per id (AGG-13). In a PState the list may hold up to twice as many less one,
 /// unsorted and with ids repeated.
@@ -227,7 +293,7 @@ impl<T: PStateSchema> Top<T> {
 /// use tantu_path::agg::{self, AggOut};
 /// use tantu_path::List;
 /// // The three words with the highest counts, numbered; the counts are not kept.
-/// let top: AggOut<List<(String, i64)>> = agg::limit(3).sort::<(i64,), _>((5,)).reverse().of_indexed::<(String,), _>(("a",));
+/// let top: AggOut<List<(String, i64)>> = agg::limit(3).sort((5,)).reverse().of_indexed(("a",));
 /// ```
 pub fn limit(count: usize) -> Limited {
     Limited { count, sort: Vec::new(), reverse: false }
@@ -243,8 +309,8 @@ pub struct Limited {
 
 impl Limited {
     /// Keeps the first in the order of these, which need not be kept themselves.
-    pub fn sort<S, A: LeafArgs<S>>(mut self, by: A) -> Limited {
-        self.sort = by.into_args();
+    pub fn sort(mut self, by: impl AnyArgs) -> Limited {
+        self.sort = by.into_any_args();
         self
     }
 
@@ -271,21 +337,24 @@ impl Limited {
     }
 
     /// With what it keeps of a row; the number of the row, from 0, is added to it.
-    pub fn of_indexed<R: WithIndex, A: LeafArgs<R>>(self, kept: A) -> AggOut<List<R::Indexed>> {
+    pub fn of_indexed<R: Indexed, A: LeafArgs<R::Kept>>(self, kept: A) -> AggOut<List<R>> {
         AggOut::from_untyped(self.leaf(kept.into_args(), true))
     }
 }
 
-/// A tuple that can have a row's number added.
-pub trait WithIndex {
-    /// The tuple with the number.
-    type Indexed: PStateSchema;
+/// A tuple whose last part is a row's number.
+pub trait Indexed: PStateSchema {
+    /// The tuple without the number.
+    type Kept;
 }
 
 macro_rules! with_index {
     ($($part:ident)+) => {
-        impl<$($part: PStateSchema),+> WithIndex for ($($part,)+) {
-            type Indexed = ($($part,)+ i64);
+        impl<$($part),+> Indexed for ($($part,)+ i64)
+        where
+            Self: PStateSchema,
+        {
+            type Kept = ($($part,)+);
         }
     };
 }

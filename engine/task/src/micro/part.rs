@@ -182,9 +182,9 @@ mod tests {
     use std::collections::BTreeSet;
     use tantu_base::fixed::FixedReader;
     use tantu_base::value::{decoded, encoded, partition_of};
-    use tantu_flow::{Module, Position, Setup, Topologies, define, random};
+    use tantu_flow::{MicrobatchOptions, Module, Position, Setup, Topologies, define, random};
     use tantu_net::letter::Letter;
-    use tantu_path::agg;
+    use tantu_path::{List, Map, agg};
 
     struct Words;
 
@@ -290,5 +290,57 @@ mod tests {
         let groups: Vec<_> = (0..2).map(|_| (part(), part())).collect();
         assert_eq!(groups, [(encoded("a"), encoded(&3i64)), (encoded("b"), encoded(&1i64))]);
         assert!(reader.is_empty());
+    }
+
+    /// The same words, counted in a PState and listed there.
+    struct Noted;
+
+    impl Module for Noted {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let depot = setup.declare_depot::<String>("*words", random());
+            let options = MicrobatchOptions { combiner_limit: 2, ..MicrobatchOptions::default() };
+            let mut topology = topologies.microbatch_with("noted", options);
+            let counts = topology.pstate::<Map<String, i64>>("$$counts");
+            let lists = topology.pstate::<Map<String, List<i64>>>("$$lists");
+            topology.source(&depot, |m, batch| {
+                m.batch_block(|b| {
+                    let word = b.explode_microbatch(batch);
+                    let length = b.each(word, |word| word.len() as i64);
+                    b.hash_partition(word);
+                    b.compound_agg(counts, agg::key(word, agg::count()));
+                    b.compound_agg(lists, agg::key(word, agg::list(length)));
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn rows_for_a_pstate_leave_combined_and_lists_of_them_before_they_are_long() {
+        let def = define::<Noted>().expect("it is right");
+        let plan = &*def.microbatches[0].plan;
+        let root = Try::new(RunId { id: 1, ..RunId::default() }, Run::new()).root(0);
+        let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
+        let mut rows = RowsOut::default();
+        let mut sender =
+            Sender { plan, topology: 0, root, random: &mut random, bits: &mut bits, letters: &mut letters };
+        for (word, length) in [("a", 1i64), ("b", 2), ("a", 3), ("a", 4), ("a", 5)] {
+            rows.put(&mut sender, (TaskId(1), 0), &encoded(word), &encoded(&length)).expect("it fits");
+        }
+        rows.send_all(&mut sender).expect("they fit");
+        let mut reader = FixedReader::new(&letters);
+        let mut sent = Vec::new();
+        let mut all = 0;
+        while let Some(letter) = Letter::decode_next(&mut reader) {
+            let Ok(Letter::Continue { task: TaskId(1), event, live, .. }) = letter else {
+                panic!("an event: {letter:?}")
+            };
+            all ^= event;
+            sent.push(live.to_vec());
+        }
+        assert_eq!(all, bits, "the root waits for each of them");
+        let row =
+            |word: &str, count: i64, list: &[i64]| [encoded(word), encoded(&count), encoded(&list.to_vec())].concat();
+        // Two rows at a time.
+        assert_eq!(sent, [row("a", 1, &[1]), row("b", 1, &[2]), row("a", 2, &[3, 4]), row("a", 1, &[5])]);
     }
 }

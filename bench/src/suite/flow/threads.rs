@@ -397,11 +397,7 @@ mod tests {
             .filter(|n| tantu_base::value::partition_of(n, 2) != tantu_base::value::partition_of(&(n + 1), 2));
         let crossed = crossed.count() as u64;
         assert_eq!(running.sum(|c| &c.events), crossed, "one event of the stream for each number that crosses");
-        assert_eq!(
-            running.sum(|c| &c.microbatch_events) >= crossed,
-            true,
-            "and one of the microbatch, besides its own"
-        );
+        assert!(running.sum(|c| &c.microbatch_events) >= crossed, "and one of the microbatch, besides its own");
         let of_stream = crossed as f64 / running.sum(|c| &c.event_batches) as f64;
         let of_microbatch = crossed as f64 / running.sum(|c| &c.microbatch_batches) as f64;
         assert!(of_stream > 2.0, "{of_stream} events of the stream in a batch");

@@ -129,6 +129,7 @@ impl CoreLoop for Body {
                     let at = thread.thread().index();
                     self.shared.quiet[at].store(thread.is_quiet(), Ordering::Release);
                 }
+                let progress = if progress != Progress::Busy && thread.lingers() { Progress::Busy } else { progress };
                 self.untold += 1;
                 if progress != Progress::Busy || self.untold > STEPS_PER_PUBLISH {
                     self.untold = 0;

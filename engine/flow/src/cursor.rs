@@ -48,6 +48,7 @@ impl Cursors {
         Cursors { stack: Vec::new(), column: Vec::new(), saves: Vec::new(), page: 0 }
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.stack.clear();
         self.column.clear();
@@ -60,6 +61,7 @@ impl Cursors {
     }
 
     /// What is behind this mark belongs to no cursor.
+    #[inline]
     pub(crate) fn mark(&self) -> Mark {
         self.stack.last().map_or(Mark::START, |cursor| cursor.mark)
     }

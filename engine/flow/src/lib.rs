@@ -20,6 +20,7 @@ mod dead_letter;
 mod define;
 mod depot;
 mod emit;
+mod entry;
 mod fault;
 mod fold;
 mod graph;

@@ -4,6 +4,7 @@
 
 use crate::alignment::{Alignment, Guard, Mistake};
 use crate::data::Register;
+use crate::entry::Entry;
 use crate::invoke::{FIRST_TEMPORARY, Temporary};
 use crate::live::{Liveness, prune_forks};
 use crate::module::PStateDef;
@@ -20,22 +21,6 @@ use tantu_path::Schema;
 /// Where in a plan an event starts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Position(pub u32);
-
-pub(crate) struct Entry {
-    pub(crate) step: usize,
-    pub(crate) live: Vec<Register>,
-    /// The registers of the source the step belongs to.
-    pub(crate) source: usize,
-    /// Whether all live vars are scalars.
-    pub(crate) is_scalar: bool,
-}
-
-impl Entry {
-    pub(crate) fn new(step: usize, live: Vec<Register>, source: usize) -> Entry {
-        let is_scalar = live.iter().all(Register::is_scalar);
-        Entry { step, live, source, is_scalar }
-    }
-}
 
 /// What the events of a topology do.
 pub struct Plan {
@@ -330,6 +315,9 @@ impl PlanBuilder {
         for block in &mut self.batches.blocks[first_block..] {
             let ends = |at: &Position| matches!(steps[self.entries[at.0 as usize].step - base].step, Step::End);
             block.after = block.after.filter(|at| !ends(at));
+        }
+        for entry in &mut self.entries[start as usize..] {
+            entry.shorten(&steps, base, &liveness.alive);
         }
         self.steps.append(&mut steps);
         self.batches.tables.extend(tables);

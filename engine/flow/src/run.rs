@@ -63,11 +63,12 @@ pub trait Host {
     fn select_on(&mut self, at: Position, live: &[u8], select: PagedSelect) {
         unreachable!("a host that answers selects whole: {at:?} {live:?} {select:?}")
     }
-    /// Whether a task is on the same thread as the run: what goes there is not read by anybody else, and need not be in
-    /// value form.
-    fn is_near(&self, to: TaskId) -> bool {
-        let _ = to;
-        false
+    /// [`Host::hop`] to a task on the same thread as the run: what goes there is not read by anybody else, and need not be in
+    /// value form. Answers where the live variables are to be appended, so many bytes; none if the task is elsewhere, and
+    /// then nothing was sent.
+    fn hop_near(&mut self, to: TaskId, at: Position, live_size: usize) -> Option<&mut Vec<u8>> {
+        let _ = (to, at, live_size);
+        None
     }
     /// Sends the rest of the work to a task, perhaps this one: always a new event.
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]);
@@ -298,11 +299,11 @@ impl Run {
         };
         self.frame.grow_to(plan.frame_size);
         let read = match at.0 & AS_BITS {
-            0 => Register::decode_all(&entry.live, live, &mut self.frame, &mut self.arena),
+            0 => Register::decode_all(&entry.into, live, &mut self.frame, &mut self.arena),
             _ => take_bits(entry, live, &mut self.frame),
         };
         read.map_err(|source| RunError::Live { topology: topology(), source })?;
-        self.step = entry.step;
+        self.step = entry.first;
         self.source = entry.source;
         Ok(())
     }

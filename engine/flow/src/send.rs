@@ -3,8 +3,9 @@
 //! They travel in value form, one after the other. Where nobody but a run of the same thread reads them, and all of them are
 //! scalars, they travel as the bits their slots hold instead; the position says so.
 
+use crate::entry::Entry;
 use crate::fault::{RunError, complaint};
-use crate::plan::{Entry, Plan, Position};
+use crate::plan::{Plan, Position};
 use crate::run::{Host, Run};
 use crate::slot::{Frame, Slot};
 use crate::step::Target;
@@ -18,12 +19,14 @@ const SLOT_SIZE: usize = 8;
 /// Reads the live vars of an entry, all of them scalars, from their bits.
 #[inline]
 pub(crate) fn take_bits(entry: &Entry, bytes: &[u8], frame: &mut Frame) -> Result<(), DecodeError> {
-    let (slots, rest) = bytes.as_chunks::<SLOT_SIZE>();
-    if !entry.is_scalar || slots.len() != entry.live.len() || !rest.is_empty() {
+    if !entry.is_scalar || bytes.len() != entry.into.len() * SLOT_SIZE {
         return Err(DecodeError::Truncated { offset: bytes.len() });
     }
-    for (register, bits) in entry.live.iter().zip(slots) {
+    let mut rest = bytes;
+    for register in &entry.into {
+        let Some((bits, behind)) = rest.split_first_chunk::<SLOT_SIZE>() else { break };
         frame.set(register.var, Slot::scalar(u64::from_le_bytes(*bits)));
+        rest = behind;
     }
     Ok(())
 }
@@ -118,13 +121,11 @@ impl Run {
         let entry = &plan.entries[position as usize];
         if entry.is_scalar
             && let Some(to) = to
-            && host.is_near(to)
+            && let Some(live) = host.hop_near(to, Position(position | AS_BITS), entry.live.len() * SLOT_SIZE)
         {
-            self.live.clear();
             for register in &entry.live {
-                self.live.extend_from_slice(&self.frame.get(register.var).bits().to_le_bytes());
+                live.extend_from_slice(&self.frame.get(register.var).bits().to_le_bytes());
             }
-            host.hop(to, Position(position | AS_BITS), &self.live);
             return Ok(());
         }
         self.gather_live(plan, position, 0);

@@ -19,18 +19,22 @@ impl Slot {
     /// What a slot holds before it is written.
     pub(crate) const EMPTY: Slot = Slot { ptr: std::ptr::null(), bits: 0 };
 
+    #[inline]
     pub(crate) fn scalar(bits: u64) -> Slot {
         Slot { ptr: std::ptr::null(), bits }
     }
 
+    #[inline]
     pub(crate) fn bits(self) -> u64 {
         self.bits
     }
 
+    #[inline]
     pub(crate) fn bytes(bytes: &[u8]) -> Slot {
         Slot { ptr: bytes.as_ptr(), bits: bytes.len() as u64 }
     }
 
+    #[inline]
     pub(crate) fn pointer<T>(value: &T) -> Slot {
         Slot { ptr: std::ptr::from_ref(value).cast(), bits: 0 }
     }
@@ -39,6 +43,7 @@ impl Slot {
     ///
     /// # Safety
     /// The slot was made by [`Slot::bytes`] and that memory is neither freed nor written during `'x`.
+    #[inline]
     pub(crate) unsafe fn as_bytes<'x>(self) -> &'x [u8] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts(self.ptr, self.bits as usize) }
@@ -48,6 +53,7 @@ impl Slot {
     ///
     /// # Safety
     /// The slot was made by [`Slot::pointer`] of a `T`, which is neither freed nor changed during `'x`.
+    #[inline]
     pub(crate) unsafe fn as_value<'x, T>(self) -> &'x T {
         // SAFETY: the caller's promise.
         unsafe { &*self.ptr.cast::<T>() }
@@ -65,6 +71,7 @@ impl Frame {
     }
 
     /// Makes room for the vars of a plan. What was there is meaningless from now on.
+    #[inline]
     pub(crate) fn grow_to(&mut self, count: usize) {
         if self.slots.len() < count {
             self.slots.resize(count, Slot::EMPTY);

@@ -24,6 +24,8 @@ pub(crate) struct Batch {
     pub(crate) returned: bool,
     /// Continuations.
     pub(crate) hops: Hops,
+    /// How many of them leave the thread.
+    pub(crate) far_count: usize,
     /// Events that gave way: they go on within the batch, when others of it have run.
     pub(crate) later: EventQueue,
     /// Its event runs alone.

@@ -1,7 +1,6 @@
 //! Events of one task that wait for their turn, in order.
 
 use crate::hops::Hop;
-use std::collections::VecDeque;
 use tantu_flow::Position;
 use tantu_net::letter::Root;
 
@@ -21,7 +20,10 @@ pub(crate) struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     bytes: Vec<u8>,
-    events: VecDeque<Event>,
+    /// Those that are taken, and then those that wait.
+    events: Vec<Event>,
+    /// How many are taken.
+    next: usize,
     /// Where the live variables of the next event start, if it is not at 0.
     dead: usize,
 }
@@ -32,7 +34,7 @@ impl EventQueue {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(live);
         let end = u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
-        self.events.push_back(Event { stream, at, root, id, start: start as u32, len: end - start as u32 });
+        self.events.push(Event { stream, at, root, id, start: start as u32, len: end - start as u32 });
     }
 
     /// Hops to its task that follow each other, with all their live variables.
@@ -49,19 +51,20 @@ impl EventQueue {
 
     /// The stream of the next event.
     pub(crate) fn next_stream(&self) -> Option<u16> {
-        self.events.front().map(|event| event.stream)
+        self.peek().map(|event| event.stream)
     }
 
     /// The next event.
+    #[inline]
     pub(crate) fn peek(&self) -> Option<&Event> {
-        self.events.front()
+        self.events.get(self.next)
     }
 
     /// Takes the next event if it is of this stream.
     #[inline]
     pub(crate) fn pop(&mut self, stream: u16) -> Option<Event> {
-        self.events.front().filter(|event| event.stream == stream)?;
-        let event = self.events.pop_front()?;
+        let event = *self.peek().filter(|event| event.stream == stream)?;
+        self.next += 1;
         self.dead = (event.start + event.len) as usize;
         Some(event)
     }
@@ -72,37 +75,50 @@ impl EventQueue {
         &self.bytes[event.start as usize..][..event.len as usize]
     }
 
-    /// Forgets the live variables of all taken events.
+    /// Forgets all taken events with their live variables.
+    #[inline]
     pub(crate) fn reclaim(&mut self) {
-        if self.events.is_empty() {
+        if self.is_empty() {
+            self.events.clear();
             self.bytes.clear();
-        } else if self.dead > self.bytes.len() / 2 {
+            (self.next, self.dead) = (0, 0);
+        } else {
+            self.reclaim_some();
+        }
+    }
+
+    /// Moves what waits only where it is less than what is forgotten.
+    fn reclaim_some(&mut self) {
+        if self.next > self.events.len() / 2 {
+            self.events.drain(..self.next);
+            self.next = 0;
+        }
+        if self.dead > self.bytes.len() / 2 {
             self.bytes.drain(..self.dead);
             let dead = self.dead as u32;
-            self.events.iter_mut().for_each(|event| event.start -= dead);
-        } else {
-            return;
+            self.events[self.next..].iter_mut().for_each(|event| event.start -= dead);
+            self.dead = 0;
         }
-        self.dead = 0;
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.events.len()
+        self.events.len() - self.next
     }
 
     /// Drops the events of a root; the memory of their variables comes back with that of the others.
     pub(crate) fn drop_of(&mut self, is_over: impl Fn(&Root) -> bool) {
+        self.events.drain(..std::mem::take(&mut self.next));
         self.events.retain(|event| !is_over(&event.root));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.next == self.events.len()
     }
 
     /// Bytes of live variables and events it holds.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + self.events.len() * size_of::<Event>()
+        self.bytes.len() + self.count() * size_of::<Event>()
     }
 }
 

@@ -53,6 +53,19 @@ impl Hops {
         self.list.push(Hop { start: start as u32, len: end - start as u32, ..hop });
     }
 
+    /// One that stays on the thread: its live variables, so many bytes, are appended to what this answers. None where
+    /// something is to be done with them.
+    #[inline]
+    pub(crate) fn push_near(&mut self, hop: Hop, live_size: usize) -> Option<&mut Vec<u8>> {
+        if planted::has(Bug::LostLiveVar) {
+            return None;
+        }
+        let start = self.bytes.len();
+        u32::try_from(start + live_size).expect("invariant: admission closes far below 4 GiB");
+        self.list.push(Hop { start: start as u32, len: live_size as u32, ..hop });
+        Some(&mut self.bytes)
+    }
+
     /// Takes in those that were sent later.
     pub(crate) fn append(&mut self, later: &mut Hops) {
         if self.is_empty() {
@@ -95,6 +108,8 @@ impl Hops {
     ) -> u64 {
         let (id, root) = event;
         let own = numbers.thread;
+        let ends = self.list[first..].last().map(|last| (last.start + last.len) as usize);
+        debug_assert!(ends.is_none_or(|end| end == self.bytes.len()), "each has all of its variables");
         if let [hop] = &mut self.list[first..]
             && bits == id
             && may_hand_on
@@ -195,10 +210,10 @@ impl HopNumbers {
         if threads.is_power_of_two() { task.0 & (threads - 1) } else { task.0 % threads }
     }
 
-    /// Whether a task is on the thread that sends.
+    /// Whether it is the thread that sends.
     #[inline]
-    pub(crate) fn is_near(&self, to: TaskId) -> bool {
-        self.thread_of(to) == self.thread
+    pub(crate) fn is_own(&self, thread: u32) -> bool {
+        thread == self.thread
     }
 
     /// Gives a hop the next number of its thread, and returns it.

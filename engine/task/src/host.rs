@@ -148,14 +148,22 @@ impl Host for RunHost<'_> {
     }
 
     #[inline]
-    fn is_near(&self, to: TaskId) -> bool {
-        self.numbers.is_near(to)
+    fn hop_near(&mut self, to: TaskId, at: Position, live_size: usize) -> Option<&mut Vec<u8>> {
+        let thread = self.numbers.thread_of(to);
+        if !self.numbers.is_own(thread) {
+            return None;
+        }
+        let root = self.batch.current.as_ref().expect("invariant: an event is running").root;
+        let hop = Hop::new(to, thread, at, (self.batch.stream, self.fingerprint), root);
+        self.batch.hops.push_near(hop, live_size)
     }
 
     #[inline]
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {
         let root = self.batch.current.as_ref().expect("invariant: an event is running").root;
-        let hop = Hop::new(to, self.numbers.thread_of(to), at, (self.batch.stream, self.fingerprint), root);
+        let thread = self.numbers.thread_of(to);
+        self.batch.far_count += usize::from(!self.numbers.is_own(thread));
+        let hop = Hop::new(to, thread, at, (self.batch.stream, self.fingerprint), root);
         self.batch.hops.push(hop, live);
     }
 }

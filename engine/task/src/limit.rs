@@ -14,6 +14,11 @@ pub const CLIENT_BATCH_COUNT_PER_TURN: usize = 16;
 pub const FUEL_PER_CHECK: u32 = 4_096;
 /// Most events one streaming batch runs (`topology.stream.max.events.per.batch`).
 pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
+/// Events to other threads after which a streaming batch that wrote nothing ends, so that those threads go on meanwhile.
+pub const BATCH_FAR_COUNT_MAX: usize = 64;
+/// Steps without work after which a thread sleeps when events of another thread came: what it sent back mostly brings
+/// more of them sooner than a sleep takes.
+pub const LINGER_STEP_COUNT: u32 = 32;
 /// Most records of one source a task has in flight (`topology.stream.max.executing.per.task`).
 pub const EXECUTING_COUNT_MAX: usize = 8_192;
 /// Records of a source on a task between the first that is not done and the last that started: a record that fails for ever stops it

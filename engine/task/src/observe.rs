@@ -177,8 +177,11 @@ impl Host for Observed<'_> {
         self.host.select_on(at, live, select);
     }
 
-    fn is_near(&self, to: TaskId) -> bool {
-        self.host.is_near(to)
+    fn hop_near(&mut self, to: TaskId, at: Position, live_size: usize) -> Option<&mut Vec<u8>> {
+        let (topology, task) = (self.plan.topology(), self.host.task());
+        let live = self.host.hop_near(to, at, live_size)?;
+        self.observer.observe(Seen { topology, task, did: Did::Hop(to) });
+        Some(live)
     }
 
     fn hop(&mut self, to: TaskId, at: Position, live: &[u8]) {

@@ -19,6 +19,27 @@ struct Lane {
 }
 
 impl Lane {
+    /// Writes events into one letter, as many as the open batch takes.
+    #[inline]
+    fn write<'l>(&mut self, events: &mut impl Iterator<Item = Event<'l>>) {
+        let writer = self.writer.get_or_insert_default();
+        let LetterBatch { bytes, count } = &mut self.open;
+        let start = *self.events.get_or_insert_with(|| {
+            writer.begin();
+            let start = bytes.len();
+            Letter::Events { rows: &[] }.encode(bytes);
+            start
+        });
+        for event in events {
+            writer.push(&event, bytes);
+            *count += 1;
+            if bytes.len() >= LETTER_BATCH_SIZE {
+                break;
+            }
+        }
+        Letter::set_size(bytes, start);
+    }
+
     /// The open batch waits for the wire.
     fn shut(&mut self) {
         self.events = None;
@@ -42,33 +63,20 @@ impl Outbox {
         self.add(to, category, |lane| {
             lane.events = None;
             letter.encode(&mut lane.open.bytes);
+            lane.open.count += 1;
         });
     }
 
     /// Gathers hops to a task: those that follow each other to a peer are one letter.
     #[inline]
     pub(crate) fn push_events(&mut self, to: Peer, category: Category, (run, live): (&[Hop], &[u8])) {
-        for hop in run {
+        let mut events = run.iter().map(|hop| {
             let (start, len) = hop.within(run);
-            let event = hop.event(&live[start as usize..][..len as usize]);
-            self.push_event(to, category, &event);
-        }
-    }
-
-    #[inline]
-    fn push_event(&mut self, to: Peer, category: Category, event: &Event<'_>) {
-        self.add(to, category, |lane| {
-            let writer = lane.writer.get_or_insert_default();
-            let bytes = &mut lane.open.bytes;
-            let start = *lane.events.get_or_insert_with(|| {
-                writer.begin();
-                let start = bytes.len();
-                Letter::Events { rows: &[] }.encode(bytes);
-                start
-            });
-            writer.push(event, bytes);
-            Letter::set_size(bytes, start);
+            hop.event(&live[start as usize..][..len as usize])
         });
+        while events.len() > 0 {
+            self.add(to, category, |lane| lane.write(&mut events));
+        }
     }
 
     #[inline]
@@ -83,7 +91,6 @@ impl Outbox {
         }
         let before = lane.open.bytes.len();
         write(lane);
-        lane.open.count += 1;
         self.size += lane.open.bytes.len() - before;
         if lane.open.bytes.len() >= LETTER_BATCH_SIZE {
             lane.shut();
@@ -104,10 +111,12 @@ impl Outbox {
         let Self { lanes, dirty, size } = self;
         dirty.retain(|(peer, category)| {
             let lane = &mut lanes[*peer as usize][category.index()];
-            if lane.open.count > 0 {
-                lane.shut();
-            }
-            while let Some(batch) = lane.waiting.pop_front() {
+            loop {
+                // While a ring is full, what is open gathers more: so it takes no more of the ring's places than it must.
+                if lane.waiting.is_empty() && lane.open.count > 0 {
+                    lane.shut();
+                }
+                let Some(batch) = lane.waiting.pop_front() else { return false };
                 let len = batch.bytes.len();
                 match wire.send(Peer(*peer), *category, batch) {
                     Ok(()) => {
@@ -123,11 +132,63 @@ impl Outbox {
                     }
                 }
             }
-            false
         });
         if sent {
             wire.ring_bells();
         }
         sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_base::id::TaskId;
+
+    /// A ring that holds so many batches.
+    struct Ring(Vec<LetterBatch>, usize);
+
+    impl Wire for Ring {
+        fn send(&mut self, _: Peer, _: Category, batch: LetterBatch) -> Result<(), LetterBatch> {
+            if self.0.len() == self.1 {
+                return Err(batch);
+            }
+            self.0.push(batch);
+            Ok(())
+        }
+
+        fn receive(&mut self, _: Category) -> Option<(Peer, LetterBatch)> {
+            None
+        }
+
+        fn ring_bells(&mut self) {}
+    }
+
+    #[test]
+    fn letters_that_a_full_ring_does_not_take_gather_and_all_arrive_in_order() {
+        let (mut outbox, mut ring, mut taken) = (Outbox::default(), Ring(Vec::new(), 2), Vec::new());
+        for request in 0..100u64 {
+            let letter = Letter::AskOffsets { task: TaskId(0), request, depot: 0 };
+            outbox.push(Peer(1), Category::LowLatency, &letter);
+            outbox.flush(&mut ring);
+            if request % 20 == 19 {
+                taken.append(&mut ring.0);
+            }
+        }
+        while outbox.size() > 0 {
+            assert!(outbox.flush(&mut ring));
+            taken.append(&mut ring.0);
+        }
+        assert!(!outbox.flush(&mut ring));
+        assert!(taken.len() <= 13, "{} batches: two for each time the ring was emptied, and what waited", taken.len());
+        let mut requests = Vec::new();
+        for batch in &taken {
+            let mut reader = tantu_base::fixed::FixedReader::new(&batch.bytes);
+            while let Some(letter) = Letter::decode_next(&mut reader) {
+                let Ok(Letter::AskOffsets { request, .. }) = letter else { panic!("{letter:?}") };
+                requests.push(request);
+            }
+        }
+        assert_eq!(requests, (0..100).collect::<Vec<_>>());
     }
 }

@@ -85,6 +85,11 @@ impl Watched<'_> {
         outcome.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
     }
 
+    /// Whether nobody looks at what events do in this turn: nobody observes them, and no op is timed.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.pulse.observer().is_none() && !self.overruns.is_watching(self.start)
+    }
+
     /// Runs an event for a while, and tells whoever observes what it does.
     #[inline]
     pub(crate) fn go_on(&self, run: &mut Run, host: &mut dyn Host) -> Outcome {

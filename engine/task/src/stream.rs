@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::hops::{Hop, Hops};
-use crate::limit::EVENT_QUEUE_SIZE_MAX;
+use crate::limit::{EVENT_QUEUE_SIZE_MAX, LINGER_STEP_COUNT};
 use crate::slot::{Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
 use crate::turn::Turn;
@@ -192,8 +192,9 @@ impl TaskThread {
 
     /// Takes events that another thread sent.
     pub(crate) fn take_packed(&mut self, peer: Peer, rows: &[u8], now: Nanos) {
-        // Mostly all of them are of one topology.
-        let mut known = None;
+        self.lingers = LINGER_STEP_COUNT;
+        // Mostly all of them are of one topology, and to one task.
+        let (mut known, mut last) = (None, None);
         for event in Events::new(rows) {
             let event = match event {
                 Ok(event) => event,
@@ -207,7 +208,11 @@ impl TaskThread {
                 let own = self.config.module.plan(event.stream).map(|plan| plan.fingerprint() as u32);
                 known = (own == Some(event.fingerprint)).then_some(plan);
             }
-            match self.slot_of(event.task).filter(|_| known.is_some()) {
+            let at = match last {
+                Some((task, at)) if task == event.task => at,
+                _ => last.insert((event.task, self.slot_of(event.task))).1,
+            };
+            match at.filter(|_| known.is_some()) {
                 Some(at) => {
                     let (position, number) = (Position(event.position), number_at(event.place));
                     self.slots[at].events.push(event.stream, position, event.root, number, event.live);

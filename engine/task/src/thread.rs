@@ -193,6 +193,8 @@ pub struct TaskThread {
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
     quiet_since: Option<Nanos>,
+    /// See [`TaskThread::lingers`].
+    pub(crate) lingers: u32,
     /// Bytes in use besides the cache, when they were counted last.
     pub(crate) memory_size: usize,
     memory_at: Nanos,
@@ -241,6 +243,7 @@ impl TaskThread {
             producers_at: Nanos(0),
             progress_at: None,
             quiet_since: None,
+            lingers: 0,
             memory_size: 0,
             memory_at: Nanos(0),
         }
@@ -279,6 +282,14 @@ impl TaskThread {
         Ok(self.rest(doors))
     }
 
+    /// Whether to step again rather than sleep though a step had nothing to do, because other threads sent events a moment
+    /// ago: so often and no longer. Sleeping at once is never wrong, only slower.
+    pub fn lingers(&mut self) -> bool {
+        let left = self.lingers;
+        self.lingers = left.saturating_sub(1);
+        left > 0
+    }
+
     /// Refuses new appends and selects from here on; what is under way goes on.
     pub fn stop_admission(&mut self) {
         self.closing = true;
@@ -313,10 +324,12 @@ impl TaskThread {
     #[inline]
     pub(crate) fn slot_of(&self, task: TaskId) -> Option<usize> {
         let count = self.config.module.thread_count;
-        if task.0 % count != self.config.thread.0 {
-            return None;
-        }
-        Some((task.0 / count) as usize).filter(|index| *index < self.slots.len())
+        // Every event asks, and a division takes longer than all else of this.
+        let (thread, index) = match count.is_power_of_two() {
+            true => (task.0 & (count - 1), task.0 >> count.trailing_zeros()),
+            false => (task.0 % count, task.0 / count),
+        };
+        Some(index as usize).filter(|index| thread == self.config.thread.0 && *index < self.slots.len())
     }
 
     fn reap(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
@@ -352,6 +365,10 @@ impl TaskThread {
                 let took_ms = after.since(now) / 1_000_000;
                 let (thread, category) = (self.config.thread.0, category.name());
                 tracing::info!(thread, category, took_ms, "a turn was long: ops are timed for a while");
+            }
+            // Whoever gets these goes on meanwhile.
+            if self.outbox.size() > 0 {
+                self.outbox.flush(doors.wire);
             }
             now = after;
             worked = true;

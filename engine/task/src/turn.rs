@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::event::{Event, EventQueue};
 use crate::host::RunHost;
-use crate::limit::{SEAL_SIZE, TURN_NS_TARGET};
+use crate::limit::{BATCH_FAR_COUNT_MAX, FUEL_PER_CHECK, SEAL_SIZE, TURN_NS_TARGET};
 use crate::overrun::Watched;
 use crate::slot::{Hold, TaskSlot};
 use crate::thread::TaskThread;
@@ -91,14 +91,20 @@ fn each_event(
     host: &mut RunHost<'_>,
 ) -> Stopped {
     let mut staged = staged_size(host);
+    let is_unseen = watched.is_unseen();
     loop {
         if host.batch.current.is_none() {
-            let enough = host.batch.count >= event_max || staged > SEAL_SIZE;
+            let has_sent = host.batch.far_count >= BATCH_FAR_COUNT_MAX && !host.batch.touched;
+            let enough = host.batch.count >= event_max || staged > SEAL_SIZE || has_sent;
             if let Some(stopped) = begin_event(run, events, watched, (host, enough)) {
                 return stopped;
             }
         }
-        match watched.go_on(run, host) {
+        let outcome = match is_unseen {
+            true => run.resume(watched.plan, host, &mut { FUEL_PER_CHECK }),
+            false => watched.go_on(run, host),
+        };
+        match outcome {
             Outcome::Done => {
                 staged = staged_size(host);
                 if staged > BATCH_STAGED_SIZE_MAX {

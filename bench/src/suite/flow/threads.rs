@@ -123,7 +123,7 @@ impl CoreLoop for Body {
         counters.allocations.store(allocation_count(), Ordering::Relaxed);
         match progress {
             Ok(Progress::Busy) => Step::Busy,
-            Ok(Progress::Idle { .. }) if self.feed.is_some() => Step::Busy,
+            Ok(Progress::Idle { .. }) if self.feed.is_some() || self.thread.lingers() => Step::Busy,
             Ok(Progress::Idle { wake_at }) => Step::Idle { wake_at },
             Err(reason) => {
                 let mut stopped = self.shared.stopped.lock().unwrap_or_else(PoisonError::into_inner);

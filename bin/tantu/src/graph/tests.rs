@@ -313,6 +313,6 @@ fn an_append_stands_beside_its_depot_and_what_rows_were_combined_to_crosses() {
     assert_eq!(stores, ["$$counts Map<String, i64>, written", "*seen depot of String, written"]);
     let of = |word: &str| chart.nodes.iter().find(|node| node.label.contains(word)).unwrap();
     assert_eq!(of("append").store, Some(("*seen".to_string(), tantu_flow::Access::Write)));
-    assert_eq!(of("combined").notes, ["carries word: str, count: i64"]);
+    assert_eq!(of("combined").notes, ["carries word: str, v1: i64"]);
     assert!(super::svg::write(&charts).contains(">*seen<"), "it is drawn");
 }

@@ -306,7 +306,7 @@ mod tests {
         };
         for _ in 0..300 {
             let (key, item, goes) = (["a", "b"][below(2) as usize], below(7) as i64, below(4) == 0);
-            let of = |all: &mut BTreeMap<&str, Vec<i64>>| all.entry(key).or_insert_with(Vec::new).clone();
+            let of = |all: &mut BTreeMap<&str, Vec<i64>>| all.entry(key).or_default().clone();
             let mut list = of(&mut linked);
             let mut seen = Vec::new();
             block.run(&(key.to_string(), item, goes), |was| seen.push(was)).unwrap();

@@ -329,14 +329,18 @@ impl Source {
             .collect()
     }
 
-    /// When the next failed record is due.
+    /// When the next failed record can be due.
     pub(crate) fn next_retry(&self) -> Option<Nanos> {
         let time = |offset: &Offset| match self.of(*offset)?.phase {
             Phase::Waiting { until } => Some(until),
             Phase::Leaving => Some(Nanos(0)),
             Phase::Running { .. } | Phase::Done => None,
         };
-        self.failed.iter().filter_map(time).min()
+        match self.setup.retry {
+            // Those behind the first wait for it, whatever their own time: to wake for them would be to wake for nothing.
+            RetryMode::AllAfter => self.failed.first().and_then(time),
+            RetryMode::Individual | RetryMode::None => self.failed.iter().filter_map(time).min(),
+        }
     }
 
     /// What a record under way returned so far.
@@ -533,6 +537,7 @@ mod tests {
         assert_eq!(s.failed(&roots[0], "another's", false, Nanos(5)), failed(0));
         let first = Nanos(0).plus_ms(RETRY_DELAY_MS);
         assert_eq!(s.due(first), None, "11 is due, but not before 10");
+        assert_eq!(s.next_retry(), Some(Nanos(5).plus_ms(RETRY_DELAY_MS)), "nobody wakes for 11 before that");
         assert_eq!(s.due(Nanos(5).plus_ms(RETRY_DELAY_MS)), Some(Offset(10)));
     }
 

@@ -374,7 +374,8 @@ impl Story {
             }
         }
         Err(format!(
-            "after {STEP_COUNT_MAX} steps the cluster is still busy; the client waits for {}",
+            "after {STEP_COUNT_MAX} steps the cluster is still busy ({rests:?} at {:?}); the client waits for {}",
+            self.world.clock.time(),
             self.customer.unanswered()
         ))
     }

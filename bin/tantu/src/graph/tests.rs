@@ -310,9 +310,9 @@ fn an_append_stands_beside_its_depot_and_what_rows_were_combined_to_crosses() {
     let chart = &charts[0];
     let stores: Vec<String> =
         chart.stores.iter().map(|store| format!("{} {}, {}", store.name, store.schema, store.use_of())).collect();
-    assert_eq!(stores, ["$$counts {string: i64}, written", "*seen depot of String, written"]);
+    assert_eq!(stores, ["$$counts Map<String, i64>, written", "*seen depot of String, written"]);
     let of = |word: &str| chart.nodes.iter().find(|node| node.label.contains(word)).unwrap();
     assert_eq!(of("append").store, Some(("*seen".to_string(), tantu_flow::Access::Write)));
-    assert_eq!(of("combined").notes, ["carries word: str, count: i64"]);
+    assert_eq!(of("combined").notes, ["carries word: str, v1: i64"]);
     assert!(super::svg::write(&charts).contains(">*seen<"), "it is drawn");
 }

@@ -16,6 +16,8 @@ pub const FUEL_PER_CHECK: u32 = 4_096;
 pub const BATCH_EVENT_COUNT_MAX: usize = 1_024;
 /// Events to other threads after which a streaming batch that wrote nothing ends, so that those threads go on meanwhile.
 pub const BATCH_FAR_COUNT_MAX: usize = 64;
+/// Bytes of letters that leave after a turn, before the step ends.
+pub const OUTBOX_FLUSH_SIZE: usize = 256;
 /// Steps without work after which a thread sleeps when events of another thread came: what it sent back mostly brings
 /// more of them sooner than a sleep takes.
 pub const LINGER_STEP_COUNT: u32 = 32;

@@ -9,9 +9,9 @@ use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
-    CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_RETRY_MS,
-    OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS, TABLES_KEPT_MS,
-    TIMEOUT_CHECK_MS, TURN_NS_TARGET, TURN_NS_WHILE_WRITING, UNCOMMITTED_SIZE_MAX,
+    CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_FLUSH_SIZE,
+    OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS,
+    TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, TURN_NS_WHILE_WRITING, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
@@ -366,8 +366,9 @@ impl TaskThread {
                 let (thread, category) = (self.config.thread.0, category.name());
                 tracing::info!(thread, category, took_ms, "a turn was long: ops are timed for a while");
             }
-            // Whoever gets these goes on meanwhile.
-            if self.outbox.size() > 0 {
+            // Whoever gets these goes on meanwhile. A few small letters wait for the end of the step: each batch takes a place
+            // of a ring, however small.
+            if self.outbox.size() >= OUTBOX_FLUSH_SIZE {
                 self.outbox.flush(doors.wire);
             }
             now = after;

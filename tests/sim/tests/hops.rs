@@ -16,6 +16,9 @@ use tantu_weather::{DiskWeather, Image, SimDisk, SimDoors, SimMesh, SimWire, Wea
 /// Records, all of them on task 0: more than leave at a time.
 const RECORD_COUNT: usize = 5 * BATCH_FAR_COUNT_MAX;
 
+/// Where numbers end: far from 0, so that what travels is worth a letter of its own.
+const GROUND: i64 = 1 << 56;
+
 /// A number lives on the task of its parity, and is counted down one at a time.
 struct Countdown;
 
@@ -24,7 +27,7 @@ impl Module for Countdown {
         let starts = setup.declare_depot::<i64>("*starts", custom(|n: &i64, _| n % 2));
         topologies.stream("countdown").source(&starts, |b, n| {
             b.repeat(n, |b, rounds, n| {
-                b.filter(n, |n| n > 1);
+                b.filter(n, |n| n > GROUND + 1);
                 let less = b.each(n, |n| n - 1);
                 let to = b.each(less, |less| less % 2);
                 b.direct_partition(to);
@@ -54,7 +57,7 @@ fn events<'b>(batches: &'b [LetterBatch]) -> (Vec<usize>, Vec<Event<'b>>) {
 fn appends(wire: &mut SimWire) {
     let mut batch = LetterBatch { bytes: Vec::new(), count: RECORD_COUNT as u32 };
     for request in 0..RECORD_COUNT as u64 {
-        let record = &encoded(&2i64);
+        let record = &encoded(&(GROUND + 2));
         Letter::Append { task: TaskId(0), request, depot: 0, ack: AckLevel::None, record }.encode(&mut batch.bytes);
     }
     wire.send(Peer(0), Category::Client, batch).unwrap();
@@ -83,7 +86,7 @@ fn events_leave_while_others_of_their_task_wait_and_their_thread_looks_for_answe
     let (sizes, sent) = events(&batches);
     assert_eq!(sent.len(), RECORD_COUNT);
     assert!(sizes.iter().all(|size| *size <= BATCH_FAR_COUNT_MAX), "each letter left by itself: {sizes:?}");
-    assert!(sent.iter().all(|event| event.task == TaskId(1) && event.live == encoded(&1i64)));
+    assert!(sent.iter().all(|event| event.task == TaskId(1) && event.live == encoded(&(GROUND + 1))));
     assert!(matches!(step(&mut doors.open()), Progress::Idle { .. }), "it waits for the other thread");
 
     // All of them come back as they were: each number is where it ends.

@@ -298,14 +298,7 @@ impl PlanBuilder {
             {
                 def.goes_on = Some(Position(*position));
             }
-            match &mut record.step {
-                Step::Fold { table, .. }
-                | Step::Combine { table, .. }
-                | Step::Row { table, .. }
-                | Step::Gathered { of: RowsOf::Fold(table) | RowsOf::Table(table), .. } => *table += first.0,
-                Step::Gathered { of: RowsOf::Join(join), .. } => *join += first.1,
-                step => step.each_target(&mut |to| *to += base),
-            }
+            put_behind(&mut record.step, base, first);
             if let Step::Enter { .. } = &record.step {
                 let live = liveness.alive[at].iter().map(|var| registers[*var as usize]).collect();
                 self.add_block(&mut record.step, live, source);
@@ -372,6 +365,18 @@ impl PlanBuilder {
         };
         plan.fingerprint = fingerprint(&plan);
         plan
+    }
+}
+
+/// Makes a step that names others of its source by their places, or tables and joins, name them behind what the plan has already.
+fn put_behind(step: &mut Step, base: usize, (tables, joins): (usize, usize)) {
+    match step {
+        Step::Fold { table, .. }
+        | Step::Combine { table, .. }
+        | Step::Row { table, .. }
+        | Step::Gathered { of: RowsOf::Fold(table) | RowsOf::Table(table), .. } => *table += tables,
+        Step::Gathered { of: RowsOf::Join(join), .. } => *join += joins,
+        step => step.each_target(&mut |to| *to += base),
     }
 }
 

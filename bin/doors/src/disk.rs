@@ -587,28 +587,23 @@ fn sync_dir(path: &Path) -> Result<(), Errno> {
 }
 
 fn make_dir(path: &Path) -> Result<(), Errno> {
-    match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => path
-            .parent()
-            .map_or(Ok(()), |parent| sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })),
-        Err(Errno::EXIST) if path.is_dir() => Ok(()),
-        Err(Errno::NOENT) => {
-            make_dir(path.parent().ok_or(Errno::NOENT)?)?;
-            make_dir(path)
-        }
-        Err(errno) => Err(errno),
-    }
+    make_all(std::iter::once(path))
 }
 
-/// Makes directories that are missing, with those above them, durably. Flushed once all are made: the first flush brings the
-/// others' names along, and each that is made and flushed by itself waits for the file system's journal.
+/// Makes directories that are missing, with those above them, durably.
 ///
 /// # Errors
 /// What the kernel answers.
 pub fn make_dirs(paths: &[PathBuf]) -> std::io::Result<()> {
+    Ok(make_all(paths.iter().map(PathBuf::as_path))?)
+}
+
+/// Flushed once all are made: the first flush brings the others' names along, and each that is made and flushed by itself waits
+/// for the file system's journal.
+fn make_all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<(), Errno> {
     let mut parents = BTreeSet::new();
-    paths.iter().try_for_each(|path| make_unflushed(path, &mut parents))?;
-    parents.iter().try_for_each(|parent| Ok(sync_dir(parent)?))
+    paths.try_for_each(|path| make_unflushed(path, &mut parents))?;
+    parents.iter().try_for_each(|parent| sync_dir(parent))
 }
 
 fn make_unflushed(path: &Path, parents: &mut BTreeSet<PathBuf>) -> Result<(), Errno> {

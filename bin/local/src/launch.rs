@@ -28,8 +28,7 @@ pub struct LaunchConfig {
     pub pin: Pin,
     /// How long a task thread that has nothing to do looks for work before it sleeps. What arrives within that time does not
     /// wait for the thread to wake up, and each of its sleeps costs the processor so much more at most: an idle module sleeps,
-    /// one with a steady load takes up to the whole processor. None by default; threads that have processors of their own
-    /// answer soonest with about the time that a durable write takes.
+    /// one with a steady load takes up to the whole processor. None by default; meant for threads that have processors of their own.
     pub spin: Duration,
     /// Bytes of memory of each task thread, at least 256 MiB: blocks, memtables, records and what is under way. Clients are
     /// let in only while there is room.

@@ -39,9 +39,7 @@ impl<T> Pending<T> {
         let answer = self.connection.wait(request)?;
         (self.read)(answer)
     }
-}
 
-impl<T> Pending<T> {
     /// Blocks until the answer is there, but not longer than for a time; none if it is not there by then. It can be asked
     /// again, and what was asked for stays out.
     ///

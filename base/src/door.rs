@@ -235,6 +235,12 @@ impl DiskDone {
 pub trait Disk {
     /// Starts a request.
     fn submit(&mut self, token: Token, op: DiskOp);
+    /// Hands what was submitted to the device now: a disk may keep requests until it is asked what has finished.
+    fn start(&mut self) {}
+    /// Whether something has finished that was not reaped; a disk may not know before it is reaped. Costs next to nothing.
+    fn has_done(&mut self) -> bool {
+        false
+    }
     /// Appends what has finished since the last call; never blocks.
     fn reap(&mut self, done: &mut Vec<DiskDone>);
     /// Blocks until something can be reaped. Only for starting and stopping, while no event runs.

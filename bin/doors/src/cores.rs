@@ -8,6 +8,7 @@ use crate::clock::{KernelClock, KernelEntropy};
 use crate::disk::KernelDisk;
 use crate::jobs::ThreadJobs;
 use crate::preflight::{StartError, preflight, ring_error};
+use crate::slice;
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::event::EventfdFlags;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tantu_base::door::{Clock, Doors, Nanos};
+use tantu_base::door::{Clock, Disk, Doors, Nanos};
 use tantu_base::id::ThreadId;
 use tantu_net::{Bell, ThreadPort};
 
@@ -170,6 +171,7 @@ fn run_core<L, E, F>(
     E: Send + 'static,
     F: Fn(ThreadId, &mut Doors<'_>) -> Result<L, E>,
 {
+    slice::shorten();
     let executor = match LocalExecutorBuilder::new(placement).io_memory(EXECUTOR_IO_SIZE).make() {
         Ok(executor) => executor,
         Err(error) => {
@@ -222,17 +224,14 @@ impl Core {
     fn run(&mut self, body: &mut dyn CoreLoop) {
         loop {
             match body.step(&mut self.doors()) {
-                Step::Busy => {
-                    self.disk.flush();
-                    self.disk.give_way();
-                }
-                Step::Stop => return self.disk.flush(),
+                Step::Busy => self.disk.start(),
+                Step::Stop => return self.disk.start(),
                 Step::Idle { wake_at } => {
                     if !self.lingers(wake_at) && self.port.lie_down() {
                         self.disk.sleep(self.clock.now(), wake_at);
                         self.port.get_up();
                     } else {
-                        self.disk.flush();
+                        self.disk.start();
                     }
                 }
             }
@@ -244,7 +243,7 @@ impl Core {
         if self.spin.is_zero() {
             return false;
         }
-        self.disk.flush();
+        self.disk.start();
         let until = Nanos(self.clock.now().0.saturating_add(self.spin.as_nanos() as u64));
         loop {
             if self.port.has_letters() || self.disk.has_done() {

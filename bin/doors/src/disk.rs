@@ -4,18 +4,24 @@
 //! renaming and removing files and giving them space, any of which can wait for the file system for tens of milliseconds.
 //! Only directories are made and listed inline, when a module starts. A buffer is owned by the request table until its
 //! completion, as are names. Files are opened with `O_DIRECT`; where the file system refuses, buffered with a warning.
+//! How a write is made durable depends on the device: see [`durable`].
 #![allow(unsafe_code, reason = "submitting requests to the kernel; every block states why the memory stays valid")]
 
+mod dirs;
+mod durable;
+mod request;
+
+pub use dirs::make_dirs;
+
 use crate::calls;
+use durable::{Devices, Flush};
 use io_uring::{IoUring, opcode, types};
-use rustix::fs::{Mode, OFlags};
+use request::{After, Kind, Part, Request, disk_error, name_of};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use tantu_base::buf::Buf;
 use tantu_base::door::{
     Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token,
@@ -27,7 +33,8 @@ const RING_ENTRY_COUNT: u32 = 256;
 const ALARM: u64 = u64::MAX;
 /// What a ring of the bell carries.
 const BELL: u64 = u64::MAX - 1;
-static WARNED: AtomicBool = AtomicBool::new(false);
+/// What the completion of a flush behind a write carries besides the request's place.
+const FLUSH: u64 = 1 << 63;
 
 /// What a disk has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,69 +50,10 @@ pub struct DiskStats {
 }
 
 #[derive(Debug)]
-enum Kind {
-    Read,
-    Write {
-        durable: bool,
-    },
-    Sync,
-    SyncDir {
-        /// Stays open meanwhile.
-        _dir: OwnedFd,
-        path: PathBuf,
-    },
-    Allocate {
-        len: u64,
-    },
-    Open {
-        path: PathBuf,
-        name: CString,
-        flags: OFlags,
-    },
-    Close,
-    Rename {
-        path: PathBuf,
-        from: CString,
-        to: CString,
-    },
-    Remove {
-        path: PathBuf,
-        name: CString,
-    },
-}
-
-impl Kind {
-    /// What it does, for errors.
-    fn verb(&self) -> &'static str {
-        match self {
-            Kind::Read => "read",
-            Kind::Write { .. } => "write",
-            Kind::Sync | Kind::SyncDir { .. } => "flush",
-            Kind::Allocate { .. } => "allocate",
-            Kind::Open { .. } => "open",
-            Kind::Close => "close",
-            Kind::Rename { .. } => "rename",
-            Kind::Remove { .. } => "remove",
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Request {
-    token: Token,
-    kind: Kind,
-    fd: RawFd,
-    file: FileId,
-    offset: u64,
-    buf: Buf,
-    /// Bytes done so far: the kernel may do a part only.
-    done: usize,
-}
-
-#[derive(Debug)]
 struct Opened {
     fd: OwnedFd,
     path: PathBuf,
+    flush: Flush,
 }
 
 /// See the module.
@@ -118,8 +66,7 @@ pub struct KernelDisk {
     waiting: VecDeque<usize>,
     finished: Vec<DiskDone>,
     in_flight: usize,
-    /// Those of them that are writes to be made durable.
-    durable_in_flight: usize,
+    devices: Devices,
     unsubmitted: usize,
     direct: bool,
     stats: DiskStats,
@@ -155,7 +102,7 @@ impl KernelDisk {
             waiting: VecDeque::new(),
             finished: Vec::new(),
             in_flight: 0,
-            durable_in_flight: 0,
+            devices: Devices::default(),
             unsubmitted: 0,
             direct: true,
             stats: DiskStats::default(),
@@ -180,9 +127,9 @@ impl KernelDisk {
     fn inline(&mut self, op: DiskOp) -> (&'static str, Result<DiskReply, (Errno, PathBuf)>) {
         match op {
             DiskOp::MakeDir { path } => {
-                ("make the directory", make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
+                ("make the directory", dirs::make_dir(&path).map(|()| DiskReply::Done).map_err(|errno| (errno, path)))
             }
-            DiskOp::List { path } => ("list", list(&path).map(DiskReply::Names).map_err(|errno| (errno, path))),
+            DiskOp::List { path } => ("list", dirs::list(&path).map(DiskReply::Names).map_err(|errno| (errno, path))),
             _ => unreachable!("everything else goes through the ring"),
         }
     }
@@ -199,7 +146,8 @@ impl KernelDisk {
             }
             DiskOp::Write { file, offset, buf, durable } => {
                 data = Some((offset, buf));
-                (Kind::Write { durable }, raw(self, file), file)
+                let opened = self.files.get(&file.0).expect("invariant: the file is open");
+                (Kind::Write { flush: durable.then_some(opened.flush) }, opened.fd.as_raw_fd(), file)
             }
             DiskOp::Sync { file } => (Kind::Sync, raw(self, file), file),
             DiskOp::Allocate { file, len } => (Kind::Allocate { len }, raw(self, file), file),
@@ -226,14 +174,14 @@ impl KernelDisk {
                 (Kind::Remove { name: name_of(&path, "remove")?, path }, libc::AT_FDCWD, no_file)
             }
             DiskOp::SyncDir { path } => {
-                let dir = open_dir(&path).map_err(|errno| disk_error("flush", path.clone(), None, errno))?;
+                let dir = dirs::open_dir(&path).map_err(|errno| disk_error("flush", path.clone(), None, errno))?;
                 let fd = dir.as_raw_fd();
                 (Kind::SyncDir { _dir: dir, path }, fd, no_file)
             }
             DiskOp::MakeDir { .. } | DiskOp::List { .. } => unreachable!("done inline"),
         };
         let (offset, buf) = data.unwrap_or_else(|| (0, Buf::with_capacity(0)));
-        Ok(Request { token, kind, fd, file, offset, buf, done: 0 })
+        Ok(Request::new(token, kind, fd, file, offset, buf))
     }
 
     fn enqueue(&mut self, request: Request) {
@@ -248,30 +196,30 @@ impl KernelDisk {
             }
         };
         self.in_flight += 1;
-        self.durable_in_flight += self.is_durable_write(at);
         self.waiting.push_back(at);
-    }
-
-    /// Moves waiting requests into the ring and tells the kernel.
-    pub(crate) fn flush(&mut self) {
-        self.push_waiting();
-        if self.unsubmitted > 0 {
-            self.enter(0);
-        }
     }
 
     fn push_waiting(&mut self) {
         while let Some(at) = self.waiting.front().copied() {
             let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
-            let entry = request.entry();
+            let (entry, flush) = request.entries();
+            let entry = entry.user_data(at as u64);
+            let mut submission = self.ring.submission();
             // SAFETY: buffer and names are owned by the request table, which neither moves their heap memory nor drops them
-            // before the completion with this number was reaped; the file stays open as long as the caller has requests on it.
-            let pushed = unsafe { self.ring.submission().push(&entry.user_data(at as u64)) };
+            // before all completions with this number were reaped; the file stays open as long as the caller has requests on
+            // it. Linked entries are pushed together or not at all.
+            let pushed = unsafe {
+                match &flush {
+                    None => submission.push(&entry),
+                    Some(flush) => submission.push_multiple(&[entry, flush.clone().user_data(at as u64 | FLUSH)]),
+                }
+            };
+            drop(submission);
             if pushed.is_err() {
                 break;
             }
             self.waiting.pop_front();
-            self.unsubmitted += 1;
+            self.unsubmitted += 1 + usize::from(flush.is_some());
             self.stats.ring_requests += 1;
         }
     }
@@ -349,49 +297,31 @@ impl KernelDisk {
         true
     }
 
-    /// 1 if the request with this number is a write to be made durable.
-    fn is_durable_write(&self, at: usize) -> usize {
-        let is_durable = |request: &Request| matches!(request.kind, Kind::Write { durable: true });
-        usize::from(self.requests[at].as_ref().is_some_and(is_durable))
-    }
-
-    /// Whether something is done that was not reaped yet.
-    pub(crate) fn has_done(&mut self) -> bool {
-        !self.finished.is_empty() || !self.ring.completion().is_empty()
-    }
-
-    /// Lets the kernel work for a moment if a durable write is out. It flushes the disk in a thread of its own, for which
-    /// this processor may be the only one: that waits for the end of our time slice, milliseconds, if we do not sleep.
-    pub(crate) fn give_way(&mut self) {
-        if self.durable_in_flight > 0 && !self.has_done() {
-            calls::count_one();
-            std::thread::yield_now();
-        }
-    }
-
     fn collect(&mut self) {
         loop {
             let Some(entry) = self.ring.completion().next() else { return };
             match entry.user_data() {
                 ALARM => self.alarm = None,
                 BELL => self.listens = io_uring::cqueue::more(entry.flags()),
-                at => self.complete(at as usize, entry.result()),
+                at if at & FLUSH != 0 => self.complete((at - FLUSH) as usize, Part::Flush, entry.result()),
+                at => self.complete(at as usize, Part::Main, entry.result()),
             }
         }
     }
 
-    fn complete(&mut self, at: usize, result: i32) {
+    fn complete(&mut self, at: usize, part: Part, result: i32) {
         let request = self.requests[at].as_mut().expect("invariant: the kernel completes what was submitted");
-        let Some(end) = request.end(result) else {
-            self.waiting.push_back(at);
-            return;
+        let end = match request.complete(part, result) {
+            After::Wait => return,
+            After::Again => return self.waiting.push_back(at),
+            After::Done(result) => Ok(result),
+            After::Failed(errno) => Err(errno),
         };
-        self.durable_in_flight -= self.is_durable_write(at);
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
         self.in_flight -= 1;
         let done = match end {
-            Ok(()) => DiskDone::new(request.token, self.succeeded(request, result)),
+            Ok(result) => DiskDone::new(request.token, self.succeeded(request, result)),
             Err(errno) => self.failed(request, errno),
         };
         self.finished.push(done);
@@ -422,8 +352,8 @@ impl KernelDisk {
     }
 
     fn failed(&self, request: Request, errno: Errno) -> DiskDone {
+        let verb = request.verb();
         let Request { token, kind, file, offset, buf, .. } = request;
-        let verb = kind.verb();
         let known = || self.files.get(&file.0).map(|opened| opened.path.clone()).unwrap_or_default();
         let (path, place) = match &kind {
             Kind::Open { path, .. }
@@ -436,7 +366,7 @@ impl KernelDisk {
         let refused = match kind {
             _ if error.fault != DiskFault::Full => None,
             // All of it again: what was written of it is not counted on.
-            Kind::Write { durable } => Some(DiskOp::Write { file, offset, buf, durable }),
+            Kind::Write { flush } => Some(DiskOp::Write { file, offset, buf, durable: flush.is_some() }),
             Kind::Allocate { len } => Some(DiskOp::Allocate { file, len }),
             Kind::Open { path, flags, .. } if flags.contains(OFlags::CREATE) => {
                 Some(DiskOp::Open { path, mode: OpenMode::Create })
@@ -450,73 +380,10 @@ impl KernelDisk {
         let stat = rustix::fs::fstat(&fd).map_err(|errno| disk_error("open", path.clone(), None, errno))?;
         let file = FileId(self.next_file);
         self.next_file += 1;
-        self.files.insert(file.0, Opened { fd, path });
+        let flush = self.devices.flush(stat.st_dev);
+        self.files.insert(file.0, Opened { fd, path, flush });
         Ok(DiskReply::Opened { file, len: stat.st_size as u64 })
     }
-}
-
-impl Request {
-    /// How it ended; none if it has to be submitted again, for what is left of it.
-    fn end(&mut self, result: i32) -> Option<Result<(), Errno>> {
-        match (&mut self.kind, result) {
-            (_, error) if matches!(-error, libc::EINTR | libc::EAGAIN) => None,
-            (Kind::Open { flags, path, .. }, error) if error == -libc::EINVAL && flags.contains(OFlags::DIRECT) => {
-                if !WARNED.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(path = %path.display(), "the file system does not support O_DIRECT: using buffered writes");
-                }
-                // A refused creation may have left the file.
-                *flags -= OFlags::DIRECT | OFlags::EXCL;
-                None
-            }
-            // A file system that gives no space ahead gives it with the writes.
-            (Kind::Allocate { len }, error) if error == -libc::EOPNOTSUPP => {
-                // SAFETY: the file stays open as long as the caller has requests on it.
-                let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-                Some(rustix::fs::ftruncate(fd, *len))
-            }
-            (_, error) if error < 0 => Some(Err(Errno::from_raw_os_error(-error))),
-            (Kind::Write { .. }, 0) => Some(Err(Errno::IO)),
-            (Kind::Read | Kind::Write { .. }, count) if count > 0 => {
-                self.done += count as usize;
-                // Direct reads of a short tail cannot go on from an unaligned place: it is the end of the file.
-                let at_end =
-                    matches!(self.kind, Kind::Read) && !self.done.is_multiple_of(tantu_base::limit::SECTOR_SIZE);
-                (self.done >= self.buf.len() || at_end).then_some(Ok(()))
-            }
-            _ => Some(Ok(())),
-        }
-    }
-
-    /// What is left of it to do.
-    fn entry(&mut self) -> io_uring::squeue::Entry {
-        let fd = types::Fd(self.fd);
-        let offset = self.offset + self.done as u64;
-        let rest = &mut self.buf[self.done..];
-        let (ptr, len) = (rest.as_mut_ptr(), rest.len() as u32);
-        match &self.kind {
-            Kind::Read => opcode::Read::new(fd, ptr, len).offset(offset).build(),
-            Kind::Write { durable } => {
-                let flags = if *durable { libc::RWF_DSYNC } else { 0 };
-                opcode::Write::new(fd, ptr, len).offset(offset).rw_flags(flags).build()
-            }
-            Kind::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
-            Kind::SyncDir { .. } => opcode::Fsync::new(fd).build(),
-            Kind::Allocate { len } => opcode::Fallocate::new(fd, *len).build(),
-            Kind::Open { name, flags, .. } => {
-                let permissions = Mode::RUSR | Mode::WUSR;
-                opcode::OpenAt::new(fd, name.as_ptr()).flags(flags.bits() as i32).mode(permissions.bits()).build()
-            }
-            // The last close of a removed file gives its blocks back, which a worker of the kernel has to wait for, not the
-            // core.
-            Kind::Close => opcode::Close::new(fd).build().flags(io_uring::squeue::Flags::ASYNC),
-            Kind::Rename { from, to, .. } => opcode::RenameAt::new(fd, from.as_ptr(), fd, to.as_ptr()).build(),
-            Kind::Remove { name, .. } => opcode::UnlinkAt::new(fd, name.as_ptr()).build(),
-        }
-    }
-}
-
-fn name_of(path: &Path, verb: &'static str) -> Result<CString, DiskError> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| disk_error(verb, path.to_path_buf(), None, Errno::INVAL))
 }
 
 impl Disk for KernelDisk {
@@ -534,8 +401,20 @@ impl Disk for KernelDisk {
         }
     }
 
+    /// Moves waiting requests into the ring and tells the kernel.
+    fn start(&mut self) {
+        self.push_waiting();
+        if self.unsubmitted > 0 {
+            self.enter(0);
+        }
+    }
+
+    fn has_done(&mut self) -> bool {
+        !self.finished.is_empty() || !self.ring.completion().is_empty()
+    }
+
     fn reap(&mut self, done: &mut Vec<DiskDone>) {
-        self.flush();
+        self.start();
         self.collect();
         done.append(&mut self.finished);
     }
@@ -561,83 +440,11 @@ impl Drop for KernelDisk {
     fn drop(&mut self) {
         // The kernel may still write to buffers of requests under way: they are waited for.
         while self.in_flight > 0 {
-            self.flush();
+            self.start();
             self.enter(1);
             self.collect();
         }
     }
-}
-
-fn disk_error(op: &'static str, path: PathBuf, offset: Option<u64>, errno: Errno) -> DiskError {
-    let fault = match errno {
-        Errno::NOENT => DiskFault::NotFound,
-        Errno::EXIST => DiskFault::Exists,
-        Errno::NOSPC | Errno::DQUOT => DiskFault::Full,
-        other => DiskFault::Os(other.raw_os_error()),
-    };
-    DiskError { op, path, offset, fault }
-}
-
-fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn sync_dir(path: &Path) -> Result<(), Errno> {
-    rustix::fs::fsync(open_dir(path)?)
-}
-
-fn make_dir(path: &Path) -> Result<(), Errno> {
-    make_all(std::iter::once(path))
-}
-
-/// Makes directories that are missing, with those above them, durably.
-///
-/// # Errors
-/// What the kernel answers.
-pub fn make_dirs(paths: &[PathBuf]) -> std::io::Result<()> {
-    Ok(make_all(paths.iter().map(PathBuf::as_path))?)
-}
-
-/// Flushed once all are made: the first flush brings the others' names along, and each that is made and flushed by itself waits
-/// for the file system's journal.
-fn make_all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<(), Errno> {
-    let mut parents = BTreeSet::new();
-    paths.try_for_each(|path| make_unflushed(path, &mut parents))?;
-    parents.iter().try_for_each(|parent| sync_dir(parent))
-}
-
-fn make_unflushed(path: &Path, parents: &mut BTreeSet<PathBuf>) -> Result<(), Errno> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match rustix::fs::mkdir(path, Mode::RWXU) {
-        Ok(()) => {
-            parents.insert(parent.to_path_buf());
-            Ok(())
-        }
-        Err(Errno::EXIST) if path.is_dir() => Ok(()),
-        Err(Errno::NOENT) => {
-            make_unflushed(path.parent().ok_or(Errno::NOENT)?, parents)?;
-            make_unflushed(path, parents)
-        }
-        Err(errno) => Err(errno),
-    }
-}
-
-fn list(path: &Path) -> Result<Vec<(String, u64)>, Errno> {
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(errno)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(errno)?;
-        let meta = entry.metadata().map_err(errno)?;
-        if let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string()) {
-            names.push((name, meta.len()));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -699,31 +506,6 @@ mod tests {
         std::fs::write(path("file"), b"").unwrap();
         let error = make_dirs(&[path("file/below")]).expect_err("a file is no directory");
         assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
-    }
-
-    #[test]
-    fn a_durable_write_that_is_out_is_known_until_it_is_reaped() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut disk = KernelDisk::new(None).unwrap();
-        let open = DiskOp::Open { path: dir.path().join("file"), mode: OpenMode::Create };
-        let Ok(DiskReply::Opened { file, .. }) = call(&mut disk, open) else { panic!("a new file") };
-        assert!(!disk.has_done());
-        for (tag, durable) in [(0, false), (1, true), (2, true)] {
-            let buf = Buf::from(&[7; 4096][..]);
-            let write = DiskOp::Write { file, offset: u64::from(tag) * 4096, buf, durable };
-            disk.submit(Token { owner: 1, tag }, write);
-        }
-        assert_eq!(disk.durable_in_flight, 2);
-        let mut done = Vec::new();
-        while done.len() < 3 {
-            disk.give_way();
-            if disk.has_done() {
-                disk.reap(&mut done);
-            } else {
-                disk.flush();
-            }
-        }
-        assert_eq!((disk.durable_in_flight, disk.has_done()), (0, false));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod disk;
 mod jobs;
 mod lock;
 mod preflight;
+mod slice;
 
 pub use calls::system_call_count;
 pub use clock::{KernelClock, KernelEntropy};

@@ -123,6 +123,8 @@ impl TaskThread {
             sealed = self.seal_now(doors);
         }
         self.pipeline.log.pump(doors.disk);
+        // The rest of the step may take longer than the write.
+        doors.disk.start();
         self.config.pulse.wrote(self.pipeline.log.written());
         sealed
     }

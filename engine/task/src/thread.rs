@@ -343,8 +343,8 @@ impl TaskThread {
         Ok(worked)
     }
 
-    /// Runs turns of the most overdue categories until one turn's time is over, nothing is left, or something is to be
-    /// written and nothing is being written.
+    /// Runs turns of the most overdue categories until one turn's time is over, nothing is left, the disk has done something,
+    /// or something is to be written and nothing is being written.
     fn run_turns(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let start = doors.clock.now();
         let (mut now, mut worked) = (start, false);
@@ -373,7 +373,8 @@ impl TaskThread {
             }
             now = after;
             worked = true;
-            if self.pipeline.log.is_quiet() && self.staged_size() > 0 {
+            // Somebody waits for what the disk has done, or for a write that nothing keeps back.
+            if doors.disk.has_done() || (self.pipeline.log.is_quiet() && self.staged_size() > 0) {
                 break;
             }
         }

@@ -214,6 +214,14 @@ impl Disk for WatchedDisk<'_> {
         self.disk.submit(token, op);
     }
 
+    fn start(&mut self) {
+        self.disk.start();
+    }
+
+    fn has_done(&mut self) -> bool {
+        self.disk.has_done()
+    }
+
     fn reap(&mut self, done: &mut Vec<DiskDone>) {
         let first = done.len();
         self.disk.reap(done);

@@ -224,7 +224,10 @@ impl Core {
     fn run(&mut self, body: &mut dyn CoreLoop) {
         loop {
             match body.step(&mut self.doors()) {
-                Step::Busy => self.disk.start(),
+                Step::Busy => {
+                    self.disk.start();
+                    self.disk.give_way();
+                }
                 Step::Stop => return self.disk.start(),
                 Step::Idle { wake_at } => {
                     if !self.lingers(wake_at) && self.port.lie_down() {

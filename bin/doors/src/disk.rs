@@ -27,6 +27,10 @@ use tantu_base::door::{
     Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token,
 };
 
+/// Writes that nobody waits for (those that are not to be durable) go in parts of so many bytes,
+const BULK_PART_SIZE: usize = 128 << 10;
+/// and so many parts at a time: a durable write waits behind no more of them than these.
+const BULK_COUNT_MAX: usize = 2;
 /// Entries of the submission ring. More requests than that wait in memory.
 const RING_ENTRY_COUNT: u32 = 256;
 /// What the alarm's completion carries instead of a request's place.
@@ -64,8 +68,13 @@ pub struct KernelDisk {
     requests: Vec<Option<Request>>,
     free: Vec<usize>,
     waiting: VecDeque<usize>,
+    /// Writes that nobody waits for, and how many of them are out.
+    bulk: VecDeque<usize>,
+    bulk_count: usize,
     finished: Vec<DiskDone>,
     in_flight: usize,
+    /// Those of them that are writes to be made durable.
+    durable_count: usize,
     devices: Devices,
     unsubmitted: usize,
     direct: bool,
@@ -100,6 +109,9 @@ impl KernelDisk {
             requests: Vec::new(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            bulk: VecDeque::new(),
+            bulk_count: 0,
+            durable_count: 0,
             finished: Vec::new(),
             in_flight: 0,
             devices: Devices::default(),
@@ -196,32 +208,56 @@ impl KernelDisk {
             }
         };
         self.in_flight += 1;
-        self.waiting.push_back(at);
+        self.durable_count += usize::from(self.is_durable_write(at));
+        self.line_up(at);
+    }
+
+    /// A request waits for the ring.
+    fn line_up(&mut self, at: usize) {
+        let request = self.requests[at].as_ref().expect("invariant: a waiting request is in the table");
+        if request.is_bulk() { self.bulk.push_back(at) } else { self.waiting.push_back(at) }
+    }
+
+    fn is_durable_write(&self, at: usize) -> bool {
+        self.requests[at].as_ref().is_some_and(Request::is_durable_write)
     }
 
     fn push_waiting(&mut self) {
-        while let Some(at) = self.waiting.front().copied() {
-            let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
-            let (entry, flush) = request.entries();
-            let entry = entry.user_data(at as u64);
-            let mut submission = self.ring.submission();
-            // SAFETY: buffer and names are owned by the request table, which neither moves their heap memory nor drops them
-            // before all completions with this number were reaped; the file stays open as long as the caller has requests on
-            // it. Linked entries are pushed together or not at all.
-            let pushed = unsafe {
-                match &flush {
-                    None => submission.push(&entry),
-                    Some(flush) => submission.push_multiple(&[entry, flush.clone().user_data(at as u64 | FLUSH)]),
-                }
-            };
-            drop(submission);
-            if pushed.is_err() {
-                break;
-            }
+        while let Some(at) = self.waiting.front().copied()
+            && self.push_request(at)
+        {
             self.waiting.pop_front();
+        }
+        while self.bulk_count < BULK_COUNT_MAX
+            && let Some(at) = self.bulk.front().copied()
+            && self.push_request(at)
+        {
+            self.bulk.pop_front();
+            self.bulk_count += 1;
+        }
+    }
+
+    /// Puts a request into the ring, if there is room.
+    fn push_request(&mut self, at: usize) -> bool {
+        let request = self.requests[at].as_mut().expect("invariant: a waiting request is in the table");
+        let (entry, flush) = request.entries();
+        let entry = entry.user_data(at as u64);
+        let mut submission = self.ring.submission();
+        // SAFETY: buffer and names are owned by the request table, which neither moves their heap memory nor drops them
+        // before all completions with this number were reaped; the file stays open as long as the caller has requests on
+        // it. Linked entries are pushed together or not at all.
+        let pushed = unsafe {
+            match &flush {
+                None => submission.push(&entry),
+                Some(flush) => submission.push_multiple(&[entry, flush.clone().user_data(at as u64 | FLUSH)]),
+            }
+        };
+        drop(submission);
+        if pushed.is_ok() {
             self.unsubmitted += 1 + usize::from(flush.is_some());
             self.stats.ring_requests += 1;
         }
+        pushed.is_ok()
     }
 
     fn enter(&mut self, wait_for: usize) {
@@ -297,6 +333,15 @@ impl KernelDisk {
         true
     }
 
+    /// Lets the kernel work for a moment if a durable write is out. It flushes the disk in a thread of its own, for which
+    /// this processor may be the only one: that may wait for the end of our time slice, milliseconds, if we do not sleep.
+    pub(crate) fn give_way(&mut self) {
+        if self.durable_count > 0 && !self.has_done() {
+            calls::count_one();
+            std::thread::yield_now();
+        }
+    }
+
     fn collect(&mut self) {
         loop {
             let Some(entry) = self.ring.completion().next() else { return };
@@ -311,12 +356,15 @@ impl KernelDisk {
 
     fn complete(&mut self, at: usize, part: Part, result: i32) {
         let request = self.requests[at].as_mut().expect("invariant: the kernel completes what was submitted");
-        let end = match request.complete(part, result) {
+        let end = request.complete(part, result);
+        self.bulk_count -= usize::from(request.is_bulk());
+        let end = match end {
             After::Wait => return,
-            After::Again => return self.waiting.push_back(at),
+            After::Again => return self.line_up(at),
             After::Done(result) => Ok(result),
             After::Failed(errno) => Err(errno),
         };
+        self.durable_count -= usize::from(self.is_durable_write(at));
         let request = self.requests[at].take().expect("invariant: just seen");
         self.free.push(at);
         self.in_flight -= 1;

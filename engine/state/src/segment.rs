@@ -49,6 +49,7 @@ const TAG_READ_HEADER: u32 = 6;
 const TAG_READ_CHUNK: u32 = 7;
 const TAG_CLOSE: u32 = 8;
 const TAG_REMOVE: u32 = 9;
+const TAG_FLUSH: u32 = 10;
 /// Tags of reads carry the number of the read above this many bits.
 const TAG_BITS: u32 = 8;
 
@@ -271,10 +272,9 @@ impl DepotSegments {
                 let at = ChunkAt { first, segment: seq, position, size, first_ms, last_ms };
                 self.writing = Some((chunk.depot, chunk.end, at));
                 self.writer = Writer::Ready { seq, incarnation, file, position: position + u64::from(size) };
-                disk.submit(
-                    self.token(TAG_CHUNK),
-                    DiskOp::Write { file, offset: position, buf: chunk.buf, durable: true },
-                );
+                // Nobody waits for it: the flush is asked for when it is written, and what somebody waits for goes before.
+                let write = DiskOp::Write { file, offset: position, buf: chunk.buf, durable: false };
+                disk.submit(self.token(TAG_CHUNK), write);
             }
         }
     }
@@ -464,6 +464,10 @@ impl DepotSegments {
             }
             (TAG_CHUNK, DiskReply::Written(buf)) => {
                 self.bufs.give_back(buf);
+                let Writer::Ready { file, .. } = self.writer else { unreachable!("a chunk is written to a segment") };
+                disk.submit(self.token(TAG_FLUSH), DiskOp::Sync { file });
+            }
+            (TAG_FLUSH, DiskReply::Done) => {
                 let (depot, end, at) = self.writing.take().expect("invariant: a chunk was being written");
                 *self.live.entry(at.segment).or_default() += 1;
                 return Ok(SegmentEvent::Copied { depot, end, at });

@@ -67,4 +67,3 @@ pub(super) fn list(path: &Path) -> Result<Vec<(String, u64)>, Errno> {
     names.sort_unstable();
     Ok(names)
 }
-

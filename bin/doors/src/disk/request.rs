@@ -1,6 +1,7 @@
 //! A request as the kernel gets it, and what its completions make of it.
 #![allow(unsafe_code, reason = "a borrowed descriptor; the block states why it stays open")]
 
+use super::BULK_PART_SIZE;
 use super::durable::Flush;
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{Mode, OFlags};
@@ -109,6 +110,15 @@ impl Request {
         Self { token, kind, fd, file, offset, buf, done: 0, parts: 0, result: 0, flushed: 0 }
     }
 
+    /// Whether nobody waits for it: a write that is not to be durable.
+    pub(super) fn is_bulk(&self) -> bool {
+        matches!(self.kind, Kind::Write { flush: None })
+    }
+
+    pub(super) fn is_durable_write(&self) -> bool {
+        matches!(self.kind, Kind::Write { flush: Some(_) })
+    }
+
     /// What failed, for errors.
     pub(super) fn verb(&self) -> &'static str {
         if self.result >= 0 && self.flushed < 0 { "flush" } else { self.kind.verb() }
@@ -186,8 +196,9 @@ impl Request {
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.fd);
         let offset = self.offset + self.done as u64;
+        let part_max = if self.is_bulk() { BULK_PART_SIZE } else { usize::MAX };
         let rest = &mut self.buf[self.done..];
-        let (ptr, len) = (rest.as_mut_ptr(), rest.len() as u32);
+        let (ptr, len) = (rest.as_mut_ptr(), rest.len().min(part_max) as u32);
         match &self.kind {
             Kind::Read => opcode::Read::new(fd, ptr, len).offset(offset).build(),
             Kind::Write { flush } => {
@@ -224,4 +235,3 @@ pub(super) fn disk_error(op: &'static str, path: PathBuf, offset: Option<u64>, e
     };
     DiskError { op, path, offset, fault }
 }
-

@@ -632,16 +632,17 @@ impl TaskState {
 
     /// Starts to copy records to a segment: of the partition with the most, if they fill a chunk, or of one with some
     /// that are in the log before `old`.
-    pub fn copy_records(&mut self, old: Lsn, entropy: &mut dyn Entropy, disk: &mut dyn Disk) {
+    pub fn copy_records(&mut self, old: Lsn, entropy: &mut dyn Entropy, disk: &mut dyn Disk) -> bool {
         if self.segments.is_copying() {
-            return;
+            return false;
         }
         let most = self.depots.iter().enumerate().max_by_key(|(_, depot)| depot.uncopied_size());
         let full = most.filter(|(_, depot)| depot.uncopied_size() >= self.chunk_size_max).map(|(index, _)| index);
-        let Some(index) = full.or_else(|| self.depot_in_log_before(old)) else { return };
+        let Some(index) = full.or_else(|| self.depot_in_log_before(old)) else { return false };
         let depot = &mut self.depots[index];
         let written = self.segments.copy(depot.object, depot.uncopied(), entropy.next_u64(), disk);
         depot.set_written(written);
+        true
     }
 
     /// A partition with records that are nowhere but in the log, some of them before `old`.

@@ -283,7 +283,7 @@ fn run(seed: u64) -> u64 {
             }
             55..65 => seal(&mut rig, &mut model),
             65..77 => commit(&mut rig, &mut model),
-            77..80 => rig.state.copy_records(Lsn(u64::MAX), &mut chance, &mut rig.disk),
+            77..80 => drop(rig.state.copy_records(Lsn(u64::MAX), &mut chance, &mut rig.disk)),
             80 => {
                 let depot = chance.below(2) as usize;
                 let start = chance.below(model.visible_counts[depot] as u64 + 1);

@@ -246,7 +246,7 @@ impl TaskThread {
 
     /// Slices of flushing and compacting, copies of records, loads of old ones, and giving up log that is not needed.
     pub(crate) fn background(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
-        let (mut more, mut idle) = (false, false);
+        let (mut more, mut idle, mut copies) = (false, false, false);
         let retained = self.pipeline.log.retained_size();
         // What keeps the oldest segment of a long log is copied even if it fills no chunk.
         let old = if retained > LOG_RETAINED_SIZE_MAX / 2 { self.pipeline.log.oldest_end() } else { None };
@@ -257,7 +257,10 @@ impl TaskThread {
         for slot in &mut self.slots {
             more |= slot.state.background(doors.disk)?;
             more |= slot.state.side_slice(&self.cache, doors.disk)?;
-            slot.state.copy_records(old, doors.entropy, doors.disk);
+            // One chunk a step: tasks fill theirs at the same time if records are spread evenly.
+            if !copies {
+                copies = slot.state.copy_records(old, doors.entropy, doors.disk);
+            }
             if !pressed {
                 slot.state.save_producers(old);
             }
@@ -277,7 +280,7 @@ impl TaskThread {
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables(pressed);
         self.bound_side_runs();
-        Ok(more)
+        Ok(more || copies)
     }
 
     /// One account for what microbatches write on the tasks of the core: the largest goes to the disk.

@@ -155,6 +155,10 @@ pub trait Host {
         let _ = (record, wait);
         Err(format!("no record can be appended to depot {depot} from here"))
     }
+    /// Whether a record can be appended now; if not the event waits at its append, and asks again.
+    fn can_append(&self) -> bool {
+        true
+    }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
     /// # Errors

@@ -205,6 +205,10 @@ impl Host for Observed<'_> {
         self.host.fold(to, table, keys, args)
     }
 
+    fn can_append(&self) -> bool {
+        self.host.can_append()
+    }
+
     fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
         self.host.fold_group(table, keys, args)
     }

@@ -150,6 +150,9 @@ impl Run {
             );
             return Err(complaint(plan, at, what));
         }
+        if !host.can_append() {
+            return Ok(Then::Need);
+        }
         self.live.clear();
         record.encode(&self.frame, &mut self.live);
         if self.live.len() > RECORD_SIZE_MAX {

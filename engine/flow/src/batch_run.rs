@@ -8,7 +8,8 @@ use crate::slot::Slot;
 use crate::step::{Step, Target};
 use crate::table::{RowsOf, TableDef};
 use std::ops::ControlFlow;
-use tantu_base::id::TaskId;
+use std::sync::atomic::Ordering;
+use tantu_base::id::{ObjectId, TaskId};
 use tantu_base::value::{DecodeError, partition_of_key};
 use tantu_path::{Arg, ShapedFold};
 
@@ -102,6 +103,44 @@ impl Run {
         Ok(())
     }
 
+    /// Records of a page that end at aggregators right away, grouped by themselves, are taken in one after the other here: nothing
+    /// else happens to them. False if they go another way.
+    #[allow(unsafe_code, reason = "slots that were decoded are read again")]
+    pub(crate) fn group_records(
+        &mut self,
+        plan: &Plan,
+        at: usize,
+        record: &Register,
+        start: usize,
+        host: &mut dyn Host,
+    ) -> Result<bool, RunError> {
+        let Some(Step::Fold { target: Target::Keys(_), table }) = plan.steps.get(at).map(|record| &record.step) else {
+            return Ok(false);
+        };
+        let TableDef::Fold(def) = &plan.tables()[*table] else { unreachable!("the table is one of aggregators") };
+        let ([key], Some(args)) = (&def.keys[..], def.args()) else { return Ok(false) };
+        let mut consts = Vec::new();
+        for arg in args {
+            let Arg::Const(value) = arg else { return Ok(false) };
+            value.encode(&mut consts);
+        }
+        if key.var != record.var || !def.is_combiner() {
+            return Ok(false);
+        }
+        self.place.store(at as u32, Ordering::Relaxed);
+        for (number, slot) in self.cursors.column[start..].iter().enumerate() {
+            self.live.clear();
+            // SAFETY: this register decoded the slot for this page, and nothing was taken from the arena since.
+            unsafe { record.encode_of(*slot, &mut self.live) };
+            let folded = host.fold_group(*table, &self.live, &consts).map_err(|error| batch_error(plan, at, error))?;
+            if !folded {
+                assert_eq!(number, 0, "a host groups all rows or none");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Appends an argument of an aggregator.
     #[inline]
     fn put_arg(&mut self, plan: &Plan, arg: &Arg) {
@@ -161,9 +200,27 @@ impl Run {
         if let Some(source) = misfit {
             return Err(RunError::Live { topology: plan.name.clone(), source });
         }
+        self.expect_keys(plan, at, outs, start, host);
         self.cursors.set_page(next);
         self.cursors.push_rows(plan, at, start, &self.frame, &self.arena);
         Ok(())
+    }
+
+    /// Where the rows of a page go to keys of a PState one after the other, all of these keys are known before the first goes there.
+    #[allow(unsafe_code, reason = "slots that were decoded are read again")]
+    fn expect_keys(&mut self, plan: &Plan, at: usize, outs: &[Register], start: usize, host: &mut dyn Host) {
+        let Some(Step::Aggregate { pstate, shape }) = plan.steps.get(at + 1).map(|record| &record.step) else { return };
+        let Some(Arg::Slot(key)) = shape.leading_key() else { return };
+        let Some(place) = outs.iter().position(|out| out.var == *key) else { return };
+        let (mut keys, mut ends) = (std::mem::take(&mut self.live), Vec::with_capacity(outs.len()));
+        keys.clear();
+        for row in self.cursors.column[start..].chunks_exact(outs.len()) {
+            // SAFETY: this register decoded the slot for this page, and nothing was taken from the arena since.
+            unsafe { outs[place].encode_key_of(row[place], &mut keys) };
+            ends.push(keys.len());
+        }
+        host.expect(ObjectId(*pstate as u32), &keys, &ends);
+        self.live = keys;
     }
 
     /// The query has its result.

@@ -121,6 +121,24 @@ impl Register {
         unsafe { (self.codec.encode_key)(frame.get(self.var), out) }
     }
 
+    /// Appends a value that this register decoded a moment ago.
+    ///
+    /// # Safety
+    /// As for [`Register::encode_key_of`].
+    pub(crate) unsafe fn encode_of(&self, slot: Slot, out: &mut Vec<u8>) {
+        // SAFETY: as the caller says.
+        unsafe { (self.codec.encode)(slot, out) }
+    }
+
+    /// Appends the key form of a value that this register decoded a moment ago.
+    ///
+    /// # Safety
+    /// The slot is one that this register's decoding gave, and the arena is as it was then.
+    pub(crate) unsafe fn encode_key_of(&self, slot: Slot, out: &mut Vec<u8>) {
+        // SAFETY: as the caller says.
+        unsafe { (self.codec.encode_key)(slot, out) }
+    }
+
     /// Reads one value, as the slot of a var of this type. What it points to is in the arena.
     pub(crate) fn decode_one(&self, bytes: &[u8], arena: &mut Arena) -> Result<Slot, DecodeError> {
         // SAFETY: just made from bytes; the caller keeps the arena as it is while the slot is in use.

@@ -150,6 +150,29 @@ impl RowFold {
         }
     }
 
+    /// Takes in a row, or partial states, when a few of them are there or at [`RowFold::flush`].
+    ///
+    /// # Errors
+    /// What an aggregator answers, perhaps of one before.
+    pub fn queue(&mut self, key: &[u8], args: &[u8], is_partial: bool) -> Result<Room, AggError> {
+        match self {
+            RowFold::Leaves(fold) => fold.queue(key, args, is_partial),
+            RowFold::Shapes(fold) if is_partial => fold.combine(key, args),
+            RowFold::Shapes(fold) => fold.step_encoded(key, args),
+        }
+    }
+
+    /// Takes in what waits.
+    ///
+    /// # Errors
+    /// What an aggregator answers.
+    pub fn flush(&mut self) -> Result<Room, AggError> {
+        match self {
+            RowFold::Leaves(fold) => fold.flush(),
+            RowFold::Shapes(_) => Ok(Room::Left),
+        }
+    }
+
     /// Takes in partial states.
     ///
     /// # Errors

@@ -350,7 +350,11 @@ impl Run {
             self.gather_live(plan, position, 0);
             host.hop(host.task(), Position(position), &self.live);
         }
-        self.cursors.push_column(plan, at, out.var, start, &self.frame, &self.arena);
+        if self.group_records(plan, at + 1, out, start, host)? {
+            self.forget(start, mark);
+        } else {
+            self.cursors.push_column(plan, at, out.var, start, &self.frame, &self.arena);
+        }
         Ok(Then::Back)
     }
 }

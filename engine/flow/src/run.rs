@@ -155,6 +155,14 @@ pub trait Host {
         let _ = (record, wait);
         Err(format!("no record can be appended to depot {depot} from here"))
     }
+    /// Soon these keys of a PState are read, top-level keys in key form: they may be fetched. `ends` says where each ends.
+    fn expect(&mut self, pstate: ObjectId, keys: &[u8], ends: &[usize]) {
+        let _ = (pstate, keys, ends);
+    }
+    /// Whether a record can be appended now; if not the event waits at its append, and asks again.
+    fn can_append(&self) -> bool {
+        true
+    }
     /// The query's result in value form. A host that runs no queries is not asked.
     ///
     /// # Errors
@@ -201,7 +209,7 @@ pub struct Run {
     pub(crate) step: usize,
     pub(crate) source: usize,
     /// The step, for those who watch.
-    place: Arc<AtomicU32>,
+    pub(crate) place: Arc<AtomicU32>,
     /// A loop that has made the arena grow by more than this moves what it still needs together, in bytes.
     crowded: usize,
     crowded_min: usize,

@@ -149,8 +149,7 @@ impl Tables {
             let mut part = || reader.sized().expect("invariant: a task thread encoded it");
             let (keys, rest) = (part(), part());
             let is_full = match into {
-                Table::Fold { fold, .. } if is_partial => fold.combine(keys, rest)? == Room::Full,
-                Table::Fold { fold, .. } => fold.step_encoded(keys, rest)? == Room::Full,
+                Table::Fold { fold, .. } => fold.queue(keys, rest, is_partial)? == Room::Full,
                 Table::Rows(into) => {
                     into.push(keys, rest);
                     into.size() > limit
@@ -159,6 +158,11 @@ impl Tables {
             if is_full {
                 return Err(BatchError::Memory { limit });
             }
+        }
+        if let Table::Fold { fold, .. } = into
+            && fold.flush()? == Room::Full
+        {
+            return Err(BatchError::Memory { limit });
         }
         if self.tables.len() > 1 && self.size() > limit {
             return Err(BatchError::Memory { limit });

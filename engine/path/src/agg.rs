@@ -17,6 +17,7 @@ mod live;
 mod number;
 mod shape;
 mod shaped;
+mod slots;
 mod top;
 mod typed;
 mod typed_leaf;

@@ -7,6 +7,7 @@
 use crate::layout::DepotMeta;
 use crate::load::Loads;
 use crate::side::append::Appended;
+use crate::side::owed::Owed;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use tantu_base::fixed::{FixedReader, Truncated};
@@ -31,6 +32,11 @@ impl Run {
     /// An empty run that starts at `first`.
     pub fn new(first: Offset) -> Self {
         Self { first, time_ms: 0, ends: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Gives records that counted from the first of several runs their offsets, and their time.
+    pub(crate) fn place(&mut self, base: Offset, time_ms: u64) {
+        (self.first, self.time_ms) = (Offset(base.0 + self.first.0), time_ms);
     }
 
     /// Takes it; what is left is empty and starts after its last record.
@@ -140,6 +146,24 @@ pub enum Lookup<'a> {
     NotYet,
 }
 
+/// Committed records that cannot be read yet.
+#[derive(Debug)]
+enum Behind {
+    /// Some of what a side run appended has still to come from the disk.
+    Owed(Owed),
+    Run(Run),
+}
+
+impl Behind {
+    /// Where it starts, and its append time.
+    fn since(&self) -> (Offset, u64) {
+        match self {
+            Behind::Owed(owed) => (owed.appended.first, owed.appended.time_ms),
+            Behind::Run(run) => (run.first, run.time_ms),
+        }
+    }
+}
+
 /// One task's partition of a depot.
 #[derive(Debug)]
 pub struct DepotPartition {
@@ -160,7 +184,11 @@ pub struct DepotPartition {
     pub(crate) sealed: VecDeque<Run>,
     pub(crate) runs: VecDeque<Run>,
     runs_size: usize,
+    /// Everything below can be read.
     committed_end: Offset,
+    /// Committed, and behind records that have still to come from the disk.
+    behind: VecDeque<Behind>,
+    durable_end: Offset,
     /// Everything below is in a chunk whose index entry is committed.
     pub(crate) copied_end: Offset,
     /// Everything below is in a chunk that was written, though its index entry may be pending.
@@ -188,6 +216,8 @@ impl DepotPartition {
             runs: VecDeque::new(),
             runs_size: 0,
             committed_end: copied_end,
+            behind: VecDeque::new(),
+            durable_end: copied_end,
             copied_end,
             written_end: copied_end,
             uncopied_size: 0,
@@ -249,8 +279,10 @@ impl DepotPartition {
 
     /// The first record in memory appended at this time or later, or the end if there is none.
     pub(crate) fn first_in_memory_since(&self, time_ms: u64) -> Offset {
-        let at = self.runs.partition_point(|run| run.time_ms < time_ms);
-        self.runs.get(at).map_or(self.committed_end, |run| run.first.max(self.start))
+        let behind = self.behind.iter().map(Behind::since);
+        let since = self.runs.iter().map(|run| (run.first, run.time_ms)).chain(behind);
+        let found = since.skip_while(|(_, time)| *time < time_ms).map(|(first, _)| first).next();
+        found.map_or(self.durable_end, |first| first.max(self.start))
     }
 
     /// The offset after the last sealed record: what is staged from there on is in no section.
@@ -258,9 +290,15 @@ impl DepotPartition {
         self.sealed_end
     }
 
-    /// The offset after the last committed record.
+    /// The offset after the last committed record that can be read.
     pub fn committed_end(&self) -> Offset {
         self.committed_end
+    }
+
+    /// The offset after the last committed record. Of what a large microbatch appended some may have to come from the disk before
+    /// it can be read, and what is behind it.
+    pub fn durable_end(&self) -> Offset {
+        self.durable_end
     }
 
     /// Bytes staged and not sealed.
@@ -273,12 +311,76 @@ impl DepotPartition {
     /// # Panics
     /// If it does not follow the records before it: offsets are dense.
     pub fn commit(&mut self, run: Run) {
+        assert_eq!(run.first, self.durable_end, "{}: offsets must be dense", self.object);
+        self.end_at(run.end(), run.time_ms);
+        match self.behind.is_empty() {
+            true => self.show(run),
+            false => self.behind.push_back(Behind::Run(run)),
+        }
+    }
+
+    /// Everything up to here is committed.
+    fn end_at(&mut self, end: Offset, time_ms: u64) {
+        self.durable_end = end;
+        self.last_ms = self.last_ms.max(time_ms);
+        if self.staged.count() == 0 && self.staged.first < end {
+            self.staged.first = end;
+        }
+    }
+
+    /// Takes records that committed and lie on the disk. What comes behind them waits until they are here.
+    ///
+    /// # Panics
+    /// If they do not follow the records before them.
+    pub(crate) fn owe(&mut self, owed: Owed) {
+        // A replay finds some of them in chunks.
+        let follows = (owed.appended.first..owed.appended.end()).contains(&self.durable_end);
+        assert!(follows, "{}: offsets must be dense", self.object);
+        self.end_at(owed.appended.end(), owed.appended.time_ms);
+        self.behind.push_back(Behind::Owed(owed));
+    }
+
+    /// What has to come from the disk next.
+    pub(crate) fn owed(&self) -> Option<&Owed> {
+        match self.behind.front() {
+            Some(Behind::Owed(owed)) => Some(owed),
+            _ => None,
+        }
+    }
+
+    /// What of a run has to come from the disk.
+    pub(crate) fn owed_by(&self, run: RunId) -> Option<Owed> {
+        let owed = |behind: &Behind| match behind {
+            Behind::Owed(owed) => Some(*owed).filter(|owed| owed.appended.run == run),
+            Behind::Run(_) => None,
+        };
+        self.behind.iter().find_map(owed)
+    }
+
+    /// Takes the next records that came from the disk.
+    pub(crate) fn take_owed(&mut self, run: Run) {
+        self.show(run);
+        self.show_behind();
+    }
+
+    /// Shows what waited for records that are here now.
+    fn show_behind(&mut self) {
+        while let Some(behind) = self.behind.front() {
+            match behind {
+                Behind::Owed(owed) if owed.appended.end() > self.committed_end => break,
+                Behind::Run(run) if run.end() > self.committed_end => {
+                    if let Some(Behind::Run(run)) = self.behind.pop_front() {
+                        self.show(run);
+                    }
+                }
+                Behind::Owed(_) | Behind::Run(_) => drop(self.behind.pop_front()),
+            }
+        }
+    }
+
+    fn show(&mut self, run: Run) {
         assert_eq!(run.first, self.committed_end, "{}: offsets must be dense", self.object);
         self.committed_end = run.end();
-        self.last_ms = self.last_ms.max(run.time_ms);
-        if self.staged.count() == 0 && self.staged.first < self.committed_end {
-            self.staged.first = self.committed_end;
-        }
         self.runs_size += run.size();
         if run.end() > self.written_end {
             self.uncopied_size += run.size();
@@ -292,9 +394,13 @@ impl DepotPartition {
         self.last_ms = self.last_ms.max(meta.last_ms);
         self.copied_end = self.copied_end.max(copied_end);
         self.set_written(self.written_end.max(copied_end));
+        if self.durable_end < copied_end {
+            self.durable_end = copied_end;
+            self.staged = Run::new(copied_end);
+        }
         if self.committed_end < copied_end {
             self.committed_end = copied_end;
-            self.staged = Run::new(copied_end);
+            self.show_behind();
         }
         self.forget_old();
     }
@@ -346,7 +452,8 @@ impl DepotPartition {
     /// Bytes of records in memory.
     pub fn memory_size(&self) -> usize {
         let sealed = self.sealed.iter().map(Run::size).sum::<usize>();
-        self.runs_size + self.staged.size() + sealed + self.loads.size()
+        let behind = self.behind.iter().map(|behind| if let Behind::Run(run) = behind { run.size() } else { 0 });
+        self.runs_size + self.staged.size() + sealed + self.loads.size() + behind.sum::<usize>()
     }
 
     /// Finds a record.

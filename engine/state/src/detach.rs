@@ -130,11 +130,11 @@ impl TaskState {
         let Some(partition) = self.depots.iter_mut().find(|depot| depot.object == reference.depot) else {
             return Ok(());
         };
-        if reference.end() <= partition.committed_end() {
+        if reference.end() <= partition.durable_end() {
             return Ok(());
         }
-        if reference.first != partition.committed_end() {
-            let (have, found) = (partition.committed_end().0, reference.first.0);
+        if reference.first != partition.durable_end() {
+            let (have, found) = (partition.durable_end().0, reference.first.0);
             return Err(StateError::Gap { task: self.task, what: "depot", have, found });
         }
         match partition.referred.pop_front() {

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A run larger than its share of memory is written to disk, and its chunks do not go into the log ([`spill`]). One that is
-//! more than a few writes is visible at once and enters the tree in slices ([`attached`]).
+//! more than a few writes is visible at once and enters the tree in slices ([`attached`]). What it appends to depots ([`append`])
+//! goes to the disk in the same way, and from there to the depots after it was published ([`owed`]).
 //!
 //! A prepared run is dropped by [`TaskState::drop_run`], which [`TaskState::begin_run`] of a higher attempt does, and by
 //! nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
@@ -22,6 +23,7 @@ pub(crate) mod attached;
 pub(crate) mod layer;
 mod leaves;
 mod log;
+pub(crate) mod owed;
 pub(crate) mod spill;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::Disk;
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::{Attempt, Epoch, ObjectId, RunId, Version};
+use tantu_base::limit::{KEY_SIZE_MAX, RECORD_SIZE_MAX};
 use tantu_lsm::{BlockCache, Tree};
 use tantu_replog::Lsn;
 use writes::SideWrites;
@@ -42,6 +45,7 @@ use writes::SideWrites;
 use attached::Attached;
 pub use attached::SIDE_SLICE_COUNT;
 pub(crate) use log::Origin;
+use owed::OwedFiles;
 pub use spill::SPILL_OWNER;
 use spill::{Spilled, shed_later};
 
@@ -49,6 +53,8 @@ use spill::{Spilled, shed_later};
 pub const SIDE_RUN_MEMORY_MAX: usize = 48 << 20;
 /// Most bytes one run may hold in memory on one task, though what goes to the disk cannot keep up with what is written.
 pub const SIDE_RUN_SIZE_MAX: usize = 64 << 20;
+/// With more bytes in memory its events wait until some are on the disk, whatever its share: one more write has room then.
+const SIDE_RUN_SIZE_FULL: usize = SIDE_RUN_SIZE_MAX - RECORD_SIZE_MAX - 2 * KEY_SIZE_MAX;
 /// A chunk takes writes until its next one would make it longer, in bytes; one longer write has a chunk of its own. To gather
 /// a chunk is a turn: of a MiB of small writes it takes milliseconds.
 pub const SIDE_CHUNK_SIZE_MAX: usize = 256 << 10;
@@ -76,8 +82,8 @@ pub enum RunError {
     /// It is not in the state that this needs.
     #[error("{0} is past that, or not there yet")]
     Phase(RunId),
-    /// It would append more than [`append::SIDE_APPEND_SIZE_MAX`].
-    #[error("{0} appends more than {max} bytes on one task: use smaller microbatches", max = append::SIDE_APPEND_SIZE_MAX)]
+    /// It would have more than [`append::SIDE_APPEND_SIZE_MAX`] of records in memory.
+    #[error("{0} appends {max} bytes on one task faster than the disk takes them", max = append::SIDE_APPEND_SIZE_MAX)]
     AppendsTooMuch(RunId),
     /// It would hold more than [`SIDE_RUN_SIZE_MAX`] in memory.
     #[error("{0} writes {SIDE_RUN_SIZE_MAX} bytes on one task faster than the disk takes them: let its events yield")]
@@ -220,6 +226,10 @@ pub(crate) struct Side {
     pub(crate) runs: BTreeMap<RunId, SideRun>,
     /// What runs append to depots.
     pub(crate) appends: SideAppends,
+    /// What published runs appended, and readers of the depots do not have or the tree does not know of.
+    pub(crate) owed: Vec<OwedFiles>,
+    /// Published runs of which nothing is told before all that they append can be read.
+    pub(crate) untold: Vec<Published>,
     /// What the next section says.
     pub(crate) orders: Vec<RunOrder>,
     /// Dropped runs that the log has to keep until it says so itself, and the numbers of those on the disk.
@@ -378,13 +388,14 @@ impl TaskState {
     /// # Errors
     /// [`RunError::Unknown`], or [`RunError::Phase`] if it was prepared before.
     pub fn prepare_run(&mut self, run: RunId, epoch: Epoch) -> Result<(), RunError> {
-        let found = self.side.runs.get_mut(&run).ok_or(RunError::Unknown(run))?;
-        if found.phase != Phase::Open {
+        if self.side.open(run)?.phase != Phase::Open {
             return Err(RunError::Phase(run));
         }
-        self.side.appends.close(run);
+        let append_size_max = self.side.append_size_max();
+        let found = self.side.runs.get_mut(&run).ok_or(RunError::Unknown(run))?;
         let is_large = self.side.spill.is_some() && found.is_large(self.side.memory_size_max);
-        found.phase = match found.spilled.is_some() || is_large {
+        let is_spilling = self.side.appends.close(run, append_size_max);
+        found.phase = match found.spilled.is_some() || is_large || is_spilling {
             true => Phase::Spilling { epoch, until: None },
             false => Phase::Sealing { epoch, range: None, key: None },
         };

@@ -138,7 +138,7 @@ pub struct TaskState {
     pub task: TaskId,
     pub(crate) tree: Tree,
     pub(crate) segments: DepotSegments,
-    chunk_size_max: usize,
+    pub(crate) chunk_size_max: usize,
     pub(crate) large_run_size: usize,
     pub(crate) detached: Option<Detached>,
     /// References found while the log was replayed.
@@ -166,7 +166,7 @@ pub struct TaskState {
     uncopied: Vec<VecDeque<(Offset, Lsn)>>,
     /// How far each depot was copied as of which version; the first says what the tree has flushed. A replay that
     /// starts after a record must find in the tree that the record is in a chunk.
-    copied: Vec<VecDeque<(Version, Offset)>>,
+    pub(crate) copied: Vec<VecDeque<(Version, Offset)>>,
 }
 
 /// The tokens' owners of one task's components.
@@ -424,7 +424,7 @@ impl TaskState {
             }
         }
         // What a replay took over was sealed by another process.
-        let end = |depot: &DepotPartition| depot.sealed_end.max(depot.committed_end());
+        let end = |depot: &DepotPartition| depot.sealed_end.max(depot.durable_end());
         let ends: Vec<_> = self.depots.iter().map(|depot| (depot.object, end(depot))).collect();
         self.producers.seal((self.sealed, wall_ms), &ends, entry);
         self.seal_side(start, wall_ms, entry);
@@ -511,11 +511,11 @@ impl TaskState {
                     };
                     let Some(index) = index else { continue };
                     let partition = &mut self.depots[index];
-                    if run.end() <= partition.committed_end() {
+                    if run.end() <= partition.durable_end() {
                         continue;
                     }
-                    if run.first != partition.committed_end() {
-                        let (have, found) = (partition.committed_end().0, run.first.0);
+                    if run.first != partition.durable_end() {
+                        let (have, found) = (partition.durable_end().0, run.first.0);
                         return Err(StateError::Gap { task, what: "depot", have, found });
                     }
                     let end = run.end();
@@ -596,7 +596,7 @@ impl TaskState {
 
     /// Whether every committed record is in a chunk that readers know of.
     pub fn is_copied(&self) -> bool {
-        !self.segments.is_copying() && self.depots.iter().all(|depot| depot.copied_end == depot.committed_end())
+        !self.segments.is_copying() && self.depots.iter().all(|depot| depot.copied_end == depot.durable_end())
     }
 
     /// Whether requests of it are outstanding on the disk.
@@ -624,7 +624,7 @@ impl TaskState {
     /// Whether everything committed is in tables and chunks, so that the log is not needed.
     pub fn is_checkpointed(&self) -> bool {
         self.tree.flushed() == self.visible
-            && self.depots.iter().all(|d| d.copied_end == d.committed_end())
+            && self.depots.iter().all(|d| d.copied_end == d.durable_end())
             && self.producers.is_saved()
             && !self.has_unsealed()
             && self.side.attached.is_empty()
@@ -653,7 +653,9 @@ impl TaskState {
         (0..self.depots.len()).find(|index| {
             let written = self.depots[*index].written_end();
             let queue = &self.uncopied[*index];
-            queue.get(queue.partition_point(|(end, _)| *end <= written)).is_some_and(|(_, lsn)| *lsn < old)
+            // What a run appended may still have to come from the disk.
+            let is_here = self.depots[*index].uncopied().next().is_some();
+            is_here && queue.get(queue.partition_point(|(end, _)| *end <= written)).is_some_and(|(_, lsn)| *lsn < old)
         })
     }
 

@@ -49,12 +49,32 @@ pub(crate) fn tree_range(object: ObjectId, from: Bound<&[u8]>, to: Bound<&[u8]>)
     (from, to)
 }
 
+/// Keys whose memory is waited for at once.
+const EXPECTED_TOGETHER: usize = 16;
+
 impl TaskState {
     /// What is staged or pending of a tree key. Nobody but its owner may see that.
     fn uncommitted(&self, tree_key: &[u8]) -> Known<'_> {
         let mut layers = std::iter::once(&self.staged).chain(self.layers.iter().rev().map(|(_, layer)| layer));
         let known = layers.find_map(|layer| Some(layer.get(tree_key)).filter(|known| !matches!(known, Known::Nothing)));
         known.unwrap_or(Known::Nothing)
+    }
+
+    /// Has fetched what reads of these keys of an object will look at in memory; they lie one after the other, each up to its end.
+    pub fn expect_keys(&self, object: ObjectId, keys: &[u8], ends: &[usize]) {
+        let (mut bytes, mut places, mut from) = (Vec::new(), Vec::with_capacity(EXPECTED_TOGETHER), 0);
+        for together in ends.chunks(EXPECTED_TOGETHER) {
+            bytes.clear();
+            places.clear();
+            for end in together {
+                let start = bytes.len();
+                bytes.extend_from_slice(&object.0.to_be_bytes());
+                bytes.extend_from_slice(&keys[from..*end]);
+                places.push(start..bytes.len());
+                from = *end;
+            }
+            self.tree.expect_reads(places.iter().map(|place| &bytes[place.clone()]));
+        }
     }
 
     /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).

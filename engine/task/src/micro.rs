@@ -439,7 +439,11 @@ impl TaskThread {
     fn publish(&mut self, slot: usize, at: usize, run: RunId, body: &[u8]) {
         let Ok(ranges) = Ranges::decode(&mut FixedReader::new(body)) else { return };
         let state = &mut self.slots[slot].state;
-        if state.published(run.topology).is_some_and(|last| last.run.id >= run.id) {
+        if let Some(last) = state.published(run.topology).filter(|last| last.run.id >= run.id) {
+            // What it appended is still on its way to the depots: that it was published is told then.
+            if state.owes(last.run) {
+                return;
+            }
             let task = self.slots[slot].task;
             return self.answer(task, run, Epoch(0), MicrobatchSays::Published, &[]);
         }

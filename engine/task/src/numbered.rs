@@ -53,7 +53,7 @@ impl Repeat {
     fn is_done(&self, slots: &[TaskSlot]) -> bool {
         let (slot, AppendWait { depot, offset, ack, .. }) = (&slots[self.slot], self.append);
         let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
-        let is_durable = slot.state.depots()[depot].committed_end() > offset;
+        let is_durable = slot.state.depots()[depot].durable_end() > offset;
         is_durable && (ack != AckLevel::Ack || sources.all(|source| source.base() > offset))
     }
 }

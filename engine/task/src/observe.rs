@@ -205,6 +205,14 @@ impl Host for Observed<'_> {
         self.host.fold(to, table, keys, args)
     }
 
+    fn can_append(&self) -> bool {
+        self.host.can_append()
+    }
+
+    fn expect(&mut self, pstate: ObjectId, keys: &[u8], ends: &[usize]) {
+        self.host.expect(pstate, keys, ends);
+    }
+
     fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
         self.host.fold_group(table, keys, args)
     }

@@ -176,7 +176,7 @@ fn open_slot(
             timeout_ms: limits.timeout_ms,
             executing_max: limits.executing_max,
             waits_beyond: limits.waits_beyond,
-            live_from: state.depots()[def.depot].committed_end(),
+            live_from: state.depots()[def.depot].durable_end(),
         };
         sources.push(Source::new(setup, from));
     }
@@ -230,7 +230,7 @@ fn first_progress(
         // A topology that was taken out of the module for a while may have missed records.
         return Ok(SavedProgress::decode(&bytes).ok_or(unreadable)?.not_before(state.depots()[depot].start()));
     }
-    let (first, end) = (state.depots()[depot].start(), state.depots()[depot].committed_end());
+    let (first, end) = (state.depots()[depot].start(), state.depots()[depot].durable_end());
     let from = match start {
         StartFrom::Beginning => max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first)),
         StartFrom::End => end,

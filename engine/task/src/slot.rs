@@ -133,6 +133,7 @@ impl TaskSlot {
             && self.gathering.is_empty()
             && !self.state.has_unsealed()
             && !self.state.has_pending()
+            && !self.state.is_owing()
             && self.sources.iter().all(drained)
             && self.parts.iter().all(|part| part.is_quiet(|depot| self.state.depots()[depot].committed_end()))
     }

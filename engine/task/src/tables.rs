@@ -204,7 +204,7 @@ impl RowsOut {
             return if rows.len() > BATCH_ROWS_SIZE { outgoing.send(sender, to, table) } else { Ok(()) };
         }
         gathered.row_count += 1;
-        match gathered.fold.step_encoded(keys, args)? {
+        match gathered.fold.queue(keys, args, false)? {
             Room::Left if sender.folds(table).is_some_and(|def| def.is_due(gathered.row_count as u64)) => {
                 gathered.send(sender, &mut self.key).map(drop)
             }

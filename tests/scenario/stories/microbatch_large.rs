@@ -157,3 +157,62 @@ fn an_attempt_that_takes_longer_than_a_phase_may_is_tried_again_and_its_writes_a
     assert_eq!(sums.select_one(path().key(1)).unwrap(), Some(7));
     cluster.close().unwrap();
 }
+
+/// A number becomes as many records of a MiB, all on task 0.
+struct Bulk;
+
+/// A number with zeros before it.
+fn filled(number: i64) -> String {
+    let digits = number.to_string();
+    "0".repeat((1 << 20) - digits.len()) + &digits
+}
+
+/// More than a run may have in memory on one task.
+const BULK: i64 = 80;
+
+impl Module for Bulk {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let counts = setup.declare_depot::<i64>("*counts", random());
+        let texts = setup.declare_depot::<String>("*texts", random());
+        let mut bulk = topologies.microbatch("bulk");
+        bulk.source(&counts, |m, batch| {
+            let count = m.explode_microbatch(batch);
+            let number = m.explode(count, |count| (0..count).collect::<Vec<i64>>());
+            m.global_partition();
+            let text = m.each(number, |number| filled(number));
+            m.depot_partition_append(texts, text, AckLevel::None);
+        });
+        let mut read = topologies.microbatch("read");
+        let lengths = read.pstate::<Map<i64, i64>>("$$lengths");
+        read.source(&texts, |m, batch| {
+            let text = m.explode_microbatch(batch);
+            let number = m.each(text, |text| text.trim_start_matches('0').parse().unwrap_or(0i64));
+            let length = m.each(text, |text| text.len() as i64);
+            m.hash_partition(number);
+            m.compound_agg(lengths, agg::key(number, agg::sum(length)));
+        });
+    }
+}
+
+#[test]
+fn what_a_microbatch_appends_may_be_more_than_it_has_memory_for_and_is_there_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = InProcessCluster::open(dir.path()).unwrap();
+    cluster.launch::<Bulk>(config()).unwrap();
+    let counts = cluster.depot::<i64>("Bulk", "*counts").unwrap();
+    counts.append(&BULK).unwrap();
+    let status = cluster.wait_for_microbatch_processed_count("Bulk", "bulk", 1, LONG).unwrap();
+    assert_eq!(status.finished, 1);
+    // A finished microbatch can be read.
+    let texts = cluster.depot::<String>("Bulk", "*texts").unwrap();
+    assert_eq!(texts.offsets(0).unwrap().end, Offset(BULK as u64));
+    cluster.wait_for_microbatch_processed_count("Bulk", "read", BULK as u64, LONG).unwrap();
+    cluster.close().unwrap();
+    let cluster = InProcessCluster::open(dir.path()).unwrap();
+    cluster.launch::<Bulk>(config()).unwrap();
+    let lengths = cluster.pstate::<Map<i64, i64>>("Bulk", "$$lengths").unwrap();
+    for number in 0..BULK {
+        assert_eq!(lengths.select_one(path().key(number)).unwrap(), Some(1 << 20), "{number}");
+    }
+    cluster.close().unwrap();
+}

@@ -64,14 +64,36 @@ pub enum Room {
 pub struct Fold {
     parts: Vec<Part>,
     is_grouped: bool,
+    /// Rows may wait: there are groups to look up, and no code of a user that somebody watches while it runs.
+    waits: bool,
     groups: Groups,
     size_max: usize,
     steps: u64,
     order: Vec<u32>,
+    queue: Queue,
     key: Vec<u8>,
     arg: Vec<u8>,
     out: Vec<u8>,
 }
+
+/// Rows, and partial states, that wait until they are a few: then the memory of all of their groups is waited for at once.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Keys and arguments.
+    bytes: Vec<u8>,
+    rows: Vec<Queued>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    hash: u64,
+    key_end: usize,
+    end: usize,
+    is_partial: bool,
+}
+
+/// Rows that wait, at most.
+const QUEUE_COUNT_MAX: usize = 16;
 
 /// One aggregator and what its result is to be.
 #[derive(Debug)]
@@ -98,13 +120,17 @@ impl Fold {
         let part = |(leaf, schema): (Leaf, Schema)| Part { leaf, wide: widened(&schema), schema };
         let parts: Vec<Part> = leaves.into_iter().map(part).collect();
         let groups = Groups::new(parts.iter().map(|part| part.leaf.aggregator().form_in_fold()).collect());
+        let is_custom = |part: &Part| matches!(part.leaf.aggregator(), Aggregator::Custom(_));
+        let waits = is_grouped && !parts.iter().any(is_custom);
         Fold {
             parts,
             is_grouped,
+            waits,
             groups,
             size_max: SIZE_MAX,
             steps: 0,
             order: Vec::new(),
+            queue: Queue::default(),
             key: Vec::new(),
             arg: Vec::new(),
             out: Vec::new(),
@@ -138,7 +164,7 @@ impl Fold {
 
     /// Bytes it holds, without what its buffers keep in reserve.
     pub fn size(&self) -> usize {
-        self.groups.size()
+        self.groups.size() + self.queue.bytes.len()
     }
 
     /// How many groups there are.
@@ -148,18 +174,21 @@ impl Fold {
 
     /// Whether there was no row.
     pub fn is_empty(&self) -> bool {
-        self.groups.len() == 0
+        self.groups.len() == 0 && self.queue.rows.is_empty()
     }
 
     /// Forgets everything and keeps the buffers.
     pub fn clear(&mut self) {
         self.groups.clear();
         self.order.clear();
+        self.queue.bytes.clear();
+        self.queue.rows.clear();
         self.steps = 0;
     }
 
     /// Takes in one row: the keys of its group, and the arguments of the aggregators as they were given to them.
     pub fn step<A: Args + ?Sized>(&mut self, keys: &[Arg], args: &A) -> Result<Room, AggError> {
+        self.flush()?;
         self.key.clear();
         for key in keys {
             put_key_form(key, args, &mut self.key);
@@ -180,7 +209,13 @@ impl Fold {
     /// Takes in one row as bytes: the key of its group, and the arguments of all aggregators in value form, one after
     /// the other.
     pub fn step_encoded(&mut self, key: &[u8], args: &[u8]) -> Result<Room, AggError> {
+        self.flush()?;
         let group = self.group(key);
+        self.step_group(group, args)?;
+        self.stepped()
+    }
+
+    fn step_group(&mut self, group: usize, args: &[u8]) -> Result<(), AggError> {
         let mut reader = Reader::new(args);
         for at in 0..self.parts.len() {
             let aggregator = self.parts[at].leaf.aggregator();
@@ -190,12 +225,18 @@ impl Fold {
             }
             self.take(group, at, reader.since(start), false)?;
         }
-        self.stepped()
+        Ok(())
     }
 
     /// Takes in the partial states of a group of another fold of the same combiners, as [`Fold::drain`] gives them.
     pub fn combine(&mut self, key: &[u8], partials: &[u8]) -> Result<Room, AggError> {
+        self.flush()?;
         let group = self.group(key);
+        self.combine_group(group, partials)?;
+        self.stepped()
+    }
+
+    fn combine_group(&mut self, group: usize, partials: &[u8]) -> Result<(), AggError> {
         let mut reader = Reader::new(partials);
         for at in 0..self.parts.len() {
             let aggregator = self.parts[at].leaf.aggregator();
@@ -203,7 +244,57 @@ impl Fold {
             let partial = reader.skip().map_err(|source| aggregator.broken(source))?;
             self.take(group, at, partial, true)?;
         }
-        self.stepped()
+        Ok(())
+    }
+
+    /// Takes in a row as [`Fold::step_encoded`] does, or partial states as [`Fold::combine`] does, when a few of them are there or at
+    /// [`Fold::flush`]. What is wrong with one of them may be said when a later one comes.
+    pub fn queue(&mut self, key: &[u8], args: &[u8], is_partial: bool) -> Result<Room, AggError> {
+        if !self.waits {
+            return if is_partial { self.combine(key, args) } else { self.step_encoded(key, args) };
+        }
+        let hash = self.groups.hash(key);
+        self.groups.expect_hash(hash);
+        let Queue { bytes, rows } = &mut self.queue;
+        bytes.extend_from_slice(key);
+        let key_end = bytes.len();
+        bytes.extend_from_slice(args);
+        rows.push(Queued { hash, key_end, end: bytes.len(), is_partial });
+        if rows.len() < QUEUE_COUNT_MAX { Ok(Room::Left) } else { self.flush() }
+    }
+
+    /// Takes in the rows that wait.
+    pub fn flush(&mut self) -> Result<Room, AggError> {
+        if self.queue.rows.is_empty() {
+            return Ok(Room::Left);
+        }
+        let mut queue = std::mem::take(&mut self.queue);
+        let mut candidates = [None; QUEUE_COUNT_MAX];
+        for (candidate, row) in candidates.iter_mut().zip(&queue.rows) {
+            *candidate = self.groups.candidate(row.hash);
+            candidate.iter().for_each(|group| self.groups.expect(*group));
+        }
+        candidates.iter().flatten().for_each(|group| self.groups.expect_bytes(*group));
+        let taken = self.take_queued(&queue);
+        queue.bytes.clear();
+        queue.rows.clear();
+        self.queue = queue;
+        taken
+    }
+
+    fn take_queued(&mut self, queue: &Queue) -> Result<Room, AggError> {
+        let (mut start, mut room) = (0, Room::Left);
+        for Queued { hash, key_end, end, is_partial } in queue.rows.iter().copied() {
+            let (key, args) = (&queue.bytes[start..key_end], &queue.bytes[key_end..end]);
+            let group = self.groups.at_hashed(hash, key);
+            match is_partial {
+                true => self.combine_group(group, args)?,
+                false => self.step_group(group, args)?,
+            }
+            room = self.stepped()?;
+            start = end;
+        }
+        Ok(room)
     }
 
     #[inline]
@@ -251,6 +342,7 @@ impl Fold {
     /// # Errors
     /// What `visit` answers, and if an aggregator is no combiner.
     pub fn drain(&mut self, visit: TakePartials<'_>) -> Result<(), AggError> {
+        self.flush()?;
         let mut partials = Vec::new();
         self.order = (0..self.groups.len() as u32).collect();
         for index in 0..self.groups.len() {
@@ -265,6 +357,7 @@ impl Fold {
     /// Gives out every group with its results, in the order of the keys, until the visitor breaks.
     pub fn finish(&mut self, visit: VisitEntry<'_>) -> Result<(), AggError> {
         let mut results = Vec::new();
+        self.flush()?;
         for index in 0..self.seal() {
             results.clear();
             self.results(index, &mut results)?;
@@ -277,7 +370,11 @@ impl Fold {
 
     /// Ends the steps: from here on groups are numbered in the order of their keys. Answers how many there are; a fold
     /// of all rows has one even without a row.
+    ///
+    /// # Panics
+    /// If rows wait: see [`Fold::flush`].
     pub fn seal(&mut self) -> usize {
+        assert!(self.queue.rows.is_empty(), "rows are flushed before the steps end");
         self.order = self.groups.sorted();
         if self.is_grouped { self.order.len() } else { self.order.len().max(1) }
     }
@@ -377,5 +474,68 @@ fn widened(schema: &Schema) -> Schema {
         Schema::U32 => Schema::U64,
         Schema::Map(key, value) => Schema::Map(key.clone(), Box::new(widened(value))),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agg::AggShape;
+    use tantu_base::value::{Value, encoded, encoded_key};
+
+    fn fold() -> Fold {
+        let leaf = |aggregator, args| match AggShape::leaf(aggregator, args) {
+            AggShape::Leaf(leaf) => leaf,
+            _ => unreachable!("it is one"),
+        };
+        let one = || vec![Arg::Const(Value::Null)];
+        Fold::by_group(vec![
+            (leaf(Aggregator::Count, vec![]), Schema::I64),
+            (leaf(Aggregator::Sum, one()), Schema::I64),
+            (leaf(Aggregator::Last, one()), Schema::I64),
+            (leaf(Aggregator::List, one()), Schema::list(Schema::I64)),
+        ])
+    }
+
+    fn finished(mut fold: Fold) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut visit = |key: &[u8], results: &[u8]| {
+            all.push((key.to_vec(), results.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        };
+        fold.finish(&mut visit).expect("it fits");
+        all
+    }
+
+    #[test]
+    fn rows_that_wait_are_taken_in_as_they_came_among_others() {
+        for count in [0i64, 1, 15, 16, 17, 700] {
+            let (mut plain, mut waiting, mut partial) = (fold(), fold(), fold());
+            for n in 0..count {
+                let (key, arg) = (encoded_key(&(n * n % 37)), encoded(&n));
+                let args = [&arg[..], &arg, &arg].concat();
+                plain.step_encoded(&key, &args).expect("it fits");
+                // Every so often one does not wait: those before it do not either.
+                match n % 100 {
+                    99 => waiting.step_encoded(&key, &args),
+                    _ => waiting.queue(&key, &args, false),
+                }
+                .expect("it fits");
+            }
+            assert_eq!((waiting.is_empty(), waiting.len() > 36), (count == 0, false));
+            let expected = finished(plain);
+            waiting.drain(&mut |key, partials| partial.queue(key, partials, true).map(drop)).expect("it fits");
+            assert_eq!(waiting.steps(), 0);
+            assert_eq!(finished(partial), expected, "{count} rows");
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_taken_in_is_told_when_those_that_wait_are() {
+        let mut fold = fold();
+        let (key, most) = (encoded_key(&1i64), encoded(&i64::MAX));
+        let args = [&most[..], &most, &most].concat();
+        assert_eq!((fold.queue(&key, &args, false), fold.queue(&key, &args, false)), (Ok(Room::Left), Ok(Room::Left)));
+        assert!(fold.flush().is_err(), "the sum is too large");
     }
 }

@@ -1,4 +1,4 @@
-//! The states of a fold, by group: a hash table of indexes, keys and plain states in an arena.
+//! The states of a fold, by group: a hash table of numbers, keys and plain states in an arena.
 //!
 //! A new group takes no allocation of its own once the arena has grown, and a plain state that fits its cell is
 //! replaced in place. The first state of a group lies behind its key: who looks up the one fetches the other. Only
@@ -6,7 +6,7 @@
 
 use super::live::{Form, Live};
 use super::number::Number;
-use hashbrown::HashTable;
+use super::slots::Slots;
 use tantu_base::prefetch::{prefetch, prefetch_lines};
 
 /// Bytes a plain state gets at first: every scalar but text fits.
@@ -18,7 +18,7 @@ const UNUSED_SIZE_MIN: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Groups {
     forms: Vec<Form>,
-    table: HashTable<u32>,
+    slots: Slots,
     hasher: foldhash::fast::FixedState,
     groups: Vec<Group>,
     cells: Vec<Cell>,
@@ -48,7 +48,7 @@ impl Groups {
     pub(super) fn new(forms: Vec<Form>) -> Groups {
         Groups {
             forms,
-            table: HashTable::new(),
+            slots: Slots::default(),
             hasher: foldhash::fast::FixedState::default(),
             groups: Vec::new(),
             cells: Vec::new(),
@@ -67,14 +67,14 @@ impl Groups {
     pub(super) fn size(&self) -> usize {
         self.bytes.len()
             + self.live_size
-            + self.groups.len() * (size_of::<Group>() + 2 * size_of::<u32>())
+            + self.groups.len() * (size_of::<Group>() + 3 * size_of::<u32>())
             + self.cells.len() * size_of::<Cell>()
             + self.lives.len() * size_of::<Live>()
     }
 
     /// Forgets everything and keeps the memory of the arenas.
     pub(super) fn clear(&mut self) {
-        self.table.clear();
+        self.slots.clear();
         self.groups.clear();
         self.cells.clear();
         self.bytes.clear();
@@ -86,18 +86,33 @@ impl Groups {
     /// The group of a key, made if it is new.
     #[inline]
     pub(super) fn at(&mut self, key: &[u8]) -> usize {
-        let hash = self.hash(key);
-        let found = self.table.find(hash, |at| {
-            let group = &self.groups[*at as usize];
-            group.hash == hash && self.key_of(group) == key
-        });
+        self.at_hashed(self.hash(key), key)
+    }
+
+    /// The same for a key with its hash.
+    #[inline]
+    pub(super) fn at_hashed(&mut self, hash: u64, key: &[u8]) -> usize {
+        let found = self.slots.find(hash, |at| self.key_of(&self.groups[at as usize]) == key);
         match found {
-            Some(at) => *at as usize,
+            Some(at) => at as usize,
             None => self.insert(hash, key),
         }
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
+    /// A group that may be that of a hash.
+    #[inline]
+    pub(super) fn candidate(&self, hash: u64) -> Option<usize> {
+        self.slots.find(hash, |_| true).map(|at| at as usize)
+    }
+
+    /// Has fetched what says which group is that of a hash.
+    #[inline]
+    pub(super) fn expect_hash(&self, hash: u64) {
+        self.slots.expect(hash);
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         use std::hash::BuildHasher;
         self.hasher.hash_one(key)
     }
@@ -105,7 +120,7 @@ impl Groups {
     fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
         let at = u32::try_from(self.groups.len()).expect("invariant: a fold's memory ends long before 2^32 groups");
         let groups = &self.groups;
-        self.table.insert_unique(hash, at, |at| groups[*at as usize].hash);
+        self.slots.insert(hash, at, |at| groups[at as usize].hash);
         let short = |len: usize| u32::try_from(len).expect("invariant: a fold's memory ends long before 4 GiB");
         self.groups.push(Group { hash, start: short(self.bytes.len()), len: short(key.len()) });
         self.bytes.extend_from_slice(key);

@@ -7,18 +7,26 @@
 //!
 //! A piece is a [`Run`] whose first offset counts from the first record that the run appends to the depot. The log is kept from
 //! the first piece on until a drop of the run is durable, or its records are in segments.
+//!
+//! What is more than its share of memory goes to the disk piece by piece, into the tree of side runs, and with it all that the
+//! run appends ([`owed`](super::owed)): then the log has none of its pieces.
 
+use super::owed::Owed;
 use super::{Phase, RunError, RunOrder, SIDE_CHUNK_SIZE_MAX, Side};
 use crate::depot::Run;
 use crate::section::EntryWriter;
 use crate::task::{StateError, TaskState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use tantu_base::id::{ObjectId, Offset, RunId};
+use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_replog::Lsn;
 
-/// Most bytes of records that one run may append on one task: they are in memory until their depots have copied them.
+/// Most bytes of records of one run that may be in memory on one task: an event that appends waits before, so that there is always
+/// room for one more record.
 pub const SIDE_APPEND_SIZE_MAX: usize = 64 << 20;
-/// A piece that is this long takes no more records, in bytes.
+/// With more bytes in memory a run has to wait until some of its records are on the disk.
+const APPEND_SIZE_FULL: usize = SIDE_APPEND_SIZE_MAX - RECORD_SIZE_MAX - RECORD_HEAD_SIZE;
+/// A piece takes records until the next one would make it longer, in bytes with their heads; one longer record has a piece of its own.
 const PIECE_SIZE: usize = 64 << 10;
 /// What a record takes beside its bytes.
 const RECORD_HEAD_SIZE: usize = 4;
@@ -45,56 +53,88 @@ impl Appended {
     }
 }
 
+/// What a run appends to one depot.
+#[derive(Debug, Default)]
+struct DepotAppends {
+    /// Those in memory, each behind the other.
+    pieces: VecDeque<Run>,
+    /// Records in all, those on the disk among them.
+    count: u64,
+}
+
 /// What one run appends.
 #[derive(Debug, Default)]
 struct RunAppends {
-    /// Pieces by depot, each behind the other.
-    pieces: BTreeMap<ObjectId, Vec<Run>>,
+    depots: BTreeMap<ObjectId, DepotAppends>,
+    /// Bytes in memory.
     size: usize,
     /// It takes no more records: its pieces are being sealed.
     is_closed: bool,
     piece_count: usize,
     /// Pieces that were sealed, in the order of the depots.
     sealed_count: usize,
+    /// What it has in memory is to go to the disk.
+    is_spilling: bool,
+    /// The number of the run in the tree of side runs, if some of it is there: then all of it gets there.
+    serial: Option<u64>,
     /// Where the log has it from.
     from: Option<Lsn>,
     /// Whether no piece is missing.
     is_broken: bool,
 }
 
+/// Bytes of a piece in memory.
+fn size_of(piece: &Run) -> usize {
+    piece.size() + piece.count() as usize * RECORD_HEAD_SIZE
+}
+
 impl RunAppends {
     fn push(&mut self, depot: ObjectId, record: &[u8]) {
-        let pieces = self.pieces.entry(depot).or_default();
-        let end = pieces.last().map_or(Offset(0), Run::end);
-        match pieces.last_mut().filter(|piece| piece.size() < PIECE_SIZE) {
+        let of_depot = self.depots.entry(depot).or_default();
+        let size = record.len() + RECORD_HEAD_SIZE;
+        match of_depot.pieces.back_mut().filter(|piece| size_of(piece) + size <= PIECE_SIZE) {
             Some(piece) => piece.push(record),
             None => {
-                let mut piece = Run::new(end);
+                let mut piece = Run::new(Offset(of_depot.count));
                 piece.push(record);
-                pieces.push(piece);
+                of_depot.pieces.push_back(piece);
                 self.piece_count += 1;
             }
         }
-        self.size += record.len() + RECORD_HEAD_SIZE;
+        of_depot.count += 1;
+        self.size += size;
     }
 
     fn has_unsealed(&self) -> bool {
-        self.sealed_count < self.piece_count
+        self.is_closed && self.sealed_count < self.piece_count
     }
 
     fn unsealed(&self) -> impl Iterator<Item = (ObjectId, &Run)> {
-        let all = self.pieces.iter().flat_map(|(depot, pieces)| pieces.iter().map(|piece| (*depot, piece)));
+        let all = self.depots.iter().flat_map(|(depot, found)| found.pieces.iter().map(|piece| (*depot, piece)));
         all.skip(self.sealed_count)
     }
 
     /// A piece that was found in the log.
     fn take(&mut self, depot: ObjectId, piece: Run) {
-        let pieces = self.pieces.entry(depot).or_default();
-        self.is_broken |= pieces.last().map_or(Offset(0), Run::end) != piece.first;
-        self.size += piece.size() + piece.count() as usize * RECORD_HEAD_SIZE;
-        pieces.push(piece);
+        let of_depot = self.depots.entry(depot).or_default();
+        self.is_broken |= of_depot.count != piece.first.0;
+        of_depot.count = piece.end().0;
+        self.size += size_of(&piece);
+        of_depot.pieces.push_back(piece);
         self.piece_count += 1;
     }
+
+    /// Whether what it has in memory goes to the disk, if its share is so many bytes.
+    fn is_large(&self, size_max: usize) -> bool {
+        !self.is_closed && self.size > 0 && (self.is_spilling || self.size > size_max)
+    }
+}
+
+/// The records of a run that was published.
+enum Taken {
+    Here(Vec<Run>),
+    /// In the tree of side runs, under the run's number.
+    OnDisk(u64),
 }
 
 /// What the runs of a task append.
@@ -111,11 +151,42 @@ impl SideAppends {
         self.runs.values().map(|appends| appends.size).sum()
     }
 
-    /// The run takes no more records; its pieces go into the next sections.
-    pub(crate) fn close(&mut self, run: RunId) {
-        if let Some(appends) = self.runs.get_mut(&run) {
-            appends.is_closed = true;
+    /// The run takes no more records. Either its pieces go into the next sections, or all of them to the disk: then it is true.
+    pub(crate) fn close(&mut self, run: RunId, size_max: usize) -> bool {
+        let Some(appends) = self.runs.get_mut(&run) else { return false };
+        let is_spilling = appends.serial.is_some() || appends.is_large(size_max);
+        (appends.is_closed, appends.is_spilling) = (!is_spilling, is_spilling);
+        is_spilling
+    }
+
+    /// Whether some of what a run has in memory goes to the disk, if its share is so many bytes.
+    pub(crate) fn is_large(&self, run: &RunId, size_max: usize) -> bool {
+        self.runs.get(run).is_some_and(|appends| appends.is_large(size_max))
+    }
+
+    /// Bytes that a run has in memory, and whether they are so many that it has to wait.
+    pub(crate) fn size_of(&self, run: &RunId, size_max: usize) -> (usize, bool) {
+        let size = self.runs.get(run).map_or(0, |appends| appends.size);
+        (size, size > APPEND_SIZE_FULL.min(2 * size_max))
+    }
+
+    /// Has all that a run has in memory go to the disk.
+    pub(crate) fn spill(&mut self, run: &RunId) {
+        if let Some(appends) = self.runs.get_mut(run) {
+            appends.is_spilling = appends.size > 0;
         }
+    }
+
+    /// Takes the next piece that goes to the disk, under the run's number there.
+    pub(crate) fn take_piece(&mut self, run: &RunId, serial: u64) -> Option<(ObjectId, Run)> {
+        let appends = self.runs.get_mut(run)?;
+        let most = appends.depots.iter_mut().max_by_key(|(_, found)| found.pieces.len());
+        let (depot, piece) = most.and_then(|(depot, found)| Some((*depot, found.pieces.pop_front()?)))?;
+        appends.serial = Some(serial);
+        appends.piece_count -= 1;
+        appends.size -= size_of(&piece);
+        appends.is_spilling &= appends.size > 0;
+        Some((depot, piece))
     }
 
     /// Whether pieces of the run are still to be sealed: only then the log may say that it is prepared.
@@ -124,12 +195,12 @@ impl SideAppends {
     }
 
     fn sealing(&mut self) -> Option<(&RunId, &mut RunAppends)> {
-        self.runs.iter_mut().find(|(_, appends)| appends.is_closed && appends.has_unsealed())
+        self.runs.iter_mut().find(|(_, appends)| appends.has_unsealed())
     }
 
     /// Whether the next section has some of it.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.runs.values().any(|appends| appends.is_closed && appends.has_unsealed())
+        self.runs.values().any(RunAppends::has_unsealed)
     }
 
     /// Bytes of the next pieces: what the entry has to have room for.
@@ -173,6 +244,25 @@ impl SideAppends {
         appends.take(depot, piece);
     }
 
+    /// The log says that a run is on the disk as a whole; what it appends may be there, too.
+    pub(crate) fn find_spilled(&mut self, run: RunId, serial: u64, lsn: Lsn) {
+        let appends = self.runs.entry(run).or_default();
+        appends.from = appends.from.or(Some(lsn));
+        appends.serial = Some(serial);
+    }
+
+    /// After the replay: so many records that a run appends to a depot are on the disk.
+    pub(crate) fn learn(&mut self, run: RunId, depot: ObjectId, count: u64) {
+        if let Some(appends) = self.runs.get_mut(&run) {
+            appends.depots.entry(depot).or_default().count = count;
+        }
+    }
+
+    /// After that: a run on the disk that appends nothing is like any other.
+    pub(crate) fn end_learning(&mut self) {
+        self.runs.retain(|_, appends| !appends.depots.is_empty());
+    }
+
     /// A run is dropped; the log may have to keep its pieces until it says so.
     pub(crate) fn drop_run(&mut self, run: RunId, is_logged: bool) {
         let from = self.runs.remove(&run).map(|appends| appends.from);
@@ -195,21 +285,29 @@ impl SideAppends {
 
     /// Every depot that the run appends to, and how many records.
     fn counts(&self, run: &RunId) -> Vec<(ObjectId, u64)> {
-        let pieces = self.runs.get(run).into_iter().flat_map(|appends| &appends.pieces);
-        pieces.map(|(depot, pieces)| (*depot, pieces.last().map_or(0, |last| last.end().0))).collect()
+        let depots = self.runs.get(run).into_iter().flat_map(|appends| &appends.depots);
+        depots.map(|(depot, found)| (*depot, found.count)).collect()
     }
 
     /// Takes what a run appends to a depot, and since where the log has it; none if it is not all there.
-    fn take(&mut self, run: &RunId, depot: ObjectId) -> Option<(Vec<Run>, Option<Lsn>)> {
+    fn take(&mut self, run: &RunId, appended: &Appended) -> Option<(Taken, Option<Lsn>)> {
         let appends = self.runs.get_mut(run)?;
-        let (from, is_broken) = (appends.from, appends.is_broken);
-        let pieces = appends.pieces.remove(&depot)?;
-        appends.size -=
-            pieces.iter().map(|piece| piece.size() + piece.count() as usize * RECORD_HEAD_SIZE).sum::<usize>();
-        if appends.pieces.is_empty() {
+        let (from, is_broken, serial) = (appends.from, appends.is_broken, appends.serial);
+        let found = appends.depots.remove(&appended.depot);
+        appends.size -= found.iter().flat_map(|found| &found.pieces).map(size_of).sum::<usize>();
+        // While the log is replayed nobody knows what is on the disk: the run itself may go later.
+        if appends.depots.is_empty() && (found.is_some() || serial.is_none()) {
             self.runs.remove(run);
         }
-        (!is_broken).then_some((pieces, from))
+        let is_whole = |found: &DepotAppends| !is_broken && found.count == appended.count;
+        let taken = match (found, serial) {
+            (Some(found), _) if !is_whole(&found) => None,
+            (Some(DepotAppends { pieces, .. }), serial) if !pieces.is_empty() || serial.is_none() => {
+                Some(Taken::Here(pieces.into()))
+            }
+            (_, serial) => serial.map(Taken::OnDisk),
+        };
+        taken.map(|taken| (taken, from))
     }
 
     /// After the replay: what is of no run is gone. A run whose pieces are not all there.
@@ -234,7 +332,7 @@ impl Side {
 
     /// Whether the next section may publish records of a depot.
     pub(crate) fn publishes_to(&self, depot: ObjectId) -> bool {
-        let appends = |run: &RunId| self.appends.runs.get(run).is_some_and(|run| run.pieces.contains_key(&depot));
+        let appends = |run: &RunId| self.appends.runs.get(run).is_some_and(|run| run.depots.contains_key(&depot));
         self.orders.iter().any(|order| matches!(order, RunOrder::Publish(run) if appends(run)))
     }
 }
@@ -243,14 +341,15 @@ impl TaskState {
     /// Appends a record to the task's partition of a depot, by its place, when the run is published.
     ///
     /// # Errors
-    /// [`RunError::Unknown`]; [`RunError::Phase`] if it takes no more; [`RunError::AppendsTooMuch`].
+    /// [`RunError::Unknown`]; [`RunError::Phase`] if it takes no more; [`RunError::AppendsTooMuch`], which cannot be if
+    /// [`TaskState::is_run_full`] was asked before.
     pub fn append_to_run(&mut self, run: RunId, depot: usize, record: &[u8]) -> Result<(), RunError> {
         let found = self.side.runs.get(&run).ok_or(RunError::Unknown(run))?;
         if found.phase != Phase::Open {
             return Err(RunError::Phase(run));
         }
         let appends = self.side.appends.runs.entry(run).or_default();
-        if appends.size + record.len() > SIDE_APPEND_SIZE_MAX {
+        if appends.size + record.len() + RECORD_HEAD_SIZE > SIDE_APPEND_SIZE_MAX {
             return Err(RunError::AppendsTooMuch(run));
         }
         appends.push(self.depots[depot].object, record);
@@ -273,29 +372,35 @@ impl TaskState {
         }
     }
 
-    /// A publish is durable, or found in the log: the records of the run are in its depot.
+    /// A publish is durable, or found in the log: the records of the run are in its depot, or owed to it.
     pub(crate) fn take_appended(&mut self, appended: &Appended, lsn: Lsn) -> Result<(), StateError> {
         let (task, run) = (self.task, appended.run);
-        let taken = self.side.appends.take(&run, appended.depot);
+        let taken = self.side.appends.take(&run, appended);
         let Some(index) = self.depots.iter().position(|depot| depot.object == appended.depot) else { return Ok(()) };
-        if appended.end() <= self.depots[index].committed_end() {
+        if appended.end() <= self.depots[index].durable_end() {
             return Ok(());
         }
-        let refused = |what| StateError::Run { task, run, what };
-        let (pieces, from) = taken.ok_or_else(|| refused("the log publishes it and has not all that it appends"))?;
-        if pieces.last().map_or(0, |last| last.end().0) != appended.count {
-            return Err(refused("the log publishes another number of records than it appends"));
-        }
+        let what = "the log publishes it and has not all that it appends";
+        let (taken, from) = taken.ok_or(StateError::Run { task, run, what })?;
+        let from = from.unwrap_or(lsn);
+        let pieces = match taken {
+            Taken::Here(pieces) => pieces,
+            Taken::OnDisk(serial) => {
+                self.note_uncopied(index, appended.end(), from);
+                self.owe(index, Owed { appended: *appended, serial });
+                return Ok(());
+            }
+        };
         for mut piece in pieces {
-            (piece.first, piece.time_ms) = (Offset(appended.first.0 + piece.first.0), appended.time_ms);
-            let have = self.depots[index].committed_end();
+            piece.place(appended.first, appended.time_ms);
+            let have = self.depots[index].durable_end();
             if piece.end() <= have {
                 continue;
             }
             if piece.first != have {
                 return Err(StateError::Gap { task, what: "depot", have: have.0, found: piece.first.0 });
             }
-            self.note_uncopied(index, piece.end(), from.unwrap_or(lsn));
+            self.note_uncopied(index, piece.end(), from);
             self.depots[index].commit(piece);
         }
         Ok(())

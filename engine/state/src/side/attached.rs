@@ -83,6 +83,7 @@ impl TaskState {
         let mut more = self.side.shed();
         more |= self.merge_slice(cache, disk)?;
         more |= self.side.spill_slice();
+        more |= self.owed_slice(cache, disk)?;
         more |= self.side.step_spill(self.tree.flushed(), disk)?;
         Ok(more)
     }

@@ -219,10 +219,12 @@ impl TaskState {
             }
             Op::RunAppended(appended) => self.take_appended(appended, lsn)?,
             Op::Spilled { run, epoch, serial, version } => match origin {
-                Origin::Own => self.side.take_prepared(*run, *epoch, 0, lsn, origin),
+                Origin::Own => {
+                    self.side.appends.note_from(*run, lsn);
+                    self.side.take_prepared(*run, *epoch, 0, lsn, origin);
+                }
                 Origin::Log { .. } => {
-                    let mut found = self.side.find_spilled(*run, *epoch, *serial, *version);
-                    found.from = Some(lsn);
+                    let found = self.side.find_spilled((*run, *epoch), *serial, *version, lsn);
                     self.side.runs.insert(*run, found);
                 }
             },
@@ -254,7 +256,10 @@ impl TaskState {
         for now in published {
             let Published { run, version } = *now;
             self.side.published.insert(run.topology, *now);
-            self.side.events.push(RunEvent::Published { run, version });
+            match self.side.owes(&run) {
+                true => self.side.untold.push(*now),
+                false => self.side.events.push(RunEvent::Published { run, version }),
+            }
             if self.side.keeps_before {
                 let before = Version(version.0 - 1);
                 self.pin(before);

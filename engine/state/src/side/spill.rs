@@ -9,17 +9,19 @@
 //! |---|---|
 //! | serial `u64` big-endian, `0`, first key of a deleted range | first key after it |
 //! | serial, `1`, tree key | the value and `1`, or `0` for a deleted key |
+//! | serial, `2`, depot, end of the piece | a piece of what the run appends |
 
 use super::attached::SIDE_SLICE_SIZE;
 use super::layer::{Entry, Way};
 use super::writes::{RangeSet, SideWrites, Slice};
-use super::{Phase, RunOrder, Side, SideRun};
+use super::{Phase, RunOrder, SIDE_RUN_SIZE_FULL, Side, SideRun, owed};
 use crate::task::{StateError, TaskState, fetch_now};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use tantu_base::door::Disk;
 use tantu_base::id::{Epoch, RunId, Version};
 use tantu_lsm::{BlockCache, Budget, Compression, RUN_COUNT_MAX, Stop, Tree, TreeOptions, Write};
+use tantu_replog::Lsn;
 
 /// Added to the owner of a task's tree: the owner of its tree of side runs.
 pub const SPILL_OWNER: u32 = 1 << 31;
@@ -117,7 +119,7 @@ impl Spilled {
     }
 
     /// Moves writes that are newer than what it has.
-    fn take(&mut self, slice: &Slice, tree: &mut Tree) -> Version {
+    fn take(&mut self, slice: &Slice, tree: &mut Tree) {
         let version = Version(tree.applied().0 + 1);
         let key = |kind, key: &[u8]| self.key(kind, key);
         let hidden: Vec<_> = slice.ranges.iter().map(|(from, to)| (key(ENTRY, from), key(ENTRY, to))).collect();
@@ -135,7 +137,6 @@ impl Spilled {
         for (from, to) in &slice.ranges {
             self.ranges.add(from, to);
         }
-        version
     }
 
     /// Learns its deleted ranges again. Blocking.
@@ -172,42 +173,64 @@ impl Side {
     /// Whether a run has more than its share of memory, and has to wait until some of it is on the disk.
     pub(crate) fn is_full(&self, run: RunId) -> bool {
         let size = self.runs.get(&run).map_or(0, |run| run.writes.size());
-        self.spill.is_some() && size > 2 * self.memory_size_max
+        let is_full = size > SIDE_RUN_SIZE_FULL.min(2 * self.memory_size_max);
+        self.spill.is_some() && (is_full || self.appends.size_of(&run, self.append_size_max()).1)
     }
 
-    /// Has the largest run that takes writes go to the disk, whatever its share.
+    /// What a run appends goes to the disk if it is more bytes.
+    pub(crate) fn append_size_max(&self) -> usize {
+        if self.spill.is_some() { self.memory_size_max / 2 } else { usize::MAX }
+    }
+
+    /// Has the largest run that takes writes go to the disk, whatever its share: what it writes, or what it appends.
     pub(crate) fn spill_largest(&mut self) {
-        let open = self.runs.values_mut().filter(|run| run.phase == Phase::Open);
-        if let Some(run) = open.max_by_key(|run| run.writes.size()).filter(|run| run.writes.count() > 0) {
-            run.is_spilling = true;
+        let Self { runs, appends, .. } = self;
+        let open = runs.iter_mut().filter(|(_, found)| found.phase == Phase::Open);
+        let sizes =
+            open.map(|(run, found)| ((found.writes.size(), appends.size_of(run, usize::MAX / 2).0), run, found));
+        match sizes.max_by_key(|((writes, appends), ..)| *writes.max(appends)) {
+            Some(((0, 0), ..)) | None => {}
+            Some(((writes, appended), run, _)) if appended > writes => appends.spill(run),
+            Some((.., found)) => found.is_spilling = true,
         }
     }
 
     /// Moves some writes of a run that has too many to the disk; true if there is more to move now.
     pub(crate) fn spill_slice(&mut self) -> bool {
-        let (most, count) = (self.memory_size_max, self.slice_count);
-        let Some(tree) = &mut self.spill else { return false };
-        let wants = |run: &&mut SideRun| match run.phase {
-            Phase::Open => run.is_large(most),
+        let (most, count, append_size_max) = (self.memory_size_max, self.slice_count, self.append_size_max());
+        let Self { runs, appends, spill: Some(tree), .. } = self else { return false };
+        let wants = |(id, run): &(&RunId, &mut SideRun)| match run.phase {
+            Phase::Open => run.is_large(most) || appends.is_large(id, append_size_max),
             Phase::Spilling { until, .. } => until.is_none(),
             _ => false,
         };
-        let Some(run) = self.runs.values_mut().find(wants) else { return false };
+        let Some((id, run)) = runs.iter_mut().find(wants) else { return false };
         if tree.memtable_count() > SPILL_MEMTABLE_COUNT_MAX {
             return false;
         }
+        let takes_writes = run.phase != Phase::Open || run.is_large(most);
         let serial = tree.applied().0 + 1;
         let serials = &mut self.serials;
         let spilled = run.spilled.get_or_insert_with(|| {
             serials.push(serial);
             Spilled { serial, ..Spilled::default() }
         });
-        let version = spilled.take(&run.writes.take_slice(count, SIDE_SLICE_SIZE), tree);
-        run.is_spilling = run.writes.count() > 0;
+        let serial = spilled.serial;
+        let appends_more = appends.is_large(id, append_size_max);
+        if appends_more && let Some((depot, piece)) = appends.take_piece(id, serial) {
+            owed::put_piece(tree, serial, depot, &piece);
+        }
+        if takes_writes {
+            if run.writes.count() > 0 {
+                spilled.take(&run.writes.take_slice(count, SIDE_SLICE_SIZE), tree);
+            }
+            run.is_spilling = run.writes.count() > 0;
+        }
         if let Phase::Spilling { until, .. } = &mut run.phase
             && !run.is_spilling
+            && !appends.is_large(id, append_size_max)
         {
-            *until = Some(version);
+            *until = Some(tree.applied());
             tree.seal();
         }
         true
@@ -236,7 +259,8 @@ impl Side {
         let dropping = self.dropping.values().filter_map(|(_, serial)| *serial);
         let unflushed = self.unflushed.iter().filter(|(version, ..)| *version > flushed);
         let unflushed = unflushed.filter_map(|(.., serial)| *serial);
-        runs.filter_map(SideRun::serial).chain(dropping).chain(unflushed).collect()
+        let owed = self.owed.iter().map(|owed| owed.serial);
+        runs.filter_map(SideRun::serial).chain(dropping).chain(unflushed).chain(owed).collect()
     }
 
     /// Lets go of what no run has any more.
@@ -268,11 +292,19 @@ impl Side {
     }
 
     /// The log says that a run lies on the disk.
-    pub(crate) fn find_spilled(&mut self, run: RunId, epoch: Epoch, serial: u64, version: Version) -> SideRun {
+    pub(crate) fn find_spilled(
+        &mut self,
+        (run, epoch): (RunId, Epoch),
+        serial: u64,
+        version: Version,
+        lsn: Lsn,
+    ) -> SideRun {
         let mut found = SideRun::new(Phase::Prepared { epoch });
+        found.from = Some(lsn);
         found.is_whole = self.spill.as_ref().is_some_and(|tree| tree.flushed() >= version);
         found.spilled = Some(Spilled { serial, ..Spilled::default() });
         self.runs.remove(&run);
+        self.appends.find_spilled(run, serial, lsn);
         found
     }
 }
@@ -296,13 +328,16 @@ impl TaskState {
 
     /// After the replay: runs on the disk learn what they deleted, and what nobody has goes. Blocking.
     pub(crate) fn end_spill_replay(&mut self, disk: &mut dyn Disk, cache: &mut BlockCache) -> Result<(), StateError> {
-        let Side { runs, attached, spill: Some(tree), serials, .. } = &mut self.side else { return Ok(()) };
+        self.learn_appends(disk, cache)?;
+        let Side { runs, attached, spill: Some(tree), serials, owed, .. } = &mut self.side else { return Ok(()) };
         let found = runs.values_mut().chain(attached.iter_mut().map(|attached| &mut attached.run));
         for spilled in found.filter_map(|run| run.spilled.as_mut()) {
             spilled.read_ranges(tree, cache, disk)?;
             serials.push(spilled.serial);
         }
+        serials.extend(owed.iter().map(|owed| owed.serial));
         serials.sort_unstable();
+        serials.dedup();
         if serials.is_empty() {
             tree.clear();
             return Ok(());

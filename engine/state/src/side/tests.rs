@@ -3,19 +3,22 @@
 use super::view::RunView;
 use super::*;
 use crate::TaskStateOptions;
+use crate::depot::Lookup;
 use crate::section::{EntryWriter, sections};
 use crate::task::Owners;
 use crate::view::PinnedView;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use tantu_base::door::{DiskOp, DiskReply, call};
-use tantu_base::id::TaskId;
+use tantu_base::id::{Offset, TaskId};
+use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_path::{Stop, Store, VisitEntry};
 use tantu_weather::{SimDisk, SimEntropy};
 
 const TOPOLOGY: ObjectId = ObjectId(9);
 const OBJECTS: [ObjectId; 1] = [ObjectId(5)];
 const PSTATE: ObjectId = ObjectId(0);
+const DEPOT: ObjectId = ObjectId(7);
 
 struct Task {
     state: TaskState,
@@ -39,7 +42,8 @@ impl Task {
         let owners = Owners { tree: 1, segments: 2 };
         let options = TaskStateOptions { side_slice_count: 3, ..TaskStateOptions::default() };
         let (mut entropy, dir) = (SimEntropy::new(1), Path::new("task"));
-        let mut state = TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[], &options)?;
+        let mut state =
+            TaskState::open(&mut disk, &mut entropy, &mut cache, dir, owners, TaskId(0), &[DEPOT], &options)?;
         state.know_topologies(&mut disk, &mut cache, &[TOPOLOGY])?;
         for (lsn, body) in log.iter().enumerate().skip(low as usize) {
             let section = sections(body).next().expect("one").expect("whole");
@@ -414,4 +418,147 @@ fn a_noted_value_is_told_when_its_section_is_durable_and_not_before() {
         task.state.commit(&section, Lsn(lsn as u64)).expect("it fits");
         assert_eq!(task.state.take_run_events(), [RunEvent::Noted(*note)]);
     }
+}
+
+/// A record of a MiB that says which it is.
+fn large(number: u32) -> Vec<u8> {
+    let mut record = vec![7; 1 << 20];
+    record[..4].copy_from_slice(&number.to_le_bytes());
+    record
+}
+
+impl Task {
+    /// Reads all records of the depot that can be read, which come from the disk as far as they have to.
+    fn numbers(&mut self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        loop {
+            let offset = Offset(numbers.len() as u64);
+            match self.state.depots()[0].lookup(offset) {
+                Lookup::Record(record) => {
+                    let number = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
+                    assert_eq!(record.len(), if number == 100 { 4 } else { 1 << 20 });
+                    numbers.push(number);
+                    continue;
+                }
+                Lookup::OnDisk => self.state.want(0, offset, Offset(u64::MAX)),
+                Lookup::NotYet | Lookup::Trimmed => return numbers,
+            }
+            self.state.load_records(1 << 20, &mut self.cache, &mut self.disk).expect("no faults are planned");
+            self.settle();
+        }
+    }
+
+    /// A run that appends records of a MiB, more than it may have in memory, prepared and durable.
+    fn prepared_large(&mut self, run: RunId, numbers: std::ops::Range<u32>) {
+        self.state.begin_run(run).expect("it is next");
+        for number in numbers {
+            while self.state.is_run_full(run) {
+                self.settle();
+            }
+            self.state.append_to_run(run, 0, &large(number)).expect("there is room");
+            assert!(self.state.side_size() <= append::SIDE_APPEND_SIZE_MAX);
+        }
+        self.state.prepare_run(run, Epoch(4)).expect("it is open");
+        self.settle();
+        assert_eq!(self.commit(), [RunEvent::Prepared { run, epoch: Epoch(4) }]);
+    }
+
+    /// Copies what can be read to segments, and says so in the log, until nothing is owed.
+    fn pay(&mut self) -> Vec<RunEvent> {
+        let mut told = Vec::new();
+        while self.state.is_owing() || !self.state.is_copied() {
+            assert!(self.state.depots()[0].memory_size() < 8 << 20, "{}", self.state.depots()[0].memory_size());
+            self.state.copy_records(Lsn(u64::MAX), &mut SimEntropy::new(1), &mut self.disk);
+            self.settle();
+            told.extend(self.state.take_run_events());
+            if self.state.is_dirty() {
+                told.extend(self.commit());
+            }
+        }
+        told
+    }
+}
+
+#[test]
+fn what_a_run_appends_is_bounded_in_memory_and_one_that_does_not_wait_is_told_the_limit() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    let mut number = 0;
+    let error = loop {
+        match task.state.append_to_run(run(1, 0), 0, &large(number)) {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(task.state.is_run_full(run(1, 0)) == (number > 47), "{number} MiB");
+    };
+    assert_eq!((number, error), (63, RunError::AppendsTooMuch(run(1, 0))));
+    let text = error.to_string();
+    assert!(text.ends_with("appends 67108864 bytes on one task faster than the disk takes them"), "{text}");
+    // What waits goes to the disk: then there is room again.
+    task.settle();
+    assert!(!task.state.is_run_full(run(1, 0)) && task.state.side_size() <= SIDE_RUN_MEMORY_MAX);
+    task.state.append_to_run(run(1, 0), 0, &large(number)).expect("there is room");
+}
+
+#[test]
+fn a_run_waits_before_it_has_as_many_writes_in_memory_as_it_may() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    for key in 0..55u8 {
+        task.put(run(1, 0), &[key], &[1; 1 << 20]).expect("there is room before it is full");
+    }
+    assert!(!task.state.is_run_full(run(1, 0)));
+    // One more write, as large as any may be, has room.
+    task.put(run(1, 0), b"last", &vec![1; RECORD_SIZE_MAX]).expect("there is room for one more");
+    assert!(task.state.is_run_full(run(1, 0)));
+    task.settle();
+    assert!(!task.state.is_run_full(run(1, 0)));
+}
+
+#[test]
+fn a_run_that_appends_more_than_fits_memory_appends_all_of_it_once_whenever_it_is_cut() {
+    for cut in 0..3 {
+        let mut task = Task::new();
+        task.prepared_large(run(1, 0), 0..100);
+        if cut == 0 {
+            task = task.reopen(0).expect("the log says where it lies");
+            assert_eq!(task.state.prepared_runs().collect::<Vec<_>>(), [(run(1, 0), Epoch(4))]);
+        }
+        task.state.publish_run(run(1, 0)).expect("it is prepared");
+        assert_eq!(task.commit(), [], "nobody can read what it appends");
+        // A client's record comes behind, and can be read when those before it can.
+        let offset = task.state.depot_mut(0).stage(&100u32.to_le_bytes());
+        task.commit();
+        let depot = &task.state.depots()[0];
+        assert_eq!((offset, depot.committed_end(), depot.durable_end()), (Offset(100), Offset(0), Offset(101)));
+        if cut == 1 {
+            task = task.reopen(0).expect("the log says where it lies");
+        }
+        let published = task.state.published(TOPOLOGY).expect("it was published");
+        assert_eq!(task.pay(), [RunEvent::Published { run: run(1, 0), version: published.version }]);
+        assert_eq!(task.numbers(), (0..=100).collect::<Vec<_>>());
+        task.flush();
+        task.settle();
+        assert_eq!((task.files_of_runs(), task.low()), (0, task.end()), "all of it is in segments");
+        let end = task.end();
+        let mut task = task.reopen(end).expect("nothing of the log is needed");
+        assert_eq!(task.numbers(), (0..=100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_run_on_the_disk_that_is_dropped_appends_nothing() {
+    let mut task = Task::new();
+    task.prepared_large(run(1, 0), 0..100);
+    task.state.begin_run(run(1, 1)).expect("a higher attempt");
+    task.commit();
+    task.state.append_to_run(run(1, 1), 0, &large(1)).expect("it is open");
+    task.state.prepare_run(run(1, 1), Epoch(4)).expect("it is open");
+    while task.state.prepared_runs().count() == 0 {
+        task.commit();
+    }
+    task.publish(run(1, 1));
+    task.flush();
+    task.settle();
+    assert_eq!((task.numbers(), task.files_of_runs()), (vec![1], 0), "what it had on the disk is gone");
 }

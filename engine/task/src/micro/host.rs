@@ -152,6 +152,17 @@ impl Host for MicroHost<'_> {
         Ok(next)
     }
 
+    fn expect(&mut self, pstate: ObjectId, keys: &[u8], ends: &[usize]) {
+        // That of a call's temporary state is in memory.
+        if let Some(object) = self.view.objects.get(pstate.index()) {
+            self.view.state.expect_keys(*object, keys, ends);
+        }
+    }
+
+    fn can_append(&self) -> bool {
+        !self.view.state.is_run_full(self.view.run)
+    }
+
     fn append(&mut self, depot: usize, record: &[u8], _: Option<AppendWait<'_>>) -> Result<(), String> {
         let run = self.view.run;
         self.view.state.append_to_run(run, depot, record).map_err(|error| error.to_string())

@@ -177,8 +177,9 @@ impl TaskThread {
                 None
             }
             Ok(Outcome::Need) => {
-                // Without blocks it waits for records, which are asked for.
-                let reading = need.is_none_or(|need| state.fetch(&need, doors.disk));
+                // Without blocks it waits for records, which are asked for, or until what it wrote is on the disk.
+                let is_full = need.is_none() && state.is_run_full(run);
+                let reading = !is_full && need.is_none_or(|need| state.fetch(&need, doors.disk));
                 attempt.hold = if reading { Hold::Blocks } else { Hold::Yielded };
                 Some(Turn::Rests)
             }

@@ -308,6 +308,9 @@ pub trait Wire {
     fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)>;
     /// Wakes those peers that sleep and were sent something since the last call.
     fn ring_bells(&mut self);
+    /// A peer that is gone, with nothing of it left in some category, or in any: it may be named once or twice, and nobody can be
+    /// answered who is named.
+    fn departed(&mut self) -> Option<Peer>;
     /// Gives the emptied buffer of a received batch back to its sender, which writes its next batch into it: what one
     /// thread allocates another does not free. It may be dropped.
     fn give_back(&mut self, _from: Peer, _category: Category, _bytes: Vec<u8>) {}

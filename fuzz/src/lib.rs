@@ -233,7 +233,7 @@ fn client_letters_seed(n: u64) -> Vec<u8> {
     let (epoch, record) = (n as u32, &b"record"[..]);
     let all = [
         ClientLetter::AppendNumbered { task, request: n, depot: 1, ack, producer, epoch, sequence: n, record },
-        ClientLetter::StartProducer { task, request: n, depot: 1, producer, epoch },
+        ClientLetter::StartProducer { task, request: n, depot: 1, producer, epoch, exact: n % 2 == 1 },
         ClientLetter::Producer { request: n, producer, epoch },
         ClientLetter::Misnumbered { request: n, fault: NumberFault::TooOld, number: n },
         ClientLetter::Cancel { requests: &[0; 16] },

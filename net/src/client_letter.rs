@@ -91,8 +91,10 @@ pub enum ClientLetter<'a> {
         depot: u16,
         /// Which one; 0: one that nobody else is.
         producer: ProducerId,
-        /// With which epoch; 0: with the next.
+        /// With which epoch.
         epoch: u32,
+        /// Whether with no other; if not, with the next one if that is higher.
+        exact: bool,
     },
     /// It did.
     Producer {
@@ -198,10 +200,11 @@ impl<'a> ClientLetter<'a> {
                 out.extend_from_slice(&sequence.to_le_bytes());
                 out.extend_from_slice(record);
             }
-            ClientLetter::StartProducer { task, request, depot, producer, epoch } => {
+            ClientLetter::StartProducer { task, request, depot, producer, epoch, exact } => {
                 put_head(out, START_PRODUCER, task, request, depot);
                 put_producer(out, producer);
                 out.extend_from_slice(&epoch.to_le_bytes());
+                out.push(u8::from(exact));
             }
             ClientLetter::Producer { request, producer, epoch } => {
                 out.push(PRODUCER);
@@ -299,6 +302,11 @@ impl<'a> ClientLetter<'a> {
                 depot: object,
                 producer: read_producer(reader)?,
                 epoch: reader.u32()?,
+                exact: match reader.u8()? {
+                    0 => false,
+                    1 => true,
+                    value => return Err(LetterError::Unknown { what: "word about an epoch", value }),
+                },
             },
             SELECT_AT => {
                 ClientLetter::SelectAt { task, request, pstate: object, snapshot: reader.u64()?, path: reader.rest() }
@@ -332,7 +340,7 @@ mod tests {
         let (ack, epoch, sequence) = (AckLevel::Ack, 7, 1 << 50);
         vec![
             ClientLetter::AppendNumbered { task, request, depot: 2, ack, producer, epoch, sequence, record: b"record" },
-            ClientLetter::StartProducer { task, request, depot: 2, producer, epoch: 0 },
+            ClientLetter::StartProducer { task, request, depot: 2, producer, epoch: 3, exact: true },
             ClientLetter::Producer { request, producer, epoch },
             ClientLetter::Misnumbered { request, fault: NumberFault::OutOfSequence, number: 9 },
             ClientLetter::Cancel { requests: &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] },

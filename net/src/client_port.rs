@@ -117,6 +117,11 @@ impl Wire for ClientPort {
         self.sender.ring_bells();
     }
 
+    /// Task threads do not leave before the ports do; [`ClientPort::is_thread_gone`] tells of one that ended.
+    fn departed(&mut self) -> Option<Peer> {
+        None
+    }
+
     fn give_back(&mut self, from: Peer, category: Category, bytes: Vec<u8>) {
         self.receiver.give_back(from, category, bytes);
     }

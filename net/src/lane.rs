@@ -126,9 +126,10 @@ impl Lane {
         self.may_have != 0 || !self.own.is_empty()
     }
 
-    /// Forgets the sources that are gone and drained; `true` if some are gone but not drained yet.
-    pub(crate) fn sweep(&mut self) -> bool {
-        self.sources.retain(|source| !source.inlet.ring.is_finished());
+    /// Forgets the sources that are gone and drained, and names them; `true` if some are gone but not drained yet.
+    pub(crate) fn sweep(&mut self, drained: &mut Vec<Peer>) -> bool {
+        let finished = self.sources.extract_if(.., |source| source.inlet.ring.is_finished());
+        drained.extend(finished.map(|source| source.peer));
         self.turn = self.turn.min(self.sources.len());
         self.sources.iter().any(|source| source.inlet.ring.is_producer_gone())
     }

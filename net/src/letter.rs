@@ -36,6 +36,8 @@ pub enum Refusal {
     Throttled = 24,
     /// What was when a microbatch ended is not kept, or not any more.
     NotKept = 8,
+    /// Too many requests of this kind are under way; nothing was done.
+    Busy = 9,
 }
 
 /// The record an event descends from.
@@ -385,6 +387,7 @@ fn read_refusal(reader: &mut FixedReader<'_>) -> Result<Refusal, LetterError> {
         7 => Refusal::QueryTimedOut,
         24 => Refusal::Throttled,
         8 => Refusal::NotKept,
+        9 => Refusal::Busy,
         value => return Err(LetterError::Unknown { what: "refusal", value }),
     })
 }

@@ -4,6 +4,7 @@ use crate::bell::Bell;
 use crate::lane::Lane;
 use crate::link::Links;
 use crate::mesh::{Arrival, Desk, Desks};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::id::{Category, ThreadId};
@@ -18,11 +19,23 @@ pub struct ThreadPort {
     generation_seen: u64,
     /// Some source is gone but its ring was not empty yet.
     is_sweep_due: bool,
+    /// Peers that are gone, and in how many lanes there may be something of them.
+    leaving: BTreeMap<Peer, usize>,
+    departed: Vec<Peer>,
 }
 
 impl ThreadPort {
     pub(crate) fn new(desks: Arc<Desks>, thread: u32, lanes: [Lane; Category::ALL.len()], links: Links) -> Self {
-        Self { desks, thread: ThreadId(thread), lanes, links, generation_seen: 0, is_sweep_due: false }
+        Self {
+            desks,
+            thread: ThreadId(thread),
+            lanes,
+            links,
+            generation_seen: 0,
+            is_sweep_due: false,
+            leaving: BTreeMap::new(),
+            departed: Vec::new(),
+        }
     }
 
     /// Whose port this is.
@@ -93,7 +106,19 @@ impl ThreadPort {
     #[cold]
     fn sweep(&mut self) {
         self.links.sweep(self.thread_count());
-        self.is_sweep_due = self.lanes.iter_mut().fold(false, |due, lane| lane.sweep() | due);
+        let mut drained = Vec::new();
+        self.is_sweep_due = self.lanes.iter_mut().fold(false, |due, lane| lane.sweep(&mut drained) | due);
+        for peer in drained {
+            let lanes = self.leaving.entry(peer).or_insert(self.lanes.len());
+            *lanes -= 1;
+            // At once, and when its last letters have been taken in, which may start something.
+            if [self.lanes.len() - 1, 0].contains(lanes) {
+                self.departed.push(peer);
+            }
+            if *lanes == 0 {
+                self.leaving.remove(&peer);
+            }
+        }
     }
 
     #[cold]
@@ -138,6 +163,11 @@ impl Wire for ThreadPort {
 
     fn ring_bells(&mut self) {
         self.links.ring_bells();
+    }
+
+    #[inline]
+    fn departed(&mut self) -> Option<Peer> {
+        self.departed.pop()
     }
 
     #[inline]

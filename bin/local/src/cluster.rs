@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{ClientOptions, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText, Stream};
-use tantu_doors::DirLock;
+use tantu_client::{
+    ClientOptions, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, StopText, Stream, WeakConnection,
+};
+use tantu_doors::{DirLock, KernelDisk, StartError};
 use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
+use tantu_state::meta::read_module;
 use tantu_task::ClientWork;
 use tantu_task::observe::Observe;
 use tempfile::TempDir;
@@ -103,7 +106,29 @@ impl InProcessCluster {
         config: LaunchConfig,
         observer: Option<Arc<dyn Observe>>,
     ) -> Result<(), ClusterError> {
-        let def = define::<M>()?;
+        self.launch_def(define::<M>()?, config, observer)
+    }
+
+    /// Launches a module at rest, with as many tasks and threads as the last time: see [`LaunchConfig::at_rest`]. False if it
+    /// was never launched in the directory; nothing is made then.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn launch_at_rest(&self, def: ModuleDef) -> Result<bool, ClusterError> {
+        let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
+        let meta = read_module(&mut disk, &module_dir(&self.dir, &def.name).join("module.meta"))?;
+        let Some(meta) = meta else { return Ok(false) };
+        let (tasks, threads) = (meta.task_count, meta.thread_count);
+        self.launch_def(def, LaunchConfig { tasks, threads, at_rest: true, ..LaunchConfig::default() }, None)?;
+        Ok(true)
+    }
+
+    fn launch_def(
+        &self,
+        def: ModuleDef,
+        config: LaunchConfig,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Result<(), ClusterError> {
         let name = def.name.clone();
         let mut modules = self.modules();
         if modules.contains_key(&name) {
@@ -136,8 +161,14 @@ impl InProcessCluster {
             return Err(ClusterError::NotAlive { module: name, known });
         };
         let ((connection, others), launch) = (instance.connections(), instance.launch().clone());
-        instance.close()?;
-        let mut instance = Instance::start(&module_dir(&self.dir, &name), def, launch)?;
+        // Who may send again what was out waits for the next instance.
+        let tell = |is_restarting: bool| {
+            connection.expect_restart(is_restarting);
+            others.iter().filter_map(WeakConnection::upgrade).for_each(|other| other.expect_restart(is_restarting));
+        };
+        tell(true);
+        let started = instance.close().and_then(|()| Instance::start(&module_dir(&self.dir, &name), def, launch));
+        let mut instance = started.inspect_err(|_| tell(false))?;
         instance.adopt(connection, others);
         modules.insert(name, instance);
         Ok(())

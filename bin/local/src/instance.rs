@@ -82,10 +82,11 @@ impl Instance {
             let pulses = pulses.clone();
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
-                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, query_timeout_ms, stream, .. } = config;
+                let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, query_timeout_ms, stream, at_rest, .. } =
+                    config;
                 let (shares, pulse) = (config.proportions, Arc::clone(&pulses[thread.index()]));
                 let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, ..usual };
-                let mut config = ThreadConfig { event_ms_max, query_timeout_ms, stream, pulse, ..config };
+                let mut config = ThreadConfig { event_ms_max, query_timeout_ms, stream, pulse, at_rest, ..config };
                 if let Some(size) = log_segment_size {
                     config.log.segment_size = size;
                 }
@@ -204,6 +205,7 @@ fn checkpoint_all(dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(
         pstates: runtime.pstates.clone(),
         sources: runtime.sources.clone(),
         microbatches: runtime.microbatches.clone(),
+        removed_microbatches: runtime.removed_microbatches.clone(),
     });
     let (_mesh, ports) = Mesh::new(threads);
     let (clock, mut entropy) = (KernelClock::default(), KernelEntropy::default());
@@ -219,6 +221,11 @@ fn checkpoint_all(dir: &Path, runtime: &ModuleRuntime, threads: u32) -> Result<(
         let config = ThreadConfig::new(port.thread(), dir.to_path_buf(), Arc::clone(&old));
         let mut doors = Doors { disk, wire: port, clock: &clock, entropy: &mut entropy, jobs: &mut jobs };
         all.push(TaskThread::open(config, &mut doors).map_err(|reason| stopped(runtime, &reason))?);
+    }
+    if all.iter().any(TaskThread::owes_removed) {
+        let what = "a microbatch of a topology that it does not have any more is decided and not finished: launch it once more with \
+                    the topology, before its number of threads changes";
+        return Err(ClusterError::Launch { module: runtime.def.name.clone(), what: what.to_string() });
     }
     // A decided microbatch is in these logs only: it is made visible first.
     loop {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tantu_base::door::Disk;
+use tantu_base::id::ObjectId;
 use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
 use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, StreamOptions};
@@ -50,6 +51,10 @@ pub struct LaunchConfig {
     pub event_ms_max: u64,
     /// The desired proportions of a busy thread's time by category of work (`worker.event.category.proportions`).
     pub proportions: CategoryShares,
+    /// Launches it for who looks at what it holds: no topology takes a record, no tick fires. Reads, queries and appends are
+    /// answered, but for appends that wait until they are processed; and a microbatch topology can be paused, or told to go on at the
+    /// next launch.
+    pub at_rest: bool,
 }
 
 impl Default for LaunchConfig {
@@ -68,6 +73,7 @@ impl Default for LaunchConfig {
             stall_ms: STALL_MS,
             event_ms_max: EVENT_MS_MAX,
             proportions: CategoryShares::default(),
+            at_rest: false,
         }
     }
 }
@@ -166,11 +172,15 @@ pub(crate) fn prepare(
         }
     }
     let microbatches = microbatch_objects(&mut meta, &def);
+    let is_removed = |id: &ObjectId| microbatches.iter().all(|objects| objects.topology != *id);
+    let ids = meta.objects.iter().filter(|object| object.kind == ObjectKind::Microbatch).map(|object| object.id);
+    let removed_microbatches = ids.filter(is_removed).collect();
     if before.as_ref() != Some(&meta) {
         write_module(disk, &path, &meta)?;
     }
     let (task_count, thread_count) = (config.tasks, config.threads);
-    let runtime = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches };
+    let runtime =
+        ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches, removed_microbatches };
     Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
 }
 

@@ -1,10 +1,13 @@
 //! An artifact: the executable of a module author, which is what a cluster is given.
 //!
 //! [`main!`](crate::main) makes its `main`. The verb `describe` prints what the modules are, as JSON, so that a
-//! cluster can check an artifact before it runs it; `graph` draws their topologies for people. `describe` needs
+//! cluster can check an artifact before it runs it; `graph` draws their topologies for people; `dead-letters`, `status`, `pause`
+//! and `resume` open a data directory that no process uses. `describe` needs
 //! none of what a command line needs and is always there; the other verbs, and the parsing of options, come with the
 //! feature `verbs`.
 
+#[cfg(feature = "verbs")]
+mod data;
 #[cfg(feature = "verbs")]
 mod verbs;
 
@@ -14,8 +17,11 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tantu_client::ClientError;
 use tantu_flow::{DefineErrors, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
+use tantu_local::ClusterError;
 use tantu_local::sim::{Failure, Simulation};
 
 /// The first word of the JSON's `format`; a reader refuses what it does not know.
@@ -97,6 +103,34 @@ pub enum ArtifactError {
         /// The executable.
         artifact: String,
     },
+    /// There is no such module.
+    UnknownModule {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// No microbatch topology has the name, or several have.
+    NotOneTopology {
+        /// What was asked for.
+        name: String,
+        /// What there is, as `Module/topology`.
+        known: Vec<String>,
+    },
+    /// It is no data directory.
+    NoData {
+        /// What was given.
+        dir: PathBuf,
+    },
+    /// The directory has nothing of the module.
+    NeverLaunched {
+        /// Which module.
+        module: String,
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// The data directory, or a module in it.
+    Cluster(ClusterError),
     /// The answer cannot be written.
     Write(io::Error),
 }
@@ -113,6 +147,17 @@ impl fmt::Display for ArtifactError {
             ArtifactError::Found { failure, artifact } => {
                 write!(f, "{failure}\n  replay: {artifact} sim --seed {}", failure.seed)
             }
+            ArtifactError::UnknownModule { name, known } => {
+                write!(f, "there is no module `{name}`; there is {}", known.join(", "))
+            }
+            ArtifactError::NotOneTopology { name, known } => {
+                write!(f, "`{name}` is not the name of one microbatch topology; there is {}", known.join(", "))
+            }
+            ArtifactError::NoData { dir } => write!(f, "{} holds no modules: it is no data directory", dir.display()),
+            ArtifactError::NeverLaunched { module, dir } => {
+                write!(f, "{module} was never launched in {}", dir.display())
+            }
+            ArtifactError::Cluster(error) => error.fmt(f),
             ArtifactError::Write(error) => write!(f, "cannot write to stdout: {error}"),
         }
     }
@@ -124,10 +169,27 @@ impl Error for ArtifactError {
             ArtifactError::Define(errors) => Some(errors),
             ArtifactError::Graph(error) => Some(error),
             ArtifactError::Run(error) => Some(&**error),
-            ArtifactError::NoSimulation => None,
+            ArtifactError::NoSimulation
+            | ArtifactError::UnknownModule { .. }
+            | ArtifactError::NotOneTopology { .. }
+            | ArtifactError::NoData { .. }
+            | ArtifactError::NeverLaunched { .. } => None,
+            ArtifactError::Cluster(error) => Some(error),
             ArtifactError::Found { failure, .. } => Some(failure),
             ArtifactError::Write(error) => Some(error),
         }
+    }
+}
+
+impl From<ClusterError> for ArtifactError {
+    fn from(error: ClusterError) -> Self {
+        ArtifactError::Cluster(error)
+    }
+}
+
+impl From<ClientError> for ArtifactError {
+    fn from(error: ClientError) -> Self {
+        ArtifactError::Cluster(error.into())
     }
 }
 

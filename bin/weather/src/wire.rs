@@ -60,6 +60,9 @@ struct Rings {
     /// By receiver and category, then by sender.
     lanes: BTreeMap<(Peer, Category), Lanes>,
     present: BTreeSet<Peer>,
+    thread_count: u32,
+    /// Clients that are gone, by the task threads that are not told yet.
+    departed: BTreeMap<Peer, Vec<Peer>>,
     next_peer: u32,
     /// Batches sent so far, and the first of them that is lost with all that follow.
     sent_count: u64,
@@ -82,6 +85,8 @@ impl SimMesh {
             weather,
             lanes: BTreeMap::new(),
             present: (0..thread_count).map(Peer).collect(),
+            thread_count,
+            departed: BTreeMap::new(),
             next_peer: thread_count,
             sent_count: 0,
             stop_at: u64::MAX,
@@ -112,6 +117,10 @@ impl SimMesh {
     pub fn leave(&self, peer: Peer) {
         let mut rings = self.rings.borrow_mut();
         rings.present.remove(&peer);
+        let thread_count = rings.thread_count;
+        for thread in (0..thread_count).filter(|_| peer.0 >= thread_count).map(Peer) {
+            rings.departed.entry(thread).or_default().push(peer);
+        }
         let lost: usize = rings
             .lanes
             .iter()
@@ -176,6 +185,10 @@ impl Wire for SimWire {
 
     fn receive(&mut self, category: Category) -> Option<(Peer, LetterBatch)> {
         self.mesh.rings.borrow_mut().receive(self.peer, category)
+    }
+
+    fn departed(&mut self) -> Option<Peer> {
+        self.mesh.rings.borrow_mut().departed.get_mut(&self.peer)?.pop()
     }
 
     fn ring_bells(&mut self) {

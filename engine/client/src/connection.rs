@@ -33,6 +33,8 @@ const DELAYED_COUNT_MAX: u32 = 1_024;
 const CANCEL_SIZE: usize = 64 * 8;
 /// Milliseconds between two looks for requests that take too long.
 const EXPIRY_LOOK_MS: u64 = 10;
+/// The category of letters that are not to wait until a thread admits more: those of [`Category::Client`] do.
+const ORDERS: Category = Category::FlexLatency;
 /// How long one wait lasts before it looks whether the module still lives.
 const WAIT: Duration = Duration::from_millis(50);
 
@@ -42,7 +44,10 @@ pub type StopText = Arc<Mutex<Option<String>>>;
 #[derive(Debug)]
 struct Out {
     sender: Sender,
+    /// By thread: letters that wait for others.
     open: Vec<LetterBatch>,
+    /// By thread: letters that the thread takes whatever else it holds.
+    orders: Vec<LetterBatch>,
     /// By thread: requests nobody waits for any more.
     cancelled: Vec<Vec<u8>>,
     /// When appends that wait for others leave.
@@ -56,6 +61,10 @@ struct Out {
     waiting: usize,
     /// Whether there is a thread that drives for those that await.
     has_driver: bool,
+    /// How many instances of the module it was on before this one.
+    lives: u64,
+    /// Whether there will be a next one soon.
+    is_restarting: bool,
 }
 
 struct Inner {
@@ -145,6 +154,7 @@ impl Connection {
         let out = Out {
             sender,
             open: vec![LetterBatch::default(); module.thread_count as usize],
+            orders: vec![LetterBatch::default(); module.thread_count as usize],
             cancelled: vec![Vec::new(); module.thread_count as usize],
             flush_at: None,
             expiry_at: Nanos(0),
@@ -152,6 +162,8 @@ impl Connection {
             driven: false,
             waiting: 0,
             has_driver: false,
+            lives: 0,
+            is_restarting: false,
         };
         let inner = Inner {
             module,
@@ -169,6 +181,10 @@ impl Connection {
     /// The module.
     pub fn module(&self) -> &ModuleRuntime {
         &self.inner.module
+    }
+
+    pub(crate) fn options(&self) -> &ClientOptions {
+        &self.inner.options
     }
 
     /// A task, each in turn.
@@ -215,6 +231,24 @@ impl Connection {
         request
     }
 
+    /// Sends a letter that the task thread takes whatever else it holds: what gives something free is not kept out by what is
+    /// held. It may overtake letters of the other kind.
+    pub(crate) fn order<'l>(&self, task: TaskId, want: Want, letter: impl FnOnce(u64) -> Letter<'l>) -> u64 {
+        let thread = self.inner.module.thread_of(task).0;
+        let mut out = lock(&self.inner.out);
+        let answered = want != Want::Nothing;
+        if out.sender.is_thread_gone(Peer(thread)) {
+            return if answered { out.requests.add_failed(thread, self.inner.stop_text()) } else { UNANSWERED };
+        }
+        let deadline = self.inner.now().and_then(|now| self.inner.deadline(want, now));
+        let request = if answered { out.requests.add(thread, want, deadline) } else { UNANSWERED };
+        let orders = &mut out.orders[thread as usize];
+        letter(request).encode(&mut orders.bytes);
+        orders.count += 1;
+        out.flush_letters();
+        request
+    }
+
     /// Waits for a request's answer.
     pub(crate) fn wait(&self, request: u64) -> Result<Answer, ClientError> {
         let mut out = lock(&self.inner.out);
@@ -257,6 +291,7 @@ impl Connection {
         if out.sender.is_stepped() {
             let mut out = self.inner.drive(out);
             let result = out.requests.take(request);
+            drop(out);
             if result.is_none() {
                 waker.wake_by_ref();
             }
@@ -277,7 +312,39 @@ impl Connection {
     pub fn lose(&self, text: &str) {
         let mut out = lock(&self.inner.out);
         out.open.fill(LetterBatch::default());
+        out.orders.fill(LetterBatch::default());
+        out.cancelled.iter_mut().for_each(Vec::clear);
         out.requests.fail_gone(|_| true, || text.to_string());
+        drop(self.inner.wake(out));
+    }
+
+    /// Says that the module is about to be launched again, and [`Connection::retarget`] will be called; or that it will not.
+    pub fn expect_restart(&self, is_restarting: bool) {
+        lock(&self.inner.out).is_restarting = is_restarting;
+        self.inner.arrived.notify_all();
+    }
+
+    /// How many instances of the module it was on before this one.
+    pub(crate) fn lives(&self) -> u64 {
+        lock(&self.inner.out).lives
+    }
+
+    /// When what is asked of a depot now takes too long; never without a clock.
+    pub(crate) fn depot_deadline(&self) -> Option<Nanos> {
+        self.inner.now().and_then(|now| self.inner.deadline(Want::Depot, now))
+    }
+
+    /// Waits for another instance of the module than that after so many, as long as one is expected and not longer than until a
+    /// moment; whether there is one.
+    pub(crate) fn await_restart(&self, lives: u64, until: Option<Nanos>) -> bool {
+        let mut out = lock(&self.inner.out);
+        loop {
+            let is_late = self.inner.now().zip(until).is_none_or(|(now, until)| now >= until);
+            if out.lives != lives || !out.is_restarting || is_late {
+                return out.lives != lives && !is_late;
+            }
+            out = self.inner.sleep(out, until);
+        }
     }
 
     /// Goes on over another port, to the module's next instance; what is out on this one is lost.
@@ -285,8 +352,12 @@ impl Connection {
         self.lose("the module was launched again");
         let (sender, receiver) = port.split();
         let mut old = lock(&self.inner.receiver);
-        lock(&self.inner.out).sender = Sender::Ring(sender);
+        let mut out = lock(&self.inner.out);
+        out.sender = Sender::Ring(sender);
         *old = Receiver::Ring(receiver);
+        out.lives += 1;
+        out.is_restarting = false;
+        self.inner.arrived.notify_all();
     }
 
     /// The same connection, as long as somebody else has it.
@@ -344,8 +415,21 @@ impl Inner {
         match want {
             Want::Append | Want::Depot => Some(self.options.depot_timeout),
             Want::Read => Some(self.options.pstate_timeout),
-            Want::Nothing | Want::Other => None,
+            Want::Control => Some(self.options.control_timeout),
+            Want::Within(timeout) => Some(timeout),
+            Want::Nothing => None,
         }
+    }
+
+    /// Wakes those whose answers are there, while nobody holds the lock: an executor may poll them then and there.
+    fn wake<'i>(&'i self, mut out: MutexGuard<'i, Out>) -> MutexGuard<'i, Out> {
+        let woken = out.requests.take_woken();
+        if woken.is_empty() {
+            return out;
+        }
+        drop(out);
+        woken.into_iter().for_each(Waker::wake);
+        lock(&self.out)
     }
 
     /// Fails requests that take too long, now and then.
@@ -412,7 +496,7 @@ impl Inner {
         drop(driving);
         let mut out = lock(&self.out);
         self.expire(&mut out);
-        out
+        self.wake(out)
     }
 
     /// Looks for arrivals before it sleeps; whether that is all it has time for, or something came.
@@ -438,7 +522,7 @@ impl Inner {
         let (mut out, _) = self.arrived.wait_timeout(out, wait).unwrap_or_else(PoisonError::into_inner);
         out.waiting -= 1;
         self.expire(&mut out);
-        out
+        self.wake(out)
     }
 
     fn take_in(&self, receiver: &mut Receiver) -> bool {
@@ -484,9 +568,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let out = self.out.get_mut().unwrap_or_else(PoisonError::into_inner);
         out.cancelled.iter_mut().for_each(Vec::clear);
-        for open in &mut out.open {
-            Letter::Client(ClientLetter::Cancel { requests: &[] }).encode(&mut open.bytes);
-            open.count += 1;
+        // Behind its requests too, which may still be in a ring.
+        for batch in out.orders.iter_mut().chain(&mut out.open) {
+            Letter::Client(ClientLetter::Cancel { requests: &[] }).encode(&mut batch.bytes);
+            batch.count += 1;
         }
         out.flush();
     }
@@ -507,10 +592,13 @@ impl Out {
 
     /// Sends what was gathered, and which requests nobody waits for.
     fn flush(&mut self) {
-        for (open, cancelled) in self.open.iter_mut().zip(&mut self.cancelled) {
+        for ((open, orders), cancelled) in self.open.iter_mut().zip(&mut self.orders).zip(&mut self.cancelled) {
             if !cancelled.is_empty() {
-                Letter::Client(ClientLetter::Cancel { requests: cancelled }).encode(&mut open.bytes);
-                open.count += 1;
+                // A request that was taken in is ended although no more are taken in; one that waits in a ring, when it is.
+                for batch in [orders, open] {
+                    Letter::Client(ClientLetter::Cancel { requests: cancelled }).encode(&mut batch.bytes);
+                    batch.count += 1;
+                }
                 cancelled.clear();
             }
         }
@@ -521,17 +609,16 @@ impl Out {
     fn flush_letters(&mut self) {
         self.flush_at = None;
         let mut sent = false;
-        for (thread, open) in self.open.iter_mut().enumerate() {
-            if open.count == 0 {
-                continue;
-            }
-            let to = Peer(thread as u32);
-            match self.sender.send(to, Category::Client, std::mem::take(open)) {
-                Ok(()) => {
-                    open.bytes = self.sender.buffer(to, Category::Client);
-                    sent = true;
+        for (category, batches) in [(ORDERS, &mut self.orders), (Category::Client, &mut self.open)] {
+            for (thread, batch) in batches.iter_mut().enumerate().filter(|(_, batch)| batch.count > 0) {
+                let to = Peer(thread as u32);
+                match self.sender.send(to, category, std::mem::take(batch)) {
+                    Ok(()) => {
+                        batch.bytes = self.sender.buffer(to, category);
+                        sent = true;
+                    }
+                    Err(back) => *batch = back,
                 }
-                Err(batch) => *open = batch,
             }
         }
         if sent {

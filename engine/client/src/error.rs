@@ -83,6 +83,9 @@ pub enum ClientError {
     /// What was when a microbatch ended is not kept, or not any more.
     #[error("what is to be read is not kept: {0}")]
     NotKept(String),
+    /// Too many requests of this kind are under way; nothing was done, and later it may be.
+    #[error("nothing was done, too much is under way: {0}")]
+    Busy(String),
     /// The query failed; calling it again may help or not.
     #[error("the query failed: {0}")]
     QueryFailed(String),
@@ -154,6 +157,7 @@ impl ClientError {
             | ClientError::Forgotten
             | ClientError::ReadFailed(_)
             | ClientError::NotKept(_)
+            | ClientError::Busy(_)
             | ClientError::NotProcessed { .. }
             | ClientError::NotOne { .. }
             | ClientError::OutOfRange { .. }
@@ -189,6 +193,7 @@ mod tests {
             ClientError::Forgotten,
             ClientError::ReadFailed(text()),
             ClientError::NotKept(text()),
+            ClientError::Busy(text()),
             ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout },
             ClientError::NotOne { count: 2 },
             ClientError::OutOfRange { start: Offset(1), end: Offset(2) },

@@ -55,8 +55,15 @@ impl Microbatch {
 
     fn ask(&self, ask: MicrobatchAsk) -> Result<MicrobatchStatus, ClientError> {
         let (task, topology) = (TaskId(0), self.index);
+        let want = match ask {
+            MicrobatchAsk::Await { timeout_ms, .. } => {
+                let control = self.connection.options().control_timeout;
+                Want::Within(Duration::from_millis(timeout_ms).saturating_add(control))
+            }
+            _ => Want::Control,
+        };
         let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
-        let request = self.connection.send(task, Want::Other, letter);
+        let request = self.connection.order(task, want, letter);
         Ok(self.connection.wait(request)?.into_more().microbatch.unwrap_or_default())
     }
 
@@ -101,7 +108,7 @@ impl Microbatch {
         };
         let (task, topology, ask) = (TaskId(0), self.index, MicrobatchAsk::Offsets { source: source as u64 });
         let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
-        let request = self.connection.send(task, Want::Other, letter);
+        let request = self.connection.order(task, Want::Control, letter);
         let answer = self.connection.wait(request)?.into_more();
         let offsets = answer.rows.as_chunks::<8>().0.iter().map(|bytes| Offset(u64::from_le_bytes(*bytes)));
         let count = if module.def.depots[sources[source].depot].global { 1 } else { module.task_count };
@@ -125,7 +132,7 @@ impl Microbatch {
         let (task, topology, says) = (TaskId(0), self.index, SnapshotSays::Take);
         let number = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         let letter = |request| Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 });
-        let request = self.connection.send(task, Want::Other, letter);
+        let request = self.connection.order(task, Want::Control, letter);
         let (number, id) = self.connection.wait(request)?.into_more().snapshot.unwrap_or_default();
         Ok(MicrobatchSnapshot { connection: self.connection.clone(), topology, number, id })
     }
@@ -133,7 +140,7 @@ impl Microbatch {
     /// Begins no more microbatches, also after a restart; returns when the one under way has ended.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`]. If it is [`ClientError::TimedOut`] the one under way goes on, and it is paused behind it all the same.
     pub fn pause(&self) -> Result<(), ClientError> {
         self.ask(MicrobatchAsk::Pause).map(|_| ())
     }
@@ -177,6 +184,7 @@ impl Drop for MicrobatchSnapshot {
     fn drop(&mut self) {
         let (task, request, topology, says) = (TaskId(0), UNANSWERED, self.topology, SnapshotSays::Release);
         let number = self.number;
+        // Not before reads of it that were asked for and are still to be taken in.
         self.connection.send(task, Want::Nothing, |_| {
             Letter::Client(ClientLetter::Snapshot { task, request, topology, says, number, id: 0 })
         });

@@ -11,6 +11,13 @@ pub struct ClientOptions {
     pub depot_timeout: Duration,
     /// How long a select may take (`foreign.pstate.operation.timeout.millis`).
     pub pstate_timeout: Duration,
+    /// How long it may take to tell how far a topology is, which records it fails on, to pause it, to take a snapshot. A pause
+    /// that was asked for stays when its answer is not waited for any more.
+    pub control_timeout: Duration,
+    /// How long a call of a query may take before it is not waited for any more. The engine ends it sooner and says why, after
+    /// its own time-out, as long as it is able to; this one, or half as much again as the query's own if that is longer, holds also
+    /// when it is not.
+    pub query_timeout: Duration,
     /// How long an append waits for others that travel with it (`foreign.depot.flush.delay.millis`). It costs each append so
     /// much time and saves work where many clients append little: 0 to 50 ms.
     pub flush_delay: Duration,
@@ -24,6 +31,8 @@ impl Default for ClientOptions {
         Self {
             depot_timeout: Duration::from_secs(90),
             pstate_timeout: Duration::from_secs(60),
+            control_timeout: Duration::from_secs(90),
+            query_timeout: Duration::from_secs(600),
             flush_delay: Duration::ZERO,
             spin: Duration::ZERO,
         }

@@ -10,7 +10,7 @@
 use crate::depot::Depot;
 use crate::error::{ClientError, Outcome};
 use crate::pending::Pending;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +54,8 @@ struct Line {
     generation: u64,
     /// For some generations: numbers from there on that were given before were given back. Both ascend.
     resets: Vec<(u64, u64)>,
+    /// Numbers of records that may have been appended, or not.
+    doubtful: BTreeSet<u64>,
 }
 
 impl Line {
@@ -64,11 +66,29 @@ impl Line {
         }
         self.generation += 1;
         self.next = from;
+        self.doubtful.retain(|number| *number < from);
         self.resets.retain(|(_, other)| *other < from);
         self.resets.push((self.generation, from));
         if self.resets.len() > RESET_COUNT_MAX {
             let (_, lowest) = self.resets.remove(0);
             self.resets[0].1 = lowest;
+        }
+    }
+
+    /// One try of a number failed.
+    fn failed(&mut self, (sequence, generation): (u64, u64), error: &ClientError) {
+        match error {
+            // The partition itself says what it has.
+            ClientError::OutOfSequence { expected } => self.give_back(generation, *expected),
+            // There is no number that would help.
+            ClientError::Fenced { .. } | ClientError::Forgotten => {}
+            _ => match error.outcome() {
+                // Nothing was appended by this try; by one before it perhaps.
+                Outcome::NotAppended if self.doubtful.contains(&sequence) => {}
+                Outcome::NotAppended => self.give_back(generation, sequence),
+                Outcome::Unknown => _ = self.doubtful.insert(sequence),
+                Outcome::Appended => _ = self.doubtful.remove(&sequence),
+            },
         }
     }
 
@@ -78,6 +98,15 @@ impl Line {
             |(generation, from): &(u64, u64)| *generation > numbered.generation && *from <= numbered.sequence;
         !self.resets.iter().any(given_back)
     }
+}
+
+/// The epoch that a partition is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    /// The one after the highest that it knows, or this one if that is higher.
+    AtLeast(u32),
+    /// This one.
+    Exactly(u32),
 }
 
 /// See the module. Clones number together.
@@ -124,7 +153,7 @@ impl<T: Encode> Depot<T> {
     /// # Errors
     /// [`ClientError`].
     pub fn producer(&self) -> Result<Producer<T>, ClientError> {
-        let (id, epoch) = self.start_producer(0, ProducerId::default(), 0)?.wait()?;
+        let (id, epoch) = self.start_producer(0, ProducerId::default(), Start::AtLeast(0))?.wait()?;
         Ok(Producer::new(self, ProducerState { id, epoch, next: BTreeMap::new() }))
     }
 
@@ -135,13 +164,18 @@ impl<T: Encode> Depot<T> {
     /// [`ClientError`]; [`ClientError::Fenced`] if another life began at the same time.
     pub fn producer_named(&self, name: &str) -> Result<Producer<T>, ClientError> {
         let (id, count) = (ProducerId::named(name), self.partition_count());
-        // One partition gives out the epochs, and all of them are told before a record is sent.
+        // One partition gives out the epochs, so that no two lives have the same. It may have forgotten the producer while another
+        // has not: so it learns first what the others know, and all of them are told before a record is sent.
         let first = (id.0 % u128::from(count)) as u32;
-        let (_, epoch) = self.start_producer(first, id, 0)?.wait()?;
-        let others = (0..count).filter(|partition| *partition != first);
-        let started =
-            others.map(|partition| self.start_producer(partition, id, epoch)).collect::<Result<Vec<_>, _>>()?;
-        started.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
+        let ask_others = |start: Start| {
+            let others = (0..count).filter(|partition| *partition != first);
+            let asked = others.map(|partition| self.start_producer(partition, id, start));
+            let asked = asked.collect::<Result<Vec<_>, _>>()?;
+            asked.into_iter().try_fold(0, |most, pending| Ok::<u32, ClientError>(pending.wait()?.1.max(most)))
+        };
+        let least = ask_others(Start::AtLeast(0))?;
+        let (_, epoch) = self.start_producer(first, id, Start::AtLeast(least))?.wait()?;
+        ask_others(Start::Exactly(epoch))?;
         Ok(Producer::new(self, ProducerState { id, epoch, next: BTreeMap::new() }))
     }
 
@@ -154,12 +188,16 @@ impl<T: Encode> Depot<T> {
         &self,
         partition: u32,
         producer: ProducerId,
-        epoch: u32,
+        start: Start,
     ) -> Result<Pending<(ProducerId, u32)>, ClientError> {
         let (task, depot) = (TaskId(partition), self.index());
+        let (epoch, exact) = match start {
+            Start::AtLeast(epoch) => (epoch, false),
+            Start::Exactly(epoch) => (epoch, true),
+        };
         self.pending(
             task,
-            |request| Letter::Client(ClientLetter::StartProducer { task, request, depot, producer, epoch }),
+            |request| Letter::Client(ClientLetter::StartProducer { task, request, depot, producer, epoch, exact }),
             |answer| Ok(answer.into_more().producer.unwrap_or_default()),
         )
     }
@@ -227,7 +265,7 @@ impl<T: Encode> Producer<T> {
     /// [`ClientError`] if it is refused before it is sent.
     pub fn send_async(&self, numbered: &NumberedRecord, ack: AckLevel) -> Result<PendingNumbered<T>, ClientError> {
         let NumberedRecord { partition, sequence, generation, record } = numbered;
-        if !self.lines().get(partition).is_some_and(|line| line.has(numbered)) {
+        if !self.has(numbered) {
             let text = "an append before it failed, and its number was given to another record since";
             return Err(ClientError::Refused(text.to_string()));
         }
@@ -250,20 +288,36 @@ impl<T: Encode> Producer<T> {
     }
 
     /// Appends a record and waits until every stream topology of the module has processed it. If the answer does not come in
-    /// time, it is sent again, three times in all.
+    /// time, it is sent again, three times in all; and so it is to the next instance of a module that is launched again
+    /// meanwhile, if that comes within the time-out of an append.
     ///
     /// # Errors
     /// [`ClientError`]. Where the outcome is unknown nothing else gets into the partition before it is known: number the
     /// record with [`Producer::number`] to be able to send it again later.
     pub fn append(&self, record: &T) -> Result<Offset, ClientError> {
-        let numbered = self.number(record)?;
+        let connection = &self.depot.connection;
+        let (until, mut lives) = (connection.depot_deadline(), connection.lives());
+        let mut numbered = self.number(record)?;
         let mut tries = 1;
         loop {
             match self.send(&numbered, AckLevel::Ack) {
                 Err(ClientError::TimedOut { .. }) if tries < TRY_COUNT_MAX => tries += 1,
+                // The instance goes, or is gone; numbers outlive it.
+                Err(ClientError::Stopped(_) | ClientError::NotRunning(_) | ClientError::Closing)
+                    if connection.await_restart(lives, until) =>
+                {
+                    lives = connection.lives();
+                    if !self.has(&numbered) {
+                        numbered = self.number(record)?;
+                    }
+                }
                 done => return done,
             }
         }
+    }
+
+    fn has(&self, numbered: &NumberedRecord) -> bool {
+        self.lines().get(&numbered.partition).is_some_and(|line| line.has(numbered))
     }
 
     /// Numbers a record and starts to append it.
@@ -281,18 +335,13 @@ impl<T: Encode> Producer<T> {
 }
 
 impl<T> Producer<T> {
-    /// An append failed: if it is certain that nothing was appended, its number is the next again.
-    fn settle(&self, (partition, sequence, generation): (u32, u64, u64), error: &ClientError) {
-        let from = match error {
-            ClientError::OutOfSequence { expected } => *expected,
-            // There is no number that would help.
-            ClientError::Fenced { .. } | ClientError::Forgotten => return,
-            _ if error.outcome() == Outcome::NotAppended => sequence,
-            _ => return,
-        };
+    /// A try is over. If it is certain that nothing was appended, by no try, the number is the next again.
+    fn settle(&self, (partition, sequence, generation): (u32, u64, u64), result: &Result<Offset, ClientError>) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get_mut(&partition) {
-            line.give_back(generation, from);
+        let Some(line) = lines.get_mut(&partition) else { return };
+        match result {
+            Ok(_) => _ = line.doubtful.remove(&sequence),
+            Err(error) => line.failed((sequence, generation), error),
         }
     }
 }
@@ -313,7 +362,9 @@ impl<T> PendingNumbered<T> {
     /// [`ClientError`].
     pub fn wait(self) -> Result<Offset, ClientError> {
         let Self { pending, producer, place } = self;
-        pending.wait().inspect_err(|error| producer.settle(place, error))
+        let result = pending.wait();
+        producer.settle(place, &result);
+        result
     }
 }
 
@@ -322,8 +373,8 @@ impl<T> Future for PendingNumbered<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let done = ready!(Pin::new(&mut self.pending).poll(context));
-        let place = self.place;
-        Poll::Ready(done.inspect_err(|error| self.producer.settle(place, error)))
+        self.producer.settle(self.place, &done);
+        Poll::Ready(done)
     }
 }
 
@@ -354,5 +405,20 @@ mod tests {
             assert!(line.has(&kept) && !line.has(&failed));
         }
         assert!(line.resets.len() <= RESET_COUNT_MAX && !line.has(&b));
+    }
+
+    #[test]
+    fn the_number_of_a_record_that_an_earlier_try_may_have_appended_is_given_to_no_other() {
+        let mut line = Line::default();
+        let [a, b] = [(); 2].map(|()| numbered(&mut line));
+        let place = |record: &NumberedRecord| (record.sequence, record.generation);
+        line.failed(place(&a), &ClientError::Stopped("why".to_string()));
+        line.failed(place(&a), &ClientError::NotRunning("why".to_string()));
+        assert!(line.has(&a) && line.next == 2, "the first try may have appended it");
+        line.failed(place(&b), &ClientError::Closing);
+        assert!(line.has(&a) && !line.has(&b) && line.next == 1);
+        let c = numbered(&mut line);
+        line.failed(place(&c), &ClientError::OutOfSequence { expected: 0 });
+        assert!(line.next == 0 && line.doubtful.is_empty(), "the partition knows that it was not");
     }
 }

@@ -22,8 +22,10 @@ pub(crate) enum Want {
     Depot,
     /// Something of a PState.
     Read,
-    /// Something that has its own time-out, or none.
-    Other,
+    /// How far something is, that something be done, or troubles.
+    Control,
+    /// Something that may take so long.
+    Within(Duration),
 }
 
 /// What an answered request brought. Appends are many and bring an offset only, so that the rest is elsewhere.
@@ -84,6 +86,8 @@ pub(crate) struct Requests {
     free: Vec<u32>,
     unanswered: usize,
     awaited: usize,
+    /// Who is to be told that an answer is there, once nobody holds the table: what they do then may ask it.
+    woken: Vec<Waker>,
 }
 
 impl Requests {
@@ -99,7 +103,7 @@ impl Requests {
 
     /// A request to a thread that had ended before.
     pub(crate) fn add_failed(&mut self, thread: u32, text: String) -> u64 {
-        let id = self.add(thread, Want::Other, None);
+        let id = self.add(thread, Want::Control, None);
         self.finish(id, Err(Box::new(ClientError::NotRunning(text))));
         id
     }
@@ -167,6 +171,11 @@ impl Requests {
         self.awaited += usize::from(first);
     }
 
+    /// Those that are to be woken.
+    pub(crate) fn take_woken(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.woken)
+    }
+
     /// Those without an answer on threads that will not give one fail.
     pub(crate) fn fail_gone(&mut self, gone: impl Fn(u32) -> bool, text: impl Fn() -> String) {
         for at in 0..self.places.len() {
@@ -185,7 +194,7 @@ impl Requests {
         self.unanswered -= 1;
         if let Some(waker) = waker {
             self.awaited -= 1;
-            waker.wake();
+            self.woken.push(waker);
         }
     }
 
@@ -301,6 +310,7 @@ fn refused(refusal: Refusal, text: String) -> ClientError {
         Refusal::QueryFailed => ClientError::QueryFailed(text),
         Refusal::QueryTimedOut => ClientError::QueryTimedOut(text),
         Refusal::NotKept => ClientError::NotKept(text),
+        Refusal::Busy => ClientError::Busy(text),
     }
 }
 
@@ -315,13 +325,13 @@ mod tests {
     #[test]
     fn an_answer_reaches_its_request_once_and_nobody_else() {
         let mut requests = Requests::default();
-        let (a, b) = (requests.add(0, Want::Other, None), requests.add(1, Want::Other, None));
+        let (a, b) = (requests.add(0, Want::Control, None), requests.add(1, Want::Control, None));
         assert!(requests.take(a).is_none());
         requests.answered(appended(a, 5));
         requests.answered(appended(a, 6));
         assert_eq!(requests.unanswered(), 1);
         assert_eq!(requests.take(a).expect("it is there").expect("it is good").offset, Offset(5));
-        let c = requests.add(0, Want::Other, None);
+        let c = requests.add(0, Want::Control, None);
         assert_ne!(a, c, "the place is used again under another number");
         requests.answered(appended(a, 7));
         assert!(requests.take(c).is_none() && requests.take(a).is_none());
@@ -335,7 +345,7 @@ mod tests {
     #[test]
     fn rows_gather_until_the_last_part_and_refusals_say_why() {
         let mut requests = Requests::default();
-        let (a, b) = (requests.add(0, Want::Other, None), requests.add(0, Want::Other, None));
+        let (a, b) = (requests.add(0, Want::Control, None), requests.add(0, Want::Control, None));
         requests.answered(Letter::Rows { request: a, more: true, count: 1, rows: b"x" });
         assert!(requests.take(a).is_none());
         requests.answered(Letter::Rows { request: a, more: false, count: 2, rows: b"yz" });
@@ -349,9 +359,9 @@ mod tests {
     fn only_unanswered_requests_of_a_thread_that_is_gone_fail() {
         let mut requests = Requests::default();
         let ids = [
-            requests.add(0, Want::Other, None),
-            requests.add(1, Want::Other, None),
-            requests.add(1, Want::Other, None),
+            requests.add(0, Want::Control, None),
+            requests.add(1, Want::Control, None),
+            requests.add(1, Want::Control, None),
         ];
         requests.answered(appended(ids[1], 1));
         requests.wake(ids[2], Waker::noop());

@@ -50,7 +50,7 @@ impl Stream {
         let topology = self.index;
         let ask = |task| {
             let letter = |request| Letter::Stream(StreamLetter::AskTroubles { task, request, topology });
-            self.connection.send(task, Want::Other, letter)
+            self.connection.order(task, Want::Control, letter)
         };
         let requests: Vec<u64> = (0..self.connection.module().task_count).map(|task| ask(TaskId(task))).collect();
         let mut all = Vec::new();

@@ -23,6 +23,8 @@ pub struct ModuleRuntime {
     pub sources: Vec<ObjectId>,
     /// Durable ids of the microbatch topologies, by their place in the definition.
     pub microbatches: Vec<MicrobatchObjects>,
+    /// Durable ids of microbatch topologies that the module had once and has no more.
+    pub removed_microbatches: Vec<ObjectId>,
 }
 
 /// Durable ids of a microbatch topology.

@@ -57,6 +57,15 @@ pub enum Numbered {
     Repeated(Offset),
 }
 
+/// The epoch with which a producer starts anew on a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// The one after the highest that the partition knows, or this one if that is higher.
+    AtLeast(u32),
+    /// This one, which another partition gave out. Asked for again it is the same, until there are appends of it.
+    Exactly(u32),
+}
+
 /// Why a numbered append was not made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Misnumbered {
@@ -295,15 +304,20 @@ impl Producers {
         push_span(&mut touched.spans, span);
     }
 
-    /// A producer starts anew: with this epoch, or with the one after the highest known.
-    fn start(&mut self, depot: usize, producer: ProducerId, epoch: Option<u32>) -> Result<u32, Misnumbered> {
+    /// A producer starts anew; its epoch.
+    fn start(&mut self, depot: usize, producer: ProducerId, start: Start) -> Result<u32, Misnumbered> {
         let key = (depot, producer);
-        let known = self.lines.get(&key).map_or(0, |line| line.epoch);
-        let epoch = epoch.unwrap_or(known.saturating_add(1));
-        if epoch < known {
+        let line = self.lines.get(&key);
+        let known = line.map_or(0, |line| line.epoch);
+        let (epoch, is_taken) = match start {
+            Start::AtLeast(least) => (known.saturating_add(1).max(least), known == u32::MAX),
+            // The numbers of an epoch begin at 0 once: appends that there are of it are those of another life.
+            Start::Exactly(epoch) => (epoch, epoch < known || line.is_some_and(|line| epoch == known && line.next > 0)),
+        };
+        if is_taken {
             return Err(Misnumbered::Fenced { epoch: known });
         }
-        if epoch > known || !self.lines.contains_key(&key) {
+        if epoch > known || line.is_none() {
             self.line(key, epoch);
             self.touched.insert(key, Touched { spans: VecDeque::new(), is_new: true });
         }
@@ -317,6 +331,10 @@ impl Producers {
         depots: &[(ObjectId, Offset)],
         entry: &mut EntryWriter,
     ) {
+        // Before what the same section says of those that came back: a replay takes it in this order.
+        for (depot, producer) in self.forgotten.drain(..) {
+            entry.delete(&producer_key(depots[depot].0, producer));
+        }
         for ((depot, producer), touched) in std::mem::take(&mut self.touched) {
             let (object, end) = depots[depot];
             let (sealed, left) = split(touched.spans, end);
@@ -329,9 +347,6 @@ impl Producers {
             if !left.is_empty() {
                 self.touched.insert((depot, producer), Touched { spans: left, is_new: false });
             }
-        }
-        for (depot, producer) in self.forgotten.drain(..) {
-            entry.delete(&producer_key(depots[depot].0, producer));
         }
         self.seal_saves(version, depots, entry);
     }
@@ -465,18 +480,18 @@ impl TaskState {
         Ok(Numbered::Appended(offset))
     }
 
-    /// A producer starts anew on a partition: with this epoch, or with the one after the highest known; lower ones are fenced
-    /// from here on. It is so when the version that the next section gets is visible, which is returned with it.
+    /// A producer starts anew on a partition; lower epochs than the one it gets are fenced from here on. It is so when the
+    /// version that the next section gets is visible, which is returned with it.
     ///
     /// # Errors
-    /// [`Misnumbered::Fenced`] by a higher epoch.
+    /// [`Misnumbered::Fenced`] by a higher epoch, or by another life with the same.
     pub fn start_producer(
         &mut self,
         depot: usize,
         producer: ProducerId,
-        epoch: Option<u32>,
+        start: Start,
     ) -> Result<(u32, Version), Misnumbered> {
-        let epoch = self.producers.start(depot, producer, epoch)?;
+        let epoch = self.producers.start(depot, producer, start)?;
         Ok((epoch, Version(self.sealed_version().0 + 1)))
     }
 

@@ -14,8 +14,8 @@
 //! more than a few writes is visible at once and enters the tree in slices ([`attached`]). What it appends to depots ([`append`])
 //! goes to the disk in the same way, and from there to the depots after it was published ([`owed`]).
 //!
-//! A prepared run is dropped by [`TaskState::drop_run`], which [`TaskState::begin_run`] of a higher attempt does, and by
-//! nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
+//! A prepared run is dropped by [`TaskState::drop_run`], which [`TaskState::begin_run`] of a higher attempt does and
+//! [`TaskState::abandon_runs`], and by nothing else. That a run was dropped or published is in the log before the log may lose its first chunk; so a replay that
 //! finds a part of a run also finds what became of it.
 
 pub mod append;
@@ -448,6 +448,17 @@ impl TaskState {
         }
         self.side.appends.drop_run(run, is_logged);
         Ok(())
+    }
+
+    /// Drops a run and earlier attempts, of which none was decided: their place in the log need not be kept.
+    pub fn abandon_runs(&mut self, run: RunId) {
+        let is_over = |(other, found): &(&RunId, &SideRun)| {
+            other.topology == run.topology && **other <= run && found.phase != Phase::Publishing
+        };
+        let over: Vec<RunId> = self.side.runs.iter().filter(is_over).map(|(other, _)| *other).collect();
+        for other in over {
+            self.drop_run(other).expect("invariant: it is there and not being published");
+        }
     }
 
     /// The runs that survive a restart, each with the epoch it was prepared in.

@@ -348,6 +348,16 @@ impl TaskState {
         self.system.push(SystemWrite::Put { key, value });
     }
 
+    /// Bytes of the engine's own entries that the next section gets.
+    pub fn system_size(&self) -> usize {
+        let size = |write: &SystemWrite| match write {
+            SystemWrite::Put { key: one, value: other } | SystemWrite::DeleteRange { from: one, to: other } => {
+                one.len() + other.len()
+            }
+        };
+        self.system.iter().map(size).sum()
+    }
+
     /// Deletes a range of the engine's own entries, with the next section.
     pub(crate) fn delete_system(&mut self, from: Vec<u8>, to: Vec<u8>) {
         self.system.push(SystemWrite::DeleteRange { from, to });

@@ -8,7 +8,9 @@ use tantu_base::door::Disk;
 use tantu_base::id::{ObjectId, Offset, ProducerId, TaskId};
 use tantu_lsm::{BlockCache, TreeOptions};
 use tantu_replog::Lsn;
-use tantu_state::producer::{Misnumbered, Number, Numbered, PRODUCER_COUNT_MAX, PRODUCER_KEPT_MS, SPAN_COUNT_MAX};
+use tantu_state::producer::{
+    Misnumbered, Number, Numbered, PRODUCER_COUNT_MAX, PRODUCER_KEPT_MS, SPAN_COUNT_MAX, Start,
+};
 use tantu_state::section::{EntryWriter, sections};
 use tantu_state::segment::SegmentOptions;
 use tantu_state::task::Owners;
@@ -141,10 +143,14 @@ fn step(rig: &mut Rig, model: &mut Model, chance: &mut SimEntropy, place: &str) 
     let producer = ProducerId(u128::from(chance.below(PRODUCERS as u64)));
     let epoch = model.epoch(depot, producer);
     if chance.percent(3) {
-        let wanted = chance.percent(50).then_some(epoch + 1);
         let known = model.epochs.contains_key(&(depot, producer));
-        let (got, version) = rig.state.start_producer(depot, producer, wanted).expect("it is higher");
-        let expected = if wanted.is_some() || known { epoch + 1 } else { 1 };
+        let next = epoch + u32::from(known);
+        let (start, expected) = match chance.below(4) {
+            0 => (Start::AtLeast(0), next),
+            1 => (Start::AtLeast(next + 2), next + 2),
+            _ => (Start::Exactly(epoch + 1), epoch + 1),
+        };
+        let (got, version) = rig.state.start_producer(depot, producer, start).expect("it is higher");
         assert_eq!(got, expected, "{place}");
         assert!(version > rig.state.visible());
         model.epochs.insert((depot, producer), got);
@@ -293,4 +299,39 @@ fn producers_that_are_silent_for_long_and_the_most_silent_of_too_many_are_forgot
     rig.seal(&mut log, &model, &mut chance);
     rig.state.expire_producers(2_000 + PRODUCER_KEPT_MS);
     assert!(rig.state.producer(0, last).is_none());
+}
+
+#[test]
+fn a_producer_that_comes_back_before_the_log_says_that_it_was_forgotten_is_known_after_a_replay() {
+    for is_saved in [false, true] {
+        let (mut log, model, mut chance) = (Log::default(), Model::default(), SimEntropy::new(1));
+        let mut rig = open(SimDisk::calm(1), &log, &mut chance);
+        let number = |sequence| Number { producer: ProducerId(9), epoch: 1, sequence };
+        (0..3).for_each(|sequence| _ = rig.state.stage_numbered(0, &number(sequence), b"of its first time"));
+        rig.seal(&mut log, &model, &mut chance);
+        rig.commit(&mut log);
+        rig.state.expire_producers(2_000 + PRODUCER_KEPT_MS);
+        assert!(rig.state.producer(0, ProducerId(9)).is_none());
+        assert_eq!(rig.state.stage_numbered(0, &number(0), b"back"), Ok(Numbered::Appended(Offset(3))));
+        rig.state.save_producers(Lsn(if is_saved { u64::MAX } else { 0 }));
+        rig.seal(&mut log, &model, &mut chance);
+        let left = rig.disk.crash(&mut chance);
+        let mut rig = open(SimDisk::new(&Weather::new(2), DiskWeather::default(), left), &log, &mut chance);
+        assert_eq!(rig.state.stage_numbered(0, &number(0), b"back"), Ok(Numbered::Repeated(Offset(3))), "{is_saved}");
+        assert_eq!(rig.state.stage_numbered(0, &number(1), b"next"), Ok(Numbered::Appended(Offset(4))), "{is_saved}");
+    }
+}
+
+#[test]
+fn an_epoch_that_another_life_has_used_is_refused_however_it_was_given_out() {
+    let (log, mut chance) = (Log::default(), SimEntropy::new(1));
+    let mut rig = open(SimDisk::calm(1), &log, &mut chance);
+    let producer = ProducerId(9);
+    let start = |state: &mut TaskState, start| state.start_producer(0, producer, start).map(|(epoch, _)| epoch);
+    assert_eq!(start(&mut rig.state, Start::AtLeast(5)), Ok(5));
+    assert_eq!(start(&mut rig.state, Start::Exactly(5)), Ok(5), "asked for again");
+    rig.state.stage_numbered(0, &Number { producer, epoch: 5, sequence: 0 }, b"record").expect("it is the first");
+    assert_eq!(start(&mut rig.state, Start::Exactly(5)), Err(Misnumbered::Fenced { epoch: 5 }));
+    assert_eq!(start(&mut rig.state, Start::Exactly(4)), Err(Misnumbered::Fenced { epoch: 5 }));
+    assert_eq!(start(&mut rig.state, Start::AtLeast(3)), Ok(6));
 }

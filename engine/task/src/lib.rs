@@ -21,6 +21,7 @@ mod memory;
 mod micro;
 mod numbered;
 pub mod observe;
+mod offset_set;
 mod open;
 mod outbox;
 mod overrun;

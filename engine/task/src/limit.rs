@@ -60,6 +60,11 @@ pub const OUTBOX_RETRY_MS: u64 = 1;
 pub const LETTER_BATCH_SIZE: usize = 32 << 10;
 /// Log kept per core before memtables are flushed and records copied to shorten it, in bytes.
 pub const LOG_RETAINED_SIZE_MAX: u64 = 256 << 20;
+/// Runs of records that a source has given up behind one that is still to be done: they are in every entry that adds to them. Those
+/// that would make more leave when it is done.
+pub const GIVEN_UP_RUN_COUNT_MAX: usize = 1_024;
+/// Runs of records that a source dropped, of which it tells who appends them once more.
+pub const DROPPED_RUN_COUNT_MAX: usize = 4_096;
 /// Bytes of old records a core has read back before topologies that catch up read no further ahead.
 pub const LOADED_SIZE_MAX: usize = 64 << 20;
 /// Seconds after which an event tree that is not complete fails (`topology.stream.timeout.seconds`).
@@ -116,8 +121,7 @@ pub const HOLD_RETRY_MS: u64 = 2;
 pub const OVER_COUNT_MAX: usize = 4_096;
 /// Milliseconds between two looks for producers that were silent for long.
 pub const PRODUCER_LOOK_MS: u64 = 60_000;
-/// Calls of queries that started on a core and have no answer yet; clients' requests wait in their rings while there
-/// are as many.
+/// Calls of queries that started on a core and have no answer yet; clients' calls are refused while there are as many.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 /// Most bytes that the tables of a root's batch blocks hold on a task: what aggregators took in, sides of joins,
 /// materialized rows.

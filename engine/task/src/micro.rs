@@ -47,6 +47,8 @@ pub(crate) struct Micro {
     /// When participants tell again what their partitions have.
     tell_at: Nanos,
     next_part: usize,
+    /// A topology that the module does not have any more has decided a microbatch and not finished it.
+    pub(crate) owes_removed: bool,
 }
 
 impl Micro {
@@ -65,6 +67,11 @@ impl TaskThread {
     pub fn hold_microbatches(&mut self) -> bool {
         self.micro.coordinators.iter_mut().for_each(Coordinator::hold);
         self.micro.coordinators.iter().any(Coordinator::owes_publish)
+    }
+
+    /// Whether a microbatch that has still to be made visible is of a topology that the module does not have any more.
+    pub fn owes_removed(&self) -> bool {
+        self.micro.owes_removed
     }
 
     /// Drops what attempts that are not decided wrote: their records will be tried again. For a log that is given up.
@@ -252,7 +259,13 @@ impl TaskThread {
     pub(crate) fn take_microbatch(&mut self, letter: Letter<'_>, now: Nanos) {
         let Letter::Microbatch { task, from, run, epoch, says, body } = letter else { unreachable!("of the protocol") };
         let ids = &self.config.module.microbatches;
-        let Some(at) = ids.iter().position(|ids| ids.topology == run.topology) else { return };
+        let Some(at) = ids.iter().position(|ids| ids.topology == run.topology) else {
+            // The module had the topology once.
+            if let Some(slot) = self.slot_of(task).filter(|_| says == MicrobatchSays::Abandon) {
+                self.slots[slot].state.abandon_runs(run);
+            }
+            return;
+        };
         use MicrobatchSays::{Abandon, Begin, Events, Failed, Prepare, Prepared, Primed};
         let is_bound = matches!(says, Primed | Begin | Events | Prepare | Prepared | Failed | Abandon);
         // An abandoned attempt is told to whoever it reaches; all else of an attempt is for one life of a thread.
@@ -469,14 +482,12 @@ impl TaskThread {
         }
     }
 
+    /// The coordinator never decides this attempt, nor an earlier one: what is prepared of them holds the log for nothing.
     fn abandon(&mut self, slot: usize, at: usize, run: RunId) {
-        let Some(attempt) = self.attempt(slot, at, run) else { return };
-        let is_prepared = matches!(attempt.phase, TryPhase::Preparing | TryPhase::Prepared);
-        attempt.end();
-        // What may be in the log stays until a later attempt begins.
-        if !is_prepared && let Err(error) = self.slots[slot].state.drop_run(run) {
-            tracing::debug!(%run, %error, "an abandoned attempt has no writes");
+        if let Some(attempt) = self.attempt(slot, at, run) {
+            attempt.end();
         }
+        self.slots[slot].state.abandon_runs(run);
     }
 
     /// Hears from the tasks' states what became durable.

@@ -1,14 +1,16 @@
 //! Numbered appends of producers: each is made once, however often it is sent.
 //!
 //! One that was made before is answered when the first one would be: when its record is durable, or besides processed. The
-//! first one's answer may have been on its way to a client that is gone.
+//! first one's answer may have been on its way to a client that is gone. A record that a topology dropped is told of as the first
+//! time, as long as the process lives and the source remembers it.
 
 use crate::slot::{AppendWait, TaskSlot};
+use crate::source::Outcome;
 use crate::thread::TaskThread;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, ProducerId, TaskId, Version};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, NumberFault, Refusal};
-use tantu_state::producer::{Misnumbered, Number, Numbered};
+use tantu_state::producer::{Misnumbered, Number, Numbered, Start};
 
 /// An append that was made before.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +51,22 @@ impl NumberWaits {
 }
 
 impl Repeat {
-    /// Whether the record is as safe as its client wants.
-    fn is_done(&self, slots: &[TaskSlot]) -> bool {
+    /// Whether the record is as safe as its client wants, or will never be.
+    fn outcome(&self, slots: &[TaskSlot]) -> Outcome {
         let (slot, AppendWait { depot, offset, ack, .. }) = (&slots[self.slot], self.append);
-        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
-        let is_durable = slot.state.depots()[depot].durable_end() > offset;
-        is_durable && (ack != AckLevel::Ack || sources.all(|source| source.base() > offset))
+        if slot.state.depots()[depot].durable_end() <= offset {
+            return Outcome::Pending;
+        }
+        let sources = slot.sources.iter().filter(|source| source.setup.depot == depot && ack == AckLevel::Ack);
+        let mut all = Outcome::Done;
+        for source in sources {
+            match source.outcome(offset) {
+                Outcome::Dropped => return Outcome::Dropped,
+                Outcome::Pending => all = Outcome::Pending,
+                Outcome::Done => {}
+            }
+        }
+        all
     }
 }
 
@@ -66,8 +78,12 @@ impl TaskThread {
                 let number = Number { producer, epoch, sequence };
                 self.take_numbered(peer, task, request, (depot, ack), &number, record);
             }
-            ClientLetter::StartProducer { task, request, depot, producer, epoch } => {
-                self.start_producer(peer, task, request, depot, (producer, epoch));
+            ClientLetter::StartProducer { task, request, depot, producer, epoch, exact } => {
+                // Where every partition has forgotten a producer, an earlier life of it that comes back is fenced all the same:
+                // a later one has a higher epoch as long as the wall clock goes on.
+                let wall_s = u32::try_from(self.wall_ms / 1_000).unwrap_or(0);
+                let start = if exact { Start::Exactly(epoch) } else { Start::AtLeast(epoch.max(wall_s)) };
+                self.start_producer(peer, task, request, depot, (producer, start));
             }
             ClientLetter::Cancel { requests } => self.take_cancel(peer, requests, now),
             ClientLetter::Hold { root, topology, says, id, lease_ms, .. } => {
@@ -137,7 +153,7 @@ impl TaskThread {
         task: TaskId,
         request: u64,
         depot: u16,
-        (producer, epoch): (ProducerId, u32),
+        (producer, start): (ProducerId, Start),
     ) {
         let slot = match self.check_partition(task, depot) {
             _ if self.closing => return self.refuse(peer, request, Refusal::Closing, "the module is closing"),
@@ -149,8 +165,7 @@ impl TaskThread {
             let letter = Letter::Client(ClientLetter::Producer { request, producer, epoch: 1 });
             return self.outbox.push(peer, Category::Client, &letter);
         }
-        let epoch = (epoch > 0).then_some(epoch);
-        match self.slots[slot].state.start_producer(usize::from(depot), producer, epoch) {
+        match self.slots[slot].state.start_producer(usize::from(depot), producer, start) {
             Ok((epoch, version)) => {
                 self.number_waits.started.push(Started { slot, version, peer, request, producer, epoch });
             }
@@ -165,10 +180,18 @@ impl TaskThread {
         }
         let before = self.number_waits.count();
         let Self { number_waits: NumberWaits { repeats, started }, slots, outbox, .. } = self;
-        for Repeat { append, .. } in repeats.extract_if(.., |repeat| repeat.is_done(slots)) {
-            let AppendWait { peer, request, offset, .. } = append;
-            outbox.push(peer, Category::Client, &Letter::Appended { request, offset });
-        }
+        repeats.retain(|repeat| {
+            let AppendWait { peer, request, offset, .. } = repeat.append;
+            match repeat.outcome(slots) {
+                Outcome::Pending => return true,
+                Outcome::Done => outbox.push(peer, Category::Client, &Letter::Appended { request, offset }),
+                Outcome::Dropped => {
+                    let (refusal, text) = (Refusal::ProcessingFailed, "a topology has given the record up");
+                    outbox.push(peer, Category::Client, &Letter::Refused { request, refusal, text });
+                }
+            }
+            false
+        });
         // What is asked for again may be so already: then no section comes.
         let is_visible = |started: &mut Started| {
             let state = &slots[started.slot].state;

@@ -84,6 +84,10 @@ impl TaskThread {
         let mut thread = TaskThread::assemble(config, slots, Pipeline::new(log, epoch), cache, seed);
         thread.micro = micro;
         thread.set_tickers(doors.clock.now());
+        if thread.config.at_rest {
+            thread.hold_microbatches();
+        }
+        thread.abandon_removed(doors)?;
         Ok(thread)
     }
 }

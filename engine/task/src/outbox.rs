@@ -50,9 +50,9 @@ impl Lane {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// By peer, then category.
-    lanes: Vec<[Lane; 5]>,
-    dirty: Vec<(u32, Category)>,
+    /// By peer, ascending, then category: of those to whom something was sent and who are not gone.
+    lanes: Vec<(Peer, Box<[Lane; 5]>)>,
+    dirty: Vec<(Peer, Category)>,
     size: usize,
 }
 
@@ -81,13 +81,13 @@ impl Outbox {
 
     #[inline]
     fn add(&mut self, to: Peer, category: Category, write: impl FnOnce(&mut Lane)) {
-        let at = to.0 as usize;
-        if at >= self.lanes.len() {
-            self.lanes.resize_with(at + 1, Default::default);
-        }
-        let lane = &mut self.lanes[at][category.index()];
+        let at = self.place(to).unwrap_or_else(|at| {
+            self.lanes.insert(at, (to, Box::default()));
+            at
+        });
+        let lane = &mut self.lanes[at].1[category.index()];
         if lane.open.count == 0 && lane.waiting.is_empty() {
-            self.dirty.push((to.0, category));
+            self.dirty.push((to, category));
         }
         let before = lane.open.bytes.len();
         write(lane);
@@ -95,6 +95,26 @@ impl Outbox {
         if lane.open.bytes.len() >= LETTER_BATCH_SIZE {
             lane.shut();
         }
+    }
+
+    /// Where the lanes of a peer are, or belong.
+    #[inline]
+    fn place(&self, peer: Peer) -> Result<usize, usize> {
+        // Task threads have the lowest numbers, and mostly each of them is there.
+        let at = peer.0 as usize;
+        match self.lanes.get(at).is_some_and(|(there, _)| *there == peer) {
+            true => Ok(at),
+            false => self.lanes.binary_search_by_key(&peer, |(there, _)| *there),
+        }
+    }
+
+    /// A peer is gone: nobody will receive what is on its way to it.
+    pub(crate) fn forget(&mut self, peer: Peer) {
+        let Ok(at) = self.place(peer) else { return };
+        let (_, lanes) = self.lanes.remove(at);
+        let size = |lane: &Lane| lane.open.bytes.len() + lane.waiting.iter().map(|it| it.bytes.len()).sum::<usize>();
+        self.size -= lanes.iter().map(size).sum::<usize>();
+        self.dirty.retain(|(to, _)| *to != peer);
     }
 
     /// Bytes of letters not yet on the wire.
@@ -108,9 +128,10 @@ impl Outbox {
             return false;
         }
         let mut sent = false;
-        let Self { lanes, dirty, size } = self;
+        let mut dirty = std::mem::take(&mut self.dirty);
         dirty.retain(|(peer, category)| {
-            let lane = &mut lanes[*peer as usize][category.index()];
+            let at = self.place(*peer).expect("invariant: who is gone has nothing to be sent");
+            let (lane, size) = (&mut self.lanes[at].1[category.index()], &mut self.size);
             loop {
                 // While a ring is full, what is open gathers more: so it takes no more of the ring's places than it must.
                 if lane.waiting.is_empty() && lane.open.count > 0 {
@@ -118,10 +139,10 @@ impl Outbox {
                 }
                 let Some(batch) = lane.waiting.pop_front() else { return false };
                 let len = batch.bytes.len();
-                match wire.send(Peer(*peer), *category, batch) {
+                match wire.send(*peer, *category, batch) {
                     Ok(()) => {
                         if lane.open.bytes.capacity() == 0 {
-                            lane.open.bytes = wire.buffer(Peer(*peer), *category);
+                            lane.open.bytes = wire.buffer(*peer, *category);
                         }
                         sent = true;
                         *size -= len;
@@ -133,6 +154,7 @@ impl Outbox {
                 }
             }
         });
+        self.dirty = dirty;
         if sent {
             wire.ring_bells();
         }
@@ -162,6 +184,28 @@ mod tests {
         }
 
         fn ring_bells(&mut self) {}
+
+        fn departed(&mut self) -> Option<Peer> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_was_kept_for_clients_that_are_gone_is_given_back() {
+        let (mut outbox, mut ring) = (Outbox::default(), Ring(Vec::new(), 0));
+        let letter = Letter::AskOffsets { task: TaskId(0), request: 1, depot: 0 };
+        for client in 2..10_002 {
+            [1, client].iter().for_each(|peer| outbox.push(Peer(*peer), Category::Client, &letter));
+            if client % 2 == 0 {
+                outbox.flush(&mut ring);
+            }
+            outbox.forget(Peer(client));
+            outbox.forget(Peer(client));
+        }
+        assert_eq!((outbox.lanes.len(), outbox.dirty.len()), (1, 1));
+        ring.1 = usize::MAX;
+        while outbox.flush(&mut ring) {}
+        assert_eq!((outbox.size(), ring.0.iter().map(|batch| batch.count).sum::<u32>()), (0, 10_000));
     }
 
     #[test]

@@ -142,21 +142,22 @@ impl TaskThread {
             }
             slot.state.detach_large(wall_ms, doors.entropy, doors.disk);
             if slot.state.is_dirty() {
-                // Twice the staged bytes bound their encoding.
-                if !entry.body.is_empty() && entry.body.len() + 2 * slot.state.staged_size() > FRAME_SIZE_MAX {
-                    let full = std::mem::replace(
-                        &mut entry,
-                        EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() },
-                    );
-                    entry.body.clear();
-                    Self::append_entry(&mut self.pipeline, full.body, std::mem::take(&mut effects));
-                }
                 for source in &mut slot.sources {
                     if let Some(progress) = source.take_progress() {
                         let mut key = Vec::new();
                         object_key(source.setup.progress, &[], &mut key);
                         slot.state.put_system(key, progress);
                     }
+                }
+                // Twice the staged bytes bound their encoding.
+                let staged = slot.state.staged_size() + slot.state.system_size();
+                if !entry.body.is_empty() && entry.body.len() + 2 * staged > FRAME_SIZE_MAX {
+                    let full = std::mem::replace(
+                        &mut entry,
+                        EntryWriter { body: self.pipeline.spare.pop().unwrap_or_default() },
+                    );
+                    entry.body.clear();
+                    Self::append_entry(&mut self.pipeline, full.body, std::mem::take(&mut effects));
                 }
                 slot.state.seal(wall_ms, &mut entry);
             }

@@ -1,16 +1,22 @@
 //! The progress of a source as it is saved: the first record that is not done, and which of those behind it were given up.
 //!
-//! `base u64 · given up u64 …`, little-endian, offsets ascending and none below the base. What was given up is in the depot of dead
-//! letters with the same entry, so a restart must not process it again, though records before it are still to be done.
+//! `base u64 · given up u64 …`, little-endian, offsets ascending and none below the base. One with its highest bit set is the last
+//! of a run of consecutive ones, whose first is before it. What was given up is in the depot of dead letters with the same entry, so
+//! a restart must not process it again, though records before it are still to be done. It is written with every entry that adds to
+//! it, so it has few runs: see [`GIVEN_UP_RUN_COUNT_MAX`].
 
-use std::collections::BTreeSet;
+use crate::limit::GIVEN_UP_RUN_COUNT_MAX;
+use crate::offset_set::OffsetSet;
 use tantu_base::id::Offset;
+
+/// Says that an offset is the last of a run.
+const IS_LAST: u64 = 1 << 63;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct SavedProgress {
     base: Offset,
-    given_up: BTreeSet<Offset>,
+    given_up: OffsetSet,
     /// Whether what was given up is not saved yet.
     is_new: bool,
 }
@@ -23,17 +29,32 @@ impl SavedProgress {
 
     /// What was saved; `None` if the bytes are not that.
     pub(crate) fn decode(bytes: &[u8]) -> Option<SavedProgress> {
-        let (offsets, rest) = bytes.as_chunks::<8>();
-        let mut offsets = offsets.iter().map(|bytes| Offset(u64::from_le_bytes(*bytes)));
-        let base = offsets.next().filter(|_| rest.is_empty())?;
-        let given_up: Vec<Offset> = offsets.collect();
-        let ascends = given_up.is_sorted_by(|a, b| a < b) && given_up.first().is_none_or(|first| *first >= base);
-        ascends.then(|| SavedProgress { base, given_up: given_up.into_iter().collect(), is_new: false })
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut words = words.iter().map(|bytes| u64::from_le_bytes(*bytes)).peekable();
+        let base = words.next().map(Offset).filter(|_| rest.is_empty())?;
+        let mut given_up = OffsetSet::default();
+        let mut least = base.0;
+        while let Some(first) = words.next() {
+            let last = words.next_if(|word| word & IS_LAST != 0).map_or(first, |word| word & !IS_LAST);
+            if first < least || last < first || first & IS_LAST != 0 {
+                return None;
+            }
+            // Those that follow each other may be written as runs, or one by one as they once were.
+            given_up.push(Offset(first), Offset(last + 1));
+            least = last + 1;
+        }
+        Some(SavedProgress { base, given_up, is_new: false })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let all = std::iter::once(&self.base).chain(&self.given_up);
-        all.flat_map(|offset| offset.0.to_le_bytes()).collect()
+        let mut out = self.base.0.to_le_bytes().to_vec();
+        for (from, to) in self.given_up.ranges() {
+            out.extend_from_slice(&from.0.to_le_bytes());
+            if to.0 - from.0 > 1 {
+                out.extend_from_slice(&((to.0 - 1) | IS_LAST).to_le_bytes());
+            }
+        }
+        out
     }
 
     /// Where it was saved: a restart never goes back behind it.
@@ -44,16 +65,21 @@ impl SavedProgress {
     /// Not before this record: those below were trimmed.
     pub(crate) fn not_before(mut self, start: Offset) -> SavedProgress {
         self.base = self.base.max(start);
-        self.given_up = self.given_up.split_off(&self.base);
+        self.given_up.forget_below(self.base);
         self
     }
 
     pub(crate) fn is_given_up(&self, offset: Offset) -> bool {
-        !self.given_up.is_empty() && self.given_up.contains(&offset)
+        !self.given_up.is_empty() && self.given_up.contains(offset)
     }
 
     pub(crate) fn give_up(&mut self, offset: Offset) {
         self.is_new |= self.given_up.insert(offset);
+    }
+
+    /// Whether one more can be given up of a source that is at `base`, before what is in front of it is done.
+    pub(crate) fn takes(&self, offset: Offset, base: Offset) -> bool {
+        offset == base || self.given_up.range_count() < GIVEN_UP_RUN_COUNT_MAX || self.given_up.touches(offset)
     }
 
     /// Whether a source that is at `base` has something to save.
@@ -66,9 +92,7 @@ impl SavedProgress {
         if !self.is_behind(base) {
             return None;
         }
-        if !self.given_up.is_empty() {
-            self.given_up = self.given_up.split_off(&base);
-        }
+        self.given_up.forget_below(base);
         (self.base, self.is_new) = (base, false);
         Some(self.encode())
     }
@@ -77,6 +101,17 @@ impl SavedProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes_of(base: u64, first: u64, last: u64) -> Vec<u8> {
+        [base, first, last | IS_LAST].map(u64::to_le_bytes).concat()
+    }
+
+    #[test]
+    fn a_run_of_records_that_were_given_up_takes_as_many_bytes_however_long_it_is() {
+        let mut progress = SavedProgress::at(Offset(0));
+        (1..100_000).for_each(|offset| progress.give_up(Offset(offset)));
+        assert_eq!(progress.take(Offset(0)), Some(bytes_of(0, 1, 99_999)));
+    }
 
     #[test]
     fn progress_is_read_as_it_was_saved_and_forgets_what_lies_behind_it() {
@@ -93,6 +128,15 @@ mod tests {
         assert!(progress.is_given_up(Offset(7)) && !progress.is_given_up(Offset(8)));
         assert_eq!(progress.clone().not_before(Offset(8)).encode(), [8u64, 9].map(u64::to_le_bytes).concat());
         progress.give_up(Offset(8));
+        let bytes = progress.clone().take(Offset(6)).expect("one more was given up");
+        assert_eq!(bytes, [6u64, 7, 9 | IS_LAST].map(u64::to_le_bytes).concat());
+        assert_eq!(SavedProgress::decode(&bytes).map(|read| read.encode()), Some(bytes), "a run");
+        let one_by_one = [6u64, 7, 8, 9].map(u64::to_le_bytes).concat();
+        assert_eq!(
+            SavedProgress::decode(&one_by_one),
+            SavedProgress::decode(&bytes_of(6, 7, 9)),
+            "as it once was written"
+        );
         assert_eq!(progress.take(Offset(9)), Some([9u64, 9].map(u64::to_le_bytes).concat()));
         assert_eq!(progress.take(Offset(10)), Some(10u64.to_le_bytes().to_vec()));
     }
@@ -101,6 +145,11 @@ mod tests {
     fn bytes_that_are_no_progress_are_refused() {
         let offsets = |all: &[u64]| all.iter().flat_map(|offset| offset.to_le_bytes()).collect::<Vec<u8>>();
         for bytes in [vec![], vec![0; 7], vec![0; 12], offsets(&[5, 4]), offsets(&[5, 8, 8]), offsets(&[5, 9, 8])] {
+            assert_eq!(SavedProgress::decode(&bytes), None, "{bytes:?}");
+        }
+        for bytes in
+            [offsets(&[5, IS_LAST | 6]), offsets(&[5, 7, IS_LAST | 6]), offsets(&[5, 7, IS_LAST | 8, IS_LAST | 9])]
+        {
             assert_eq!(SavedProgress::decode(&bytes), None, "{bytes:?}");
         }
     }

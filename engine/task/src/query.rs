@@ -320,6 +320,10 @@ impl TaskThread {
                 let text = format!("the module has no query {query}");
                 return self.refuse(peer, request, Refusal::Invalid, &text);
             }
+            _ if self.queries.is_full() => {
+                let text = format!("{QUERY_CALL_COUNT_MAX} calls of queries are under way on {}", self.config.thread);
+                return self.refuse(peer, request, Refusal::Busy, &text);
+            }
             (Some(_), Some(_)) => {}
         }
         self.start_call(task, (query, 0), arguments, Asker::Client { peer, request }, now);

@@ -124,8 +124,8 @@ impl TaskSlot {
         sources.filter(move |source| source.is_here && source.depot == depot).map(|source| source.progress)
     }
 
-    /// Whether nothing of it is under way.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether nothing of it is under way; at rest, records that nobody takes are not.
+    pub(crate) fn is_quiet(&self, at_rest: bool) -> bool {
         let drained = |source: &Source| source.is_drained(self.state.depots()[source.setup.depot].committed_end());
         self.batch.is_none()
             && self.events.is_empty()
@@ -134,7 +134,7 @@ impl TaskSlot {
             && !self.state.has_unsealed()
             && !self.state.has_pending()
             && !self.state.is_owing()
-            && self.sources.iter().all(drained)
-            && self.parts.iter().all(|part| part.is_quiet(|depot| self.state.depots()[depot].committed_end()))
+            && (at_rest || self.sources.iter().all(drained))
+            && (at_rest || self.parts.iter().all(|part| part.is_quiet(|at| self.state.depots()[at].committed_end())))
     }
 }

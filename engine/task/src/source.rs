@@ -5,7 +5,8 @@
 //! given up meanwhile: they are in another depot already, and saved with it. A record is done when the XOR of the numbers of its
 //! events, each entered once when sent and once when done, is zero.
 
-use crate::limit::{DRAINED_TRY_COUNT_MAX, RETRY_DELAY_MS, WINDOW_COUNT_MAX};
+use crate::limit::{DRAINED_TRY_COUNT_MAX, DROPPED_RUN_COUNT_MAX, RETRY_DELAY_MS, WINDOW_COUNT_MAX};
+use crate::offset_set::OffsetSet;
 use crate::progress::SavedProgress;
 use crate::trouble::Troubles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +34,17 @@ struct Record {
     /// Whether whoever waits for it was told.
     is_told: bool,
     phase: Phase,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// It is processed.
+    Done,
+    /// It is not, and will not be: retry mode none dropped it or passed it by, or it is a dead letter.
+    Dropped,
+    /// That is still to come.
+    Pending,
 }
 
 /// What a report did to a record.
@@ -81,6 +93,8 @@ pub(crate) struct Source {
     /// Records of the window that wait for another try, or leave.
     failed: BTreeSet<Offset>,
     kept: SavedProgress,
+    /// Records that were dropped in this life of the process: the last of them, who appends them again is told so.
+    dropped: OffsetSet,
     /// Its progress is saved: its records are there after a restart.
     pub(crate) is_durable: bool,
     /// What the records under way returned so far, by offset.
@@ -93,7 +107,8 @@ impl Source {
     pub(crate) fn new(setup: SourceSetup, kept: SavedProgress) -> Self {
         let (window, base) = (VecDeque::new(), kept.base());
         let (failed, returns, troubles) = (BTreeSet::new(), BTreeMap::new(), Troubles::default());
-        Self { setup, base, window, running: 0, failed, kept, is_durable: true, returns, troubles }
+        let dropped = OffsetSet::default();
+        Self { setup, base, window, running: 0, failed, kept, dropped, is_durable: true, returns, troubles }
     }
 
     /// The next record to start for the first time.
@@ -104,6 +119,27 @@ impl Source {
     /// Everything below is done.
     pub(crate) fn base(&self) -> Offset {
         self.base
+    }
+
+    /// What became of a record of the partition.
+    pub(crate) fn outcome(&self, offset: Offset) -> Outcome {
+        let is_over = offset < self.base || self.of(offset).is_some_and(|record| record.is_told);
+        match is_over {
+            _ if self.is_dropped(offset) => Outcome::Dropped,
+            true => Outcome::Done,
+            false => Outcome::Pending,
+        }
+    }
+
+    fn is_dropped(&self, offset: Offset) -> bool {
+        self.dropped.contains(offset) || self.kept.is_given_up(offset)
+    }
+
+    fn note_dropped(&mut self, offset: Offset) {
+        self.dropped.insert(offset);
+        if self.dropped.range_count() > DROPPED_RUN_COUNT_MAX {
+            self.dropped.forget_lowest();
+        }
     }
 
     /// Progress that a sealed entry has, or the next one will: a restart never goes back behind it.
@@ -140,6 +176,7 @@ impl Source {
             && self.running >= self.setup.executing_max
         {
             while self.next() < end && self.window.len() < WINDOW_COUNT_MAX {
+                self.note_dropped(self.next());
                 self.pass_one();
             }
         }
@@ -207,13 +244,22 @@ impl Source {
 
     /// The first record that is to be started again, or to be kept elsewhere.
     pub(crate) fn due(&self, now: Nanos) -> Option<Offset> {
-        let is_due = |offset: &&Offset| self.of(**offset).is_some_and(|record| record.is_due(now));
+        let is_due = |offset: &&Offset| match self.of(**offset).map(|record| record.phase) {
+            Some(Phase::Waiting { until }) => until <= now,
+            Some(Phase::Leaving) => self.may_leave(**offset),
+            Some(Phase::Running { .. } | Phase::Done) | None => false,
+        };
         let due = match self.setup.retry {
             // In order: nobody overtakes one that waits.
             RetryMode::AllAfter => self.failed.first().filter(is_due),
             RetryMode::Individual | RetryMode::None => self.failed.iter().find(is_due),
         };
         due.copied()
+    }
+
+    /// Whether progress has room for one more that was given up.
+    fn may_leave(&self, offset: Offset) -> bool {
+        !self.is_durable || self.kept.takes(offset, self.base)
     }
 
     /// Whether a record that is due is to be kept elsewhere instead of being started.
@@ -228,7 +274,9 @@ impl Source {
         record.phase = Phase::Done;
         self.failed.remove(&offset);
         self.troubles.forget(offset);
-        if !planted::has(Bug::DeadLetterOutsideEntry) {
+        self.note_dropped(offset);
+        // Records of a source without progress are not there after a restart.
+        if self.is_durable && !planted::has(Bug::DeadLetterOutsideEntry) {
             self.kept.give_up(offset);
         }
         self.trim();
@@ -285,7 +333,10 @@ impl Source {
         let until = now.plus_ms(if is_own { Troubles::delay_ms(tries) } else { RETRY_DELAY_MS });
         let phase = match retry {
             _ if gives_up => Phase::Leaving,
-            RetryMode::None => Phase::Done,
+            RetryMode::None => {
+                self.note_dropped(root.offset);
+                Phase::Done
+            }
             RetryMode::Individual | RetryMode::AllAfter => Phase::Waiting { until },
         };
         if gives_up && !is_own {
@@ -309,10 +360,12 @@ impl Source {
     fn fail_after(&mut self, offset: Offset, until: Nanos) {
         let from = (offset.0 - self.base.0) as usize + 1;
         self.returns.split_off(&offset.0);
+        let (kept, dropped) = (&self.kept, &self.dropped);
+        let is_dropped = |offset: Offset| dropped.contains(offset) || kept.is_given_up(offset);
         for (record, later) in self.window.range_mut(from..).zip(offset.0 + 1..) {
             match record.phase {
                 Phase::Running { .. } => self.running -= 1,
-                Phase::Done if self.kept.is_given_up(Offset(later)) => continue,
+                Phase::Done if is_dropped(Offset(later)) => continue,
                 Phase::Done => {}
                 Phase::Waiting { .. } | Phase::Leaving => continue,
             }
@@ -333,7 +386,7 @@ impl Source {
     pub(crate) fn next_retry(&self) -> Option<Nanos> {
         let time = |offset: &Offset| match self.of(*offset)?.phase {
             Phase::Waiting { until } => Some(until),
-            Phase::Leaving => Some(Nanos(0)),
+            Phase::Leaving => self.may_leave(*offset).then_some(Nanos(0)),
             Phase::Running { .. } | Phase::Done => None,
         };
         match self.setup.retry {
@@ -363,19 +416,10 @@ impl Source {
     }
 }
 
-impl Record {
-    fn is_due(&self, now: Nanos) -> bool {
-        match self.phase {
-            Phase::Waiting { until } => until <= now,
-            Phase::Leaving => true,
-            Phase::Running { .. } | Phase::Done => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::GIVEN_UP_RUN_COUNT_MAX;
 
     fn source(retry: RetryMode) -> Source {
         let setup = SourceSetup {
@@ -569,6 +613,80 @@ mod tests {
             [10, 11].map(|offset| s.restart(TaskId(0), 0, Offset(offset), 7, later)).into_iter().collect();
         assert_eq!(s.done(&again[1], 7), Report::Again);
         assert_eq!(s.done(&again[0], 7), Report::Done);
+    }
+
+    #[test]
+    fn what_became_of_a_record_is_known_behind_one_that_is_still_to_be_done_and_after_it() {
+        let mut s = source(RetryMode::None);
+        let (slow, good, bad) = (start(&mut s, 1), start(&mut s, 2), start(&mut s, 3));
+        assert_eq!(s.done(&good, 2), Report::Done);
+        fail(&mut s, &bad);
+        let outcomes = |s: &Source| [10, 11, 12, 13].map(|offset| s.outcome(Offset(offset)));
+        assert_eq!(outcomes(&s), [Outcome::Pending, Outcome::Done, Outcome::Dropped, Outcome::Pending]);
+        assert_eq!(s.done(&slow, 1), Report::Done);
+        assert_eq!(outcomes(&s), [Outcome::Done, Outcome::Done, Outcome::Dropped, Outcome::Pending]);
+        s.setup.executing_max = 1;
+        start(&mut s, 4);
+        assert_eq!((s.pass_by(Offset(16)), s.outcome(Offset(15))), (14..16, Outcome::Dropped));
+        // They are forgotten at last, so that they take no more than so much room.
+        for id in 0..4 * DROPPED_RUN_COUNT_MAX as u64 {
+            s.setup.executing_max = 8;
+            let root = start(&mut s, id + 5);
+            if id % 2 == 0 {
+                fail(&mut s, &root)
+            } else {
+                s.done(&root, id + 5)
+            };
+        }
+        assert!(s.dropped.range_count() <= DROPPED_RUN_COUNT_MAX);
+        assert_eq!(s.outcome(Offset(12)), Outcome::Done);
+    }
+
+    #[test]
+    fn records_that_are_given_up_here_and_there_behind_a_slow_one_do_not_fill_every_entry() {
+        let mut s = source(RetryMode::Individual);
+        (s.setup.dead_letter_after, s.setup.executing_max) = (Some(1), 8_192);
+        let slow = start(&mut s, 1);
+        let give_up_due = |s: &mut Source| {
+            while let Some(offset) = s.due(Nanos(0)) {
+                s.give_up(offset);
+            }
+        };
+        for id in 2..2 + 4 * GIVEN_UP_RUN_COUNT_MAX as u64 {
+            let root = start(&mut s, id);
+            if id % 2 == 0 {
+                fail(&mut s, &root)
+            } else {
+                s.done(&root, id)
+            };
+            give_up_due(&mut s);
+        }
+        let size = s.take_progress().map_or(0, |bytes| bytes.len());
+        assert!(size <= 8 + 16 * GIVEN_UP_RUN_COUNT_MAX, "{size} bytes");
+        assert_eq!(s.next_retry(), None, "nobody wakes for those that cannot leave yet");
+        // The rest leaves when the slow one is done.
+        assert_eq!(s.done(&slow, 1), Report::Done);
+        while s.is_busy() {
+            give_up_due(&mut s);
+            s.take_progress();
+        }
+        assert_eq!(s.base(), s.next());
+    }
+
+    #[test]
+    fn what_a_source_without_progress_gives_up_is_noted_nowhere_for_ever() {
+        let mut s = source(RetryMode::Individual);
+        (s.setup.dead_letter_after, s.is_durable) = (Some(1), false);
+        for id in 0..100_000 {
+            let root = start(&mut s, id);
+            if id % 2 == 0 {
+                fail(&mut s, &root)
+            } else {
+                s.done(&root, id)
+            };
+            s.due(Nanos(0)).into_iter().for_each(|offset| s.give_up(offset));
+        }
+        assert_eq!((s.kept.encode().len(), s.dropped.range_count()), (8, DROPPED_RUN_COUNT_MAX));
     }
 
     #[test]

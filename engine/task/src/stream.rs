@@ -19,7 +19,7 @@ impl TaskThread {
     /// Makes events of committed records, and of failed ones whose wait is over.
     pub(crate) fn start_records(&mut self, now: Nanos) -> bool {
         let mut started = false;
-        if self.jobs.is_full() || self.pagings.is_full() || self.appending.is_full() {
+        if self.config.at_rest || self.jobs.is_full() || self.pagings.is_full() || self.appending.is_full() {
             return false;
         }
         for at in 0..self.slots.len() {

@@ -71,6 +71,8 @@ pub struct ThreadConfig {
     pub event_ms_max: u64,
     /// What it tells those who watch it.
     pub pulse: Arc<Pulse>,
+    /// Its topologies take no records: it is opened for who looks at it.
+    pub at_rest: bool,
 }
 
 impl ThreadConfig {
@@ -90,6 +92,7 @@ impl ThreadConfig {
             slow_op_ms: SLOW_OP_MS,
             event_ms_max: EVENT_MS_MAX,
             pulse: Arc::default(),
+            at_rest: false,
         }
     }
 
@@ -198,6 +201,8 @@ pub struct TaskThread {
     /// Bytes in use besides the cache, when they were counted last.
     pub(crate) memory_size: usize,
     memory_at: Nanos,
+    /// The wall clock when clients' letters came last.
+    pub(crate) wall_ms: u64,
 }
 
 impl TaskThread {
@@ -246,6 +251,7 @@ impl TaskThread {
             lingers: 0,
             memory_size: 0,
             memory_at: Nanos(0),
+            wall_ms: 0,
         }
     }
 
@@ -271,6 +277,7 @@ impl TaskThread {
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);
         worked |= self.run_turns(doors)?;
+        worked |= self.part_with(doors);
         worked |= self.seal(doors);
         worked |= self.background(doors)?;
         worked |= self.check_timers(doors);
@@ -280,6 +287,17 @@ impl TaskThread {
             return Ok(Progress::Busy);
         }
         Ok(self.rest(doors))
+    }
+
+    /// Gives free what it holds for clients that are gone.
+    fn part_with(&mut self, doors: &mut Doors<'_>) -> bool {
+        let mut worked = false;
+        while let Some(peer) = doors.wire.departed() {
+            self.take_cancel(peer, &[], doors.clock.now());
+            self.outbox.forget(peer);
+            worked = true;
+        }
+        worked
     }
 
     /// Whether to step again rather than sleep though a step had nothing to do, because other threads sent events a moment
@@ -303,7 +321,7 @@ impl TaskThread {
             && self.jobs.is_empty()
             && self.pagings.is_empty()
             && self.micro.is_quiet()
-            && self.slots.iter().all(TaskSlot::is_quiet)
+            && self.slots.iter().all(|slot| slot.is_quiet(self.config.at_rest))
     }
 
     /// Bytes in use besides the block cache: what admission and pressure are judged by.
@@ -318,6 +336,11 @@ impl TaskThread {
             slot.state.depots().iter().enumerate().map(|(i, d)| (task, i, d.committed_end().0)).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(ends).collect()
+    }
+
+    /// How many attempts at microbatches are prepared here and not published, for audits.
+    pub fn prepared_count(&self) -> usize {
+        self.slots.iter().map(|slot| slot.state.prepared_runs().count()).sum()
     }
 
     /// Where a task of this thread is in `slots`.
@@ -435,7 +458,9 @@ impl TaskThread {
         }
     }
 
-    /// Whether clients' requests are taken from their rings: not while too much of anything is under way (D13).
+    /// Whether clients' requests are taken from their rings: not while too much of anything is under way that ends by itself
+    /// (D13). What waits for users' code, as calls of queries may, is refused instead: nobody else waits for it. Letters that give
+    /// something free, or let a topology go on, come by another category.
     fn admits(&self) -> bool {
         let held = |slot: &TaskSlot| !slot.can_seal() && slot.state.staged_size() > SEAL_SIZE;
         let detached: usize = self.slots.iter().map(|slot| slot.state.detached_size()).sum();
@@ -446,17 +471,13 @@ impl TaskThread {
             && self.memory_size < self.config.memory.admission()
             && !self.has_full_memtables()
             && !self.depot_reads.is_full()
-            && !self.queries.is_full()
             && !self.slots.iter().any(held)
     }
 
     /// Whether one more batch may be taken in a turn that began with [`TaskThread::admits`]: what a batch adds to.
     fn takes_more(&self) -> bool {
         self.space.is_full()
-            || (self.staged_size() < SEAL_SIZE
-                && self.outbox.size() < OUTBOX_SIZE_MAX
-                && !self.depot_reads.is_full()
-                && !self.queries.is_full())
+            || (self.staged_size() < SEAL_SIZE && self.outbox.size() < OUTBOX_SIZE_MAX && !self.depot_reads.is_full())
     }
 
     pub(crate) fn staged_size(&self) -> usize {
@@ -483,6 +504,9 @@ impl TaskThread {
     /// Takes one batch of letters of a category.
     fn receive(&mut self, category: Category, now: Nanos, doors: &mut Doors<'_>) -> bool {
         let Some((peer, batch)) = doors.wire.receive(category) else { return false };
+        if category == Category::Client {
+            self.wall_ms = doors.clock.wall_ms();
+        }
         let mut reader = FixedReader::new(&batch.bytes);
         while let Some(letter) = Letter::decode_next(&mut reader) {
             match letter {

@@ -57,6 +57,9 @@ impl TaskThread {
         for (at, source) in zero.sources.iter_mut().enumerate() {
             if let Some(period) = module.def.depots[source.setup.depot].tick {
                 source.is_durable = false;
+                if self.config.at_rest {
+                    continue;
+                }
                 self.ticks.tickers.push((at, Ticker::new(period, now)));
             }
         }

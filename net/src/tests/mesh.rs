@@ -121,10 +121,15 @@ fn a_port_attaches_while_the_thread_runs_and_is_forgotten_after_it_left() {
     port.send(Peer(2), CLIENT, letter(10)).unwrap();
     assert_eq!(first.receive_any(), Some((Peer(0), CLIENT, letter(10))));
     assert_eq!(port.known_ports(), (3, 3));
+    assert_eq!(port.departed(), None);
     drop(first);
     drop(second);
     assert_eq!(port.receive(CLIENT), Some((Peer(2), letter(2))), "what was sent before leaving still arrives");
+    let mut departed: Vec<Peer> = std::iter::from_fn(|| port.departed()).collect();
+    departed.sort_unstable();
+    assert_eq!(departed, [Peer(2), Peer(3), Peer(3)], "at once, and when nothing of them is left");
     assert_eq!(port.receive(CLIENT), None);
+    assert_eq!((port.departed(), port.departed()), (Some(Peer(2)), None));
     assert_eq!(port.known_ports(), (1, 1));
     port.send(Peer(2), CLIENT, letter(11)).unwrap();
     assert_eq!(mesh.attach().peer(), Peer(4), "numbers are never used again");

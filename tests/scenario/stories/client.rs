@@ -4,9 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "clients are ordinary threads")]
 
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -113,7 +113,7 @@ fn a_request_nobody_wants_any_more_leaves_the_others_alone() {
 }
 
 /// Whether the code of [`Slow`] may end, by test.
-static MAY_END: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+static MAY_END: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
 
 /// A stream whose records take as long as the test wants, and a query that never ends.
 struct Slow<const TEST: usize>;
@@ -184,6 +184,148 @@ fn a_client_that_goes_away_leaves_nothing_behind_in_the_engine() {
     until("something of the client is left", || (work().calls, work().events, work().appends) == (0, 0, 1));
     MAY_END[0].store(true, Ordering::Release);
     assert!(kept.wait().is_ok(), "the other client's append is answered");
+    cluster.close().unwrap();
+}
+
+#[test]
+fn calls_of_one_client_that_do_not_end_keep_out_nobody_else_and_can_be_given_up() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Slow<3>>(LaunchConfig { query_timeout_ms: 600_000, ..LaunchConfig::new(1, 1) }).unwrap();
+    let work = || cluster.client_work("Slow").unwrap();
+    let connection = cluster.connect("Slow").unwrap();
+    let endless = Query::<(i64,), i64>::new(&connection, "endless").unwrap();
+    let mut calls: Vec<_> = (0..4_096).map(|n| endless.invoke_async(&(n,)).unwrap()).collect();
+    Depot::<i64>::new(&connection, "*in").unwrap().flush();
+    until("the calls run", || work().calls == 4_096);
+    let refused = endless.invoke(&(0,)).unwrap_err();
+    assert!(matches!(refused, ClientError::Busy(_)), "{refused}");
+    assert_eq!(refused.outcome(), Outcome::NotAppended);
+    let other = cluster.depot::<i64>("Slow", "*in").unwrap();
+    assert_eq!(other.append_with(&1, AckLevel::AppendAck).unwrap(), Offset(0), "others go on");
+    calls.truncate(1_000);
+    until("what is given up ends", || work().calls == 1_000);
+    drop((calls, endless, connection));
+    until("something of the client is left", || (work().calls, work().events) == (0, 0));
+    MAY_END[3].store(true, Ordering::Release);
+    cluster.close().unwrap();
+}
+
+/// Whether the thread of [`Stuck`] stands in user code, and whether it may go on, by test.
+static STANDS: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+static GOES_ON: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
+/// User code that lets its thread do nothing else.
+struct Stuck<const TEST: usize>;
+
+impl<const TEST: usize> Module for Stuck<TEST> {
+    fn name() -> String {
+        "Stuck".to_string()
+    }
+
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let depot = setup.declare_depot::<i64>("*in", random());
+        topologies.stream("stuck").source(&depot, |b, n| {
+            b.each(n, |n| {
+                STANDS[TEST].store(true, Ordering::Release);
+                while !GOES_ON[TEST].load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                n
+            });
+        });
+        topologies.microbatch("batches").source(&depot, |_, _| {});
+        topologies.query("endless", |q, (n,): (Var<i64>,)| {
+            let last = q.looped(n, |b, again, n| {
+                b.hash_partition(n);
+                b.yield_if_overtime();
+                let next = b.each(n, |n| n + 1);
+                let ends = b.each(next, |next| next < 0);
+                b.if_else(ends, |b| b.emit_loop(again, next), |b| b.continue_loop(again, next));
+            });
+            q.origin_partition();
+            last
+        });
+    }
+}
+
+/// A module whose one thread stands still.
+fn stuck<const TEST: usize>() -> InProcessCluster {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Stuck<TEST>>(LaunchConfig { query_timeout_ms: 600_000, ..LaunchConfig::new(1, 1) }).unwrap();
+    cluster.depot::<i64>("Stuck", "*in").unwrap().append_with(&1, AckLevel::AppendAck).unwrap();
+    until("the thread stands", || STANDS[TEST].load(Ordering::Acquire));
+    cluster
+}
+
+#[test]
+fn a_client_that_goes_away_while_its_rings_are_full_leaves_nothing_behind() {
+    let cluster = stuck::<0>();
+    let connection = cluster.connect("Stuck").unwrap();
+    let endless = Query::<(i64,), i64>::new(&connection, "endless").unwrap();
+    // 256 batches of 32 fill a ring.
+    let calls: Vec<_> = (0..8_500).map(|n| endless.invoke_async(&(n,)).unwrap()).collect();
+    drop((calls, endless, connection));
+    GOES_ON[0].store(true, Ordering::Release);
+    // All that was sent has been taken in when others are answered again.
+    let other = cluster.depot::<i64>("Stuck", "*in").unwrap();
+    other.append(&2).unwrap();
+    until("calls go on that nobody waits for", || {
+        let work = cluster.client_work("Stuck").unwrap();
+        (work.calls, work.events) == (0, 0)
+    });
+    cluster.close().unwrap();
+}
+
+#[test]
+fn nothing_is_waited_for_longer_than_its_time_out_when_the_engine_stands() {
+    let cluster = stuck::<1>();
+    let timeout = Duration::from_millis(100);
+    let options = ClientOptions { control_timeout: timeout, query_timeout: timeout, ..ClientOptions::default() };
+    let connection = cluster.connect_with("Stuck", options).unwrap();
+    let batches = Microbatch::new(&connection, "batches").unwrap();
+    let late = Err(ClientError::TimedOut { timeout });
+    assert_eq!(batches.status().map(drop), late);
+    assert_eq!(batches.pause(), late);
+    assert_eq!(batches.resume(), late);
+    assert_eq!(batches.snapshot().map(drop), late);
+    assert_eq!(batches.processed_offsets("*in").map(drop), late);
+    let waited = ClientError::TimedOut { timeout: timeout + Duration::from_millis(50) };
+    assert_eq!(batches.wait_for_processed(9, Duration::from_millis(50)), Err(waited));
+    assert_eq!(Stream::new(&connection, "stuck").unwrap().troubles().map(drop), late);
+    assert_eq!(Query::<(i64,), i64>::new(&connection, "endless").unwrap().invoke(&(1,)).map(drop), late);
+    GOES_ON[1].store(true, Ordering::Release);
+    until("what was asked for was done", || batches.status().is_ok_and(|status| !status.paused));
+    cluster.close().unwrap();
+}
+
+/// Polls another future when it is woken, at once.
+struct PollNow(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for PollNow {
+    fn wake(self: Arc<Self>) {
+        if let Some(mut other) = self.0.lock().unwrap().take() {
+            assert!(other.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready(), "it is answered");
+        }
+    }
+}
+
+#[test]
+fn a_waker_may_poll_another_request_of_the_connection() {
+    let cluster = cluster();
+    let frames = cluster.depot::<Vec<u8>>("Frames", "*frames").unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let first = frames.append_async(&vec![1; 3], AckLevel::AppendAck).unwrap();
+        let mut second = frames.append_async(&vec![1; 3], AckLevel::Ack).unwrap();
+        let first = async move { assert!(first.await.is_ok()) };
+        let waker = Waker::from(Arc::new(PollNow(Mutex::new(Some(Box::pin(first))))));
+        let mut context = Context::from_waker(&waker);
+        while Pin::new(&mut second).poll(&mut context).is_pending() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        done.send(()).unwrap();
+    });
+    assert!(is_done.recv_timeout(Duration::from_secs(20)).is_ok(), "it waits for itself");
     cluster.close().unwrap();
 }
 

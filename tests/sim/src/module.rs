@@ -16,7 +16,7 @@ use tantu_flow::{
 };
 use tantu_model::word::words;
 use tantu_path::{Map, Navigate, agg, path};
-use tantu_state::meta::{DocumentError, ObjectKind, read_module, write_module};
+use tantu_state::meta::{DocumentError, ObjectKind, ObjectMeta, read_module, write_module};
 
 /// Counts by word; the only PState of [`Plain`], the first of [`Noting`].
 pub const COUNTS: u16 = 0;
@@ -208,5 +208,17 @@ pub fn prepare(
         write_module(disk, path, &meta)?;
     }
     let (task_count, thread_count) = (tasks, threads);
-    Ok(Arc::new(ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches }))
+    let of_microbatches = meta.objects.iter().filter(|object| object.kind == ObjectKind::Microbatch);
+    let is_here = |object: &ObjectMeta| def.microbatches.iter().any(|microbatch| microbatch.name == object.name);
+    let removed_microbatches = of_microbatches.filter(|object| !is_here(object)).map(|object| object.id).collect();
+    Ok(Arc::new(ModuleRuntime {
+        def,
+        task_count,
+        thread_count,
+        depots,
+        pstates,
+        sources,
+        microbatches,
+        removed_microbatches,
+    }))
 }

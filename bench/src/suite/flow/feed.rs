@@ -83,6 +83,10 @@ impl Wire for FeedWire<'_> {
         self.wire.ring_bells();
     }
 
+    fn departed(&mut self) -> Option<Peer> {
+        self.wire.departed()
+    }
+
     fn give_back(&mut self, from: Peer, category: Category, mut bytes: Vec<u8>) {
         if from == NOBODY {
             bytes.clear();

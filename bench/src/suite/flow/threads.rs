@@ -171,6 +171,10 @@ impl Wire for WatchedWire<'_> {
         self.wire.receive(category)
     }
 
+    fn departed(&mut self) -> Option<Peer> {
+        self.wire.departed()
+    }
+
     fn ring_bells(&mut self) {
         self.wire.ring_bells();
     }
@@ -275,8 +279,16 @@ impl Threads {
         };
         let microbatches = def.microbatches.iter().map(objects).collect();
         let (task_count, thread_count) = (tasks, threads);
-        let module = ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches };
-        let module = Arc::new(module);
+        let module = Arc::new(ModuleRuntime {
+            def,
+            task_count,
+            thread_count,
+            depots,
+            pstates,
+            sources,
+            microbatches,
+            removed_microbatches: Vec::new(),
+        });
         let (mesh, ports) = Mesh::new(threads);
         let shared = Arc::new(Shared {
             ending: AtomicBool::new(false),

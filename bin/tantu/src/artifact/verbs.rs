@@ -1,5 +1,6 @@
 //! The command line of an artifact.
 
+use super::data::{self, DeadLettersArgs, Order, TopologyArgs};
 use super::{ArtifactError, Entry, Story, Work, definitions, described, ended, print};
 use crate::graph::{self, Format};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +24,14 @@ enum Verb {
     Graph(GraphArgs),
     /// Tell the module's story on a simulated cluster, under faults that a seed draws
     Sim(SimArgs),
+    /// Show the records that topologies gave up, from a data directory that no process uses
+    DeadLetters(DeadLettersArgs),
+    /// Tell how far a microbatch topology is and whether it is paused, from a data directory that no process uses
+    Status(TopologyArgs),
+    /// Pause a microbatch topology in a data directory that no process uses: it begins nothing when it is launched
+    Pause(TopologyArgs),
+    /// Let a microbatch topology that was paused go on when it is launched
+    Resume(TopologyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +79,10 @@ pub(super) fn dispatch(
         Ok(Artifact { verb: Some(Verb::Describe) }) => described(entries),
         Ok(Artifact { verb: Some(Verb::Graph(args)) }) => graph(entries, &args),
         Ok(Artifact { verb: Some(Verb::Sim(args)) }) => sim(story, &args, &name).and_then(|text| print(&text)),
+        Ok(Artifact { verb: Some(Verb::DeadLetters(args)) }) => data::dead_letters(entries, &args),
+        Ok(Artifact { verb: Some(Verb::Status(args)) }) => data::order(entries, &args, Order::Status),
+        Ok(Artifact { verb: Some(Verb::Pause(args)) }) => data::order(entries, &args, Order::Pause),
+        Ok(Artifact { verb: Some(Verb::Resume(args)) }) => data::order(entries, &args, Order::Resume),
         Ok(Artifact { verb: None }) => work.map_or(Ok(()), |work| work()).map_err(ArtifactError::Run),
         Err(error) => {
             // Where nobody reads there is nobody to tell.

@@ -224,6 +224,28 @@ fn the_log_is_kept_until_it_says_itself_that_a_prepared_run_was_dropped() {
 }
 
 #[test]
+fn a_prepared_run_that_is_abandoned_holds_the_log_no_longer_and_what_is_decided_stays() {
+    let mut task = Task::new();
+    task.prepared(run(1, 0), b"one");
+    task.flush();
+    let mut task = task.reopen(0).expect("it is whole");
+    assert_eq!((task.low(), task.state.prepared_runs().count()), (0, 1), "it survives a restart");
+    task.state.abandon_runs(RunId { topology: ObjectId(10), ..run(1, 9) });
+    task.state.abandon_runs(run(0, 9));
+    assert_eq!(task.state.prepared_runs().count(), 1, "those were others");
+    // Of a later life, which knows no attempt of this one.
+    task.state.abandon_runs(RunId { attempt: Attempt { epoch: Epoch(2), counter: 0 }, ..run(1, 0) });
+    assert_eq!(task.state.prepared_runs().count(), 0);
+    task.commit();
+    task.flush();
+    assert_eq!(task.low(), task.end());
+    task.prepared(run(1, 1), b"two");
+    task.state.publish_run(run(1, 1)).expect("it is prepared");
+    task.state.abandon_runs(run(1, 2));
+    assert!(matches!(task.commit()[..], [RunEvent::Published { .. }]));
+}
+
+#[test]
 fn a_publish_that_the_tree_has_flushed_needs_no_chunks_and_one_that_it_has_not_needs_all() {
     let other = RunId { topology: ObjectId(10), ..run(1, 0) };
     let mut task = Task::new();

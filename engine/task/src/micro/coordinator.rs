@@ -142,6 +142,8 @@ pub(crate) struct Coordinator {
     /// When the last microbatch ended.
     ended_at: Nanos,
     paused: bool,
+    /// Nothing begins in this life of the process.
+    held: bool,
     /// Participants that are asked what they have before the next microbatch is fixed, and how long it waits for them.
     asked: BTreeSet<TaskId>,
     asked_until: Nanos,
@@ -205,6 +207,7 @@ impl Coordinator {
             retry_ms: MICROBATCH_RETRY_MS,
             ended_at: now,
             paused: known.paused,
+            held: false,
             asked: BTreeSet::new(),
             asked_until: now,
             waiters: Vec::new(),
@@ -228,8 +231,19 @@ impl Coordinator {
         }
         if coordinator.paused {
             coordinator.tell_all_of(MicrobatchSays::Paused, &[1]);
+            coordinator.abandon_earlier();
         }
         coordinator
+    }
+
+    /// Nothing is decided, and nothing begins for long: what earlier lives prepared goes, as with the next attempt.
+    fn abandon_earlier(&mut self) {
+        if self.phase == Phase::Idle {
+            let attempt = Attempt { epoch: self.epoch, counter: self.counter };
+            self.run = RunId { topology: self.topology, id: self.finished + 1, attempt };
+            self.counter += 1;
+            self.tell_all_of(MicrobatchSays::Abandon, &[]);
+        }
     }
 
     /// Where the partitions are, after a microbatch or before it.
@@ -268,12 +282,17 @@ impl Coordinator {
             Phase::Idle => self.fixed.is_none() && !self.has_records(),
             _ => false,
         };
-        rests || (self.paused && self.is_between())
+        rests || (self.rests() && self.is_between())
     }
 
     /// Begins nothing more in this life of the process.
     pub(crate) fn hold(&mut self) {
-        self.paused = true;
+        self.held = true;
+    }
+
+    /// Whether no microbatch begins.
+    fn rests(&self) -> bool {
+        self.paused || self.held
     }
 
     /// Whether something is decided and not finished.
@@ -327,14 +346,14 @@ impl Coordinator {
     /// Time goes on.
     pub(crate) fn tick(&mut self, now: Nanos) {
         match self.phase {
-            Phase::Idle if self.paused => {}
+            Phase::Idle if self.rests() => {}
             Phase::Idle if self.fixed.is_some() => self.begin(now),
             Phase::Idle if self.is_asking(now) => {}
             Phase::Idle if self.next_at().is_some_and(|at| at <= now) => {
                 self.fix(now);
                 self.begin(now);
             }
-            Phase::Backoff { .. } if self.paused => {}
+            Phase::Backoff { .. } if self.rests() => {}
             Phase::Backoff { until } if until <= now => self.begin(now),
             Phase::Priming | Phase::Running | Phase::Preparing if self.deadline <= now => {
                 let text = format!("{} took longer than {:?}", self.phase.name(), self.options.phase_timeout);
@@ -367,10 +386,10 @@ impl Coordinator {
     /// When it wants to be told that time goes on.
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
         let own = match self.phase {
-            Phase::Idle if self.paused => None,
+            Phase::Idle if self.rests() => None,
             Phase::Idle if !self.asked.is_empty() => self.next_at().map(|at| at.max(self.asked_until)),
             Phase::Idle => self.next_at(),
-            Phase::Backoff { .. } if self.paused => None,
+            Phase::Backoff { .. } if self.rests() => None,
             Phase::Backoff { until } => Some(until),
             Phase::Priming | Phase::Running | Phase::Preparing | Phase::Publishing => Some(self.deadline),
             Phase::Deciding | Phase::Finishing => None,

@@ -5,10 +5,12 @@ use crate::micro::coordinator::{Coordinator, Known, Setting};
 use crate::micro::part::{Part, PartSource};
 use crate::micro::record::{Fixed, Record, decode_decided, decode_finished};
 use crate::open::first_offset;
-use crate::thread::{StopReason, ThreadConfig};
-use tantu_base::door::Doors;
-use tantu_base::id::{Epoch, ObjectId, TaskId};
+use crate::thread::{StopReason, TaskThread, ThreadConfig};
+use std::sync::Arc;
+use tantu_base::door::{Doors, Peer};
+use tantu_base::id::{Attempt, Category, Epoch, ObjectId, RunId, TaskId};
 use tantu_lsm::BlockCache;
+use tantu_net::letter::{Letter, MicrobatchSays};
 use tantu_state::TaskState;
 use tantu_state::task::StateError;
 
@@ -63,6 +65,44 @@ impl Micro {
             micro.coordinators.push(Coordinator::new(setting, known, doors.clock.now()));
         }
         Ok(micro)
+    }
+}
+
+impl TaskThread {
+    /// What undecided microbatches of topologies that the module had once have prepared goes, or the log would be kept for it for
+    /// ever: nobody tries them again. A decided one waits for its topology.
+    pub(crate) fn abandon_removed(&mut self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        let module = Arc::clone(&self.config.module);
+        let Some(zero) = self.slot_of(TaskId(0)) else { return Ok(()) };
+        for topology in module.removed_microbatches.iter().copied() {
+            let known = read_known(&mut self.slots[zero].state, topology, &mut self.cache, doors)?;
+            let id = known.finished.0 + 1;
+            if known.fixed.is_none_or(|fixed| fixed.id < id) {
+                continue;
+            }
+            if known.decided.is_some_and(|run| run.id == id) {
+                self.micro.owes_removed = true;
+                tracing::warn!(
+                    topology = topology.0,
+                    microbatch = id,
+                    "a microbatch is decided and not finished, and its topology is not in the module any more: the log is kept for it"
+                );
+                continue;
+            }
+            let epoch = self.pipeline.epoch();
+            let run = RunId { topology, id, attempt: Attempt { epoch, counter: 0 } };
+            for task in (0..module.task_count).map(TaskId) {
+                match self.slot_of(task) {
+                    Some(slot) => self.slots[slot].state.abandon_runs(run),
+                    None => {
+                        let (from, says) = (TaskId(0), MicrobatchSays::Abandon);
+                        let letter = Letter::Microbatch { task, from, run, epoch, says, body: &[] };
+                        self.outbox.push(Peer(module.thread_of(task).0), Category::FlexLatency, &letter);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 

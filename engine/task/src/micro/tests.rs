@@ -283,6 +283,32 @@ fn a_pause_is_answered_between_attempts_and_clients_wait_for_records_or_their_ti
 }
 
 #[test]
+fn what_an_earlier_life_prepared_and_nobody_decided_is_given_up_when_a_paused_topology_starts() {
+    let mut c = started(Known { paused: true, fixed: Some(fixed()), finished: (4, 90), ..Known::default() });
+    let abandoned = |acts: &[Act]| {
+        let of = |act: &Act| match act {
+            Act::Tell { says: MicrobatchSays::Abandon, to, run, .. } => Some((*to, *run)),
+            _ => None,
+        };
+        acts.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(abandoned(&c.take_acts()), TASKS.map(|task| (task, run(5, 0))), "with every earlier attempt");
+    with_records(&mut c, at_ms(1));
+    c.ask(Peer(5), 1, MicrobatchAsk::Resume, at_ms(1));
+    TASKS.iter().for_each(|task| c.ends(*task, &[(Offset(0), Offset(0))], true, at_ms(1)));
+    let acts = c.take_acts();
+    let primed = acts.iter().find_map(|act| match act {
+        Act::Tell { says: MicrobatchSays::Prime, run, .. } => Some(*run),
+        _ => None,
+    });
+    assert_eq!(primed, Some(run(5, 1)), "no two attempts are named alike");
+    // A decided one is carried out, paused or not.
+    let decided = RunId { attempt: Attempt { epoch: Epoch(2), counter: 3 }, ..run(4, 0) };
+    let known = Known { fixed: Some(fixed()), decided: Some(decided), finished: (3, 90), paused: true };
+    assert_eq!(abandoned(&started(known).take_acts()), []);
+}
+
+#[test]
 fn what_is_there_when_a_topology_goes_on_is_asked_for_before_records_are_fixed() {
     let mut c = started(Known { paused: true, ..Known::default() });
     c.ends(TASKS[0], &[(Offset(0), Offset(1))], false, at_ms(1));

@@ -5,6 +5,7 @@
 
 use crate::slot::{AppendWait, TaskSlot};
 use crate::thread::TaskThread;
+use crate::together::progress_of;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, ProducerId, TaskId, Version};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, NumberFault, Refusal};
@@ -52,9 +53,9 @@ impl Repeat {
     /// Whether the record is as safe as its client wants.
     fn is_done(&self, slots: &[TaskSlot]) -> bool {
         let (slot, AppendWait { depot, offset, ack, .. }) = (&slots[self.slot], self.append);
-        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
+        let mut sources = slot.sources_on(depot);
         let is_durable = slot.state.depots()[depot].committed_end() > offset;
-        is_durable && (ack != AckLevel::Ack || sources.all(|source| source.base() > offset))
+        is_durable && (ack != AckLevel::Ack || sources.all(|at| progress_of(&slot.sources, at) > offset))
     }
 }
 

@@ -17,6 +17,7 @@ use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
 use tantu_state::TaskState;
+use tantu_state::depot::Keeping;
 use tantu_state::layout::object_key;
 use tantu_state::meta::{self, Checkpoint};
 use tantu_state::section::sections;
@@ -177,8 +178,15 @@ fn open_slot(
             executing_max: limits.executing_max,
             waits_beyond: limits.waits_beyond,
             live_from: state.depots()[def.depot].committed_end(),
+            // Ticks are no records that others have too.
+            has_kin: module.def.depots[def.depot].tick.is_none()
+                && module.def.streams[stream].sources.iter().filter(|other| other.depot == def.depot).count() > 1,
         };
         sources.push(Source::new(setup, from));
+    }
+    for (at, def) in module.def.depots.iter().enumerate() {
+        let keeping = Keeping { recent_size: def.options.cached_size, ahead_size: def.options.catch_up_size };
+        state.depot_mut(at).keeping = keeping;
     }
     let parts = open_parts(config, &mut state, cache, doors)?;
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();

@@ -10,7 +10,6 @@ use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_net::letter::AckLevel;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
-use tantu_state::layout::object_key;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, own_sections};
 use tantu_state::side::SPILL_OWNER;
@@ -149,13 +148,7 @@ impl TaskThread {
                     entry.body.clear();
                     Self::append_entry(&mut self.pipeline, full.body, std::mem::take(&mut effects));
                 }
-                for source in &mut slot.sources {
-                    if let Some(progress) = source.take_progress() {
-                        let mut key = Vec::new();
-                        object_key(source.setup.progress, &[], &mut key);
-                        slot.state.put_system(key, progress);
-                    }
-                }
+                slot.stage_progress();
                 slot.state.seal(wall_ms, &mut entry);
             }
             if !slot.gathering.is_empty() {
@@ -324,15 +317,7 @@ impl TaskThread {
 
     /// Stages progress that no entry carried yet.
     pub(crate) fn stage_progress(&mut self) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.can_seal()) {
-            for source in &mut slot.sources {
-                if let Some(progress) = source.take_progress() {
-                    let mut key = Vec::new();
-                    object_key(source.setup.progress, &[], &mut key);
-                    slot.state.put_system(key, progress);
-                }
-            }
-        }
+        self.slots.iter_mut().filter(|slot| slot.can_seal()).for_each(TaskSlot::stage_progress);
     }
 
     /// Brings everything into tables and segments, gives up the log, notes what was reached, closes. Blocking.

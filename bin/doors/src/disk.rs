@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tantu_base::buf::Buf;
 use tantu_base::door::{
-    Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token,
+    Disk, DiskDone, DiskError, DiskFault, DiskOp, DiskReply, DiskRoom, FileId, Nanos, OpenMode, Token, call_all,
 };
 
 /// Entries of the submission ring. More requests than that wait in memory.
@@ -587,23 +587,21 @@ fn sync_dir(path: &Path) -> Result<(), Errno> {
 }
 
 fn make_dir(path: &Path) -> Result<(), Errno> {
-    make_all(std::iter::once(path))
+    let mut parents = BTreeSet::new();
+    make_unflushed(path, &mut parents)?;
+    parents.iter().try_for_each(|parent| sync_dir(parent))
 }
 
-/// Makes directories that are missing, with those above them, durably.
+/// Makes directories that are missing, with those above them, durably. They are flushed when all are made, side by side: each that is
+/// made and flushed by itself waits for the file system's journal.
 ///
 /// # Errors
 /// What the kernel answers.
-pub fn make_dirs(paths: &[PathBuf]) -> std::io::Result<()> {
-    Ok(make_all(paths.iter().map(PathBuf::as_path))?)
-}
-
-/// Flushed once all are made: the first flush brings the others' names along, and each that is made and flushed by itself waits
-/// for the file system's journal.
-fn make_all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<(), Errno> {
+pub fn make_dirs(disk: &mut dyn Disk, paths: &[PathBuf]) -> std::io::Result<()> {
     let mut parents = BTreeSet::new();
-    paths.try_for_each(|path| make_unflushed(path, &mut parents))?;
-    parents.iter().try_for_each(|parent| sync_dir(parent))
+    paths.iter().try_for_each(|path| make_unflushed(path, &mut parents))?;
+    let flushes = parents.into_iter().map(|path| DiskOp::SyncDir { path });
+    call_all(disk, flushes).map(drop).map_err(std::io::Error::other)
 }
 
 fn make_unflushed(path: &Path, parents: &mut BTreeSet<PathBuf>) -> Result<(), Errno> {
@@ -693,11 +691,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         std::fs::create_dir(path("a")).unwrap();
-        make_dirs(&[path("a/b/c"), path("a/b/d"), path("a"), path("e")]).unwrap();
-        make_dirs(&[path("a/b/c")]).unwrap();
+        let mut disk = KernelDisk::new(None).unwrap();
+        make_dirs(&mut disk, &[path("a/b/c"), path("a/b/d"), path("a"), path("e")]).unwrap();
+        make_dirs(&mut disk, &[path("a/b/c")]).unwrap();
         assert!(["a/b/c", "a/b/d", "e"].iter().all(|name| path(name).is_dir()));
         std::fs::write(path("file"), b"").unwrap();
-        let error = make_dirs(&[path("file/below")]).expect_err("a file is no directory");
+        let error = make_dirs(&mut disk, &[path("file/below")]).expect_err("a file is no directory");
         assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
     }
 

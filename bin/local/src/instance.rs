@@ -69,8 +69,8 @@ impl Instance {
             meta.thread_count = runtime.thread_count;
             write_module(&mut disk, &dir.join("module.meta"), &meta)?;
         }
+        make_dirs(&mut disk, &directories(dir, &runtime)).map_err(ClusterError::Directories)?;
         drop(disk);
-        make_dirs(&directories(dir, &runtime)).map_err(ClusterError::Directories)?;
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count, Arc::clone(&launch.stopped)));
         let shares = Arc::new(LiveShares::new(config.proportions));

@@ -53,8 +53,10 @@ impl TaskThread {
         let module = &*config.module;
         let mut cache = BlockCache::new(config.memory.cache());
         let mut states = Vec::new();
+        let dir_of = |task: TaskId| config.dir.join("tasks").join(task.0.to_string());
+        TaskState::make_all(doors.disk, module.tasks_of(config.thread).map(dir_of), doors.entropy)?;
         for (at, task) in module.tasks_of(config.thread).enumerate() {
-            let dir = config.dir.join("tasks").join(task.0.to_string());
+            let dir = dir_of(task);
             let owners = Owners { tree: 1 + 2 * at as u32, segments: 2 + 2 * at as u32 };
             let mut state = TaskState::open(
                 doors.disk,

@@ -40,8 +40,8 @@ pub enum StreamLetter<'a> {
         /// Place of the topology among the module's stream topologies.
         topology: u16,
     },
-    /// A client asks how many records of the partitions on a task a stream topology has processed since it was first launched. The answer is
-    /// one row: that, and the milliseconds for which it was waited, `u64` each.
+    /// A client asks how many records of the partitions on a task a stream topology has processed since it was first launched. The
+    /// answer is one row: that, and the milliseconds for which it was waited, `u64` each.
     AskProcessed {
         /// Where.
         task: TaskId,

@@ -66,7 +66,8 @@ impl Defining {
             |other: &SourceDef| (other.retry, other.dead_letter_after) == (source.retry, source.dead_letter_after);
         if !others.iter().all(is_alike) {
             let what = format!(
-                "several sources on `{depot}` need the same retry mode and `dead_letter_after`: they process records together once they meet"
+                "several sources on `{depot}` need the same retry mode and `dead_letter_after`: once they meet they process \
+                 records together"
             );
             self.error(place, what);
         }

@@ -286,10 +286,10 @@ pub fn call(disk: &mut dyn Disk, op: DiskOp) -> Result<DiskReply, DiskError> {
 /// # Panics
 /// If another request was outstanding: that is a bug.
 pub fn call_all(disk: &mut dyn Disk, ops: impl IntoIterator<Item = DiskOp>) -> Result<Vec<DiskReply>, DiskError> {
-    let mut count = 0;
+    let ops: Vec<DiskOp> = ops.into_iter().collect();
+    let count = ops.len();
     for (tag, op) in (0..).zip(ops) {
         disk.submit(Token { owner: CALL_OWNER, tag }, op);
-        count += 1;
     }
     let mut done = Vec::with_capacity(count);
     while done.len() < count {

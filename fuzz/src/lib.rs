@@ -278,6 +278,13 @@ fn letters_seed(n: u64) -> Vec<u8> {
         Letter::Stream(StreamLetter::Spoiled { root, text: "another's" }),
         Letter::Stream(StreamLetter::Appended { request: n, offset: Offset(n), returns: b"returns" }),
         Letter::Stream(StreamLetter::AskTroubles { task: TaskId(1), request: n, topology: 1 }),
+        Letter::Stream(StreamLetter::AskProcessed {
+            task: TaskId(1),
+            request: n,
+            topology: 1,
+            more_than: n,
+            timeout_ms: 9,
+        }),
         Letter::Done { root, bits: n },
         Letter::Failed { root, text: "why" },
         Letter::Appended { request: n, offset: Offset(n) },

@@ -40,16 +40,31 @@ pub enum StreamLetter<'a> {
         /// Place of the topology among the module's stream topologies.
         topology: u16,
     },
+    /// A client asks how many records of the partitions on a task a stream topology has processed since it was first launched. The
+    /// answer is one row: that, and the milliseconds for which it was waited, `u64` each.
+    AskProcessed {
+        /// Where.
+        task: TaskId,
+        /// The client's name for the request.
+        request: u64,
+        /// Place of the topology among the module's stream topologies.
+        topology: u16,
+        /// The answer is to wait until there are more than so many,
+        more_than: u64,
+        /// but no longer than that.
+        timeout_ms: u64,
+    },
 }
 
 const RETURNED: u8 = 24;
 const SPOILED: u8 = 25;
 const APPENDED: u8 = 26;
 const ASK_TROUBLES: u8 = 27;
+const ASK_PROCESSED: u8 = 28;
 
 /// Whether a letter of this kind is one of these.
 pub(crate) fn is_stream(kind: u8) -> bool {
-    (RETURNED..=ASK_TROUBLES).contains(&kind)
+    (RETURNED..=ASK_PROCESSED).contains(&kind)
 }
 
 pub(crate) fn put_stream(out: &mut Vec<u8>, letter: &StreamLetter<'_>) {
@@ -76,6 +91,12 @@ pub(crate) fn put_stream(out: &mut Vec<u8>, letter: &StreamLetter<'_>) {
             out.extend_from_slice(&request.to_le_bytes());
             out.extend_from_slice(&topology.to_le_bytes());
         }
+        StreamLetter::AskProcessed { task, request, topology, more_than, timeout_ms } => {
+            out.push(ASK_PROCESSED);
+            out.extend_from_slice(&task.0.to_le_bytes());
+            [request, more_than, timeout_ms].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+            out.extend_from_slice(&topology.to_le_bytes());
+        }
     }
 }
 
@@ -86,6 +107,11 @@ pub(crate) fn read_stream<'a>(kind: u8, reader: &mut FixedReader<'a>) -> Result<
         APPENDED => {
             let (request, offset) = (reader.u64()?, Offset(reader.u64()?));
             StreamLetter::Appended { request, offset, returns: reader.rest() }
+        }
+        ASK_PROCESSED => {
+            let (task, request) = (TaskId(reader.u32()?), reader.u64()?);
+            let (more_than, timeout_ms) = (reader.u64()?, reader.u64()?);
+            StreamLetter::AskProcessed { task, request, topology: reader.u16()?, more_than, timeout_ms }
         }
         _ => StreamLetter::AskTroubles { task: TaskId(reader.u32()?), request: reader.u64()?, topology: reader.u16()? },
     })

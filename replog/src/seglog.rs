@@ -26,7 +26,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
-use tantu_base::door::{Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call};
+use tantu_base::door::{
+    Disk, DiskDone, DiskError, DiskOp, DiskReply, Entropy, FileId, OpenMode, Token, call, call_all,
+};
 use tantu_base::id::Epoch;
 use tantu_base::limit::{BLOCK_ALIGN, FRAME_SIZE_MAX};
 use tantu_base::planted::{self, Bug};
@@ -665,8 +667,7 @@ fn create_segment(
         call(disk, DiskOp::Write { file, offset: at, buf: Buf::zeroed(len as usize), durable: false })?;
         at += len;
     }
-    call(disk, DiskOp::Write { file, offset: 0, buf: id.header(base), durable: true })?;
-    call(disk, DiskOp::Sync { file })?;
-    call(disk, DiskOp::SyncDir { path: dir.to_path_buf() })?;
+    call(disk, DiskOp::Write { file, offset: 0, buf: id.header(base), durable: false })?;
+    call_all(disk, [DiskOp::Sync { file }, DiskOp::SyncDir { path: dir.to_path_buf() }])?;
     Ok(file)
 }

@@ -548,11 +548,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         std::fs::create_dir(path("a")).unwrap();
-        make_dirs(&[path("a/b/c"), path("a/b/d"), path("a"), path("e")]).unwrap();
-        make_dirs(&[path("a/b/c")]).unwrap();
+        let mut disk = KernelDisk::new(None).unwrap();
+        make_dirs(&mut disk, &[path("a/b/c"), path("a/b/d"), path("a"), path("e")]).unwrap();
+        make_dirs(&mut disk, &[path("a/b/c")]).unwrap();
         assert!(["a/b/c", "a/b/d", "e"].iter().all(|name| path(name).is_dir()));
         std::fs::write(path("file"), b"").unwrap();
-        let error = make_dirs(&[path("file/below")]).expect_err("a file is no directory");
+        let error = make_dirs(&mut disk, &[path("file/below")]).expect_err("a file is no directory");
         assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
     }
 

@@ -16,8 +16,8 @@ use tantu_doors::{DirLock, KernelDisk, StartError};
 use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
 use tantu_state::meta::read_module;
-use tantu_task::ClientWork;
 use tantu_task::observe::Observe;
+use tantu_task::{CategoryShares, ClientWork};
 use tempfile::TempDir;
 
 /// Where files are in memory.
@@ -247,6 +247,21 @@ impl InProcessCluster {
         Ok(self.microbatch(module, topology)?.wait_for_processed(count, timeout)?)
     }
 
+    /// Waits until a stream topology has processed so many records since it was first launched, and what they did is visible: for
+    /// records that nobody waits for at level ACK.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if it has not in this time.
+    pub fn wait_for_stream_processed_count(
+        &self,
+        module: &str,
+        topology: &str,
+        count: u64,
+        timeout: Duration,
+    ) -> Result<u64, ClusterError> {
+        Ok(self.stream(module, topology)?.wait_for_processed(count, timeout)?)
+    }
+
     /// Lets a microbatch topology begin no more microbatches, also after a restart; returns when the one under way has ended.
     /// What is appended meanwhile is in the next one, up to its limit.
     ///
@@ -262,6 +277,15 @@ impl InProcessCluster {
     /// [`ClusterError`] if there is none.
     pub fn resume_microbatch_topology(&self, module: &str, topology: &str) -> Result<(), ClusterError> {
         Ok(self.microbatch(module, topology)?.resume()?)
+    }
+
+    /// Other proportions of the busy threads' time by category of work, from now on and until the module is launched again: those are
+    /// the ones of its [`LaunchConfig::proportions`] (`worker.event.category.proportions`).
+    ///
+    /// # Errors
+    /// [`ClusterError::NotAlive`].
+    pub fn set_proportions(&self, module: &str, proportions: CategoryShares) -> Result<(), ClusterError> {
+        self.with(module, |instance| instance.set_proportions(proportions))
     }
 
     /// How busy each task thread of a module was so far, in the order of their numbers (TSK-10).

@@ -18,7 +18,7 @@ use tantu_net::{Bell, Mesh};
 use tantu_state::meta::write_module;
 use tantu_task::observe::Observe;
 use tantu_task::pulse::Pulse;
-use tantu_task::{ClientWork, MemoryBudget, StopReason, TaskThread, ThreadConfig};
+use tantu_task::{CategoryShares, ClientWork, LiveShares, MemoryBudget, StopReason, TaskThread, ThreadConfig};
 
 /// How long closing waits for records that are being processed.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -37,6 +37,7 @@ pub(crate) struct Instance {
     others: Mutex<Vec<WeakConnection>>,
     launch: Launch,
     pulses: Vec<Arc<Pulse>>,
+    shares: Arc<LiveShares>,
     started: Instant,
     _watch: Watch,
 }
@@ -68,10 +69,11 @@ impl Instance {
             meta.thread_count = runtime.thread_count;
             write_module(&mut disk, &dir.join("module.meta"), &meta)?;
         }
+        make_dirs(&mut disk, &directories(dir, &runtime)).map_err(ClusterError::Directories)?;
         drop(disk);
-        make_dirs(&directories(dir, &runtime)).map_err(ClusterError::Directories)?;
         let (mesh, ports) = Mesh::new(runtime.thread_count);
         let shared = Arc::new(Shared::new(runtime.thread_count, Arc::clone(&launch.stopped)));
+        let shares = Arc::new(LiveShares::new(config.proportions));
         let memory = MemoryBudget::new(config.memory).expect("invariant: the launch was checked");
         let pulses: Vec<Arc<Pulse>> = (0..runtime.thread_count).map(|_| Arc::default()).collect();
         if let Some(observer) = &launch.observer {
@@ -79,12 +81,12 @@ impl Instance {
         }
         let make = {
             let (shared, runtime, dir) = (Arc::clone(&shared), Arc::clone(&runtime), dir.to_path_buf());
-            let pulses = pulses.clone();
+            let (pulses, shares) = (pulses.clone(), Arc::clone(&shares));
             move |thread: ThreadId, doors: &mut Doors<'_>| {
                 let usual = ThreadConfig::new(thread, dir.clone(), Arc::clone(&runtime));
                 let LaunchConfig { slow_write_ms, slow_op_ms, event_ms_max, query_timeout_ms, stream, at_rest, .. } =
                     config;
-                let (shares, pulse) = (config.proportions, Arc::clone(&pulses[thread.index()]));
+                let (shares, pulse) = (Arc::clone(&shares), Arc::clone(&pulses[thread.index()]));
                 let config = ThreadConfig { memory, shares, slow_write_ms, slow_op_ms, ..usual };
                 let mut config = ThreadConfig { event_ms_max, query_timeout_ms, stream, pulse, at_rest, ..config };
                 if let Some(size) = log_segment_size {
@@ -110,7 +112,19 @@ impl Instance {
         let connection = Connection::with_options(Arc::clone(&runtime), mesh.attach(), stopped, clock, options);
         let watch = Watch::start(Arc::clone(&runtime), pulses.clone(), Duration::from_millis(config.stall_ms));
         let (others, started) = (Mutex::default(), Instant::now());
-        Ok(Instance { runtime, mesh, shared, cores, connection, others, launch, pulses, started, _watch: watch })
+        Ok(Instance {
+            runtime,
+            mesh,
+            shared,
+            cores,
+            connection,
+            others,
+            launch,
+            pulses,
+            shares,
+            started,
+            _watch: watch,
+        })
     }
 
     /// Takes over the connections of an instance that ended: their handles go on here.
@@ -132,6 +146,11 @@ impl Instance {
     /// How it was launched.
     pub(crate) fn launch(&self) -> &Launch {
         &self.launch
+    }
+
+    /// Other proportions of the threads' time, from now on.
+    pub(crate) fn set_proportions(&self, proportions: CategoryShares) {
+        self.shares.set(proportions);
     }
 
     /// How busy each thread was so far.

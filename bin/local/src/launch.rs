@@ -166,8 +166,7 @@ pub(crate) fn prepare(
     let mut sources = Vec::new();
     for stream in &def.streams {
         for source in &stream.sources {
-            let mut name = format!("{}/{}", stream.name, def.depots[source.depot].name);
-            source.id.iter().for_each(|id| name.extend(["/", id]));
+            let name = source_name(&stream.name, &def.depots[source.depot].name, source.id.as_deref());
             sources.push(meta.object(ObjectKind::Source, &name, &[]));
         }
     }
@@ -184,13 +183,19 @@ pub(crate) fn prepare(
     Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
 }
 
+/// What the progress of a source is named.
+fn source_name(topology: &str, depot: &str, id: Option<&str>) -> String {
+    id.map_or_else(|| format!("{topology}/{depot}"), |id| format!("{topology}/{depot}/{id}"))
+}
+
 /// The durable ids of the microbatch topologies and of their sources.
 fn microbatch_objects(meta: &mut ModuleMeta, def: &ModuleDef) -> Vec<MicrobatchObjects> {
     let mut all = Vec::new();
     for microbatch in &def.microbatches {
         let topology = meta.object(ObjectKind::Microbatch, &microbatch.name, &[]);
-        let name = |depot: usize| format!("{}/{}", microbatch.name, def.depots[depot].name);
-        let names = microbatch.sources.iter().map(|source| name(source.depot));
+        let depot = |at: usize| &def.depots[at].name;
+        let names = microbatch.sources.iter().map(|source| (depot(source.depot), source.id.as_deref()));
+        let names = names.map(|(depot, id)| source_name(&microbatch.name, depot, id));
         let sources = names.map(|name| meta.object(ObjectKind::Source, &name, &[])).collect();
         all.push(MicrobatchObjects { topology, sources });
     }

@@ -124,6 +124,11 @@ impl<T: Encode> Depot<T> {
         &self.connection.module().def.depots[self.index].name
     }
 
+    /// The name of its module.
+    pub fn module_name(&self) -> &str {
+        &self.connection.module().def.name
+    }
+
     /// How many partitions it has.
     pub fn partition_count(&self) -> u32 {
         let module = self.connection.module();

@@ -93,7 +93,8 @@ impl Microbatch {
         })
     }
 
-    /// Up to which offset each partition of a depot is in finished microbatches: the offset after the last record (MB-20).
+    /// Up to which offset each partition of a depot is in finished microbatches: the offset after the last record (MB-20). Of several
+    /// sources on the depot the one that is behind counts.
     ///
     /// # Errors
     /// [`ClientError::Unknown`] if the topology has no source on the depot.
@@ -101,18 +102,23 @@ impl Microbatch {
         let module = self.connection.module();
         let sources = &module.def.microbatches[usize::from(self.index)].sources;
         let name = |at: usize| module.def.depots[at].name.as_str();
-        let Some(source) = sources.iter().position(|source| name(source.depot) == depot) else {
+        let on_depot: Vec<usize> = (0..sources.len()).filter(|at| name(sources[*at].depot) == depot).collect();
+        let Some(first) = on_depot.first() else {
             let known = sources.iter().map(|source| name(source.depot)).collect::<Vec<_>>().join(", ");
             let (module, kind, name) = (module.def.name.clone(), "depot read by the topology", depot.to_string());
             return Err(ClientError::Unknown { module, kind, name, known });
         };
-        let (task, topology, ask) = (TaskId(0), self.index, MicrobatchAsk::Offsets { source: source as u64 });
-        let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
-        let request = self.connection.order(task, Want::Control, letter);
-        let answer = self.connection.wait(request)?.into_more();
-        let offsets = answer.rows.as_chunks::<8>().0.iter().map(|bytes| Offset(u64::from_le_bytes(*bytes)));
-        let count = if module.def.depots[sources[source].depot].global { 1 } else { module.task_count };
-        Ok(offsets.take(count as usize).collect())
+        let count = if module.def.depots[sources[*first].depot].global { 1 } else { module.task_count };
+        let mut all = vec![Offset(u64::MAX); count as usize];
+        for source in on_depot {
+            let (task, topology, ask) = (TaskId(0), self.index, MicrobatchAsk::Offsets { source: source as u64 });
+            let letter = |request| Letter::AskMicrobatch { task, request, topology, ask };
+            let request = self.connection.order(task, Want::Control, letter);
+            let answer = self.connection.wait(request)?.into_more();
+            let offsets = answer.rows.as_chunks::<8>().0.iter().map(|bytes| Offset(u64::from_le_bytes(*bytes)));
+            all.iter_mut().zip(offsets).for_each(|(known, offset)| *known = offset.min(*known));
+        }
+        Ok(all)
     }
 
     /// Keeps what the topology and its earlier microbatches have written, as of the last finished one, readable on every task, for

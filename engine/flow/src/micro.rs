@@ -13,6 +13,7 @@ use crate::module::{DepotRef, PState, PStateOptions, StartFrom, StreamTopology, 
 use crate::plan::{Plan, Position};
 use crate::run::{Host, Run, Then};
 use crate::step::{Step, Target};
+use crate::stream_options::source_twice;
 use crate::var::Var;
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Deref, DerefMut};
@@ -24,8 +25,8 @@ use tantu_path::{EvalError, MapLocation, PStateSchema, Schema, Stop};
 
 /// Owners of PStates from here on are microbatch topologies; those below are streams.
 const FIRST_OWNER: usize = 1 << 32;
-/// Records that one event of an explode emits before the others go on as a new event.
-const PAGE_COUNT_MAX: usize = 256;
+/// Records that one event of an explode emits before the others go on as a new event, unless the topology says.
+pub(crate) const PAGE_COUNT_MAX: usize = 256;
 /// Bytes of records after which it does.
 const PAGE_SIZE: usize = 256 << 10;
 
@@ -34,6 +35,9 @@ const PAGE_SIZE: usize = 256 << 10;
 pub struct MicrobatchOptions {
     /// Most records of a microbatch from one partition of a depot (`depot.microbatch.max.records`).
     pub max_records: u64,
+    /// Most records that an explode reads at once before other events of the task have their turn (`depot.max.fetch`), at most
+    /// `max_records`; without it 256.
+    pub fetch_max: Option<u64>,
     /// How long each phase of an attempt may take before it is given up and another begins
     /// (`topology.microbatch.phase.timeout.seconds`).
     pub phase_timeout: Duration,
@@ -55,6 +59,7 @@ impl Default for MicrobatchOptions {
     fn default() -> Self {
         Self {
             max_records: 1_000,
+            fetch_max: None,
             phase_timeout: Duration::from_secs(60),
             force_delay: Duration::ZERO,
             empty_period: None,
@@ -71,6 +76,8 @@ pub struct MicrobatchSource {
     pub depot: usize,
     /// See [`StartFrom`].
     pub start: StartFrom,
+    /// Tells it from others on the same depot.
+    pub id: Option<String>,
     /// Where in the plan a microbatch starts.
     pub at: Position,
 }
@@ -99,7 +106,7 @@ pub(crate) struct MicrobatchRecord {
 impl MicrobatchRecord {
     pub(crate) fn build(self, module: &str, schemas: &[(String, Schema)]) -> MicrobatchDef {
         let Self { name, options, sources, plan } = self;
-        let plan = plan.build(module, schemas.to_vec()).with_combiner_limit(options.combiner_limit);
+        let plan = plan.build(module, schemas.to_vec()).with_limits(&options);
         MicrobatchDef { name, options, sources, plan: Arc::new(plan) }
     }
 }
@@ -107,6 +114,8 @@ impl MicrobatchRecord {
 /// The records of a depot that a microbatch has; see [`Block::explode_microbatch`].
 pub struct Batch<T> {
     source: u32,
+    /// Place among the sources of the topology.
+    place: usize,
     depot: usize,
     of: PhantomData<fn() -> T>,
 }
@@ -172,6 +181,12 @@ impl Topologies {
             defining
                 .error(here(), format!("the topology `{name}` is to process no records; `max_records` is at least 1"));
         }
+        if options.fetch_max.is_some_and(|fetch| fetch == 0 || fetch > options.max_records) {
+            let what = format!(
+                "the topology `{name}` is to read so many records at once; `fetch_max` is at least 1 and at most `max_records`"
+            );
+            defining.error(here(), what);
+        }
         let plan = crate::plan::PlanBuilder::new(name);
         defining.microbatches.push(MicrobatchRecord { name: name.to_string(), options, sources: Vec::new(), plan });
         let index = FIRST_OWNER + defining.microbatches.len() - 1;
@@ -234,13 +249,38 @@ impl MicrobatchTopology {
         start: StartFrom,
         body: impl FnOnce(&mut MicrobatchBlock, Batch<T>),
     ) {
+        self.add_source(depot, (start, None), body);
+    }
+
+    /// Declares a further source on a depot that the topology reads already, with a progress of its own that goes by `id`. As long as it
+    /// stands elsewhere than the others it goes on by itself; when it is near, one waits for the other, and from then on every
+    /// microbatch has the same records for both.
+    #[track_caller]
+    pub fn further_source<T: Owned>(
+        &mut self,
+        id: &str,
+        depot: &DepotRef<T>,
+        start: StartFrom,
+        body: impl FnOnce(&mut MicrobatchBlock, Batch<T>),
+    ) {
+        self.add_source(depot, (start, Some(id.to_string())), body);
+    }
+
+    #[track_caller]
+    fn add_source<T: Owned>(
+        &mut self,
+        depot: &DepotRef<T>,
+        (start, id): (StartFrom, Option<String>),
+        body: impl FnOnce(&mut MicrobatchBlock, Batch<T>),
+    ) {
         let place = here();
         let (defining, owner) = (&self.owner.defining, self.owner.index);
         let source = defining.borrow_mut().new_source();
         let mut block = Block::source(Rc::clone(defining), owner, source);
         block.has_batches = true;
         let mut block = MicrobatchBlock { block };
-        body(&mut block, Batch { source, depot: depot.index, of: PhantomData });
+        let sources = defining.borrow().microbatches[owner - FIRST_OWNER].sources.len();
+        body(&mut block, Batch { source, place: sources, depot: depot.index, of: PhantomData });
         let recorded = block.block.finish();
         let mut defining = defining.borrow_mut();
         let defining = &mut *defining;
@@ -249,14 +289,15 @@ impl MicrobatchTopology {
         };
         let Defining { microbatches, pstates, unchecked, .. } = defining;
         let record = &mut microbatches[owner - FIRST_OWNER];
-        let twice = record.sources.iter().any(|other| other.depot == depot.index);
+        let twice = record.sources.iter().any(|other| (other.depot, &other.id) == (depot.index, &id));
         let around = crate::plan::Surroundings { pstates, starts_on_zero: true, unchecked: *unchecked };
         let (at, mistakes) = record.plan.add(recorded, Vec::new(), around);
-        record.sources.push(MicrobatchSource { depot: depot.index, start, at });
+        record.sources.push(MicrobatchSource { depot: depot.index, start, id: id.clone(), at });
         mistakes.into_iter().for_each(|(place, what)| defining.error(place, what));
         if twice {
-            defining.error(place, format!("the topology has a source on `{name}` already"));
+            defining.error(place, source_twice(&name, id.as_deref()));
         }
+        defining.check_source_id(place, id.as_deref());
     }
 }
 
@@ -274,7 +315,7 @@ impl Block {
         self.push(Step::Hop { target: Target::All, one_partition, position: 0 }, name.clone(), Vec::new(), Vec::new());
         let out = self.bind::<T::Data>("explode_microbatch");
         let register = Register::new::<T::Data>(out.id);
-        let step = Step::Records { depot: batch.depot, skip: skip.id, out: register };
+        let step = Step::Records { depot: batch.depot, source: batch.place, skip: skip.id, out: register };
         self.push(step, format!("explode_microbatch {name}"), vec![skip.id], vec![out.id]);
         out
     }
@@ -315,19 +356,21 @@ impl Run {
     /// Emits records of the microbatch. What does not fit a page goes on as a new event of this task, behind those
     /// that wait.
     pub(crate) fn records(&mut self, plan: &Plan, at: usize, host: &mut dyn Host) -> Result<Then, RunError> {
-        let Step::Records { depot, skip, out } = &plan.steps[at].step else { unreachable!("the step is an explode") };
+        let Step::Records { depot, source, skip, out } = &plan.steps[at].step else {
+            unreachable!("the step is an explode")
+        };
         let skipped = self.frame.get(*skip).bits();
         let (start, mark) = (self.cursors.column.len(), self.arena.mark());
         let (arena, column) = (&mut self.arena, &mut self.cursors.column);
         let (mut size, mut is_full) = (0, false);
         let mut misfit: Option<DecodeError> = None;
-        let found = host.records(*depot, skipped, &mut |record| {
+        let found = host.records((*depot, *source), skipped, &mut |record| {
             match out.decode_one(record, arena) {
                 Ok(slot) => column.push(slot),
                 Err(error) => misfit = Some(error),
             }
             size += record.len();
-            is_full = column.len() - start >= PAGE_COUNT_MAX || size >= PAGE_SIZE;
+            is_full = column.len() - start >= plan.fetch_max || size >= PAGE_SIZE;
             if is_full || misfit.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if let Some(source) = misfit {

@@ -50,7 +50,16 @@ pub struct DepotOptions {
     /// Most appends at level ACK that wait for topologies in a partition; more fail at once with `ClientError::Throttled`,
     /// though their records are appended (`depot.max.pending.streaming.per.partition`).
     pub pending_ack_max: usize,
+    /// Bytes of a partition's newest records that stay in memory for topologies that are a little behind, or try records again, once
+    /// they are in segment files (`depot.cache.cardinality`).
+    pub cached_size: usize,
+    /// Bytes that are read at a time for a topology that catches up from segment files, up to 4 MiB
+    /// (`depot.cache.catchup.chunk.size`); the chunk that it waits for is read in any case.
+    pub catch_up_size: u64,
 }
+
+/// See [`DepotOptions::cached_size`] and [`DepotOptions::catch_up_size`].
+const DEPOT_READ_SIZE: u32 = 4 << 20;
 
 impl Default for DepotOptions {
     fn default() -> Self {
@@ -60,6 +69,8 @@ impl Default for DepotOptions {
             trim_period: Duration::from_secs(600),
             fail_ack_on_any_failure: true,
             pending_ack_max: PENDING_ACK_MAX,
+            cached_size: DEPOT_READ_SIZE as usize,
+            catch_up_size: u64::from(DEPOT_READ_SIZE),
         }
     }
 }

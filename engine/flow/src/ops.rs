@@ -25,6 +25,7 @@ use crate::block::{Block, read};
 use crate::data::{Data, Owned, Record, Returned};
 use crate::micro::is_microbatch;
 use crate::query::NO_OWNER;
+use crate::runtime::{tasks_of, thread_of};
 use crate::slot::Frame;
 use crate::step::Step;
 use crate::var::{Var, Vars};
@@ -51,23 +52,38 @@ pub struct ModuleInfo {
     pub module: String,
     /// How many tasks it has.
     pub task_count: u32,
+    /// How many task threads they are spread over.
+    pub thread_count: u32,
 }
 
 impl Record for ModuleInfo {}
 
+impl ModuleInfo {
+    /// The number of the thread that runs a task; none if there is no such task. Threads have as many tasks as each other, or
+    /// one more.
+    pub fn thread_of(&self, task: u32) -> Option<u32> {
+        (task < self.task_count).then(|| thread_of(task, self.thread_count))
+    }
+
+    /// The tasks of a thread, in order.
+    pub fn tasks_of(&self, thread: u32) -> impl Iterator<Item = u32> + use<> {
+        tasks_of(thread, self.thread_count, self.task_count)
+    }
+}
+
 impl Encode for ModuleInfo {
     fn encode(&self, out: &mut Vec<u8>) {
-        (self.module.clone(), self.task_count).encode(out);
+        (self.module.clone(), self.task_count, self.thread_count).encode(out);
     }
     fn encode_key(&self, out: &mut Vec<u8>) {
-        (self.module.clone(), self.task_count).encode_key(out);
+        (self.module.clone(), self.task_count, self.thread_count).encode_key(out);
     }
 }
 
 impl Decode for ModuleInfo {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (module, task_count) = Decode::decode(reader)?;
-        Ok(ModuleInfo { module, task_count })
+        let (module, task_count, thread_count) = Decode::decode(reader)?;
+        Ok(ModuleInfo { module, task_count, thread_count })
     }
 }
 

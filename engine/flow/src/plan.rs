@@ -7,6 +7,7 @@ use crate::data::Register;
 use crate::entry::Entry;
 use crate::invoke::{FIRST_TEMPORARY, Temporary};
 use crate::live::{Liveness, prune_forks};
+use crate::micro::{MicrobatchOptions, PAGE_COUNT_MAX};
 use crate::module::PStateDef;
 use crate::scope::Recorded;
 use crate::squeeze::squeeze;
@@ -42,6 +43,8 @@ pub struct Plan {
     temporaries: Vec<Schema>,
     pub(crate) batches: Batches,
     pub(crate) frame_size: usize,
+    /// Most records that an explode of a microbatch reads at once.
+    pub(crate) fetch_max: usize,
     fingerprint: u64,
 }
 
@@ -147,12 +150,15 @@ impl Plan {
         self
     }
 
-    /// See [`crate::MicrobatchOptions::combiner_limit`].
-    pub(crate) fn with_combiner_limit(mut self, limit: u64) -> Plan {
+    /// Those of the options that it goes by.
+    pub(crate) fn with_limits(mut self, options: &MicrobatchOptions) -> Plan {
         for table in &mut self.batches.tables {
             if let TableDef::Fold(def) = table {
-                def.combiner_limit = limit;
+                def.combiner_limit = options.combiner_limit;
             }
+        }
+        if let Some(fetch_max) = options.fetch_max {
+            self.fetch_max = usize::try_from(fetch_max).unwrap_or(usize::MAX);
         }
         self
     }
@@ -361,6 +367,7 @@ impl PlanBuilder {
             temporaries: Vec::new(),
             batches,
             frame_size,
+            fetch_max: PAGE_COUNT_MAX,
             fingerprint: 0,
         };
         plan.fingerprint = fingerprint(&plan);

@@ -43,6 +43,10 @@ pub trait Host {
     fn task(&self) -> TaskId;
     /// How many tasks the module has.
     fn task_count(&self) -> u32;
+    /// How many task threads they are spread over.
+    fn thread_count(&self) -> u32 {
+        1
+    }
     /// 64 random bits.
     fn random(&mut self) -> u64;
     /// The next task of the shuffle partitioner: one [`crate::Shuffle`] for each task it is called on.
@@ -130,13 +134,13 @@ pub trait Host {
     fn microbatch(&self) -> u64 {
         unreachable!("only a microbatch topology has microbatches")
     }
-    /// Visits the records that the microbatch has of a depot on this task, in order, but the first `skip`. A host that
-    /// runs no microbatches is not asked.
+    /// Visits the records that the microbatch has of a depot on this task, by a source of its topology, in order, but the first
+    /// `skip`. A host that runs no microbatches is not asked.
     ///
     /// # Errors
     /// What a store answers.
-    fn records(&mut self, depot: usize, skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
-        unreachable!("only a microbatch topology has microbatches: {depot} {skip}")
+    fn records(&mut self, (depot, source): (usize, usize), skip: u64, _: VisitRecord<'_>) -> Result<(), Stop> {
+        unreachable!("only a microbatch topology has microbatches: {depot} {source} {skip}")
     }
     /// As [`Host::hop`] to this task, but what was written before stays one with what is written there.
     fn give_way(&mut self, at: Position, live: &[u8]) {
@@ -448,7 +452,8 @@ impl Run {
             Step::Random(out) => self.frame.set(*out, <i64 as Data>::slot(host.random() as i64)),
             Step::NowMs(out) => self.frame.set(*out, <i64 as Data>::slot(host.wall_ms() as i64)),
             Step::ModuleInfo(out) => {
-                let info = ModuleInfo { module: plan.module.clone(), task_count: host.task_count() };
+                let (task_count, thread_count) = (host.task_count(), host.thread_count());
+                let info = ModuleInfo { module: plan.module.clone(), task_count, thread_count };
                 self.frame.set(*out, info.into_slot(&mut self.arena));
             }
             Step::Overtime { position } => {

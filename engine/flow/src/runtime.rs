@@ -36,15 +36,26 @@ pub struct MicrobatchObjects {
     pub sources: Vec<ObjectId>,
 }
 
+/// The thread of a task: they are dealt out in turn.
+pub(crate) fn thread_of(task: u32, thread_count: u32) -> u32 {
+    task % thread_count
+}
+
+/// The tasks of a thread, in order.
+pub(crate) fn tasks_of(thread: u32, thread_count: u32, task_count: u32) -> impl Iterator<Item = u32> + use<> {
+    let from = if thread < thread_count { thread } else { task_count };
+    (from..task_count).step_by(thread_count as usize)
+}
+
 impl ModuleRuntime {
     /// Which thread runs a task.
     pub fn thread_of(&self, task: TaskId) -> ThreadId {
-        ThreadId(task.0 % self.thread_count)
+        ThreadId(thread_of(task.0, self.thread_count))
     }
 
     /// The tasks of a thread, in order.
     pub fn tasks_of(&self, thread: ThreadId) -> impl Iterator<Item = TaskId> + use<> {
-        (thread.0..self.task_count).step_by(self.thread_count as usize).map(TaskId)
+        tasks_of(thread.0, self.thread_count, self.task_count).map(TaskId)
     }
 
     /// The plan of a topology. Streams come first, then queries, then microbatch topologies.
@@ -85,5 +96,29 @@ impl ModuleRuntime {
     /// How many sources of the module read a depot.
     pub fn source_count(&self, depot: usize) -> u16 {
         self.def.streams.iter().flat_map(|stream| &stream.sources).filter(|source| source.depot == depot).count() as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_of_one_thread_and_no_thread_has_two_more_than_another() {
+        for task_count in [1, 2, 4, 64, 1_024] {
+            for thread_count in (1..=task_count.min(70)).chain([task_count]) {
+                let of = |thread| tasks_of(thread, thread_count, task_count).collect::<Vec<u32>>();
+                let all: Vec<Vec<u32>> = (0..thread_count).map(of).collect();
+                let counts = || all.iter().map(Vec::len);
+                assert!(counts().max() <= counts().min().map(|least| least + 1), "{task_count} on {thread_count}");
+                let mut tasks: Vec<u32> = all.iter().flatten().copied().collect();
+                tasks.sort_unstable();
+                assert!(tasks.into_iter().eq(0..task_count));
+                for (thread, tasks) in (0..).zip(&all) {
+                    assert!(tasks.iter().all(|task| thread_of(*task, thread_count) == thread));
+                }
+                assert!(of(thread_count).is_empty(), "there is no such thread");
+            }
+        }
     }
 }

@@ -213,6 +213,8 @@ pub(crate) enum Step {
     /// Emits the records that the microbatch has on this task but so many, a page at a time.
     Records {
         depot: usize,
+        /// Place among the sources of the topology.
+        source: usize,
         skip: u32,
         out: Register,
     },

@@ -56,22 +56,40 @@ impl Defining {
         let same = |other: &&SourceDef| other.depot == source.depot;
         let others: Vec<_> = self.streams[stream].sources.iter().filter(same).cloned().collect();
         if others.iter().any(|other| other.id == source.id) {
-            let what = match &source.id {
-                Some(id) => format!("the topology has a source `{id}` on `{depot}` already"),
-                None => format!("the topology has a source on `{depot}` already; a further one needs an `id`"),
-            };
-            self.error(place, what);
+            self.error(place, source_twice(&depot, source.id.as_deref()));
         }
         if others.iter().chain([source]).any(|source| source.retry == RetryMode::None) && !others.is_empty() {
             let what = format!("several sources on `{depot}` need a retry mode other than `RetryMode::None`");
             self.error(place, what);
         }
-        if source.id.as_ref().is_some_and(|id| id.is_empty() || id.contains('/')) {
-            self.error(place, "the `id` of a source is not empty and has no `/` in it".to_string());
+        let is_alike =
+            |other: &SourceDef| (other.retry, other.dead_letter_after) == (source.retry, source.dead_letter_after);
+        if !others.iter().all(is_alike) {
+            let what = format!(
+                "several sources on `{depot}` need the same retry mode and `dead_letter_after`: once they meet they process \
+                 records together"
+            );
+            self.error(place, what);
         }
+        self.check_source_id(place, source.id.as_deref());
         if source.dead_letter_after == Some(0) {
             self.error(place, "`dead_letter_after` is 0: a record is tried at least once".to_string());
         }
+    }
+
+    /// A durable name is made of it.
+    pub(crate) fn check_source_id(&mut self, place: Place, id: Option<&str>) {
+        if id.is_some_and(|id| id.is_empty() || id.contains('/')) {
+            self.error(place, "the `id` of a source is not empty and has no `/` in it".to_string());
+        }
+    }
+}
+
+/// Sources of a topology on one depot are told apart by their ids.
+pub(crate) fn source_twice(depot: &str, id: Option<&str>) -> String {
+    match id {
+        Some(id) => format!("the topology has a source `{id}` on `{depot}` already"),
+        None => format!("the topology has a source on `{depot}` already; a further one needs an `id`"),
     }
 }
 

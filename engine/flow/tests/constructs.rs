@@ -102,9 +102,11 @@ fn the_library_explodes_maps_ranges_and_lists_and_expands_tuples() {
 fn an_event_knows_its_module_and_makes_uuids_that_differ() {
     let seen = texts(&[0i64, 0], |b, _| {
         let (info, uuid) = (b.module_instance_info(), b.random_uuid());
-        b.each((info, uuid), |(info, uuid)| format!("{} {} {uuid}", info.module, info.task_count))
+        b.each((info, uuid), |(info, uuid)| {
+            format!("{} {} {:?} {:?} {uuid}", info.module, info.task_count, info.thread_of(0), info.thread_of(1))
+        })
     });
-    assert!(seen.iter().all(|text| text.starts_with("block 1 00000000-0000-7")), "{seen:?}");
+    assert!(seen.iter().all(|text| text.starts_with("block 1 Some(0) None 00000000-0000-7")), "{seen:?}");
     assert_ne!(seen[0], seen[1]);
 }
 

@@ -8,7 +8,7 @@ use crate::table::read;
 use std::path::{Path, PathBuf};
 use tantu_base::buf::Buf;
 use tantu_base::checksum::{FileKind, Place};
-use tantu_base::door::{Disk, DiskOp, DiskReply, OpenMode, call};
+use tantu_base::door::{Disk, DiskError, DiskOp, DiskReply, FileId, OpenMode, call, call_all};
 use tantu_base::fixed::{FixedReader, Truncated};
 use tantu_base::id::Version;
 use tantu_base::limit::BLOCK_ALIGN;
@@ -124,6 +124,51 @@ impl Manifest {
         }
         call(disk, DiskOp::Close { file })?;
         decoded.map_err(|what| Corruption { path: path.to_path_buf(), offset: 0, what }.into())
+    }
+
+    /// Writes the first manifests of new trees in these directories, with these identities, side by side: they take hardly longer
+    /// than one. Blocking.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub(crate) fn write_first(disk: &mut dyn Disk, trees: &[(&Path, u64)]) -> Result<(), DiskError> {
+        let create = |dir: &Path| DiskOp::Open { path: manifest_path(dir, 1), mode: OpenMode::Create };
+        let opened = call_all(disk, trees.iter().map(|(dir, _)| create(dir)))?;
+        let files = opened.into_iter().map(|reply| match reply {
+            DiskReply::Opened { file, .. } => file,
+            _ => unreachable!("an open answers with a file"),
+        });
+        let files: Vec<FileId> = files.collect();
+        let write = |(file, (_, identity)): (&FileId, &(&Path, u64))| {
+            let buf = Manifest::first(*identity).encode();
+            DiskOp::Write { file: *file, offset: 0, buf, durable: true }
+        };
+        call_all(disk, files.iter().zip(trees).map(write))?;
+        let names = trees.iter().map(|(dir, _)| DiskOp::SyncDir { path: dir.to_path_buf() });
+        call_all(disk, files.into_iter().map(|file| DiskOp::Close { file }).chain(names))?;
+        Ok(())
+    }
+
+    /// Makes the first manifest of a directory with these files, of which none is a manifest that can be read. Blocking.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub(crate) fn make_first(
+        disk: &mut dyn Disk,
+        dir: &Path,
+        names: &[(String, u64)],
+        identity: u64,
+    ) -> Result<Manifest, DiskError> {
+        if names.iter().any(|(name, _)| *name == "00000001.manifest") {
+            call(disk, DiskOp::Remove { path: manifest_path(dir, 1) })?;
+        }
+        Manifest::write_first(disk, &[(dir, identity)])?;
+        Ok(Manifest::first(identity))
+    }
+
+    /// That of a new tree.
+    pub(crate) fn first(identity: u64) -> Manifest {
+        Manifest { seq: 1, identity, flushed: Version(0), next_table: 1, levels: Vec::new() }
     }
 
     /// Reads the newest manifest of a directory. Blocking.

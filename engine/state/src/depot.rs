@@ -5,7 +5,7 @@
 //! stays in memory only while a topology of the task may still want it and the budget allows.
 
 use crate::layout::DepotMeta;
-use crate::load::Loads;
+use crate::load::{Loads, READ_AHEAD_SIZE_MAX};
 use crate::side::append::Appended;
 use crate::side::owed::Owed;
 use std::collections::VecDeque;
@@ -16,6 +16,21 @@ use tantu_base::id::{ObjectId, Offset, RunId};
 /// Committed records a partition keeps in memory after they were copied, in bytes: what a topology that keeps up
 /// reads without touching the disk.
 pub const RECENT_SIZE_MAX: usize = 4 << 20;
+
+/// What a partition keeps in memory of records that are in segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keeping {
+    /// Bytes of its newest records, as long as a topology of the task may still want them.
+    pub recent_size: usize,
+    /// Bytes that are read ahead of somebody who reads old records.
+    pub ahead_size: u64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { recent_size: RECENT_SIZE_MAX, ahead_size: READ_AHEAD_SIZE_MAX }
+    }
+}
 
 /// Consecutive records of one partition with one append time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -197,6 +212,8 @@ pub struct DepotPartition {
     uncopied_size: usize,
     /// Records no topology of the task has yet to start.
     wanted_from: Offset,
+    /// Set when it is opened.
+    pub keeping: Keeping,
     pub(crate) loads: Loads,
 }
 
@@ -222,6 +239,7 @@ impl DepotPartition {
             written_end: copied_end,
             uncopied_size: 0,
             wanted_from: Offset(u64::MAX),
+            keeping: Keeping::default(),
             loads: Loads::default(),
         }
     }
@@ -408,7 +426,7 @@ impl DepotPartition {
     /// Says from which record on the topologies of the task still have to start.
     pub fn want_from(&mut self, offset: Offset) {
         self.wanted_from = offset;
-        if self.runs_size > RECENT_SIZE_MAX {
+        if self.runs_size > self.keeping.recent_size {
             self.forget_old();
         }
     }
@@ -417,7 +435,7 @@ impl DepotPartition {
     pub(crate) fn forget_old(&mut self) {
         while let Some(run) = self.runs.front() {
             let copied = run.end() <= self.copied_end;
-            if !copied || (run.end() > self.wanted_from && self.runs_size <= RECENT_SIZE_MAX) {
+            if !copied || (run.end() > self.wanted_from && self.runs_size <= self.keeping.recent_size) {
                 break;
             }
             self.runs_size -= run.size();
@@ -577,6 +595,18 @@ mod tests {
         assert!(taken.bytes.capacity() < 64, "{}", taken.bytes.capacity());
         assert_eq!((staged.first, staged.count(), staged.time_ms), (Offset(4), 0, 0));
         assert!((6..64).contains(&staged.bytes.capacity()), "{}", staged.bytes.capacity());
+    }
+
+    #[test]
+    fn a_partition_keeps_as_much_in_memory_as_it_was_told() {
+        for (recent_size, kept) in [(0, 1), (2, 2), (100, 4)] {
+            let mut depot = partition(0);
+            depot.keeping.recent_size = recent_size;
+            (0..4).for_each(|offset| depot.commit(run(offset, &["a"])));
+            depot.want_from(Offset(0));
+            depot.adopt_copied(DepotMeta { copied_end: Offset(3), last_ms: 0 });
+            assert_eq!(depot.runs.len(), kept, "{recent_size} bytes, and what is not copied");
+        }
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl TaskState {
                     if !self.segments.can_load() {
                         return Ok(());
                     }
+                    let ahead_size = ahead_size.min(self.depots[index].keeping.ahead_size);
                     let Some(chunks) = self.chunks_from(index, from, until, ahead_size, cache, disk)? else { break };
                     for (end, at) in chunks {
                         let depot = &mut self.depots[index];

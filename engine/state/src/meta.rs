@@ -220,7 +220,7 @@ fn write(disk: &mut dyn Disk, path: &Path, document_kind: u64, owner: u32, body:
     else {
         unreachable!("an open answers with a file")
     };
-    call(disk, DiskOp::Write { file, offset: 0, buf, durable: true })?;
+    call(disk, DiskOp::Write { file, offset: 0, buf, durable: false })?;
     call(disk, DiskOp::Sync { file })?;
     call(disk, DiskOp::Close { file })?;
     call(disk, DiskOp::Rename { from: fresh, to: path.to_path_buf() })?;

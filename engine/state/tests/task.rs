@@ -454,6 +454,20 @@ fn a_reader_that_reads_on_in_order_waits_once_for_several_chunks_and_reads_each_
 }
 
 #[test]
+fn a_reader_is_read_ahead_of_as_far_as_its_depot_says() {
+    let mut waits = Vec::new();
+    for ahead_size in [0, READ_AHEAD_SIZE_MAX] {
+        let (mut model, mut chance) = (Model::default(), SimEntropy::new(5));
+        let Rig { mut disk, mut cache, state, .. } = filled(&mut model, &mut chance);
+        state.close(&mut cache, &mut disk).expect("a close");
+        let mut rig = open(disk, &mut model, &mut chance, "again");
+        rig.state.depot_mut(0).keeping.ahead_size = ahead_size;
+        waits.push(read_in_order(&mut rig, 0, 512, READ_AHEAD_SIZE_MAX));
+    }
+    assert!(waits[0] >= 40 && waits[1] <= waits[0] / READING_COUNT_MAX + 1, "{waits:?}");
+}
+
+#[test]
 fn a_reader_that_keeps_up_finds_every_record_in_memory_while_older_ones_are_copied() {
     let (mut model, mut chance) = (Model::default(), SimEntropy::new(5));
     let mut rig = open(SimDisk::calm(5), &mut model, &mut chance, "new");

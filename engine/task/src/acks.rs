@@ -1,9 +1,11 @@
 //! Appends at level ACK: whether they wait for the topologies of the module, what those return, when they are answered.
 
+use crate::processed::ProcessedWait;
 use crate::slot::AppendWait;
 use crate::source::Report;
 use crate::stream::panic_text;
 use crate::thread::TaskThread;
+use crate::together;
 use crate::waiters::Waiter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::{Nanos, Peer};
@@ -21,6 +23,10 @@ impl TaskThread {
             StreamLetter::AskTroubles { task, request, topology } => {
                 self.take_ask_troubles(peer, task, request, topology);
             }
+            StreamLetter::AskProcessed { task, request, topology, more_than, timeout_ms } => {
+                let until = now.plus_ms(timeout_ms.min(u64::from(u32::MAX)));
+                self.take_ask_processed(ProcessedWait { task, peer, request, topology, more_than, since: now, until });
+            }
             StreamLetter::Appended { .. } => tracing::warn!(peer = peer.0, "dropped a letter meant for a client"),
         }
     }
@@ -30,13 +36,13 @@ impl TaskThread {
         let AppendWait { depot, offset, peer, request, .. } = *append;
         let def = &self.config.module.def;
         let slot = &mut self.slots[at];
-        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot);
-        let left = sources.clone().count() as u16;
+        let left = slot.sources_on(depot).count() as u16;
         if left == 0 {
             return self.answer_appended(peer, request, offset);
         }
         // An event of this thread has room already: its own topology's.
         let is_own = peer == Peer(self.config.thread.0);
+        let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot && source.lead.is_none());
         let full = sources.find(|source| source.is_throttled(offset));
         let most = def.depots[depot].options.pending_ack_max;
         let waiter = Waiter { peer, request, left, returns: Vec::new() };
@@ -67,11 +73,11 @@ impl TaskThread {
     fn take_returned(&mut self, root: Root, value: &[u8], now: Nanos) {
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
-        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        let Some(source) = slot.sources.get(usize::from(root.source)) else { return };
         if !slot.waiters[source.setup.depot].is_awaited(root.offset) {
             return;
         }
-        let Some(returns) = source.returns(&root) else { return };
+        let Some(returns) = together::returns(&mut slot.sources, &root) else { return };
         if let Err(text) = guard(|| returns.take(value)) {
             self.report_failed(root, &text, now);
         }
@@ -84,12 +90,25 @@ impl TaskThread {
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
-        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
-        let report = source.done(&root, bits);
+        if usize::from(root.source) >= slot.sources.len() {
+            return;
+        }
+        let lead = together::lead_of(&slot.sources, usize::from(root.source), root.offset);
+        let report = slot.sources[lead].done(&root, bits);
         if matches!(report, Report::Nothing | Report::Failed { .. }) {
             return;
         }
-        let returns = source.take_returns(root.offset).filter(|_| !planted::has(Bug::ReturnLost));
+        // Mostly there are none: nothing is allocated then.
+        let followers: Vec<usize> = together::followers(&slot.sources, lead, root.offset).collect();
+        self.end_record((at, lead), root.offset, report, now);
+        followers.into_iter().for_each(|source| self.end_record((at, source), root.offset, report, now));
+    }
+
+    /// A source has processed a record: what it returned goes to whoever waits for that, with the answer if it was the last source.
+    fn end_record(&mut self, (at, source): (usize, usize), offset: Offset, report: Report, now: Nanos) {
+        let slot = &mut self.slots[at];
+        let source = &mut slot.sources[source];
+        let returns = source.take_returns(offset).filter(|_| !planted::has(Bug::ReturnLost));
         if report == Report::Again {
             return;
         }
@@ -98,18 +117,17 @@ impl TaskThread {
             let topology = &self.config.module.def.streams[usize::from(source.setup.stream)].name;
             match guard(|| returns.finish()) {
                 Ok(None) => {}
-                Ok(Some(value)) => waiters.returned(root.offset, topology, &value),
+                Ok(Some(value)) => waiters.returned(offset, topology, &value),
                 Err(text) => {
                     // The record is processed; only what it returned cannot be told.
-                    if let Some(waiter) = waiters.failed(root.offset) {
+                    if let Some(waiter) = waiters.failed(offset) {
                         self.answer_unprocessed(waiter.peer, waiter.request, &text, now);
                     }
                     return;
                 }
             }
         }
-        if let Some(Waiter { peer, request, returns, .. }) = waiters.processed(root.offset) {
-            let offset = root.offset;
+        if let Some(Waiter { peer, request, returns, .. }) = waiters.processed(offset) {
             if returns.is_empty() || peer == Peer(self.config.thread.0) {
                 return self.answer_appended(peer, request, offset);
             }

@@ -30,6 +30,8 @@ pub(crate) struct Batch {
     pub(crate) later: EventQueue,
     /// Its event runs alone.
     pub(crate) is_alone: bool,
+    /// The next event belongs to it.
+    pub(crate) is_tied: bool,
     /// Calls of queries its events wait for, and values they return to appends, encoded.
     pub(crate) calls: Vec<u8>,
     /// Records its events append.

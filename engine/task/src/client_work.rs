@@ -299,6 +299,7 @@ impl TaskThread {
         self.selects.cancel(is_cancelled, &mut self.slots);
         self.depot_reads.cancel(is_cancelled);
         self.number_waits.cancel(is_cancelled);
+        self.processed_waits.cancel(is_cancelled);
         self.cancel_calls(is_cancelled, now);
         self.cancel_holds(is_cancelled, all.then_some(peer));
         self.micro.coordinators.iter_mut().for_each(|coordinator| coordinator.cancel(is_cancelled));

@@ -14,6 +14,8 @@ pub(crate) struct Event {
     pub(crate) id: u64,
     start: u32,
     len: u32,
+    /// The next event is one of the same record, and runs in the same batch.
+    pub(crate) is_tied: bool,
 }
 
 /// See the module.
@@ -34,7 +36,23 @@ impl EventQueue {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(live);
         let end = u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
-        self.events.push(Event { stream, at, root, id, start: start as u32, len: end - start as u32 });
+        let (start, len) = (start as u32, end - start as u32);
+        self.events.push(Event { stream, at, root, id, start, len, is_tied: false });
+    }
+
+    /// The event that comes next is pushed with the last one: they run in one batch.
+    pub(crate) fn tie(&mut self) {
+        self.events.last_mut().expect("invariant: one was pushed").is_tied = true;
+    }
+
+    /// Drops the next event, and those tied to it.
+    pub(crate) fn drop_tied(&mut self) {
+        while let Some(event) = self.peek().copied() {
+            self.pop(event.stream);
+            if !event.is_tied {
+                break;
+            }
+        }
     }
 
     /// Hops to its task that follow each other, with all their live variables.
@@ -45,7 +63,8 @@ impl EventQueue {
         u32::try_from(self.bytes.len()).expect("invariant: admission closes far below 4 GiB");
         self.events.extend(run.iter().map(|hop| {
             let (start, len) = hop.within(run);
-            Event { stream: hop.stream, at: hop.at, root: hop.root, id: hop.id(), start: base as u32 + start, len }
+            let (start, id) = (base as u32 + start, hop.id());
+            Event { stream: hop.stream, at: hop.at, root: hop.root, id, start, len, is_tied: false }
         }));
     }
 
@@ -126,6 +145,24 @@ impl EventQueue {
 mod tests {
     use super::*;
     use tantu_base::id::{Offset, TaskId};
+
+    #[test]
+    fn events_of_a_record_that_are_tied_are_dropped_together() {
+        let root = Root { task: TaskId(0), source: 0, offset: Offset(0), attempt: 0 };
+        let mut queue = EventQueue::default();
+        for id in 0..6 {
+            queue.push(0, Position(1), root, id, &[7]);
+            if id < 2 || id == 4 {
+                queue.tie();
+            }
+        }
+        assert!(queue.pop(0).is_some_and(|event| event.id == 0 && event.is_tied));
+        queue.drop_tied();
+        assert!(queue.pop(0).is_some_and(|event| event.id == 3 && !event.is_tied));
+        queue.drop_tied();
+        assert!(queue.is_empty(), "the last two");
+        queue.drop_tied();
+    }
 
     #[test]
     fn events_keep_their_live_variables_while_memory_is_reclaimed() {

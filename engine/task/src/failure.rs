@@ -7,6 +7,7 @@ use crate::limit::{DEAD_RECORD_SIZE_MAX, SEAL_SIZE, TROUBLE_TEXT_SIZE_MAX, TROUB
 use crate::slot::TaskSlot;
 use crate::source::{Report, Source};
 use crate::thread::TaskThread;
+use crate::together;
 use crate::trouble::{Trouble, cut};
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset, TaskId};
@@ -27,8 +28,15 @@ impl TaskThread {
         }
         let Some(at) = self.slot_of(root.task) else { return };
         let slot = &mut self.slots[at];
-        let Some(source) = slot.sources.get_mut(usize::from(root.source)) else { return };
+        if usize::from(root.source) >= slot.sources.len() {
+            return;
+        }
+        let lead = together::lead_of(&slot.sources, usize::from(root.source), root.offset);
+        let source = &mut slot.sources[lead];
         let Report::Failed { tries, is_retried } = source.failed(&root, text, is_own, now) else { return };
+        let followers: Vec<usize> = together::followers(&slot.sources, lead, root.offset).collect();
+        followers.into_iter().for_each(|at| slot.sources[at].drop_returns(root.offset));
+        let source = &mut slot.sources[lead];
         let def = &self.config.module.def;
         if is_own {
             warn(def, source, &root, (tries, is_retried), text, now);
@@ -99,6 +107,8 @@ impl TaskSlot {
         // In the entry that passes the record by, whatever its size.
         self.state.depot_mut(depot).stage_bound(&encoded(&letter));
         source.give_up(offset);
+        let followers: Vec<usize> = together::followers(&self.sources, index, offset).collect();
+        followers.into_iter().for_each(|at| self.sources[at].note_given_up(offset));
         true
     }
 }

@@ -7,7 +7,7 @@ use crate::jobs::Starting;
 use crate::paging::{Paging, page_limit};
 use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{AckLevel, ObjectId, TaskId};
-use tantu_flow::{AppendWait, Host, ModuleDef, PagedSelect, Position, Shuffle};
+use tantu_flow::{AppendWait, Host, ModuleRuntime, PagedSelect, Position, Shuffle};
 use tantu_net::event::{next_place, number_at};
 use tantu_net::letter::{Letter, StreamLetter};
 use tantu_path::{PageLimit, Stop, Store};
@@ -36,8 +36,7 @@ pub(crate) struct RunHost<'a> {
     /// When the event should yield.
     pub(crate) overtime_at: Nanos,
     pub(crate) task: TaskId,
-    pub(crate) module: &'a ModuleDef,
-    pub(crate) task_count: u32,
+    pub(crate) module: &'a ModuleRuntime,
     pub(crate) fingerprint: u32,
 }
 
@@ -53,7 +52,11 @@ impl Host for RunHost<'_> {
     }
 
     fn task_count(&self) -> u32 {
-        self.task_count
+        self.module.task_count
+    }
+
+    fn thread_count(&self) -> u32 {
+        self.module.thread_count
     }
 
     fn random(&mut self) -> u64 {
@@ -62,7 +65,7 @@ impl Host for RunHost<'_> {
 
     fn shuffle(&mut self) -> TaskId {
         let random = &mut *self.random;
-        self.shuffle.next(self.task_count, || random.next())
+        self.shuffle.next(self.module.task_count, || random.next())
     }
 
     fn wall_ms(&self) -> u64 {
@@ -121,7 +124,7 @@ impl Host for RunHost<'_> {
         self.batch.bits ^= event;
         Letter::Call {
             task: self.task,
-            query: self.module.query_index(query).expect("invariant: checked when the module was defined"),
+            query: self.module.def.query_index(query).expect("invariant: checked when the module was defined"),
             topology: self.batch.stream,
             fingerprint: self.fingerprint,
             position: at.0,

@@ -26,6 +26,12 @@ pub const EXECUTING_COUNT_MAX: usize = 8_192;
 /// Records of a source on a task between the first that is not done and the last that started: a record that fails for ever stops it
 /// when so many behind it are done.
 pub const WINDOW_COUNT_MAX: usize = 1 << 20;
+/// Clients that wait on a core until a stream topology has processed more records.
+pub const PROCESSED_WAIT_COUNT_MAX: usize = 1_024;
+/// Milliseconds between looks at whether it has.
+pub const PROCESSED_LOOK_MS: u64 = 1;
+/// A source waits for another of its topology on the same depot that is at most so many records behind it.
+pub const SOURCES_CLOSE_COUNT: u64 = 1_024;
 /// A core starts no more records while this many of its events wait until what they appended is processed.
 pub const EVENT_APPEND_COUNT_MAX: usize = 4_096;
 /// A core starts no more records while this many of its events wait for jobs.

@@ -8,6 +8,7 @@
 pub(crate) mod coordinator;
 mod host;
 pub(crate) mod part;
+mod range;
 pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod start;

@@ -7,6 +7,7 @@
 use crate::slot::{AppendWait, TaskSlot};
 use crate::source::Outcome;
 use crate::thread::TaskThread;
+use crate::together::lead_of;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, ProducerId, TaskId, Version};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, NumberFault, Refusal};
@@ -57,10 +58,9 @@ impl Repeat {
         if slot.state.depots()[depot].durable_end() <= offset {
             return Outcome::Pending;
         }
-        let sources = slot.sources.iter().filter(|source| source.setup.depot == depot && ack == AckLevel::Ack);
         let mut all = Outcome::Done;
-        for source in sources {
-            match source.outcome(offset) {
+        for at in slot.sources_on(depot).filter(|_| ack == AckLevel::Ack) {
+            match slot.sources[lead_of(&slot.sources, at, offset)].outcome(offset) {
                 Outcome::Dropped => return Outcome::Dropped,
                 Outcome::Pending => all = Outcome::Pending,
                 Outcome::Done => {}

@@ -149,6 +149,10 @@ impl Host for Observed<'_> {
         self.host.task_count()
     }
 
+    fn thread_count(&self) -> u32 {
+        self.host.thread_count()
+    }
+
     fn random(&mut self) -> u64 {
         self.host.random()
     }
@@ -229,8 +233,8 @@ impl Host for Observed<'_> {
         self.host.microbatch()
     }
 
-    fn records(&mut self, depot: usize, skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
-        self.host.records(depot, skip, visit)?;
+    fn records(&mut self, (depot, source): (usize, usize), skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
+        self.host.records((depot, source), skip, visit)?;
         if skip == 0 {
             self.tell(Did::DepotRead(depot));
         }

@@ -63,6 +63,11 @@ impl OffsetSet {
         self.ranges.iter().map(|(from, to)| (Offset(*from), Offset(*to)))
     }
 
+    /// What they hold from an offset on.
+    pub(crate) fn ranges_from(&self, start: Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.ranges().filter(move |(_, to)| *to > start).map(move |(from, to)| (from.max(start), to))
+    }
+
     /// Adds a range that is behind all others and not empty.
     pub(crate) fn push(&mut self, from: Offset, to: Offset) {
         match self.ranges.last_entry() {

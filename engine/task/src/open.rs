@@ -17,6 +17,7 @@ use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
 use tantu_state::TaskState;
+use tantu_state::depot::Keeping;
 use tantu_state::layout::object_key;
 use tantu_state::meta::{self, Checkpoint};
 use tantu_state::section::sections;
@@ -52,8 +53,10 @@ impl TaskThread {
         let module = &*config.module;
         let mut cache = BlockCache::new(config.memory.cache());
         let mut states = Vec::new();
+        let dir_of = |task: TaskId| config.dir.join("tasks").join(task.0.to_string());
+        TaskState::make_all(doors.disk, module.tasks_of(config.thread).map(dir_of), doors.entropy)?;
         for (at, task) in module.tasks_of(config.thread).enumerate() {
-            let dir = config.dir.join("tasks").join(task.0.to_string());
+            let dir = dir_of(task);
             let owners = Owners { tree: 1 + 2 * at as u32, segments: 2 + 2 * at as u32 };
             let mut state = TaskState::open(
                 doors.disk,
@@ -181,8 +184,15 @@ fn open_slot(
             executing_max: limits.executing_max,
             waits_beyond: limits.waits_beyond,
             live_from: state.depots()[def.depot].durable_end(),
+            // Ticks are no records that others have too.
+            has_kin: module.def.depots[def.depot].tick.is_none()
+                && module.def.streams[stream].sources.iter().filter(|other| other.depot == def.depot).count() > 1,
         };
         sources.push(Source::new(setup, from));
+    }
+    for (at, def) in module.def.depots.iter().enumerate() {
+        let keeping = Keeping { recent_size: def.options.cached_size, ahead_size: def.options.catch_up_size };
+        state.depot_mut(at).keeping = keeping;
     }
     let parts = open_parts(config, &mut state, cache, doors)?;
     let waiters = module.depots.iter().map(|_| Waiters::default()).collect();

@@ -10,7 +10,6 @@ use tantu_base::limit::FRAME_SIZE_MAX;
 use tantu_net::letter::AckLevel;
 use tantu_replog::Lsn;
 use tantu_replog::seglog::SegLog;
-use tantu_state::layout::object_key;
 use tantu_state::load::READ_AHEAD_SIZE_MAX;
 use tantu_state::section::{EntryWriter, own_sections};
 use tantu_state::side::SPILL_OWNER;
@@ -142,13 +141,7 @@ impl TaskThread {
             }
             slot.state.detach_large(wall_ms, doors.entropy, doors.disk);
             if slot.state.is_dirty() {
-                for source in &mut slot.sources {
-                    if let Some(progress) = source.take_progress() {
-                        let mut key = Vec::new();
-                        object_key(source.setup.progress, &[], &mut key);
-                        slot.state.put_system(key, progress);
-                    }
-                }
+                slot.stage_progress();
                 // Twice the staged bytes bound their encoding.
                 let staged = slot.state.staged_size() + slot.state.system_size();
                 if !entry.body.is_empty() && entry.body.len() + 2 * staged > FRAME_SIZE_MAX {
@@ -330,15 +323,7 @@ impl TaskThread {
 
     /// Stages progress that no entry carried yet.
     pub(crate) fn stage_progress(&mut self) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.can_seal()) {
-            for source in &mut slot.sources {
-                if let Some(progress) = source.take_progress() {
-                    let mut key = Vec::new();
-                    object_key(source.setup.progress, &[], &mut key);
-                    slot.state.put_system(key, progress);
-                }
-            }
-        }
+        self.slots.iter_mut().filter(|slot| slot.can_seal()).for_each(TaskSlot::stage_progress);
     }
 
     /// Brings everything into tables and segments, gives up the log, notes what was reached, closes. Blocking.

@@ -1,21 +1,27 @@
-//! The progress of a source as it is saved: the first record that is not done, and which of those behind it were given up.
+//! The progress of a source as it is saved: the first record that is not done, which of those behind it were given up, and from which
+//! record on those that were processed are counted.
 //!
-//! `base u64 · given up u64 …`, little-endian, offsets ascending and none below the base. One with its highest bit set is the last
-//! of a run of consecutive ones, whose first is before it. What was given up is in the depot of dead letters with the same entry, so
-//! a restart must not process it again, though records before it are still to be done. It is written with every entry that adds to
-//! it, so it has few runs: see [`GIVEN_UP_RUN_COUNT_MAX`].
+//! `base u64 · given up u64 … · first u64`, little-endian, offsets ascending and none below the base. One with its highest bit set is
+//! the last of a run of consecutive ones, whose first is before it; `first` has the second highest bit set, and may be missing:
+//! nothing was counted then. What was given up is in the depot of dead letters with the same entry, so a restart must not process it
+//! again, though records before it are still to be done. It is written with every entry that adds to it, so it has few runs: see
+//! [`GIVEN_UP_RUN_COUNT_MAX`].
 
 use crate::limit::GIVEN_UP_RUN_COUNT_MAX;
 use crate::offset_set::OffsetSet;
 use tantu_base::id::Offset;
 
-/// Says that an offset is the last of a run.
+/// Says that an offset is the last of a run,
 const IS_LAST: u64 = 1 << 63;
+/// and that it is the one from which records are counted: there are never so many.
+const IS_FIRST: u64 = 1 << 62;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct SavedProgress {
     base: Offset,
+    /// So many records less than `base` were processed.
+    first: Offset,
     given_up: OffsetSet,
     /// Whether what was given up is not saved yet.
     is_new: bool,
@@ -24,26 +30,32 @@ pub(crate) struct SavedProgress {
 impl SavedProgress {
     /// At a record, with nothing given up behind it.
     pub(crate) fn at(base: Offset) -> SavedProgress {
-        SavedProgress { base, ..SavedProgress::default() }
+        SavedProgress { base, first: base, ..SavedProgress::default() }
     }
 
     /// What was saved; `None` if the bytes are not that.
     pub(crate) fn decode(bytes: &[u8]) -> Option<SavedProgress> {
         let (words, rest) = bytes.as_chunks::<8>();
-        let mut words = words.iter().map(|bytes| u64::from_le_bytes(*bytes)).peekable();
+        let mut words: Vec<u64> = words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let counted = words.pop_if(|last| *last & (IS_FIRST | IS_LAST) == IS_FIRST).map(|first| first & !IS_FIRST);
+        let mut words = words.into_iter().peekable();
         let base = words.next().map(Offset).filter(|_| rest.is_empty())?;
+        let first = counted.map_or(base, Offset);
+        if first > base {
+            return None;
+        }
         let mut given_up = OffsetSet::default();
         let mut least = base.0;
         while let Some(first) = words.next() {
             let last = words.next_if(|word| word & IS_LAST != 0).map_or(first, |word| word & !IS_LAST);
-            if first < least || last < first || first & IS_LAST != 0 {
+            if first < least || last < first || first & (IS_LAST | IS_FIRST) != 0 {
                 return None;
             }
             // Those that follow each other may be written as runs, or one by one as they once were.
             given_up.push(Offset(first), Offset(last + 1));
             least = last + 1;
         }
-        Some(SavedProgress { base, given_up, is_new: false })
+        Some(SavedProgress { base, first, given_up, is_new: false })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -54,6 +66,7 @@ impl SavedProgress {
                 out.extend_from_slice(&((to.0 - 1) | IS_LAST).to_le_bytes());
             }
         }
+        out.extend_from_slice(&(self.first.0 | IS_FIRST).to_le_bytes());
         out
     }
 
@@ -62,15 +75,26 @@ impl SavedProgress {
         self.base
     }
 
-    /// Not before this record: those below were trimmed.
+    /// How many records were processed if all below `base` are done.
+    pub(crate) fn count(&self, base: Offset) -> u64 {
+        base.0.saturating_sub(self.first.0)
+    }
+
+    /// Not before this record: those below were trimmed, and nobody has processed them.
     pub(crate) fn not_before(mut self, start: Offset) -> SavedProgress {
-        self.base = self.base.max(start);
+        let missed = start.0.saturating_sub(self.base.0);
+        (self.base.0, self.first.0) = (self.base.0 + missed, self.first.0 + missed);
         self.given_up.forget_below(self.base);
         self
     }
 
     pub(crate) fn is_given_up(&self, offset: Offset) -> bool {
         !self.given_up.is_empty() && self.given_up.contains(offset)
+    }
+
+    /// Whether the same records from `from` on were given up as another has it.
+    pub(crate) fn gave_up_as(&self, other: &SavedProgress, from: Offset) -> bool {
+        self.given_up.ranges_from(from).eq(other.given_up.ranges_from(from))
     }
 
     pub(crate) fn give_up(&mut self, offset: Offset) {
@@ -103,7 +127,7 @@ mod tests {
     use super::*;
 
     fn bytes_of(base: u64, first: u64, last: u64) -> Vec<u8> {
-        [base, first, last | IS_LAST].map(u64::to_le_bytes).concat()
+        [base, first, last | IS_LAST, base | IS_FIRST].map(u64::to_le_bytes).concat()
     }
 
     #[test]
@@ -120,31 +144,42 @@ mod tests {
         progress.give_up(Offset(9));
         progress.give_up(Offset(7));
         let bytes = progress.take(Offset(6)).expect("it moved");
-        let expected: Vec<u8> = [6u64, 7, 9].iter().flat_map(|offset| offset.to_le_bytes()).collect();
+        let expected: Vec<u8> = [6u64, 7, 9, 5 | IS_FIRST].iter().flat_map(|offset| offset.to_le_bytes()).collect();
         assert_eq!(bytes, expected);
         assert_eq!(progress.take(Offset(6)), None, "saved");
         assert_eq!(SavedProgress::decode(&bytes), Some(progress.clone()));
         assert_eq!(SavedProgress::decode(&bytes[..8]), Some(SavedProgress::at(Offset(6))));
         assert!(progress.is_given_up(Offset(7)) && !progress.is_given_up(Offset(8)));
-        assert_eq!(progress.clone().not_before(Offset(8)).encode(), [8u64, 9].map(u64::to_le_bytes).concat());
+        let later = progress.clone().not_before(Offset(8));
+        assert_eq!(later.encode(), [8u64, 9, 7 | IS_FIRST].map(u64::to_le_bytes).concat());
+        assert_eq!((later.count(Offset(8)), later.count(Offset(10))), (1, 3), "two were trimmed");
         progress.give_up(Offset(8));
         let bytes = progress.clone().take(Offset(6)).expect("one more was given up");
-        assert_eq!(bytes, [6u64, 7, 9 | IS_LAST].map(u64::to_le_bytes).concat());
+        assert_eq!(bytes, [6u64, 7, 9 | IS_LAST, 5 | IS_FIRST].map(u64::to_le_bytes).concat());
         assert_eq!(SavedProgress::decode(&bytes).map(|read| read.encode()), Some(bytes), "a run");
         let one_by_one = [6u64, 7, 8, 9].map(u64::to_le_bytes).concat();
         assert_eq!(
             SavedProgress::decode(&one_by_one),
-            SavedProgress::decode(&bytes_of(6, 7, 9)),
+            SavedProgress::decode(&[6u64, 7, 9 | IS_LAST].map(u64::to_le_bytes).concat()),
             "as it once was written"
         );
-        assert_eq!(progress.take(Offset(9)), Some([9u64, 9].map(u64::to_le_bytes).concat()));
-        assert_eq!(progress.take(Offset(10)), Some(10u64.to_le_bytes().to_vec()));
+        assert_eq!(progress.take(Offset(9)), Some([9u64, 9, 5 | IS_FIRST].map(u64::to_le_bytes).concat()));
+        assert_eq!(progress.take(Offset(10)), Some([10u64, 5 | IS_FIRST].map(u64::to_le_bytes).concat()));
+        assert_eq!(progress.count(Offset(12)), 7);
     }
 
     #[test]
     fn bytes_that_are_no_progress_are_refused() {
         let offsets = |all: &[u64]| all.iter().flat_map(|offset| offset.to_le_bytes()).collect::<Vec<u8>>();
-        for bytes in [vec![], vec![0; 7], vec![0; 12], offsets(&[5, 4]), offsets(&[5, 8, 8]), offsets(&[5, 9, 8])] {
+        for bytes in [
+            vec![],
+            vec![0; 7],
+            vec![0; 12],
+            offsets(&[5, 4]),
+            offsets(&[5, 8, 8]),
+            offsets(&[5, 9, 8]),
+            offsets(&[5, 6 | IS_FIRST]),
+        ] {
             assert_eq!(SavedProgress::decode(&bytes), None, "{bytes:?}");
         }
         for bytes in

@@ -26,8 +26,8 @@ use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_flow::{
-    BatchError, Host, ModuleDef, ModuleRuntime, Outcome, PagedSelect, Plan, Position, QueryOptions, RowsOf, Run,
-    Shuffle, Stages, VisitRow, Where,
+    BatchError, Host, ModuleRuntime, Outcome, PagedSelect, Plan, Position, QueryOptions, RowsOf, Run, Shuffle, Stages,
+    VisitRow, Where,
 };
 use tantu_lsm::{Need, Neighbours};
 use tantu_net::letter::{Letter, Refusal, Root};
@@ -145,7 +145,7 @@ impl Queries {
 struct QueryHost<'a> {
     view: PinnedView<'a>,
     plan: &'a Plan,
-    module: &'a ModuleDef,
+    module: &'a ModuleRuntime,
     tables: &'a mut RootTables,
     /// How long the root's tables stay.
     until: Nanos,
@@ -155,7 +155,6 @@ struct QueryHost<'a> {
     /// When the event should yield.
     overtime_at: Nanos,
     task: TaskId,
-    task_count: u32,
     topology: u16,
     root: Root,
     bits: &'a mut u64,
@@ -198,7 +197,11 @@ impl Host for QueryHost<'_> {
     }
 
     fn task_count(&self) -> u32 {
-        self.task_count
+        self.module.task_count
+    }
+
+    fn thread_count(&self) -> u32 {
+        self.module.thread_count
     }
 
     fn random(&mut self) -> u64 {
@@ -207,7 +210,7 @@ impl Host for QueryHost<'_> {
 
     fn shuffle(&mut self) -> TaskId {
         let random = &mut *self.random;
-        self.shuffle.next(self.task_count, || random.next())
+        self.shuffle.next(self.module.task_count, || random.next())
     }
 
     fn wall_ms(&self) -> u64 {
@@ -238,7 +241,7 @@ impl Host for QueryHost<'_> {
     fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
         let event = self.random.next();
         *self.bits ^= event;
-        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let query = self.module.def.query_index(query).expect("invariant: checked when the module was defined");
         let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
         let (position, root) = (at.0, self.root);
         Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
@@ -587,7 +590,7 @@ impl TaskThread {
             let mut host = QueryHost {
                 view,
                 plan,
-                module: &module.def,
+                module: &module,
                 tables: &mut self.tables,
                 until: start.plus_ms(self.tables_kept_ms),
                 random: &mut self.random,
@@ -595,7 +598,6 @@ impl TaskThread {
                 clock: doors.clock,
                 overtime_at,
                 task: slot.task,
-                task_count: module.task_count,
                 topology,
                 root,
                 bits,

@@ -7,12 +7,14 @@ use crate::jobs::Starting;
 use crate::micro::part::Part;
 use crate::paging::Paging;
 use crate::source::Source;
+use crate::together::progress_of;
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
 use tantu_flow::{Run, Shuffle};
 use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
+use tantu_state::layout::object_key;
 
 /// An append that waits for its entry to be durable: a client's, or one of an event of this thread.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +113,28 @@ impl TaskSlot {
     /// Tells the depots from which record on its sources still have to start.
     pub(crate) fn want_records(&mut self) {
         for depot in 0..self.state.depots().len() {
-            let from = self.sources.iter().filter(|source| source.setup.depot == depot).map(Source::base);
+            let from = self.sources_on(depot).map(|at| progress_of(&self.sources, at));
             let from = from.chain(self.published(depot)).min();
             let end = self.state.depots()[depot].committed_end();
             self.state.depot_mut(depot).want_from(from.unwrap_or(end));
+        }
+    }
+
+    /// The places of the sources that read a depot.
+    pub(crate) fn sources_on(&self, depot: usize) -> impl Iterator<Item = usize> {
+        (0..self.sources.len()).filter(move |at| self.sources[*at].setup.depot == depot)
+    }
+
+    /// Stages how far its sources are, as far as no entry has it.
+    pub(crate) fn stage_progress(&mut self) {
+        for at in 0..self.sources.len() {
+            let base = progress_of(&self.sources, at);
+            let source = &mut self.sources[at];
+            if let Some(progress) = source.take_progress(base) {
+                let mut key = Vec::new();
+                object_key(source.setup.progress, &[], &mut key);
+                self.state.put_system(key, progress);
+            }
         }
     }
 

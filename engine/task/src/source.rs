@@ -28,8 +28,9 @@ enum Phase {
     Done,
 }
 
+/// See [`Source::record`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Record {
+pub(crate) struct Record {
     attempt: u32,
     /// Whether whoever waits for it was told.
     is_told: bool,
@@ -81,12 +82,16 @@ pub(crate) struct SourceSetup {
     pub(crate) waits_beyond: bool,
     /// Records from here on are passed by while too many are under way, if they are not retried.
     pub(crate) live_from: Offset,
+    /// Whether the topology has further sources on the depot.
+    pub(crate) has_kin: bool,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) setup: SourceSetup,
+    /// The source that keeps the records from an offset on, if it is not this one.
+    pub(crate) lead: Option<(usize, Offset)>,
     base: Offset,
     window: VecDeque<Record>,
     running: usize,
@@ -108,7 +113,7 @@ impl Source {
         let (window, base) = (VecDeque::new(), kept.base());
         let (failed, returns, troubles) = (BTreeSet::new(), BTreeMap::new(), Troubles::default());
         let dropped = OffsetSet::default();
-        Self { setup, base, window, running: 0, failed, kept, dropped, is_durable: true, returns, troubles }
+        Self { setup, lead: None, base, window, running: 0, failed, kept, dropped, is_durable: true, returns, troubles }
     }
 
     /// The next record to start for the first time.
@@ -116,7 +121,7 @@ impl Source {
         Offset(self.base.0 + self.window.len() as u64)
     }
 
-    /// Everything below is done.
+    /// Everything of its own below is done.
     pub(crate) fn base(&self) -> Offset {
         self.base
     }
@@ -147,9 +152,42 @@ impl Source {
         self.kept.base()
     }
 
-    /// Records that are done and not saved as such.
-    pub(crate) fn unsaved_count(&self) -> u64 {
-        if self.is_durable { self.base.0.saturating_sub(self.kept.base().0) } else { 0 }
+    /// How many records it has processed if all below `base` are done.
+    pub(crate) fn count_below(&self, base: Offset) -> u64 {
+        self.kept.count(base)
+    }
+
+    /// How many of its window from an offset on are done.
+    pub(crate) fn done_from(&self, from: Offset) -> u64 {
+        let skipped = from.0.saturating_sub(self.base.0).min(self.window.len() as u64) as usize;
+        self.window.range(skipped..).filter(|record| record.phase == Phase::Done).count() as u64
+    }
+
+    /// Records that are done and not saved as such, if all below `base` are done.
+    pub(crate) fn unsaved_count(&self, base: Offset) -> u64 {
+        if self.is_durable { base.0.saturating_sub(self.kept.base().0) } else { 0 }
+    }
+
+    /// Whether it starts the same records as another from now on: they stand at the same, and neither gave up one behind it.
+    pub(crate) fn may_join(&self, other: &Source) -> bool {
+        let is_apart = self.setup.retry == RetryMode::AllAfter && (self.is_busy() || other.is_busy());
+        !is_apart && self.is_beside(other)
+    }
+
+    /// Whether it will, once nothing is under way: where order is kept, records that they have together do not overtake others.
+    pub(crate) fn joins_when_done(&self, other: &Source) -> bool {
+        self.is_beside(other) && !self.may_join(other) && self.goes_on() && other.goes_on()
+    }
+
+    fn is_beside(&self, other: &Source) -> bool {
+        let next = self.next();
+        next == other.next() && self.kept.gave_up_as(&other.kept, next)
+    }
+
+    /// Whether records start and end without a better day being waited for.
+    pub(crate) fn goes_on(&self) -> bool {
+        let in_order = self.setup.retry != RetryMode::AllAfter || self.failed.is_empty();
+        in_order && self.window.len() < WINDOW_COUNT_MAX
     }
 
     /// Whether another record may start.
@@ -209,19 +247,19 @@ impl Source {
             && match (self.setup.retry, self.failed.first()) {
                 // Nothing behind it starts.
                 (RetryMode::AllAfter, Some(first)) => is_stuck(first),
-                _ => self.failed.iter().all(is_stuck) && self.next() >= end,
+                _ => self.failed.iter().all(is_stuck) && (self.lead.is_some() || self.next() >= end),
             }
     }
 
-    /// Progress to save, if it moved since the last time.
-    pub(crate) fn take_progress(&mut self) -> Option<Vec<u8>> {
-        let base = if planted::has(Bug::ProgressOutsideEntry) { self.next() } else { self.base };
+    /// Progress to save, if all below `base` is done and that was not saved before.
+    pub(crate) fn take_progress(&mut self, base: Offset) -> Option<Vec<u8>> {
+        let base = if planted::has(Bug::ProgressOutsideEntry) { base.max(self.next()) } else { base };
         if self.is_durable { self.kept.take(base) } else { None }
     }
 
-    /// Whether progress moved since it was saved.
-    pub(crate) fn has_progress(&self) -> bool {
-        self.is_durable && self.kept.is_behind(self.base)
+    /// Whether that all below `base` is done has to be saved.
+    pub(crate) fn has_progress(&self, base: Offset) -> bool {
+        self.is_durable && self.kept.is_behind(base)
     }
 
     fn begun(&self, id: u64, now: Nanos) -> Phase {
@@ -275,11 +313,16 @@ impl Source {
         self.failed.remove(&offset);
         self.troubles.forget(offset);
         self.note_dropped(offset);
+        self.note_given_up(offset);
+        self.trim();
+    }
+
+    /// A record was given up, by this source or the one that keeps its records.
+    pub(crate) fn note_given_up(&mut self, offset: Offset) {
         // Records of a source without progress are not there after a restart.
         if self.is_durable && !planted::has(Bug::DeadLetterOutsideEntry) {
             self.kept.give_up(offset);
         }
-        self.trim();
     }
 
     /// Starts a record that is due again, with an event of this number.
@@ -295,7 +338,8 @@ impl Source {
         Root { task, source, offset, attempt }
     }
 
-    fn record(&mut self, root: &Root) -> Option<&mut Record> {
+    /// A record under way, if the root is that of its current try.
+    pub(crate) fn record(&mut self, root: &Root) -> Option<&mut Record> {
         let at = usize::try_from(root.offset.0.checked_sub(self.base.0)?).ok()?;
         let is_running = |record: &&mut Record| matches!(record.phase, Phase::Running { .. });
         self.window.get_mut(at).filter(|record| record.attempt == root.attempt).filter(is_running)
@@ -397,10 +441,17 @@ impl Source {
     }
 
     /// What a record under way returned so far.
-    pub(crate) fn returns(&mut self, root: &Root) -> Option<&mut Returns> {
-        self.record(root)?;
+    pub(crate) fn returns(&mut self, offset: Offset) -> &mut Returns {
         let begin = || self.setup.ack_return.begin();
-        Some(self.returns.entry(root.offset.0).or_insert_with(begin))
+        self.returns.entry(offset.0).or_insert_with(begin)
+    }
+
+    /// A record that another source keeps failed, and where order is kept those behind it too: what was returned counts no more.
+    pub(crate) fn drop_returns(&mut self, offset: Offset) {
+        match self.setup.retry {
+            RetryMode::AllAfter => _ = self.returns.split_off(&offset.0),
+            RetryMode::Individual | RetryMode::None => _ = self.returns.remove(&offset.0),
+        }
     }
 
     /// What a record that is done returned in all.
@@ -417,11 +468,15 @@ impl Source {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::limit::GIVEN_UP_RUN_COUNT_MAX;
 
     fn source(retry: RetryMode) -> Source {
+        source_at(retry, Offset(10), false)
+    }
+
+    pub(crate) fn source_at(retry: RetryMode, offset: Offset, has_kin: bool) -> Source {
         let setup = SourceSetup {
             stream: 0,
             depot: 0,
@@ -434,8 +489,9 @@ mod tests {
             executing_max: 8,
             waits_beyond: false,
             live_from: Offset(10),
+            has_kin,
         };
-        Source::new(setup, SavedProgress::at(Offset(10)))
+        Source::new(setup, SavedProgress::at(offset))
     }
 
     fn fail(source: &mut Source, root: &Root) -> Report {
@@ -448,17 +504,18 @@ mod tests {
     }
 
     fn saved(source: &mut Source) -> Option<Offset> {
-        source.take_progress().map(|bytes| SavedProgress::decode(&bytes).expect("it is progress").base())
+        source.take_progress(source.base()).map(|bytes| SavedProgress::decode(&bytes).expect("it is progress").base())
     }
 
-    fn start(source: &mut Source, id: u64) -> Root {
-        source.start(TaskId(0), 0, id, Nanos(0))
+    /// Starts the next record of the source in this place.
+    pub(crate) fn start(source: &mut Source, place: u16, id: u64) -> Root {
+        source.start(TaskId(0), place, id, Nanos(0))
     }
 
     #[test]
     fn progress_is_the_first_record_that_is_not_done() {
         let mut s = source(RetryMode::Individual);
-        let (a, b) = (start(&mut s, 5), start(&mut s, 6));
+        let (a, b) = (start(&mut s, 0, 5), start(&mut s, 0, 6));
         assert_eq!(s.done(&b, 6), Report::Done);
         assert_eq!(saved(&mut s), None, "a is still out");
         assert_eq!(s.done(&a, 5 ^ 7 ^ 8), Report::Nothing, "two children are out");
@@ -472,7 +529,7 @@ mod tests {
     #[test]
     fn a_failed_record_is_tried_again_and_reports_of_the_old_try_are_ignored() {
         let mut s = source(RetryMode::Individual);
-        let root = start(&mut s, 5);
+        let root = start(&mut s, 0, 5);
         assert_eq!(fail(&mut s, &root), failed(1));
         assert_eq!(fail(&mut s, &root), Report::Nothing, "it failed once");
         assert!(s.due(Nanos(0)).is_none(), "it waits a little");
@@ -487,7 +544,7 @@ mod tests {
     #[test]
     fn retry_mode_none_drops_a_failed_record() {
         let mut s = source(RetryMode::None);
-        let root = start(&mut s, 5);
+        let root = start(&mut s, 0, 5);
         assert_eq!(fail(&mut s, &root), Report::Failed { tries: 1, is_retried: false });
         assert_eq!(saved(&mut s), Some(Offset(11)));
     }
@@ -495,7 +552,7 @@ mod tests {
     #[test]
     fn retry_mode_all_after_starts_every_later_record_again_in_order() {
         let mut s = source(RetryMode::AllAfter);
-        let roots: Vec<Root> = (1..=3).map(|id| start(&mut s, id)).collect();
+        let roots: Vec<Root> = (1..=3).map(|id| start(&mut s, 0, id)).collect();
         assert_eq!(s.done(&roots[2], 3), Report::Done);
         assert_eq!(fail(&mut s, &roots[1]), failed(1));
         assert_eq!(s.done(&roots[0], 1), Report::Done);
@@ -508,7 +565,7 @@ mod tests {
     #[test]
     fn a_record_that_takes_too_long_is_overdue() {
         let mut s = source(RetryMode::Individual);
-        let root = start(&mut s, 5);
+        let root = start(&mut s, 0, 5);
         assert!(s.overdue(TaskId(0), 0, Nanos(0)).is_empty());
         assert_eq!(s.overdue(TaskId(0), 0, Nanos(0).plus_ms(60_000)), [root]);
     }
@@ -517,7 +574,7 @@ mod tests {
     fn a_record_that_keeps_failing_leaves_after_so_many_tries_of_its_own_and_is_never_started_again() {
         let mut s = source(RetryMode::Individual);
         s.setup.dead_letter_after = Some(2);
-        let (before, bad) = (start(&mut s, 4), start(&mut s, 5));
+        let (before, bad) = (start(&mut s, 0, 4), start(&mut s, 0, 5));
         assert_eq!(s.failed(&bad, "another's", false, Nanos(0)), failed(0), "the batch failed for another record");
         let later = Nanos(0).plus_ms(60_000);
         let again = |s: &mut Source| s.restart(TaskId(0), 0, Offset(11), 9, later);
@@ -528,14 +585,14 @@ mod tests {
         assert_eq!((s.due(Nanos(0)), s.is_leaving(Offset(11))), (Some(Offset(11)), true));
         s.give_up(Offset(11));
         assert_eq!((s.due(later), s.troubles.tries(Offset(11))), (None, 0));
-        let bytes = s.take_progress().expect("what was given up is saved before what comes before it is done");
-        assert_eq!(bytes, [10u64, 11].map(u64::to_le_bytes).concat());
+        let bytes = s.take_progress(s.base()).expect("what was given up is saved before what comes before it is done");
+        assert_eq!(bytes, [10u64, 11, 10 | 1 << 63].map(u64::to_le_bytes).concat(), "and from where on it counts");
         assert_eq!(s.done(&before, 4), Report::Done);
         assert_eq!(saved(&mut s), Some(Offset(12)));
 
         let mut s = Source::new(s.setup, SavedProgress::decode(&bytes).expect("it is progress"));
         assert_eq!(s.next(), Offset(10));
-        start(&mut s, 1);
+        start(&mut s, 0, 1);
         assert_eq!(s.next(), Offset(12), "what was given up before the restart is passed by");
         assert_eq!(s.pass_by(Offset(20)), 12..12);
     }
@@ -544,7 +601,7 @@ mod tests {
     fn a_source_is_not_at_rest_while_a_record_is_on_its_way_to_the_dead_letters() {
         let mut s = source(RetryMode::Individual);
         s.setup.dead_letter_after = Some(4);
-        let mut root = start(&mut s, 5);
+        let mut root = start(&mut s, 0, 5);
         for tries in 1..4 {
             assert_eq!(fail(&mut s, &root), failed(tries));
             assert!(!s.is_drained(s.next()), "after {tries} tries it has to be tried again");
@@ -555,7 +612,7 @@ mod tests {
         s.give_up(Offset(10));
         assert!(s.is_drained(s.next()));
         s.setup.dead_letter_after = Some(1_000);
-        let root = start(&mut s, 5);
+        let root = start(&mut s, 0, 5);
         fail(&mut s, &root);
         let root = s.restart(TaskId(0), 0, Offset(11), 9, Nanos(0).plus_ms(60_000));
         fail(&mut s, &root);
@@ -566,7 +623,7 @@ mod tests {
     fn a_failure_of_another_record_in_the_batch_does_not_count_as_a_try() {
         let mut s = source(RetryMode::Individual);
         s.setup.dead_letter_after = Some(1);
-        let root = start(&mut s, 5);
+        let root = start(&mut s, 0, 5);
         assert_eq!(s.failed(&root, "another's", false, Nanos(0)), failed(0));
         assert!(!s.is_leaving(Offset(10)));
         assert_eq!(s.due(Nanos(0).plus_ms(RETRY_DELAY_MS)), Some(Offset(10)));
@@ -575,7 +632,7 @@ mod tests {
     #[test]
     fn retry_mode_all_after_starts_nothing_behind_a_record_that_waits() {
         let mut s = source(RetryMode::AllAfter);
-        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, id)).collect();
+        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, 0, id)).collect();
         assert_eq!(fail(&mut s, &roots[1]), failed(1));
         assert!(!s.has_room(), "record 12 would overtake 11");
         assert_eq!(s.failed(&roots[0], "another's", false, Nanos(5)), failed(0));
@@ -590,22 +647,22 @@ mod tests {
         let mut s = source(RetryMode::None);
         s.setup.executing_max = 2;
         s.setup.live_from = Offset(11);
-        let first = start(&mut s, 1);
+        let first = start(&mut s, 0, 1);
         assert_eq!(s.pass_by(Offset(15)), 11..11, "there is room");
-        start(&mut s, 2);
+        start(&mut s, 0, 2);
         assert!(!s.has_room() && s.is_throttled(Offset(12)));
         assert_eq!(s.pass_by(Offset(14)), 12..14);
         assert_eq!(s.done(&first, 1), Report::Done);
         assert!(s.has_room() && s.next() == Offset(14));
         s.setup.live_from = Offset(99);
-        start(&mut s, 3);
+        start(&mut s, 0, 3);
         assert_eq!(s.pass_by(Offset(20)), 15..15, "what was there before the topology waits");
     }
 
     #[test]
     fn a_record_that_is_processed_again_for_another_one_is_told_of_once() {
         let mut s = source(RetryMode::AllAfter);
-        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, id)).collect();
+        let roots: Vec<Root> = (1..=2).map(|id| start(&mut s, 0, id)).collect();
         assert_eq!(s.done(&roots[1], 2), Report::Done);
         assert_eq!(fail(&mut s, &roots[0]), failed(1));
         let later = Nanos(0).plus_ms(60_000);
@@ -618,7 +675,7 @@ mod tests {
     #[test]
     fn what_became_of_a_record_is_known_behind_one_that_is_still_to_be_done_and_after_it() {
         let mut s = source(RetryMode::None);
-        let (slow, good, bad) = (start(&mut s, 1), start(&mut s, 2), start(&mut s, 3));
+        let (slow, good, bad) = (start(&mut s, 0, 1), start(&mut s, 0, 2), start(&mut s, 0, 3));
         assert_eq!(s.done(&good, 2), Report::Done);
         fail(&mut s, &bad);
         let outcomes = |s: &Source| [10, 11, 12, 13].map(|offset| s.outcome(Offset(offset)));
@@ -626,12 +683,12 @@ mod tests {
         assert_eq!(s.done(&slow, 1), Report::Done);
         assert_eq!(outcomes(&s), [Outcome::Done, Outcome::Done, Outcome::Dropped, Outcome::Pending]);
         s.setup.executing_max = 1;
-        start(&mut s, 4);
+        start(&mut s, 0, 4);
         assert_eq!((s.pass_by(Offset(16)), s.outcome(Offset(15))), (14..16, Outcome::Dropped));
         // They are forgotten at last, so that they take no more than so much room.
         for id in 0..4 * DROPPED_RUN_COUNT_MAX as u64 {
             s.setup.executing_max = 8;
-            let root = start(&mut s, id + 5);
+            let root = start(&mut s, 0, id + 5);
             if id % 2 == 0 {
                 fail(&mut s, &root)
             } else {
@@ -646,14 +703,14 @@ mod tests {
     fn records_that_are_given_up_here_and_there_behind_a_slow_one_do_not_fill_every_entry() {
         let mut s = source(RetryMode::Individual);
         (s.setup.dead_letter_after, s.setup.executing_max) = (Some(1), 8_192);
-        let slow = start(&mut s, 1);
+        let slow = start(&mut s, 0, 1);
         let give_up_due = |s: &mut Source| {
             while let Some(offset) = s.due(Nanos(0)) {
                 s.give_up(offset);
             }
         };
         for id in 2..2 + 4 * GIVEN_UP_RUN_COUNT_MAX as u64 {
-            let root = start(&mut s, id);
+            let root = start(&mut s, 0, id);
             if id % 2 == 0 {
                 fail(&mut s, &root)
             } else {
@@ -661,14 +718,14 @@ mod tests {
             };
             give_up_due(&mut s);
         }
-        let size = s.take_progress().map_or(0, |bytes| bytes.len());
-        assert!(size <= 8 + 16 * GIVEN_UP_RUN_COUNT_MAX, "{size} bytes");
+        let size = s.take_progress(s.base()).map_or(0, |bytes| bytes.len());
+        assert!(size <= 16 + 16 * GIVEN_UP_RUN_COUNT_MAX, "{size} bytes");
         assert_eq!(s.next_retry(), None, "nobody wakes for those that cannot leave yet");
         // The rest leaves when the slow one is done.
         assert_eq!(s.done(&slow, 1), Report::Done);
         while s.is_busy() {
             give_up_due(&mut s);
-            s.take_progress();
+            s.take_progress(s.base());
         }
         assert_eq!(s.base(), s.next());
     }
@@ -678,7 +735,7 @@ mod tests {
         let mut s = source(RetryMode::Individual);
         (s.setup.dead_letter_after, s.is_durable) = (Some(1), false);
         for id in 0..100_000 {
-            let root = start(&mut s, id);
+            let root = start(&mut s, 0, id);
             if id % 2 == 0 {
                 fail(&mut s, &root)
             } else {
@@ -693,11 +750,11 @@ mod tests {
     fn a_record_that_fails_for_ever_does_not_stop_those_behind_it() {
         let mut s = source(RetryMode::Individual);
         s.setup.executing_max = 1;
-        let bad = start(&mut s, 1);
+        let bad = start(&mut s, 0, 1);
         assert_eq!(fail(&mut s, &bad), failed(1));
         for id in 2..10_000 {
             assert!(s.has_room(), "{id}");
-            let root = start(&mut s, id);
+            let root = start(&mut s, 0, id);
             assert_eq!(s.done(&root, id), Report::Done);
         }
         let later = Nanos(0).plus_ms(60_000);

@@ -5,6 +5,7 @@ use crate::hops::{Hop, Hops};
 use crate::limit::{EVENT_QUEUE_SIZE_MAX, LINGER_STEP_COUNT};
 use crate::slot::{Hold, TaskSlot};
 use crate::thread::{StopReason, TaskThread};
+use crate::together;
 use crate::turn::Turn;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
@@ -37,12 +38,14 @@ impl TaskThread {
         started
     }
 
-    fn next_record(&self, at: usize, source: usize, now: Nanos) -> Option<Offset> {
-        let slot = &self.slots[at];
-        let source = &slot.sources[source];
+    fn next_record(&mut self, at: usize, index: usize, now: Nanos) -> Option<Offset> {
+        let slot = &mut self.slots[at];
+        together::meet(&mut slot.sources, index);
+        let source = &slot.sources[index];
         let fresh = || {
             let end = slot.state.depots()[source.setup.depot].committed_end();
-            (source.has_room() && source.next() < end).then(|| source.next())
+            let starts = source.lead.is_none() && source.has_room() && source.next() < end;
+            (starts && !together::waits(&slot.sources, index)).then(|| source.next())
         };
         source.due(now).or_else(fresh)
     }
@@ -51,6 +54,9 @@ impl TaskThread {
     fn pass_by_records(&mut self, at: usize, index: usize, now: Nanos) {
         let slot = &mut self.slots[at];
         let depot = slot.sources[index].setup.depot;
+        if slot.sources[index].lead.is_some() {
+            return;
+        }
         let end = slot.state.depots()[depot].committed_end();
         let passed = slot.sources[index].pass_by(end);
         if !passed.is_empty() {
@@ -61,7 +67,7 @@ impl TaskThread {
     fn start_record(&mut self, at: usize, index: usize, offset: Offset, now: Nanos) -> bool {
         let slot = &mut self.slots[at];
         let TaskSlot { task, state, events, sources, loading, .. } = slot;
-        let source = &mut sources[index];
+        let source = &sources[index];
         let depot = source.setup.depot;
         let is_wrong = planted::has(Bug::RetryFromWrongOffset) && offset != source.next();
         match state.depots()[depot].lookup(Offset(offset.0 + u64::from(is_wrong))) {
@@ -70,13 +76,22 @@ impl TaskThread {
                 slot.keep_dead(&self.config.module.def, index, offset, &record)
             }
             Lookup::Record(record) => {
+                let others: Vec<usize> = together::followers(sources, index, offset).collect();
                 let id = self.random.next();
+                let ids: Vec<u64> = others.iter().map(|_| self.random.next()).collect();
+                let all = ids.iter().fold(id, |all, id| all ^ id);
+                let source = &mut sources[index];
                 let root = if offset == source.next() {
-                    source.start(*task, index as u16, id, now)
+                    source.start(*task, index as u16, all, now)
                 } else {
-                    source.restart(*task, index as u16, offset, id, now)
+                    source.restart(*task, index as u16, offset, all, now)
                 };
                 events.push(source.setup.stream, source.setup.at, root, id, record);
+                for (other, id) in others.into_iter().zip(ids) {
+                    events.tie();
+                    let root = Root { source: other as u16, ..root };
+                    events.push(sources[other].setup.stream, sources[other].setup.at, root, id, record);
+                }
                 true
             }
             Lookup::OnDisk => {
@@ -123,6 +138,10 @@ impl TaskThread {
                 batch.drop_pagings(&mut self.slots[at].state);
                 let mut reports = Vec::new();
                 batch.report_failed(&text, &mut reports);
+                if batch.is_tied {
+                    // They would begin records that are tried again as a whole.
+                    self.slots[at].events.drop_tied();
+                }
                 self.release(&reports, doors.clock.now());
             }
         }

@@ -21,14 +21,16 @@ use crate::outbox::Outbox;
 use crate::overrun::Overruns;
 use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
+use crate::processed::ProcessedWaits;
 use crate::pulse::Pulse;
 use crate::query::Queries;
-use crate::queue::{CategoryClock, CategoryShares};
+use crate::queue::{CategoryClock, LiveShares};
 use crate::slot::TaskSlot;
 use crate::space::Space;
 use crate::stream_limits::StreamLimits;
 use crate::tables::{Arrived, RootTables};
 use crate::tick::Ticks;
+use crate::together::progress_of;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -51,7 +53,7 @@ pub struct ThreadConfig {
     /// The module.
     pub module: Arc<ModuleRuntime>,
     /// Desired proportions of time per category.
-    pub shares: CategoryShares,
+    pub shares: Arc<LiveShares>,
     /// The log.
     pub log: SegLogOptions,
     /// Every task's state.
@@ -82,7 +84,7 @@ impl ThreadConfig {
             thread,
             dir,
             module,
-            shares: CategoryShares::default(),
+            shares: Arc::default(),
             log: SegLogOptions::default(),
             state: TaskStateOptions::default(),
             memory: MemoryBudget::default(),
@@ -182,6 +184,7 @@ pub struct TaskThread {
     /// By stream topology.
     pub(crate) streams: Vec<StreamLimits>,
     pub(crate) number_waits: NumberWaits,
+    pub(crate) processed_waits: ProcessedWaits,
     pub(crate) holds: Holds,
     /// See [`ThreadConfig::tables_kept_ms`].
     pub(crate) tables_kept_ms: u64,
@@ -216,7 +219,7 @@ impl TaskThread {
         let overruns = Overruns::new(config.slow_op_ms, config.slow_write_ms);
         let (mut random, tables_kept_ms) = (EventRandom(seed), config.tables_kept_ms());
         Self {
-            clock: CategoryClock::new(config.shares),
+            clock: CategoryClock::new(&config.shares),
             streams: config.module.def.streams.iter().map(|def| StreamLimits::of(def, &config.stream)).collect(),
             trims_at: vec![Nanos(0); config.module.def.depots.len()],
             numbers: HopNumbers::new(config.thread.0, config.module.thread_count, &mut random),
@@ -239,6 +242,7 @@ impl TaskThread {
             overruns,
             micro: Micro::default(),
             number_waits: NumberWaits::default(),
+            processed_waits: ProcessedWaits::default(),
             holds: Holds::default(),
             tables_kept_ms,
             done: Vec::new(),
@@ -371,6 +375,7 @@ impl TaskThread {
     fn run_turns(&mut self, doors: &mut Doors<'_>) -> Result<bool, StopReason> {
         let start = doors.clock.now();
         let (mut now, mut worked) = (start, false);
+        self.clock.look(&self.config.shares);
         while now.since(start) < self.turns_ns() {
             let mut ran = None;
             for category in self.clock.order() {
@@ -614,6 +619,7 @@ impl TaskThread {
             let wall_ms = doors.clock.wall_ms();
             self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(wall_ms));
         }
+        reopened |= self.answer_processed_waits(now);
         let trims = self.trim_depots(now);
         self.checkpoint(now) || trims || reopened
     }
@@ -627,12 +633,13 @@ impl TaskThread {
     /// Stages progress that is worth an entry of its own; true if there is some.
     fn checkpoint(&mut self, now: Nanos) -> bool {
         let slots = self.slots.iter().filter(|slot| slot.can_seal());
-        let moved = slots.flat_map(|slot| &slot.sources).filter(|source| source.has_progress());
+        let all = slots
+            .flat_map(|slot| (0..slot.sources.len()).map(|at| (&slot.sources[at], progress_of(&slot.sources, at))));
         let (mut period_ms, mut is_due) = (None, false);
-        for source in moved {
+        for (source, base) in all.filter(|(source, base)| source.has_progress(*base)) {
             let limits = &self.streams[usize::from(source.setup.stream)];
             period_ms = Some(period_ms.map_or(limits.checkpoint_ms, |ms: u64| ms.min(limits.checkpoint_ms)));
-            is_due |= source.unsaved_count() >= limits.checkpoint_threshold;
+            is_due |= source.unsaved_count(base) >= limits.checkpoint_threshold;
         }
         let at = period_ms.map(|ms| now.plus_ms(ms));
         self.progress_at = at.map(|at| self.progress_at.map_or(at, |other| other.min(at)));
@@ -667,6 +674,7 @@ impl TaskThread {
         }
         self.next_trim().map(&mut sooner);
         self.tick_at().map(&mut sooner);
+        self.processed_waits.wake_at().map(&mut sooner);
         self.microbatches_wake_at().map(&mut sooner);
         if self.slots.iter().any(|slot| slot.state.loaded_size() > 0) {
             sooner(self.timeouts_at);

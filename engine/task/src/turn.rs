@@ -58,8 +58,7 @@ impl TaskThread {
             clock: doors.clock,
             overtime_at,
             task: *task,
-            module: &module.def,
-            task_count: module.task_count,
+            module,
             fingerprint: plan.fingerprint() as u32,
         };
         // Caught once for all events: the first that panics fails the batch.
@@ -140,8 +139,9 @@ fn begin_event(
     let parts = batch.count > 0 && (batch.is_alone || events.peek().is_some_and(is_alone));
     let is_late = || host.clock.now().since(watched.start) > TURN_NS_TARGET;
     // The clock costs more than a small event: look at it now and then.
-    let ends = enough || parts || (batch.count % 32 == 31 && is_late());
+    let ends = !batch.is_tied && (enough || parts || (batch.count % 32 == 31 && is_late()));
     let mut event = if ends { None } else { events.pop(batch.stream) };
+    batch.is_tied = event.is_some_and(|event| event.is_tied);
     let mut queue = events;
     batch.event_touched = false;
     if event.is_none() && !batch.later.is_empty() {

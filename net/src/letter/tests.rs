@@ -68,6 +68,13 @@ fn requests_and_answers() -> Vec<Letter<'static>> {
         Letter::Appended { request: 7, offset: Offset(1 << 40) },
         Letter::Stream(StreamLetter::Appended { request: 7, offset: Offset(1 << 40), returns: b"returns" }),
         Letter::Stream(StreamLetter::AskTroubles { task: TaskId(2), request: 6, topology: 1 }),
+        Letter::Stream(StreamLetter::AskProcessed {
+            task: TaskId(2),
+            request: 6,
+            topology: 1,
+            more_than: 1 << 40,
+            timeout_ms: 9,
+        }),
         Letter::Rows { request: 8, more: true, count: 2, rows: b"rows" },
         Letter::Refused { request: 9, refusal: Refusal::Closing, text: "closing" },
     ]

@@ -460,6 +460,11 @@ fn declare_more(topologies: &mut Topologies) {
         q.origin_partition();
         n
     });
+    topologies.query("seven-keys", |q, (n,): (Var<i64>,)| {
+        let (_, count) = q.group_by((n, n, n, n, n, n, n), |g| g.agg::<i64>(agg::count()));
+        q.origin_partition();
+        count
+    });
     topologies.query("keeps", |q, (n,): (Var<i64>,)| {
         q.materialize(n);
         q.origin_partition();
@@ -483,12 +488,13 @@ fn what_cannot_be_a_batch_is_refused_with_its_line() {
         "no query `nobody`",
         "the query `no-keys` is (i64) -> i64, not (i64) -> str",
         "a query is one block",
+        "`group_by` has 7 keys, the most is 6",
     ] {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(mistake)).collect();
         assert_eq!(lines.len(), 1, "{mistake}: {text}");
         assert!(lines[0].contains("batch.rs:"), "{mistake}: {text}");
     }
-    assert_eq!(text.lines().count(), 1 + 12, "{text}");
+    assert_eq!(text.lines().count(), 1 + 13, "{text}");
 }
 
 type Kept = Map<i64, List<(String, i64)>>;

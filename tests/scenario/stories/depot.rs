@@ -124,7 +124,7 @@ fn record(partition: u8, index: u64) -> Vec<u8> {
 
 fn read_everything(cluster: &InProcessCluster) {
     let pages = cluster.depot::<Vec<u8>>("Pages", "*pages").unwrap();
-    assert_eq!((pages.name(), pages.partition_count()), ("*pages", 2));
+    assert_eq!((pages.module_name(), pages.name(), pages.partition_count()), ("Pages", "*pages", 2));
     let PartitionOffsets { start, end } = pages.offsets(1).unwrap();
     assert_eq!((start.0, end.0), (0, RECORD_COUNT));
     assert_eq!(pages.offsets(0).unwrap().end, Offset(1));
@@ -268,4 +268,77 @@ impl Module for KeepsNothing {
 fn a_depot_that_is_to_keep_no_records_is_refused_with_its_line() {
     let text = define::<KeepsNothing>().unwrap_err().to_string();
     assert!(text.contains("max_entries") && text.contains("depot.rs:"), "{text}");
+}
+
+/// What may happen to a note.
+#[derive(Record, Clone, PartialEq, Debug)]
+enum Change {
+    Written(String),
+    Extended { by: String },
+    Torn,
+}
+
+/// Notes by their names, all changes of which are in one depot.
+struct Notes;
+
+impl Module for Notes {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let changes =
+            setup.declare_depot::<(String, Change)>("*changes", hash_by(|(name, _): &(String, _)| name.clone()));
+        let mut s = topologies.stream("notes");
+        let notes = s.pstate::<Map<String, String>>("$$notes");
+        s.source(&changes, |b, record| {
+            let name = b.view(record, |(name, _)| name.as_str());
+            let change = b.view(record, |(_, change)| change);
+            b.match_enum(change)
+                .part(
+                    |change| match change {
+                        Change::Written(text) => Some(text.as_str()),
+                        _ => None,
+                    },
+                    |b, text| b.local_transform(notes, path().key(name).term_val(text)),
+                )
+                .part(
+                    |change| match change {
+                        Change::Extended { by } => Some(by.as_str()),
+                        _ => None,
+                    },
+                    |b, by| {
+                        let text = b.local_select(notes, path().key(name).null_to_val(String::new()));
+                        let text = b.each((text, by), |(text, by)| format!("{text}{by}"));
+                        b.local_transform(notes, path().key(name).term_val(text));
+                    },
+                )
+                .otherwise(|b| b.local_transform(notes, path().key(name).term_void()));
+        });
+    }
+}
+
+#[test]
+fn records_of_several_types_in_one_depot_keep_their_order_in_a_partition() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<Notes>(dir.path(), 4);
+    let changes = cluster.depot::<(String, Change)>("Notes", "*changes").unwrap();
+    let mut expected = std::collections::BTreeMap::<String, String>::new();
+    let mut pending = Vec::new();
+    for n in 0..2_000u64 {
+        let name = format!("note {}", n % 17);
+        let change = match n * 2_654_435_761 % 11 {
+            0 => Change::Torn,
+            1..4 => Change::Written(format!("{n}")),
+            _ => Change::Extended { by: format!(" {n}") },
+        };
+        match &change {
+            Change::Torn => _ = expected.remove(&name),
+            Change::Written(text) => _ = expected.insert(name.clone(), text.clone()),
+            Change::Extended { by } => expected.entry(name.clone()).or_default().push_str(by),
+        }
+        pending.push(changes.append_async(&(name, change), AckLevel::Ack).unwrap());
+    }
+    pending.into_iter().for_each(|append| _ = append.wait().unwrap());
+    let notes = cluster.pstate::<Map<String, String>>("Notes", "$$notes").unwrap();
+    for name in (0..17).map(|n| format!("note {n}")) {
+        assert_eq!(notes.select_one(path().key(name.as_str())).unwrap(), expected.get(&name).cloned(), "{name}");
+    }
+    cluster.close().unwrap();
 }

@@ -411,7 +411,7 @@ fn mistakes_in_microbatch_topologies_are_found_where_they_are_declared() {
             stream.source(&numbers, |b, _| {
                 b.current_microbatch_id();
             });
-            let options = MicrobatchOptions { max_records: 0, ..MicrobatchOptions::default() };
+            let options = MicrobatchOptions { max_records: 0, fetch_max: Some(1), ..MicrobatchOptions::default() };
             let mut micro = topologies.microbatch_with("stream", options);
             let mine = micro.pstate::<Map<i64, i64>>("$$mine");
             micro.source(&numbers, |m, batch| {
@@ -431,10 +431,57 @@ fn mistakes_in_microbatch_topologies_are_found_where_they_are_declared() {
         "there is a microbatch in microbatch topologies only",
         "the module has a topology `stream` already",
         "`max_records` is at least 1",
+        "`fetch_max` is at least 1 and at most `max_records`",
         "the topology has a source on `*numbers` already",
         "`$$mine` belongs to the topology `stream`, which alone may write it",
     ] {
         assert!(texts.iter().any(|text| text.contains(expected)), "{expected}: {texts:#?}");
     }
     assert!(errors.errors.iter().all(|error| error.file.ends_with("microbatch.rs")), "{errors}");
+}
+
+/// The records of a microbatch, so many at a time.
+struct Fetching<const COUNT: u64>;
+
+impl<const COUNT: u64> Module for Fetching<COUNT> {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_global_depot::<i64>("*numbers", random());
+        let fetch_max = (COUNT > 0).then_some(COUNT);
+        let options = MicrobatchOptions { max_records: 20, fetch_max, ..MicrobatchOptions::default() };
+        let mut m = topologies.microbatch_with("m", options);
+        let sum = m.pstate_with::<Map<i64, i64>>("$$sum", PStateOptions::unchecked());
+        m.source(&numbers, |m, batch| {
+            let n = m.explode_microbatch(batch);
+            let key = m.constant(0i64);
+            m.compound_agg(sum, agg::key(key, agg::sum(n)));
+        });
+    }
+
+    fn name() -> String {
+        "Fetching".to_string()
+    }
+}
+
+/// How many events a microbatch of 20 records has.
+fn events_of_twenty<const COUNT: u64>() -> u64 {
+    let log = tantu::testing::EventLog::default();
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch_observed::<Fetching<COUNT>>(config(1), log.observer()).unwrap();
+    cluster.pause_microbatch_topology("Fetching", "m").unwrap();
+    let depot = cluster.depot::<i64>("Fetching", "*numbers").unwrap();
+    (1..=20).for_each(|n| _ = depot.append(&n).unwrap());
+    log.take();
+    cluster.resume_microbatch_topology("Fetching", "m").unwrap();
+    let status = cluster.wait_for_microbatch_processed_count("Fetching", "m", 20, LONG).unwrap();
+    assert_eq!((status.finished, numbers(&cluster, "Fetching", "$$sum")), (1, BTreeMap::from([(0, 210)])));
+    let count = log.take().ended.values().sum();
+    cluster.close().unwrap();
+    count
+}
+
+#[test]
+fn an_explode_reads_so_many_records_at_once_as_the_topology_says() {
+    let all_at_once = events_of_twenty::<0>();
+    assert_eq!(events_of_twenty::<20>(), all_at_once + 1, "a full page does not know that it is the last");
+    assert_eq!(events_of_twenty::<3>(), all_at_once + 6);
 }

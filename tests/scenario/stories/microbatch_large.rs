@@ -179,7 +179,7 @@ impl Module for Bulk {
             let count = m.explode_microbatch(batch);
             let number = m.explode(count, |count| (0..count).collect::<Vec<i64>>());
             m.global_partition();
-            let text = m.each(number, |number| filled(number));
+            let text = m.each(number, filled);
             m.depot_partition_append(texts, text, AckLevel::None);
         });
         let mut read = topologies.microbatch("read");

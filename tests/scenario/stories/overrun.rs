@@ -172,15 +172,27 @@ impl Module for Busy {
     }
 }
 
-/// Parts of the thread's time that clients' work and the stream had while both were flooded.
-fn shares(client: u32, low_latency: u32) -> f64 {
+/// How much more of the thread's time clients' work has than the stream in a second, both flooded.
+fn measured(cluster: &InProcessCluster) -> f64 {
+    std::thread::sleep(Duration::from_millis(300));
+    let before = cluster.loads("Busy").unwrap()[0];
+    std::thread::sleep(Duration::from_millis(1_000));
+    let now = cluster.loads("Busy").unwrap()[0];
+    let spent = |category| (now.of(category) - before.of(category)).as_secs_f64();
+    let ratio = spent(Category::Client) / spent(Category::LowLatency);
+    eprintln!("times {ratio:.2}, busy {:.2}", now.fraction_since(&before));
+    ratio
+}
+
+#[test]
+fn under_contention_a_thread_spends_its_time_as_the_proportions_say_also_when_they_change() {
     let cluster = InProcessCluster::create().unwrap();
-    let proportions = CategoryShares([1, client, low_latency, 1, 1]);
-    cluster.launch::<Busy>(LaunchConfig { proportions, ..LaunchConfig::new(1, 1) }).unwrap();
+    let proportions = |client, low_latency| CategoryShares([1, client, low_latency, 1, 1]);
+    cluster.launch::<Busy>(LaunchConfig { proportions: proportions(4, 1), ..LaunchConfig::new(1, 1) }).unwrap();
     let rounds = cluster.depot::<u64>("Busy", "*rounds").unwrap();
     let seen = cluster.pstate::<Map<u64, u64>>("Busy", "$$seen").unwrap();
     let stop = AtomicBool::new(false);
-    let (before, now) = std::thread::scope(|scope| {
+    let (clients, streams) = std::thread::scope(|scope| {
         // Each keeps so much under way that its work never runs out.
         scope.spawn(|| {
             let append = |round| rounds.append_async(&round, AckLevel::Ack).unwrap();
@@ -198,23 +210,13 @@ fn shares(client: u32, low_latency: u32) -> f64 {
                 under_way.push_back(everything());
             }
         });
-        std::thread::sleep(Duration::from_millis(300));
-        let before = cluster.loads("Busy").unwrap()[0];
-        std::thread::sleep(Duration::from_millis(1_000));
-        let now = cluster.loads("Busy").unwrap()[0];
+        let clients = measured(&cluster);
+        cluster.set_proportions("Busy", proportions(1, 4)).unwrap();
+        let streams = measured(&cluster);
         stop.store(true, Ordering::Relaxed);
-        (before, now)
+        (clients, streams)
     });
-    let spent = |category| (now.of(category) - before.of(category)).as_secs_f64();
-    let ratio = spent(Category::Client) / spent(Category::LowLatency);
-    eprintln!("proportions {client}:{low_latency}, times {ratio:.2}, busy {:.2}", now.fraction_since(&before));
-    cluster.close().unwrap();
-    ratio
-}
-
-#[test]
-fn under_contention_a_thread_spends_its_time_as_the_proportions_say() {
-    let (clients, streams) = (shares(4, 1), shares(1, 4));
     // Sixteen times, if both always have something to do; a machine that is busy with other things may starve one.
     assert!(clients > 1.5 * streams, "{clients:.2} and {streams:.2}");
+    cluster.close().unwrap();
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a story is a test, on the real machine")]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tantu::prelude::*;
 
@@ -400,4 +401,50 @@ fn a_module_may_have_depots_only_or_queries_only_and_appends_without_an_ack_arri
     }
     assert_eq!(cluster.query::<(i64,), i64>("Oracle", "double").unwrap().invoke(&(21,)).unwrap(), 42);
     cluster.close().unwrap();
+}
+
+/// Tells on which threads tasks are: what the event knows of it, and the name of the thread it runs on.
+struct Spread;
+
+impl Module for Spread {
+    fn define(_: &mut Setup, topologies: &mut Topologies) {
+        topologies.query("threads", |q, ()| {
+            q.all_partition();
+            let (task, info) = (q.current_task_id(), q.module_instance_info());
+            let at = q.each((task, info), |(task, info)| {
+                let name = std::thread::current().name().unwrap_or_default().to_string();
+                let known: Vec<i64> =
+                    (0..info.task_count).map(|task| info.thread_of(task).map_or(-1, i64::from)).collect();
+                assert!(info.tasks_of(known[task as usize] as u32).any(|of| i64::from(of) == task));
+                (known, name)
+            });
+            q.origin_partition();
+            q.agg::<Map<i64, (Vec<i64>, String)>>(agg::map(task, at))
+        });
+    }
+}
+
+#[test]
+fn tasks_are_spread_evenly_over_threads_and_an_event_knows_on_which_each_is() {
+    for (tasks, threads) in [(8, 3), (4, 4), (8, 1)] {
+        let cluster = InProcessCluster::create().unwrap();
+        cluster.launch::<Spread>(LaunchConfig::new(tasks, threads)).unwrap();
+        let query = cluster.query::<(), BTreeMap<i64, (Vec<i64>, String)>>("Spread", "threads").unwrap();
+        let found = query.invoke(&()).unwrap();
+        assert!(found.keys().copied().eq(0..i64::from(tasks)));
+        let known = found[&0].0.clone();
+        assert!(found.values().all(|(other, _)| *other == known), "all tasks know the same");
+        let counts: Vec<usize> =
+            (0..i64::from(threads)).map(|thread| known.iter().filter(|of| **of == thread).count()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), tasks as usize);
+        assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
+        // Tasks are on one thread of the machine exactly if they are said to be on one.
+        for one in 0..tasks as usize {
+            for other in 0..tasks as usize {
+                let names = [one, other].map(|task| &found[&(task as i64)].1);
+                assert_eq!(known[one] == known[other], names[0] == names[1], "{one} and {other}: {found:?}");
+            }
+        }
+        cluster.close().unwrap();
+    }
 }

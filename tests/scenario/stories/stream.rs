@@ -366,6 +366,48 @@ fn one_topology_reads_a_depot_from_several_places_each_with_a_progress_of_its_ow
     }
 }
 
+/// Numbers on all tasks, of which some take a hop, some fail for ever and some are given up.
+struct Counted;
+
+impl Module for Counted {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_depot::<i64>("*numbers", random());
+        let ticks = setup.declare_tick_depot("*ticks", Duration::from_millis(1));
+        let mut s = topologies.stream("counted");
+        s.source_with(&numbers, SourceOptions::default().dead_letter_after(2), |b, n| {
+            b.shuffle_partition();
+            b.assert(n, |n| n != 13, "it is unlucky");
+        });
+        s.source(&ticks, |_, _| {});
+        topologies.stream("stuck").source(&numbers, |b, n| {
+            b.assert(n, |n| n != 0, "it is nothing");
+        });
+    }
+}
+
+#[test]
+fn the_records_a_stream_topology_has_processed_are_counted_and_waited_for_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = Duration::from_secs(60);
+    for round in 1..=3u64 {
+        let cluster = launch::<Counted>(dir.path());
+        let numbers = cluster.depot::<i64>("Counted", "*numbers").unwrap();
+        let stream = cluster.stream("Counted", "counted").unwrap();
+        assert_eq!(stream.processed().unwrap(), 20 * (round - 1), "ticks are no records");
+        let pending = (0..20).map(|n| numbers.append_async(&n, AckLevel::None).unwrap());
+        pending.collect::<Vec<_>>().into_iter().for_each(|append| _ = append.wait().unwrap());
+        let processed = cluster.wait_for_stream_processed_count("Counted", "counted", 20 * round, long).unwrap();
+        assert_eq!(processed, 20 * round, "what was given up is done with");
+        // What comes behind a record that fails counts, and the record does not.
+        cluster.wait_for_stream_processed_count("Counted", "stuck", 19 * round, long).unwrap();
+        let short = Duration::from_millis(20);
+        let late = cluster.wait_for_stream_processed_count("Counted", "stuck", 19 * round + 1, short).unwrap_err();
+        let expected = format!("the topology stuck has processed {} records", 19 * round);
+        assert!(late.to_string().contains(&expected), "{late}");
+        cluster.close().unwrap();
+    }
+}
+
 /// Sources that cannot be.
 struct Mistaken;
 

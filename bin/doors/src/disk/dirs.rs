@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use tantu_base::door::{Disk, DiskOp, call_all};
 
 pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -15,23 +16,21 @@ fn sync_dir(path: &Path) -> Result<(), Errno> {
 }
 
 pub(super) fn make_dir(path: &Path) -> Result<(), Errno> {
-    make_all(std::iter::once(path))
+    let mut parents = BTreeSet::new();
+    make_unflushed(path, &mut parents)?;
+    parents.iter().try_for_each(|parent| sync_dir(parent))
 }
 
-/// Makes directories that are missing, with those above them, durably.
+/// Makes directories that are missing, with those above them, durably. They are flushed when all are made, side by side: each that
+/// is made and flushed by itself waits for the file system's journal.
 ///
 /// # Errors
 /// What the kernel answers.
-pub fn make_dirs(paths: &[PathBuf]) -> std::io::Result<()> {
-    Ok(make_all(paths.iter().map(PathBuf::as_path))?)
-}
-
-/// Flushed once all are made: the first flush brings the others' names along, and each that is made and flushed by itself waits
-/// for the file system's journal.
-fn make_all<'p>(mut paths: impl Iterator<Item = &'p Path>) -> Result<(), Errno> {
+pub fn make_dirs(disk: &mut dyn Disk, paths: &[PathBuf]) -> std::io::Result<()> {
     let mut parents = BTreeSet::new();
-    paths.try_for_each(|path| make_unflushed(path, &mut parents))?;
-    parents.iter().try_for_each(|parent| sync_dir(parent))
+    paths.iter().try_for_each(|path| make_unflushed(path, &mut parents))?;
+    let flushes = parents.into_iter().map(|path| DiskOp::SyncDir { path });
+    call_all(disk, flushes).map(drop).map_err(std::io::Error::other)
 }
 
 fn make_unflushed(path: &Path, parents: &mut BTreeSet<PathBuf>) -> Result<(), Errno> {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tantu_base::value::Encode;
-use tantu_client::{ClientError, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query};
+use tantu_client::{ClientError, Connection, Depot, Microbatch, MicrobatchStatus, PState, Query, Stream};
 use tantu_flow::{ArgumentValues, Owned};
 use tantu_path::PStateSchema;
 use tantu_weather::SimEntropy;
@@ -74,6 +74,14 @@ impl Sim {
         Microbatch::new(&self.connection, topology)
     }
 
+    /// A stream topology of the module.
+    ///
+    /// # Errors
+    /// [`ClientError`] if there is none.
+    pub fn stream(&self, topology: &str) -> Result<Stream, ClientError> {
+        Stream::new(&self.connection, topology)
+    }
+
     /// A connection of its own: another client.
     pub fn connect(&self) -> Connection {
         connect(&self.world)
@@ -91,6 +99,22 @@ impl Sim {
         timeout: Duration,
     ) -> Result<MicrobatchStatus, ClientError> {
         let topology = self.microbatch(topology)?;
+        let until = self.now() + timeout;
+        self.retried(until, || topology.wait_for_processed(count, until.saturating_sub(self.now())))
+    }
+
+    /// Waits until a stream topology has processed so many records since it was first launched, and what they did is
+    /// visible; crashes meanwhile are waited for too.
+    ///
+    /// # Errors
+    /// [`ClientError::NotProcessed`] if it has not in this time, which is virtual.
+    pub fn wait_for_stream_processed_count(
+        &self,
+        topology: &str,
+        count: u64,
+        timeout: Duration,
+    ) -> Result<u64, ClientError> {
+        let topology = self.stream(topology)?;
         let until = self.now() + timeout;
         self.retried(until, || topology.wait_for_processed(count, until.saturating_sub(self.now())))
     }

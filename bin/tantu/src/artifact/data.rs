@@ -175,6 +175,7 @@ fn open(dir: &Path) -> Result<InProcessCluster, ArtifactError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test lays out a directory by hand")]
 mod tests {
     use super::*;
     use crate::artifact::entry;

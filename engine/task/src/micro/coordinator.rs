@@ -10,6 +10,7 @@
 //! ```
 
 use crate::limit::{MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX};
+use crate::micro::range::{kin, next_range};
 use crate::micro::record::{Fixed, Ranges, Record};
 use crate::tick::Ticker;
 use std::collections::BTreeSet;
@@ -113,6 +114,8 @@ pub(crate) struct Coordinator {
     topology: ObjectId,
     /// Durable ids of its sources, in order.
     sources: Vec<ObjectId>,
+    /// By source: the others on the same depot.
+    kin: Vec<Vec<usize>>,
     /// Of those that are tick depots.
     tickers: Vec<Option<Ticker>>,
     epoch: Epoch,
@@ -169,6 +172,8 @@ pub(crate) struct Setting {
     pub(crate) options: MicrobatchOptions,
     pub(crate) topology: ObjectId,
     pub(crate) sources: Vec<ObjectId>,
+    /// By source: the place of its depot in the module.
+    pub(crate) depots: Vec<usize>,
     /// The periods of those that are tick depots.
     pub(crate) ticks: Vec<Option<Duration>>,
     pub(crate) epoch: Epoch,
@@ -179,7 +184,7 @@ pub(crate) struct Setting {
 impl Coordinator {
     /// Goes on where the records say: a decision that is not finished is carried out, anything else is tried anew.
     pub(crate) fn new(setting: Setting, known: Known, now: Nanos) -> Self {
-        let Setting { name, options, topology, sources, ticks, epoch, task_count, thread_count } = setting;
+        let Setting { name, options, topology, sources, depots, ticks, epoch, task_count, thread_count } = setting;
         let (finished, processed) = known.finished;
         let pending = known.fixed.as_ref().filter(|fixed| fixed.id == finished + 1).cloned();
         let partitions = vec![vec![Partition::default(); task_count as usize]; sources.len()];
@@ -188,6 +193,7 @@ impl Coordinator {
             options,
             topology,
             sources,
+            kin: kin(&depots, &ticks),
             tickers: ticks.into_iter().map(|period| period.map(|period| Ticker::new(period, now))).collect(),
             epoch,
             task_count,
@@ -417,14 +423,13 @@ impl Coordinator {
     /// Fixes the records of the next microbatch.
     fn fix(&mut self, now: Nanos) {
         self.fire_ticks(now);
-        let most = self.options.max_records;
-        // Of a partition that has told nothing yet, it may be known how far it was processed and not where it ends.
-        let range = |partition: &Partition| {
-            let to = partition.end.0.min(partition.from.0.saturating_add(most)).max(partition.from.0);
-            (partition.from, Offset(to))
+        let range = |source: usize, task: usize| {
+            let Partition { from, end } = self.partitions[source][task];
+            let kin = self.kin[source].iter().map(|other| self.partitions[*other][task].from);
+            next_range((from, end), kin, self.options.max_records)
         };
-        let ranges = self.sources.iter().zip(&self.partitions);
-        let ranges = ranges.map(|(source, partitions)| (*source, partitions.iter().map(range).collect())).collect();
+        let of = |source: usize| (0..self.task_count as usize).map(|task| range(source, task)).collect();
+        let ranges = self.sources.iter().enumerate().map(|(at, source)| (*source, of(at))).collect();
         let fixed = Fixed { id: self.finished + 1, ranges };
         self.acts.push(Act::Write { record: Record::Fixed, value: fixed.encode() });
         self.fixed = Some(fixed);

@@ -9,7 +9,7 @@ use tantu_base::door::{Clock, Job, Nanos};
 use tantu_base::id::{ObjectId, Offset, TaskId};
 use tantu_base::value::encoded;
 use tantu_flow::{
-    AppendWait, BatchError, Host, ModuleDef, Plan, Position, RowsOf, Shuffle, Tick, VisitRecord, VisitRow,
+    AppendWait, BatchError, Host, ModuleRuntime, Plan, Position, RowsOf, Shuffle, Tick, VisitRecord, VisitRow,
 };
 use tantu_net::letter::{Letter, Root};
 use tantu_path::{Stop, Store};
@@ -25,9 +25,8 @@ pub(crate) struct MicroHost<'a> {
     /// When the event should yield.
     pub(crate) overtime_at: Nanos,
     pub(crate) task: TaskId,
-    pub(crate) task_count: u32,
     pub(crate) plan: &'a Plan,
-    pub(crate) module: &'a ModuleDef,
+    pub(crate) module: &'a ModuleRuntime,
     pub(crate) tables: &'a mut RootTables,
     /// How long the attempt's tables stay.
     pub(crate) until: Nanos,
@@ -41,8 +40,8 @@ pub(crate) struct MicroHost<'a> {
     /// Those that wait on this task.
     pub(crate) events: &'a mut EventQueue,
     pub(crate) jobs: &'a mut Vec<Starting>,
-    /// The depots of its sources, and the records of the microbatch on this task.
-    pub(crate) ranges: &'a [(usize, Range)],
+    /// By source: the records of the microbatch on this task.
+    pub(crate) ranges: &'a [Range],
     /// Set when records have to be read from the disk.
     pub(crate) loading: &'a mut bool,
 }
@@ -66,7 +65,11 @@ impl Host for MicroHost<'_> {
     }
 
     fn task_count(&self) -> u32 {
-        self.task_count
+        self.module.task_count
+    }
+
+    fn thread_count(&self) -> u32 {
+        self.module.thread_count
     }
 
     fn random(&mut self) -> u64 {
@@ -75,7 +78,7 @@ impl Host for MicroHost<'_> {
 
     fn shuffle(&mut self) -> TaskId {
         let random = &mut *self.random;
-        self.shuffle.next(self.task_count, || random.next())
+        self.shuffle.next(self.module.task_count, || random.next())
     }
 
     fn wall_ms(&self) -> u64 {
@@ -107,7 +110,7 @@ impl Host for MicroHost<'_> {
     fn invoke(&mut self, at: Position, live: &[u8], query: &str, arguments: &[u8]) -> Result<(), String> {
         let event = self.random.next();
         *self.bits ^= event;
-        let query = self.module.query_index(query).expect("invariant: checked when the module was defined");
+        let query = self.module.def.query_index(query).expect("invariant: checked when the module was defined");
         let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
         let (position, root) = (at.0, self.root);
         Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
@@ -133,7 +136,7 @@ impl Host for MicroHost<'_> {
     }
 
     fn fold_group(&mut self, table: usize, keys: &[u8], args: &[u8]) -> Result<bool, BatchError> {
-        let task_count = self.task_count;
+        let task_count = self.module.task_count;
         let (rows, mut sender) = self.rows_out();
         rows.put_group(&mut sender, (table, task_count), keys, args).map(|()| true)
     }
@@ -172,10 +175,9 @@ impl Host for MicroHost<'_> {
         self.root.offset.0
     }
 
-    fn records(&mut self, depot: usize, skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
-        let found = self.ranges.iter().find(|(other, _)| *other == depot);
-        let (from, to) = found.map(|(_, range)| *range).unwrap_or_default();
-        if self.module.depots[depot].tick.is_some() {
+    fn records(&mut self, (depot, source): (usize, usize), skip: u64, visit: VisitRecord<'_>) -> Result<(), Stop> {
+        let (from, to) = self.ranges.get(source).copied().unwrap_or_default();
+        if self.module.def.depots[depot].tick.is_some() {
             let tick = encoded(&Tick);
             (from.0.saturating_add(skip)..to.0).take_while(|_| visit(&tick).is_continue()).for_each(drop);
             return Ok(());

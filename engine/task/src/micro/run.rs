@@ -105,8 +105,7 @@ impl TaskThread {
         let module = Arc::clone(&self.config.module);
         let (def, topology, _) = module.microbatch(at).expect("invariant: it is of the module");
         let start = doors.clock.now();
-        let ranges = def.sources.iter().map(|source| source.depot).zip(attempt.ranges.0.iter().copied());
-        let ranges: Vec<_> = ranges.collect();
+        let ranges = attempt.ranges.0.clone();
         let mut count = 0;
         loop {
             if attempt.current.is_none() {
@@ -134,7 +133,7 @@ impl TaskThread {
         slot: usize,
         at: usize,
         attempt: &mut Try,
-        (ranges, start): (&[(usize, Range)], Nanos),
+        (ranges, start): (&[Range], Nanos),
         doors: &mut Doors<'_>,
     ) -> Option<Turn> {
         let module = Arc::clone(&self.config.module);
@@ -153,9 +152,8 @@ impl TaskThread {
             clock: doors.clock,
             overtime_at,
             task: *task,
-            task_count: module.task_count,
             plan,
-            module: &module.def,
+            module: &module,
             tables: &mut self.tables,
             until,
             rows: &mut attempt.rows,

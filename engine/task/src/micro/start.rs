@@ -57,6 +57,7 @@ impl Micro {
                 options: def.options,
                 topology: ids.topology,
                 sources: ids.sources.clone(),
+                depots: def.sources.iter().map(|source| source.depot).collect(),
                 ticks: def.sources.iter().map(|source| module.def.depots[source.depot].tick).collect(),
                 epoch,
                 task_count: module.task_count,

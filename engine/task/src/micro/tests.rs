@@ -48,6 +48,7 @@ fn started_with(known: Known, period: Option<Duration>) -> Coordinator {
         options,
         topology: TOPOLOGY,
         sources: vec![SOURCE],
+        depots: vec![0],
         ticks: vec![period],
         epoch: EPOCHS[0],
         task_count: 2,

@@ -22,7 +22,7 @@ enum Turn {
     Failed(String),
 }
 
-/// An event that goes on with the answer of a job.
+/// An event that goes on with the answer of a job, or of a query.
 pub(crate) struct JobEvent<'a> {
     pub(crate) topology: u16,
     pub(crate) position: Position,
@@ -165,6 +165,7 @@ impl TaskThread {
             root,
             bits: &mut attempt.current_bits,
             letters: &mut attempt.letters,
+            calls: &mut attempt.calls,
             events: &mut attempt.events,
             jobs: &mut attempt.jobs,
             ranges,
@@ -206,7 +207,8 @@ impl TaskThread {
         usize::from(root.source).checked_sub(module.sources.len() + module.def.queries.len())
     }
 
-    /// The job of an event of a microbatch is done: the event goes on with its answer, or the attempt fails.
+    /// The job of an event of a microbatch is done, or the query it called: the event goes on with the answer, or the attempt
+    /// fails.
     pub(crate) fn go_on_microbatch(&mut self, slot: usize, at: usize, root: &Root, event: Result<JobEvent<'_>, &str>) {
         let run_is = |attempt: &&mut Try| {
             attempt.run.id == root.offset.0

@@ -136,6 +136,11 @@ impl TaskThread {
             slot.calls.drop_of(|of| key(of) == key(root));
         }
         self.pagings.drop_of(|of| key(of) == key(root), &mut self.slots);
+        self.end_calls_of(root, now);
+    }
+
+    /// Ends the calls that events of a root wait for.
+    pub(crate) fn end_calls_of(&mut self, root: &Root, now: Nanos) {
         for ((task, offset), call) in self.queries.take_calls_of(root) {
             let nested = self.root_of_call(task, offset, &call);
             self.tell_over(nested, now);

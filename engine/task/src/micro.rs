@@ -20,6 +20,7 @@ use crate::micro::coordinator::{Act, Coordinator};
 use crate::micro::part::{Part, Try, TryPhase};
 use crate::micro::record::{Ranges, Record};
 use crate::slot::TaskSlot;
+use crate::tables::TakeGuarded;
 use crate::thread::{StopReason, TaskThread};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -297,14 +298,7 @@ impl TaskThread {
     }
 
     /// What the coordinator tells a participant.
-    fn take_order(
-        &mut self,
-        slot: usize,
-        at: usize,
-        run: RunId,
-        (says, body): (MicrobatchSays, &[u8]),
-        now: Nanos,
-    ) {
+    fn take_order(&mut self, slot: usize, at: usize, run: RunId, (says, body): (MicrobatchSays, &[u8]), now: Nanos) {
         match says {
             MicrobatchSays::Prime => self.prime(slot, at, run, now),
             MicrobatchSays::Begin => self.begin_attempt(slot, at, run, body),
@@ -407,8 +401,8 @@ impl TaskThread {
         let plan = &*module.def.microbatches[at].plan;
         let (task, until) = (self.slots[slot].task, self.tables_until(at, now));
         let Some(tables) = self.tables.of(task, &root, until) else { return };
-        if let Err(error) = tables.take(plan, usize::from(table), is_partial, rows) {
-            self.fail_attempt(slot, run, &error.to_string());
+        if let Err(text) = tables.take_guarded(plan, table, is_partial, rows) {
+            self.fail_attempt(slot, run, &text);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::limit::{
     TURN_NS_TARGET,
 };
 use crate::micro::run::JobEvent;
-use crate::overrun::Watched;
+use crate::overrun::{Watched, guarded};
 use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
 use crate::tables::{RootTables, RowsOut, Sender};
@@ -536,11 +536,12 @@ impl TaskThread {
             let plan = module.plan(topology).expect("invariant: checked when it was pushed");
             let (mut run, letters) =
                 self.queries.spare.pop().unwrap_or_else(|| (Run::watched(self.config.pulse.step()), Vec::new()));
-            let begun = run.begin(plan, event.at, slot.calls.live(&event));
+            // Variables of the author's types are read by the author's code.
+            let begun = guarded(|| run.begin(plan, event.at, slot.calls.live(&event)));
             slot.calls.reclaim();
             let Event { root, id: bits, .. } = event;
-            if let Err(error) = begun {
-                self.report_call_failed(root, &error.to_string(), (run, letters), now);
+            if let Err(text) = begun.and_then(|begun| begun.map_err(|error| error.to_string())) {
+                self.report_call_failed(root, &text, (run, letters), now);
                 continue;
             }
             let version = match def_options(&module, topology).and_then(|options| options.consistent_with) {
@@ -611,7 +612,9 @@ impl TaskThread {
                 result,
             };
             let failure = match watched.resume(run, &mut host) {
-                Ok(Outcome::Done) => host.end().err().map(|error| error.to_string()),
+                Ok(Outcome::Done) => {
+                    guarded(|| host.end()).and_then(|ended| ended.map_err(|error| error.to_string())).err()
+                }
                 Ok(Outcome::Need) => {
                     let need = need.expect("invariant: a view that stops for blocks names them");
                     if slot.state.fetch(&need, doors.disk) {

@@ -156,9 +156,8 @@ impl Try {
 impl Part {
     /// Bytes of events and letters.
     pub(crate) fn size(&self) -> usize {
-        let of = |attempt: &Try| {
-            attempt.events.size() + attempt.letters.len() + attempt.calls.size() + attempt.rows.size()
-        };
+        let of =
+            |attempt: &Try| attempt.events.size() + attempt.letters.len() + attempt.calls.size() + attempt.rows.size();
         self.attempt.as_ref().map_or(0, of)
     }
 

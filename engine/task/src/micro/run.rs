@@ -4,7 +4,7 @@ use crate::limit::{MICROBATCH_EVENT_COUNT_PER_LOOK, TURN_NS_TARGET};
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
-use crate::overrun::Watched;
+use crate::overrun::{Watched, guarded};
 use crate::slot::{Hold, TaskSlot};
 use crate::tables::Sender;
 use crate::thread::{StopReason, TaskThread};
@@ -74,9 +74,10 @@ impl TaskThread {
         let (plan, root) = (&*def.plan, attempt.root(source));
         let Try { rows, bits, letters, .. } = attempt;
         let mut sender = Sender { plan, topology, root, random: &mut self.random, bits, letters };
-        match rows.send_all(&mut sender) {
-            Ok(()) => Turn::Rests,
-            Err(error) => Turn::Failed(error.to_string()),
+        match guarded(|| rows.send_all(&mut sender)) {
+            Ok(Ok(())) => Turn::Rests,
+            Ok(Err(error)) => Turn::Failed(error.to_string()),
+            Err(panic) => Turn::Failed(panic),
         }
     }
 
@@ -118,8 +119,11 @@ impl TaskThread {
                 let Some(event) = attempt.events.pop(topology) else { return Turn::Rests };
                 attempt.current_bits = event.id;
                 attempt.current = Some(event);
-                if let Err(error) = attempt.registers.begin(&def.plan, event.at, attempt.events.live(&event)) {
-                    return Turn::Failed(error.to_string());
+                // Variables of the author's types are read by the author's code.
+                match guarded(|| attempt.registers.begin(&def.plan, event.at, attempt.events.live(&event))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Turn::Failed(error.to_string()),
+                    Err(panic) => return Turn::Failed(panic),
                 }
             }
             if let Some(turn) = self.resume_event(slot, at, attempt, (&ranges, start), doors) {

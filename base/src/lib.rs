@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod buf;
+pub mod caught;
 pub mod checksum;
 pub mod door;
 pub mod fixed;

@@ -43,11 +43,13 @@ pub enum Bug {
     TickTooSoon,
     /// What the processing of a record returned is not told.
     ReturnLost,
+    /// A task thread panics outside of the author's code.
+    ThreadPanics,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 18] = [
         Bug::SkipFlush,
         Bug::AckBeforeDurable,
         Bug::ProgressOutsideEntry,
@@ -65,6 +67,7 @@ impl Bug {
         Bug::SnapshotOfNow,
         Bug::TickTooSoon,
         Bug::ReturnLost,
+        Bug::ThreadPanics,
     ];
 }
 

@@ -413,6 +413,26 @@ fn read_range(reader: &mut FixedReader<'_>) -> Result<ReadRange, Truncated> {
 }
 
 impl<'a> Letter<'a> {
+    /// Whether it is one that clients send; the others are answers, and what task threads tell each other.
+    pub fn is_request(&self) -> bool {
+        match self {
+            Letter::Append { .. }
+            | Letter::Select { .. }
+            | Letter::Invoke { .. }
+            | Letter::ReadDepot { .. }
+            | Letter::AskOffsets { .. }
+            | Letter::AskMicrobatch { .. } => true,
+            Letter::Stream(letter) => {
+                matches!(letter, StreamLetter::AskTroubles { .. } | StreamLetter::AskProcessed { .. })
+            }
+            Letter::Client(letter) => !matches!(
+                letter,
+                ClientLetter::Hold { .. } | ClientLetter::Producer { .. } | ClientLetter::Misnumbered { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Appends its frame.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tantu_base::caught::{caught, panic_text};
 use tantu_base::door::{Clock, Disk, Doors, Nanos};
 use tantu_base::id::ThreadId;
 use tantu_net::{Bell, ThreadPort};
@@ -40,7 +41,8 @@ pub enum Step {
 
 /// What a core runs.
 pub trait CoreLoop {
-    /// Does what there is to do, for about one turn.
+    /// Does what there is to do, for about one turn. A panic ends the core and tells nobody: who has others that rely on this
+    /// one catches it.
     fn step(&mut self, doors: &mut Doors<'_>) -> Step;
 }
 
@@ -98,8 +100,9 @@ impl Cores {
     /// Waits until every loop has ended.
     pub fn join(self) {
         for thread in self.threads {
-            // A panic ended the process already.
-            let _ = thread.join();
+            if let Err(panic) = thread.join() {
+                tracing::error!(text = panic_text(&*panic), "a core ended with a panic");
+            }
         }
     }
 }
@@ -189,9 +192,15 @@ fn run_core<L, E, F>(
         };
         let jobs = ThreadJobs::new(Arc::clone(bell) as Arc<dyn Bell>);
         let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs, spin };
-        let mut body = match make(ThreadId(at as u32), &mut core.doors()) {
-            Ok(body) => body,
-            Err(error) => {
+        let made = caught(|| make(ThreadId(at as u32), &mut core.doors()));
+        let mut body = match made {
+            Ok(Ok(body)) => body,
+            Err(text) => {
+                let error = format!("it panicked: {text}");
+                let _ = started.send(Err(Ok(StartError::Core { core: at, error })));
+                return;
+            }
+            Ok(Err(error)) => {
                 let _ = started.send(Err(Err(error)));
                 return;
             }

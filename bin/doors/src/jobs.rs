@@ -1,8 +1,8 @@
 //! Jobs on one helper thread per core, started with the first job.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use tantu_base::caught::caught;
 use tantu_base::door::{Job, JobDone, Jobs, Token};
 use tantu_net::Bell;
 
@@ -38,8 +38,7 @@ impl ThreadJobs {
             *answers = Some(done);
             std::thread::spawn(move || {
                 for (token, job) in todo {
-                    let result =
-                        catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err("the job panicked".to_string()));
+                    let result = caught(job).unwrap_or_else(|text| Err(format!("user code panicked: {text}")));
                     if answer.send(JobDone { token, result }).is_err() {
                         break;
                     }
@@ -99,7 +98,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(done[0].result, Ok(b"answer".to_vec()));
-        assert!(done[1].result.is_err());
+        assert_eq!(done[1].result, Err("user code panicked: on purpose".to_string()));
         while bell.0.load(Ordering::SeqCst) < 2 {
             std::thread::yield_now();
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
+use tantu_base::caught::caught;
 use tantu_base::door::Doors;
 use tantu_client::StopText;
 use tantu_doors::{CoreLoop, Step};
@@ -110,7 +111,9 @@ impl CoreLoop for Body {
             Phase::Draining => thread.stop_admission(),
             Phase::Closing => {
                 let thread = self.thread.take().expect("invariant: just seen");
-                if let Err(reason) = thread.close(doors) {
+                let id = thread.thread();
+                let closed = caught(|| thread.close(doors));
+                if let Err(reason) = closed.unwrap_or_else(|text| Err(StopReason::Panicked { thread: id, text })) {
                     let mut errors = self.shared.close_errors.lock().unwrap_or_else(PoisonError::into_inner);
                     errors.push(reason.to_string());
                 }
@@ -118,7 +121,10 @@ impl CoreLoop for Body {
             }
             Phase::Aborting => return Step::Stop,
         }
-        match thread.step(doors) {
+        let stepped = caught(|| thread.step(doors));
+        let thread_id = thread.thread();
+        // What it left half done is in memory only, and never looked at again: its log has what counts.
+        match stepped.unwrap_or_else(|text| Err(StopReason::Panicked { thread: thread_id, text })) {
             Err(reason) => {
                 tracing::error!(thread = thread.thread().0, %reason, "a task thread had to stop");
                 self.shared.stop(&reason);

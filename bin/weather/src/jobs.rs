@@ -4,7 +4,7 @@ use crate::chance::SimEntropy;
 use crate::{Weather, mark};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use tantu_base::caught::caught;
 use tantu_base::door::{Job, JobDone, Jobs, Nanos, Token};
 
 /// One core's door to work elsewhere.
@@ -43,9 +43,9 @@ impl Jobs for SimJobs {
             self.world.marks.hit(mark::REFUSED_JOB);
             return Err(job);
         }
-        let result = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+        let result = caught(job).unwrap_or_else(|text| {
             self.world.marks.hit(mark::PANICKED_JOB);
-            Err("the job panicked".to_string())
+            Err(format!("user code panicked: {text}"))
         });
         self.started += 1;
         let due = Nanos(self.world.clock.time().0 + self.chance.within(self.delay_ns.clone()));
@@ -90,8 +90,8 @@ mod tests {
         let tags: Vec<u32> = done.iter().map(|done| done.token.tag).collect();
         assert!(tags.len() == 20 && !tags.is_sorted());
         for done in done {
-            let expected =
-                if done.token.tag == 7 { Err("the job panicked".to_string()) } else { Ok(vec![done.token.tag as u8]) };
+            let planned = Err("user code panicked: planned".to_string());
+            let expected = if done.token.tag == 7 { planned } else { Ok(vec![done.token.tag as u8]) };
             assert_eq!(done.result, expected);
         }
         world.marks.assert_all_hit(&[mark::REFUSED_JOB, mark::PANICKED_JOB]);

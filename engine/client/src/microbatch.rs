@@ -143,7 +143,8 @@ impl Microbatch {
         Ok(MicrobatchSnapshot { connection: self.connection.clone(), topology, number, id })
     }
 
-    /// Begins no more microbatches, also after a restart; returns when the one under way has ended.
+    /// Begins no more microbatches, also after a restart; returns when that is durable and the one under way has ended, or when
+    /// somebody has it go on meanwhile.
     ///
     /// # Errors
     /// [`ClientError`]. If it is [`ClientError::TimedOut`] the one under way goes on, and it is paused behind it all the same.
@@ -151,7 +152,7 @@ impl Microbatch {
         self.ask(MicrobatchAsk::Pause).map(|_| ())
     }
 
-    /// Goes on with microbatches.
+    /// Goes on with microbatches, also after a restart; returns when that is durable.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -36,7 +36,7 @@ use crate::run::{Host, Run};
 use crate::step::Step;
 use crate::var::Var;
 use tantu_base::value::{Value, encoded};
-use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Fold, Leaf, PStateSchema, Room, Schema};
+use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Before, Fold, Leaf, PStateSchema, Room, Schema};
 
 /// Most bytes that the values returned for one record may hold, and each of them.
 pub const ACK_RETURN_SIZE_MAX: usize = 1 << 20;
@@ -75,6 +75,11 @@ impl SourceOptions {
 }
 
 impl AckReturn {
+    /// Has `before` called ahead of its aggregator's closure, if it has one.
+    pub(crate) fn interpose(&mut self, before: &Before) {
+        self.leaf.interpose(before);
+    }
+
     /// The aggregation of the values of one record.
     pub fn begin(&self) -> Returns {
         Returns(Fold::of_all(vec![(self.leaf.clone(), self.schema.clone())]).limit(ACK_RETURN_SIZE_MAX))

@@ -7,7 +7,7 @@
 use crate::data::Register;
 use crate::plan::Position;
 use tantu_path::agg::{RowPart, TakePartials};
-use tantu_path::{AggError, AggShape, Arg, Fold, Room, Schema, ShapedFold};
+use tantu_path::{AggError, AggShape, Arg, Before, Fold, Room, Schema, ShapedFold};
 
 /// Aggregators that see the same rows, and the vars by which the rows are grouped.
 #[derive(Clone)]
@@ -63,6 +63,12 @@ impl FoldDef {
         self.outs.push((shape, schema));
         let is_leaf = |(shape, _): &(AggShape, Schema)| matches!(shape, AggShape::Leaf(_));
         self.parts = if self.outs.iter().all(is_leaf) { Vec::new() } else { ShapedFold::parts(&self.outs) };
+    }
+
+    /// Has `before` called ahead of each closure of its aggregators.
+    pub(crate) fn interpose(&mut self, before: &Before) {
+        self.outs.iter_mut().for_each(|(shape, _)| shape.interpose(before));
+        self.parts.iter_mut().for_each(|part| part.leaf.interpose(before));
     }
 
     /// What each result is made of.

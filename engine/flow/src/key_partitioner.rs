@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use tantu_base::value::{Decode, DecodeError, Reader, decoded, key_to_value, partition_of_key};
+use tantu_path::Before;
 
 /// A function of a key in value form and the number of partitions.
 pub(crate) type Route = Arc<dyn Fn(&[u8], u32) -> Result<i64, DecodeError> + Send + Sync>;
@@ -29,6 +30,17 @@ impl KeyPartitioner {
             Ok(choose(&key, count))
         };
         KeyPartitioner { route: Some(Arc::new(route)) }
+    }
+
+    /// Has `before` called ahead of its function, if it has one.
+    pub(crate) fn interpose(&mut self, before: &Before) {
+        if let Some(route) = self.route.take() {
+            let before = Arc::clone(before);
+            self.route = Some(Arc::new(move |key, count| {
+                before();
+                route(key, count)
+            }));
+        }
     }
 
     /// The partition, of `count`, of a key in key form.

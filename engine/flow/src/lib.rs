@@ -74,7 +74,7 @@ pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::{FoldDef, RowFold};
 pub use graph::{Access, Graph, GraphEdge, GraphNode, GraphStart, GraphVar, NodeKind, short_type};
-pub use interpose::{BeforeOp, OpAt};
+pub use interpose::{BeforeOp, OpAt, OpKind};
 pub use join::{Missable, OptVars};
 pub use key_partitioner::KeyPartitioner;
 pub use looped::Loop;

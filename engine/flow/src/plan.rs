@@ -117,6 +117,11 @@ impl Plan {
         at.checked_sub(1).is_some_and(|before| matches!(self.steps[before].step, Step::Call(_)))
     }
 
+    /// Its tables, to be changed before it is used.
+    pub(crate) fn tables_mut(&mut self) -> &mut [TableDef] {
+        &mut self.batches.tables
+    }
+
     /// The schema of a PState, or of temporary state.
     #[inline]
     pub(crate) fn schema(&self, pstate: usize) -> &Schema {

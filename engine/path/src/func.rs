@@ -3,6 +3,7 @@
 //! A closure is kept as a function on value forms: the typed wrappers decode its arguments and encode its
 //! answer. A stored value can so go to the closure and back without a value tree between.
 
+use crate::interpose::Before;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -159,6 +160,15 @@ impl Func {
         self.may_void
     }
 
+    /// Has `before` called ahead of it.
+    pub(crate) fn interpose(&mut self, before: &Before) {
+        let (call, before) = (Arc::clone(&self.call), Arc::clone(before));
+        self.call = Arc::new(move |at, extra, out| {
+            before();
+            call(at, extra, out)
+        });
+    }
+
     /// Calls it.
     pub(crate) fn call(&self, at: &[u8], extra: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         (self.call)(at, extra, out)
@@ -242,6 +252,10 @@ impl Functions {
                 true
             }
         }
+    }
+
+    pub(crate) fn each_mut(&mut self) -> impl Iterator<Item = &mut Func> {
+        self.by_name.values_mut()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Func> {

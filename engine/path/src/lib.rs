@@ -18,6 +18,7 @@ mod error;
 mod field;
 mod func;
 mod gather;
+mod interpose;
 mod limit;
 mod marker;
 mod marker_sub;
@@ -46,6 +47,7 @@ pub use collecting::{Collecting, Collects, SetAside};
 pub use error::{AggError, EvalError, PathError};
 pub use field::{Field, RecordLocation, record_schema};
 pub use func::{Func, Functions, NamedFn, ReadExtra};
+pub use interpose::Before;
 pub use limit::{PATH_DEPTH_MAX, PATH_NAV_COUNT_MAX, PATH_SIZE_MAX, SCHEMA_SIZE_MAX};
 pub use marker::List;
 pub use marker::{

@@ -1,13 +1,12 @@
 //! Appends at level ACK: whether they wait for the topologies of the module, what those return, when they are answered.
 
+use crate::overrun::guarded;
 use crate::processed::ProcessedWait;
 use crate::slot::AppendWait;
 use crate::source::Report;
-use crate::stream::panic_text;
 use crate::thread::TaskThread;
 use crate::together;
 use crate::waiters::Waiter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset};
 use tantu_base::planted::{self, Bug};
@@ -140,8 +139,6 @@ impl TaskThread {
 /// An aggregator may be the author's code: it is caught here if it panics.
 fn guard<T>(aggregate: impl FnOnce() -> Result<T, AggError>) -> Result<T, String> {
     let what = "the returned values cannot be aggregated";
-    match catch_unwind(AssertUnwindSafe(aggregate)) {
-        Ok(result) => result.map_err(|error| format!("{what}: {error}")),
-        Err(panic) => Err(format!("{what}: user code panicked: {}", panic_text(&*panic))),
-    }
+    let result = guarded(aggregate).map_err(|panic| format!("{what}: {panic}"))?;
+    result.map_err(|error| format!("{what}: {error}"))
 }

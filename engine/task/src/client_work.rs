@@ -4,6 +4,7 @@
 //! that stops for a block simply runs again; a large one is answered in pages, other work in between.
 
 use crate::limit::{ROWS_SIZE, SELECT_COUNT_PER_LOOK, SELECT_COUNT_PER_TURN, SELECT_COUNT_TOGETHER, TURN_NS_TARGET};
+use crate::overrun::guarded;
 use crate::slot::{AppendWait, TaskSlot};
 use crate::thread::TaskThread;
 use crate::waiters::Waiters;
@@ -248,17 +249,11 @@ impl TaskThread {
         let object = ObjectId(select.pstate as u32);
         let limit = PageLimit { size: ROWS_SIZE, ..PageLimit::default() };
         let mut is_large = false;
-        let page = select_page(
-            &def.schema,
-            object,
-            &select.path,
-            &mut view,
-            &NoArgs,
-            &mut self.selects.scratch,
-            select.after.as_deref(),
-            limit,
-        );
-        match page {
+        let (scratch, after) = (&mut self.selects.scratch, select.after.as_deref());
+        // Functions that the module declares for its clients are the author's.
+        let page =
+            guarded(|| select_page(&def.schema, object, &select.path, &mut view, &NoArgs, scratch, after, limit));
+        match page.unwrap_or_else(|panic| Err(EvalError::Store(panic))) {
             Ok(page) => {
                 let more = page.next.is_some();
                 is_large = more;

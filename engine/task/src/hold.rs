@@ -59,11 +59,17 @@ struct Asking {
 pub(crate) struct Holds {
     held: BTreeMap<Key, Held>,
     asking: BTreeMap<Key, Asking>,
-    /// The number of the next snapshot.
+    /// The number of the next snapshot. The first of each life is drawn: a client's connection goes on over a restart, and its
+    /// snapshots of the life before are no other's.
     next: u64,
 }
 
 impl Holds {
+    /// None yet; snapshots are numbered from here on.
+    pub(crate) fn from_number(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.held.len() + self.asking.len()
@@ -230,7 +236,7 @@ impl TaskThread {
             }
             SnapshotSays::Take => {
                 let root = of_number(self.holds.next);
-                self.holds.next += 1;
+                self.holds.next = self.holds.next.wrapping_add(1);
                 self.ask_hold(root, topology, number.min(HOLD_LEASE_MS_MAX), Some((peer, request)), now);
             }
             SnapshotSays::Release => {

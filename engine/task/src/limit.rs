@@ -162,6 +162,8 @@ pub const MICROBATCH_AGAIN_MS: u64 = 1_000;
 /// Events of microbatches between two looks at the clock: one may be a page of records, or one that yields and waits on its task
 /// again.
 pub const MICROBATCH_EVENT_COUNT_PER_LOOK: usize = 4;
+/// Calls of queries by events of microbatches that run on a core at a time; the others wait. Clients' calls have room beside them.
+pub const MICROBATCH_CALL_COUNT_MAX: usize = 1_024;
 /// Clients that may wait for one microbatch topology.
 pub const MICROBATCH_WAITER_COUNT_MAX: usize = 1_024;
 /// Longest error text that travels, in bytes.
@@ -171,6 +173,7 @@ const _: () = assert!(TURN_NS_TARGET <= EVENT_MS_MAX * 1_000_000);
 const _: () = assert!(RETRY_DELAY_MS <= RETRY_DELAY_MS_MAX);
 const _: () = assert!(TROUBLE_TOLD_COUNT_MAX * 2 * TROUBLE_TEXT_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
+const _: () = assert!(MICROBATCH_CALL_COUNT_MAX < QUERY_CALL_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(GROUPS_HELD_SIZE_MAX < ROWS_HELD_SIZE_MAX && BATCH_ROWS_SIZE <= GROUPS_HELD_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);

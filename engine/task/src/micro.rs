@@ -5,6 +5,7 @@
 //! go to the side run of each task, which is made durable with `Prepare` and visible with `Publish`. Letters of an attempt carry
 //! it and the receiver's epoch, so that nothing of another attempt or another life of a thread gets into it.
 
+pub(crate) mod calls;
 pub(crate) mod coordinator;
 mod host;
 pub(crate) mod part;
@@ -20,6 +21,7 @@ use crate::micro::coordinator::{Act, Coordinator};
 use crate::micro::part::{Part, Try, TryPhase};
 use crate::micro::record::{Ranges, Record};
 use crate::slot::TaskSlot;
+use crate::tables::TakeGuarded;
 use crate::thread::{StopReason, TaskThread};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,6 +98,7 @@ impl TaskThread {
         }
         worked |= self.act(now);
         worked |= self.run_microbatches(doors)?;
+        worked |= self.start_micro_calls(now);
         Ok(worked)
     }
 
@@ -280,7 +283,7 @@ impl TaskThread {
             Events => self.take_events(at, run, body, now),
             _ => {
                 if let Some(slot) = self.slot_of(task) {
-                    self.take_order(slot, at, run, says, body);
+                    self.take_order(slot, at, run, (says, body), now);
                 }
             }
         }
@@ -309,13 +312,13 @@ impl TaskThread {
     }
 
     /// What the coordinator tells a participant.
-    fn take_order(&mut self, slot: usize, at: usize, run: RunId, says: MicrobatchSays, body: &[u8]) {
+    fn take_order(&mut self, slot: usize, at: usize, run: RunId, (says, body): (MicrobatchSays, &[u8]), now: Nanos) {
         match says {
-            MicrobatchSays::Prime => self.prime(slot, at, run),
+            MicrobatchSays::Prime => self.prime(slot, at, run, now),
             MicrobatchSays::Begin => self.begin_attempt(slot, at, run, body),
             MicrobatchSays::Prepare => self.prepare(slot, at, run),
             MicrobatchSays::Publish => self.publish(slot, at, run, body),
-            MicrobatchSays::Abandon => self.abandon(slot, at, run),
+            MicrobatchSays::Abandon => self.abandon(slot, at, run, now),
             MicrobatchSays::Finished => self.slots[slot].state.finish_publish(run.topology, run.id),
             _ => self.take_paused(slot, at, body == [1]),
         }
@@ -331,7 +334,7 @@ impl TaskThread {
         self.answer(task, run, run.attempt.epoch, MicrobatchSays::Failed, text.as_bytes());
     }
 
-    fn prime(&mut self, slot: usize, at: usize, run: RunId) {
+    fn prime(&mut self, slot: usize, at: usize, run: RunId, now: Nanos) {
         match self.slots[slot].state.begin_run(run) {
             Ok(()) => {
                 if let Some(count) = self.config.module.def.microbatches[at].options.flush_path_count {
@@ -339,6 +342,8 @@ impl TaskThread {
                 }
                 self.slots[slot].parts[at].attempt = Some(Try::new(run, Run::watched(self.config.pulse.step())));
                 [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
+                // Those of earlier attempts.
+                self.end_micro_calls(at, run.id, now);
                 let (task, epoch) = (self.slots[slot].task, self.pipeline.epoch());
                 self.answer(task, run, run.attempt.epoch, MicrobatchSays::Primed, &epoch.0.to_le_bytes());
             }
@@ -410,8 +415,8 @@ impl TaskThread {
         let plan = &*module.def.microbatches[at].plan;
         let (task, until) = (self.slots[slot].task, self.tables_until(at, now));
         let Some(tables) = self.tables.of(task, &root, until) else { return };
-        if let Err(error) = tables.take(plan, usize::from(table), is_partial, rows) {
-            self.fail_attempt(slot, run, &error.to_string());
+        if let Err(text) = tables.take_guarded(plan, table, is_partial, rows) {
+            self.fail_attempt(slot, run, &text);
         }
     }
 
@@ -484,9 +489,10 @@ impl TaskThread {
     }
 
     /// The coordinator never decides this attempt, nor an earlier one: what is prepared of them holds the log for nothing.
-    fn abandon(&mut self, slot: usize, at: usize, run: RunId) {
+    fn abandon(&mut self, slot: usize, at: usize, run: RunId, now: Nanos) {
         if let Some(attempt) = self.attempt(slot, at, run) {
             attempt.end();
+            self.end_micro_calls(at, run.id, now);
         }
         self.slots[slot].state.abandon_runs(run);
     }

@@ -7,8 +7,7 @@
 use crate::limit::{FUEL_PER_CHECK, OVERRUN_WATCH_MS};
 use crate::observe::Observed;
 use crate::pulse::Pulse;
-use crate::stream::panic_text;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use tantu_base::caught::caught;
 use tantu_base::door::{Clock, Nanos};
 use tantu_flow::{Host, Outcome, Plan, Run};
 
@@ -65,6 +64,14 @@ impl Overruns {
     }
 }
 
+/// Runs what may call the author's code where nobody watches how long it takes: when rows arrive, when a page is read.
+///
+/// # Errors
+/// What it panicked with.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    caught(work).map_err(|text| format!("user code panicked: {text}"))
+}
+
 impl Watched<'_> {
     /// Runs an event for a while, at the edge of user code.
     ///
@@ -80,9 +87,9 @@ impl Watched<'_> {
     /// What it panicked with.
     pub(crate) fn guard<T>(&self, work: impl FnOnce() -> T) -> Result<T, String> {
         self.pulse.enters(self.topology);
-        let outcome = catch_unwind(AssertUnwindSafe(work));
+        let outcome = guarded(work);
         self.pulse.leaves();
-        outcome.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
+        outcome
     }
 
     /// Whether nobody looks at what events do in this turn: nobody observes them, and no op is timed.

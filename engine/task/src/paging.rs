@@ -5,11 +5,10 @@
 //! the record is processed again.
 
 use crate::limit::{EVENT_QUEUE_SIZE_MAX, PAGED_SELECT_COUNT_MAX, PAGED_SELECT_SIZE_MAX, ROWS_SIZE};
+use crate::overrun::guarded;
 use crate::slot::TaskSlot;
-use crate::stream::panic_text;
 use crate::thread::TaskThread;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tantu_base::door::Doors;
 use tantu_base::id::{ObjectId, TaskId};
@@ -175,10 +174,7 @@ impl TaskThread {
             snapshot: &paging.snapshot,
         };
         let scratch = &mut self.pagings.scratch;
-        let page = catch_unwind(AssertUnwindSafe(|| {
-            select_page(schema, object, path, &mut view, &NoArgs, scratch, Some(after), page_limit())
-        }));
-        page.map_err(|panic| format!("user code panicked: {}", panic_text(&*panic)))
+        guarded(|| select_page(schema, object, path, &mut view, &NoArgs, scratch, Some(after), page_limit()))
     }
 
     fn end_paging(&mut self, paging: Paging, at: usize, ended: Result<u64, String>, doors: &mut Doors<'_>) {

@@ -15,7 +15,8 @@ use crate::limit::{
     QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX, QUERY_RUN_COUNT_MAX,
     TURN_NS_TARGET,
 };
-use crate::overrun::Watched;
+use crate::micro::run::JobEvent;
+use crate::overrun::{Watched, guarded};
 use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
 use crate::tables::{RootTables, RowsOut, Sender};
@@ -340,18 +341,21 @@ impl TaskThread {
         let depth = if self.is_call(&root) { root.attempt + 1 } else { 0 };
         if depth > QUERY_DEPTH_MAX {
             let text = format!("queries invoke each other more than {QUERY_DEPTH_MAX} deep");
-            return self.fail_event(root, &text, now);
+            return self.fail_event(task, root, &text, now);
         }
         if self.queries.calls.len() >= QUERY_NESTED_COUNT_MAX {
             let text = format!("more than {QUERY_NESTED_COUNT_MAX} calls of queries are under way");
-            return self.fail_event(root, &text, now);
+            return self.fail_event(task, root, &text, now);
         }
         let asker = Asker::Event { topology, fingerprint, at: Position(position), root, event, live: live.to_vec() };
         self.start_call(task, (query, depth), arguments, asker, now);
     }
 
-    /// Tells a root, here or elsewhere, that an event of it failed.
-    fn fail_event(&mut self, root: Root, text: &str, now: Nanos) {
+    /// Tells a root, here or elsewhere, that an event of it on a task of this thread failed.
+    fn fail_event(&mut self, task: TaskId, root: Root, text: &str, now: Nanos) {
+        if let Some(at) = self.microbatch_of(&root) {
+            return self.answer_micro_call(task, at, &root, Err(text));
+        }
         let mut letter = Vec::new();
         Letter::Failed { root, text }.encode(&mut letter);
         self.release(&letter, now);
@@ -439,7 +443,7 @@ impl TaskThread {
             Some(rows) => self.answer_call(root.task, call.asker, &rows, now),
             None => {
                 let text = format!("the query {} ended without a result: no row reached it", def.name);
-                self.refuse_call(call.asker, Refusal::QueryFailed, &text, now);
+                self.refuse_call(root.task, call.asker, Refusal::QueryFailed, &text, now);
             }
         }
     }
@@ -452,6 +456,10 @@ impl TaskThread {
             }
             Asker::Event { topology: stream, fingerprint, at, root, event, mut live } => {
                 live.extend_from_slice(result);
+                if let Some(of) = self.microbatch_of(&root) {
+                    let goes_on = JobEvent { topology: stream, position: at, id: event, live: &live };
+                    return self.answer_micro_call(task, of, &root, Ok(goes_on));
+                }
                 let mut letter = Vec::new();
                 let (position, live) = (at.0, &live[..]);
                 Letter::Continue { task, stream, fingerprint, position, root, event, live }.encode(&mut letter);
@@ -460,10 +468,10 @@ impl TaskThread {
         }
     }
 
-    fn refuse_call(&mut self, asker: Asker, refusal: Refusal, text: &str, now: Nanos) {
+    fn refuse_call(&mut self, task: TaskId, asker: Asker, refusal: Refusal, text: &str, now: Nanos) {
         match asker {
             Asker::Client { peer, request } => self.refuse(peer, request, refusal, text),
-            Asker::Event { root, .. } => self.fail_event(root, text, now),
+            Asker::Event { root, .. } => self.fail_event(task, root, text, now),
         }
     }
 
@@ -483,7 +491,7 @@ impl TaskThread {
     fn fail_call(&mut self, root: Root, text: &str, now: Nanos) {
         if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
             self.tell_over(root, now);
-            self.refuse_call(call.asker, Refusal::QueryFailed, text, now);
+            self.refuse_call(root.task, call.asker, Refusal::QueryFailed, text, now);
         }
     }
 
@@ -499,7 +507,7 @@ impl TaskThread {
             self.tell_over(root, now);
             let def = &self.config.module.def.queries[usize::from(call.query)];
             let text = format!("the query {} took longer than {} ms", def.name, self.config.query_timeout_ms(def));
-            self.refuse_call(call.asker, Refusal::QueryTimedOut, &text, now);
+            self.refuse_call(task, call.asker, Refusal::QueryTimedOut, &text, now);
         }
     }
 
@@ -535,11 +543,12 @@ impl TaskThread {
             let plan = module.plan(topology).expect("invariant: checked when it was pushed");
             let (mut run, letters) =
                 self.queries.spare.pop().unwrap_or_else(|| (Run::watched(self.config.pulse.step()), Vec::new()));
-            let begun = run.begin(plan, event.at, slot.calls.live(&event));
+            // Variables of the author's types are read by the author's code.
+            let begun = guarded(|| run.begin(plan, event.at, slot.calls.live(&event)));
             slot.calls.reclaim();
             let Event { root, id: bits, .. } = event;
-            if let Err(error) = begun {
-                self.report_call_failed(root, &error.to_string(), (run, letters), now);
+            if let Err(text) = begun.and_then(|begun| begun.map_err(|error| error.to_string())) {
+                self.report_call_failed(root, &text, (run, letters), now);
                 continue;
             }
             let version = match def_options(&module, topology).and_then(|options| options.consistent_with) {
@@ -609,7 +618,9 @@ impl TaskThread {
                 result,
             };
             let failure = match watched.resume(run, &mut host) {
-                Ok(Outcome::Done) => host.end().err().map(|error| error.to_string()),
+                Ok(Outcome::Done) => {
+                    guarded(|| host.end()).and_then(|ended| ended.map_err(|error| error.to_string())).err()
+                }
                 Ok(Outcome::Need) => {
                     let need = need.expect("invariant: a view that stops for blocks names them");
                     if slot.state.fetch(&need, doors.disk) {

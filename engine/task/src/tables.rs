@@ -6,6 +6,7 @@
 
 use crate::host::EventRandom;
 use crate::limit::{BATCH_ROWS_SIZE, COMBINED_PART_MIN, GROUPS_HELD_SIZE_MAX, TABLES_SIZE_MAX};
+use crate::overrun::guarded;
 use crate::temporary::TemporaryState;
 use crate::thread::TaskThread;
 use std::collections::BTreeMap;
@@ -327,6 +328,18 @@ impl Sender<'_> {
     }
 }
 
+/// Taking rows calls aggregators, which may be the author's: one that panics is the error.
+pub(crate) trait TakeGuarded {
+    /// [`Tables::take`].
+    fn take_guarded(&mut self, plan: &Plan, table: u16, is_partial: bool, rows: &[u8]) -> Result<(), String>;
+}
+
+impl TakeGuarded for Tables {
+    fn take_guarded(&mut self, plan: &Plan, table: u16, is_partial: bool, rows: &[u8]) -> Result<(), String> {
+        guarded(|| self.take(plan, usize::from(table), is_partial, rows))?.map_err(|error| error.to_string())
+    }
+}
+
 /// Rows that a letter brought.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived<'a> {
@@ -347,9 +360,9 @@ impl TaskThread {
         // Rows of an attempt that is over count for nobody.
         let Some(tables) = self.tables.of(task, &root, until) else { return };
         let mut report = Vec::new();
-        match tables.take(plan, usize::from(table), is_partial, rows) {
+        match tables.take_guarded(plan, table, is_partial, rows) {
             Ok(()) => Letter::Done { root, bits: event }.encode(&mut report),
-            Err(error) => Letter::Failed { root, text: &error.to_string() }.encode(&mut report),
+            Err(text) => Letter::Failed { root, text: &text }.encode(&mut report),
         }
         self.release(&report, now);
     }

@@ -36,8 +36,10 @@ use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::{ModuleRuntime, QueryDef, StreamOptions};
 use tantu_lsm::BlockCache;
+use tantu_net::event::number_at;
 use tantu_net::letter::{Letter, Refusal};
 use tantu_replog::seglog::{OpenError, Poisoned, SegLogOptions};
 use tantu_state::task::StateError;
@@ -137,6 +139,15 @@ pub enum StopReason {
         expected: u64,
         /// Who says so.
         path: PathBuf,
+    },
+    /// A task thread panicked outside of the author's code, whose panics fail their record, read or attempt: a mistake in the
+    /// engine.
+    #[error("{thread} panicked: {text}")]
+    Panicked {
+        /// Which one.
+        thread: ThreadId,
+        /// What it said.
+        text: String,
     },
     /// A thread cannot close in order on a full disk.
     #[error("{error}: closed without bringing everything into tables; what was acknowledged is in the log")]
@@ -243,7 +254,7 @@ impl TaskThread {
             micro: Micro::default(),
             number_waits: NumberWaits::default(),
             processed_waits: ProcessedWaits::default(),
-            holds: Holds::default(),
+            holds: Holds::from_number(number_at(seed)),
             tables_kept_ms,
             done: Vec::new(),
             next_slot: 0,
@@ -269,6 +280,7 @@ impl TaskThread {
     /// # Errors
     /// [`StopReason`]: the thread must not be stepped again.
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
+        assert!(!planted::has(Bug::ThreadPanics), "a panic that was planted");
         let mut worked = self.reap(doors)?;
         if worked {
             // What gathered while a write was out is written while what that made durable is processed.
@@ -513,8 +525,13 @@ impl TaskThread {
             self.wall_ms = doors.clock.wall_ms();
         }
         let mut reader = FixedReader::new(&batch.bytes);
+        let is_client = peer.0 >= self.config.module.thread_count;
         while let Some(letter) = Letter::decode_next(&mut reader) {
             match letter {
+                // What task threads tell each other is believed: a client has no say in it.
+                Ok(letter) if is_client && !letter.is_request() => {
+                    tracing::warn!(peer = peer.0, "dropped a client's letter that only task threads send");
+                }
                 Ok(letter) => self.take_letter(peer, letter, now),
                 Err(error) => {
                     tracing::warn!(peer = peer.0, %error, "dropped the rest of a batch of letters");

@@ -98,3 +98,24 @@ fn letters_come_back_as_they_were_sent_and_cut_ones_are_refused() {
         }
     }
 }
+
+#[test]
+fn clients_send_requests_and_nothing_that_task_threads_tell_each_other() {
+    assert!(events().iter().all(|letter| !letter.is_request()));
+    let root = Root { task: TaskId(3), source: 1, offset: Offset(99), attempt: 2 };
+    let (task, topology, says) = (TaskId(0), 0, HoldSays::Keep);
+    assert!(!Letter::Client(ClientLetter::Hold { task, root, topology, says, id: 1, lease_ms: 1 }).is_request());
+    for letter in requests_and_answers() {
+        let is_answer = matches!(
+            letter,
+            Letter::Appended { .. }
+                | Letter::Rows { .. }
+                | Letter::Records { .. }
+                | Letter::Offsets { .. }
+                | Letter::MicrobatchStatus { .. }
+                | Letter::Refused { .. }
+                | Letter::Stream(StreamLetter::Appended { .. })
+        );
+        assert_eq!(letter.is_request(), !is_answer, "{letter:?}");
+    }
+}

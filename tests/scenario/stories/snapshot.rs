@@ -161,3 +161,25 @@ fn a_query_that_takes_longer_than_it_may_fails_and_keeps_nothing() {
     assert_eq!(short.invoke(&(0,)).unwrap(), 0);
     cluster.close().unwrap();
 }
+
+#[test]
+fn a_snapshot_of_the_life_before_a_restart_is_no_other_of_the_new_one() {
+    let cluster = bank(2);
+    let bank = cluster.microbatch("Bank", "bank").unwrap();
+    let funds = cluster.pstate::<Map<i64, i64>>("Bank", "$$funds").unwrap();
+    let transfers = cluster.depot::<Transfer>("Bank", "*transfers").unwrap();
+    let old: Vec<_> = (0..3).map(|_| bank.snapshot().unwrap()).collect();
+    cluster.restart::<Bank>().unwrap();
+    transfers.append(&(1, 2, 7)).unwrap();
+    cluster.wait_for_microbatch_processed_count("Bank", "bank", 1, LONG).unwrap();
+    let new: Vec<_> = (0..3).map(|_| bank.snapshot().unwrap()).collect();
+    for old in &old {
+        let gone = funds.select_all_at(old, path().all()).unwrap_err();
+        assert!(matches!(gone, ClientError::NotKept(_)), "{gone}");
+    }
+    drop(old);
+    for new in &new {
+        assert_eq!(funds.select_all_at(new, path().all()).unwrap().len(), 2, "it is kept for its own client");
+    }
+    cluster.close().unwrap();
+}

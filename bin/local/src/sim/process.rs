@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::id::ThreadId;
-use tantu_flow::{ModuleDef, ModuleRuntime, OpAt};
+use tantu_flow::{ModuleDef, ModuleRuntime, OpAt, OpKind};
 use tantu_task::{Progress, TaskThread, ThreadConfig};
 use tantu_weather::{SimDisk, SimDoors, SimMesh, Weather};
 
@@ -21,6 +21,26 @@ const MODULE_DIR: &str = "data/modules/simulated";
 thread_local! {
     /// Closures until one panics; 0 if none is to.
     static FUSE: Cell<u64> = const { Cell::new(0) };
+    /// What the one was for that did.
+    static KIND: Cell<Option<OpKind>> = const { Cell::new(None) };
+}
+
+/// The mark of a closure of a kind that was made to panic.
+fn mark_of(kind: OpKind) -> &'static str {
+    match kind {
+        OpKind::Function => "panicked function",
+        OpKind::Case => "panicked case",
+        OpKind::Emit => "panicked emit",
+        OpKind::Iterator => "panicked iterator",
+        OpKind::Check => "panicked check",
+        OpKind::Partitioner => "panicked partitioner",
+        OpKind::KeyPartitioner => "panicked key partitioner",
+        OpKind::Async => "panicked async",
+        OpKind::Future => "panicked future",
+        OpKind::Path => "panicked path function",
+        OpKind::Aggregator => "panicked aggregator",
+        OpKind::Declared => "panicked declared function",
+    }
 }
 
 /// Before each closure of the author: one of them panics where the weather says so.
@@ -31,6 +51,7 @@ pub(crate) fn before_op(op: OpAt<'_>) {
     }
     FUSE.set(left - 1);
     if left == 1 {
+        KIND.set(Some(op.kind));
         // No message is printed: the panic is part of the story.
         let text = format!("made to panic by the simulation at `{}`, {}:{}", op.label, op.file, op.line);
         std::panic::resume_unwind(Box::new(text));
@@ -126,6 +147,7 @@ impl Process {
         });
         if fuse > 0 && FUSE.take() == 0 {
             self.mesh.marks().hit(PANICKED);
+            KIND.take().into_iter().for_each(|kind| self.mesh.marks().hit(mark_of(kind)));
         }
         core.wake_at = match stepped? {
             Progress::Busy => Some(Nanos(0)),

@@ -320,7 +320,9 @@ impl World {
             return;
         }
         let panics = self.chance.chance_ppm(self.drawn.panic_ppm);
-        let fuse = if panics { 1 + self.chance.below(5) } else { 0 };
+        // Some steps run many closures, most of them few.
+        let most = if panics { *self.chance.pick(&[5, 40]) } else { 0 };
+        let fuse = if panics { 1 + self.chance.below(most) } else { 0 };
         self.steps += 1;
         self.life_steps += 1;
         assert!(self.steps < STEP_COUNT_MAX, "after {STEP_COUNT_MAX} steps the cluster is still busy");

@@ -1,5 +1,6 @@
 //! Combiners and accumulators that are Rust closures.
 
+use crate::interpose::Before;
 use std::fmt;
 use std::sync::Arc;
 use tantu_base::value::{Decode, DecodeError, Encode, Reader, decoded, encoded};
@@ -63,6 +64,15 @@ impl Custom {
     pub fn flush_required(mut self) -> Custom {
         self.is_flush_required = true;
         self
+    }
+
+    /// Has `before` called ahead of its closure.
+    pub(super) fn interpose(&mut self, before: &Before) {
+        let (step, before) = (Arc::clone(&self.step), Arc::clone(before));
+        self.step = Arc::new(move |state, args, out| {
+            before();
+            step(state, args, out)
+        });
     }
 
     /// What messages call it.

@@ -3,6 +3,7 @@
 use super::Aggregator;
 use crate::arg::{Arg, Args};
 use crate::error::AggError;
+use crate::interpose::Before;
 use crate::row::NULL_FORM;
 use crate::schema::Schema;
 use crate::walk::put_value_form;
@@ -61,6 +62,13 @@ impl Leaf {
     pub fn into_value(mut self) -> Leaf {
         self.takes = if self.takes.is_partial() { Takes::PartialIntoValue } else { Takes::RowIntoValue };
         self
+    }
+
+    /// Has `before` called ahead of its closure, if it has one.
+    pub fn interpose(&mut self, before: &Before) {
+        if let Aggregator::Custom(custom) = &mut self.aggregator {
+            custom.interpose(before);
+        }
     }
 
     /// What it does.

@@ -2,6 +2,7 @@
 
 use super::{PLAIN, Rule};
 use crate::error::PathError;
+use crate::interpose::Before;
 use crate::path::Nav;
 use crate::walk::{Cx, Rebuilt, Visited};
 use std::fmt;
@@ -83,6 +84,15 @@ impl Custom {
     /// What messages call it.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Has `before` called ahead of it.
+    pub(crate) fn interpose(&mut self, before: &Before) {
+        let (build, before) = (Arc::clone(&self.build), Arc::clone(before));
+        self.build = Arc::new(move |args| {
+            before();
+            build(args)
+        });
     }
 
     fn built(&self, nav: &Nav, cx: &Cx<'_>) -> Result<Arc<dyn CustomNav>, PathError> {

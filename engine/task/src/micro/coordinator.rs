@@ -151,7 +151,12 @@ pub(crate) struct Coordinator {
     asked: BTreeSet<TaskId>,
     asked_until: Nanos,
     waiters: Vec<Waiter>,
+    /// Clients that asked it to pause, and wait for the microbatch under way to end.
     pausers: Vec<(Peer, u64)>,
+    /// Clients that asked it to pause or to go on, and wait for that to be durable alone.
+    tellers: Vec<(Peer, u64)>,
+    /// Records of whether it is paused that are on their way to the log.
+    unwritten: u32,
     acts: Vec<Act>,
 }
 
@@ -218,6 +223,8 @@ impl Coordinator {
             asked_until: now,
             waiters: Vec::new(),
             pausers: Vec::new(),
+            tellers: Vec::new(),
+            unwritten: 0,
             acts: Vec::new(),
         };
         if let Some(fixed) = &known.fixed {
@@ -564,7 +571,11 @@ impl Coordinator {
             }
             (Record::Decided, Phase::Deciding) => self.publish(now),
             (Record::Finished, Phase::Finishing) => self.finish(now),
-            (Record::Paused, _) | (Record::Decided | Record::Finished, _) => {}
+            (Record::Paused, _) => {
+                self.unwritten = self.unwritten.saturating_sub(1);
+                self.answer_waiters(now);
+            }
+            (Record::Decided | Record::Finished, _) => {}
         }
     }
 
@@ -639,7 +650,7 @@ impl Coordinator {
         match ask {
             // The other is answered without it.
             MicrobatchAsk::Status | MicrobatchAsk::Offsets { .. } => self.acts.push(Act::Answer { peer, request }),
-            _ if self.waiters.len() + self.pausers.len() >= MICROBATCH_WAITER_COUNT_MAX => {
+            _ if self.waiters.len() + self.pausers.len() + self.tellers.len() >= MICROBATCH_WAITER_COUNT_MAX => {
                 self.acts.push(Act::Refuse { peer, request });
             }
             MicrobatchAsk::Await { count, timeout_ms } => {
@@ -651,8 +662,11 @@ impl Coordinator {
                 self.set_paused(true, now);
             }
             MicrobatchAsk::Resume => {
+                // Whoever still waits for a pause waits for none any more: under a steady load there might be no moment between
+                // two microbatches to say so.
+                self.tellers.append(&mut self.pausers);
+                self.tellers.push((peer, request));
                 self.set_paused(false, now);
-                self.acts.push(Act::Answer { peer, request });
             }
         }
         self.tick(now);
@@ -664,6 +678,7 @@ impl Coordinator {
             self.paused = paused;
             self.asked = if paused { BTreeSet::new() } else { self.all() };
             self.asked_until = now.plus_ms(MICROBATCH_AGAIN_MS);
+            self.unwritten += 1;
             self.acts.push(Act::Write { record: Record::Paused, value: vec![u8::from(paused)] });
             self.tell_all_of(MicrobatchSays::Paused, &[u8::from(paused)]);
         }
@@ -673,6 +688,7 @@ impl Coordinator {
     pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(Peer, u64) -> bool) {
         self.waiters.retain(|waiter| !is_cancelled(waiter.peer, waiter.request));
         self.pausers.retain(|(peer, request)| !is_cancelled(*peer, *request));
+        self.tellers.retain(|(peer, request)| !is_cancelled(*peer, *request));
     }
 
     fn answer_waiters(&mut self, now: Nanos) {
@@ -680,8 +696,12 @@ impl Coordinator {
         let over = |waiter: &mut Waiter| processed >= waiter.count || waiter.deadline <= now;
         let over = self.waiters.extract_if(.., over);
         self.acts.extend(over.map(|Waiter { peer, request, .. }| Act::Answer { peer, request }));
-        if self.is_between() {
-            self.acts.extend(self.pausers.drain(..).map(|(peer, request)| Act::Answer { peer, request }));
+        // What a client was told holds after a restart too.
+        if self.unwritten > 0 {
+            return;
         }
+        let between = if self.is_between() { std::mem::take(&mut self.pausers) } else { Vec::new() };
+        let over = between.into_iter().chain(self.tellers.drain(..));
+        self.acts.extend(over.map(|(peer, request)| Act::Answer { peer, request }));
     }
 }

@@ -3,6 +3,7 @@
 use crate::event::EventQueue;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
+use crate::micro::calls::CallQueue;
 use crate::micro::record::Range;
 use crate::tables::{RootTables, RowsOut, Sender};
 use tantu_base::door::{Clock, Job, Nanos};
@@ -37,6 +38,8 @@ pub(crate) struct MicroHost<'a> {
     pub(crate) root: Root,
     pub(crate) bits: &'a mut u64,
     pub(crate) letters: &'a mut Vec<u8>,
+    /// Calls of queries, which start on this task.
+    pub(crate) calls: &'a mut CallQueue,
     /// Those that wait on this task.
     pub(crate) events: &'a mut EventQueue,
     pub(crate) jobs: &'a mut Vec<Starting>,
@@ -113,8 +116,7 @@ impl Host for MicroHost<'_> {
         let query = self.module.def.query_index(query).expect("invariant: checked when the module was defined");
         let (task, topology, fingerprint) = (self.task, self.topology, self.plan.fingerprint() as u32);
         let (position, root) = (at.0, self.root);
-        Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live }
-            .encode(self.letters);
+        self.calls.push(&Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use crate::event::{Event, EventQueue};
 use crate::jobs::Starting;
 use crate::limit::ROWS_HELD_SIZE_MAX;
+use crate::micro::calls::CallQueue;
 use crate::micro::record::Ranges;
 use crate::slot::Hold;
 use crate::tables::RowsOut;
@@ -69,6 +70,8 @@ pub(crate) struct Try {
     pub(crate) bits: u64,
     /// What they sent, encoded.
     pub(crate) letters: Vec<u8>,
+    /// Calls of queries that have not started, and how many have and are not answered.
+    pub(crate) calls: CallQueue,
     pub(crate) jobs: Vec<Starting>,
     /// Rows of its events on their way to tables.
     pub(crate) rows: RowsOut,
@@ -93,6 +96,7 @@ impl Try {
             current_bits: 0,
             bits: 0,
             letters: Vec::new(),
+            calls: CallQueue::default(),
             jobs: Vec::new(),
             rows: RowsOut::default(),
             read: Vec::new(),
@@ -141,6 +145,7 @@ impl Try {
         self.current = None;
         self.hold = Hold::Free;
         self.letters.clear();
+        self.calls = CallQueue::default();
         self.jobs.clear();
         self.rows = RowsOut::default();
         self.read.clear();
@@ -151,7 +156,9 @@ impl Try {
 impl Part {
     /// Bytes of events and letters.
     pub(crate) fn size(&self) -> usize {
-        self.attempt.as_ref().map_or(0, |attempt| attempt.events.size() + attempt.letters.len() + attempt.rows.size())
+        let of =
+            |attempt: &Try| attempt.events.size() + attempt.letters.len() + attempt.calls.size() + attempt.rows.size();
+        self.attempt.as_ref().map_or(0, of)
     }
 
     /// Where the partitions are now, by source: what was published, and what is committed.

@@ -4,7 +4,7 @@ use crate::limit::{MICROBATCH_EVENT_COUNT_PER_LOOK, TURN_NS_TARGET};
 use crate::micro::host::MicroHost;
 use crate::micro::part::{Try, TryPhase};
 use crate::micro::record::Range;
-use crate::overrun::Watched;
+use crate::overrun::{Watched, guarded};
 use crate::slot::{Hold, TaskSlot};
 use crate::tables::Sender;
 use crate::thread::{StopReason, TaskThread};
@@ -22,7 +22,7 @@ enum Turn {
     Failed(String),
 }
 
-/// An event that goes on with the answer of a job.
+/// An event that goes on with the answer of a job, or of a query.
 pub(crate) struct JobEvent<'a> {
     pub(crate) topology: u16,
     pub(crate) position: Position,
@@ -74,9 +74,10 @@ impl TaskThread {
         let (plan, root) = (&*def.plan, attempt.root(source));
         let Try { rows, bits, letters, .. } = attempt;
         let mut sender = Sender { plan, topology, root, random: &mut self.random, bits, letters };
-        match rows.send_all(&mut sender) {
-            Ok(()) => Turn::Rests,
-            Err(error) => Turn::Failed(error.to_string()),
+        match guarded(|| rows.send_all(&mut sender)) {
+            Ok(Ok(())) => Turn::Rests,
+            Ok(Err(error)) => Turn::Failed(error.to_string()),
+            Err(panic) => Turn::Failed(panic),
         }
     }
 
@@ -117,8 +118,11 @@ impl TaskThread {
                 let Some(event) = attempt.events.pop(topology) else { return Turn::Rests };
                 attempt.current_bits = event.id;
                 attempt.current = Some(event);
-                if let Err(error) = attempt.registers.begin(&def.plan, event.at, attempt.events.live(&event)) {
-                    return Turn::Failed(error.to_string());
+                // Variables of the author's types are read by the author's code.
+                match guarded(|| attempt.registers.begin(&def.plan, event.at, attempt.events.live(&event))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Turn::Failed(error.to_string()),
+                    Err(panic) => return Turn::Failed(panic),
                 }
             }
             if let Some(turn) = self.resume_event(slot, at, attempt, (&ranges, start), doors) {
@@ -163,6 +167,7 @@ impl TaskThread {
             root,
             bits: &mut attempt.current_bits,
             letters: &mut attempt.letters,
+            calls: &mut attempt.calls,
             events: &mut attempt.events,
             jobs: &mut attempt.jobs,
             ranges,
@@ -205,7 +210,8 @@ impl TaskThread {
         usize::from(root.source).checked_sub(module.sources.len() + module.def.queries.len())
     }
 
-    /// The job of an event of a microbatch is done: the event goes on with its answer, or the attempt fails.
+    /// The job of an event of a microbatch is done, or the query it called: the event goes on with the answer, or the attempt
+    /// fails.
     pub(crate) fn go_on_microbatch(&mut self, slot: usize, at: usize, root: &Root, event: Result<JobEvent<'_>, &str>) {
         let run_is = |attempt: &&mut Try| {
             attempt.run.id == root.offset.0

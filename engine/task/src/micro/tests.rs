@@ -274,13 +274,43 @@ fn a_pause_is_answered_between_attempts_and_clients_wait_for_records_or_their_ti
     c.tick(at_ms(50));
     assert_eq!(c.take_acts(), [Act::Answer { peer: Peer(5), request: 2 }], "its time is over");
     c.failed(run(1, 0), "it broke", at_ms(60));
-    assert!(c.take_acts().contains(&Act::Answer { peer: Peer(5), request: 1 }), "no attempt is under way");
+    let answer = Act::Answer { peer: Peer(5), request: 1 };
+    assert!(!c.take_acts().contains(&answer), "a restart would not know of it");
+    c.written(Record::Paused, at_ms(61));
+    assert_eq!(c.take_acts(), [answer], "no attempt is under way, and it is durable");
     c.tick(at_ms(10_000));
     assert!(c.take_acts().is_empty() && c.is_quiet() && c.wake_at().is_none());
     c.ask(Peer(5), 3, MicrobatchAsk::Resume, at_ms(10_000));
     let acts = c.take_acts();
-    assert!(acts.contains(&Act::Answer { peer: Peer(5), request: 3 }));
+    let answer = Act::Answer { peer: Peer(5), request: 3 };
+    assert!(!acts.contains(&answer), "a restart would find it paused");
     assert!(said(&acts).0.ends_with(&to_both(MicrobatchSays::Prime)), "its records were fixed before: {acts:?}");
+    c.written(Record::Paused, at_ms(10_001));
+    assert_eq!(c.take_acts(), [answer]);
+}
+
+#[test]
+fn a_pause_that_waits_is_answered_when_somebody_has_the_topology_go_on() {
+    let mut c = started(Known::default());
+    with_records(&mut c, at_ms(0));
+    c.ask(Peer(5), 1, MicrobatchAsk::Pause, at_ms(0));
+    c.written(Record::Paused, at_ms(1));
+    c.take_acts();
+    c.ask(Peer(6), 2, MicrobatchAsk::Resume, at_ms(2));
+    c.take_acts();
+    c.ask(Peer(7), 3, MicrobatchAsk::Pause, at_ms(3));
+    c.take_acts();
+    c.written(Record::Paused, at_ms(4));
+    assert!(c.take_acts().is_empty(), "one record is on its way still");
+    c.written(Record::Paused, at_ms(5));
+    let answer = |peer, request| Act::Answer { peer: Peer(peer), request };
+    assert_eq!(
+        c.take_acts(),
+        [answer(5, 1), answer(6, 2)],
+        "microbatches may follow each other without a pause between"
+    );
+    c.failed(run(1, 0), "it broke", at_ms(6));
+    assert!(c.take_acts().contains(&answer(7, 3)));
 }
 
 #[test]

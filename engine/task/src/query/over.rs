@@ -18,6 +18,8 @@ use tantu_net::letter::{HoldSays, Letter, Root};
 pub(crate) struct Over {
     known: BTreeSet<Key>,
     order: VecDeque<Key>,
+    /// Calls that are being ended here: the first of them ends those that it waits for, and so on.
+    ending: VecDeque<Root>,
 }
 
 impl Over {
@@ -127,8 +129,20 @@ impl TaskThread {
         self.release_hold(&key(root));
     }
 
-    /// A call is over although its events are not.
+    /// A call is over although its events are not. One that waits for another, and so on to the deepest, are ended one after the
+    /// other: each within the one before would take stack for every call.
     pub(crate) fn take_over(&mut self, root: &Root, now: Nanos) {
+        self.queries.over.ending.push_back(*root);
+        if self.queries.over.ending.len() > 1 {
+            return;
+        }
+        while let Some(root) = self.queries.over.ending.front().copied() {
+            self.end_here(&root, now);
+            self.queries.over.ending.pop_front();
+        }
+    }
+
+    fn end_here(&mut self, root: &Root, now: Nanos) {
         self.take_end(root);
         self.queries.over.add(key(root));
         self.queries.drop_events(root, &mut self.slots);
@@ -136,6 +150,11 @@ impl TaskThread {
             slot.calls.drop_of(|of| key(of) == key(root));
         }
         self.pagings.drop_of(|of| key(of) == key(root), &mut self.slots);
+        self.end_calls_of(root, now);
+    }
+
+    /// Ends the calls that events of a root wait for.
+    pub(crate) fn end_calls_of(&mut self, root: &Root, now: Nanos) {
         for ((task, offset), call) in self.queries.take_calls_of(root) {
             let nested = self.root_of_call(task, offset, &call);
             self.tell_over(nested, now);

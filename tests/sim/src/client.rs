@@ -3,6 +3,7 @@
 
 use crate::customer::Entries;
 use crate::module::{COUNT, COUNTS};
+use crate::pauser::Pauser;
 use crate::swarm::Swarm;
 use crate::user;
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +49,8 @@ enum Waiting {
         range: Option<ReadRange>,
         known: (u64, u64),
     },
+    /// Something about the microbatch topology.
+    Pauser,
 }
 
 /// What is left to do of one line.
@@ -91,6 +94,7 @@ pub struct Client {
     quota: usize,
     /// Counts gathered by [`Client::ask_for_all`].
     all: Entries,
+    pauser: Pauser,
     /// What was found wrong.
     pub findings: Vec<String>,
     /// Answers to appends, and reads answered.
@@ -106,6 +110,7 @@ pub struct Client {
 impl Client {
     /// A client with its lines.
     pub fn new(swarm: &Swarm, clock: SimClock, mut chance: SimEntropy) -> Self {
+        let chance_of_pauser = chance.fork(60);
         let texts = (0..swarm.line_count).map(|index| line(index, swarm, &mut chance)).collect();
         let mut history = History::default();
         history.keeps(swarm.trim.map(|(max_entries, _)| max_entries + max_entries / 2));
@@ -132,6 +137,7 @@ impl Client {
             stalling: false,
             quota: 0,
             all: Entries::new(),
+            pauser: Pauser::new(chance_of_pauser),
             findings: Vec::new(),
             answered_count: 0,
             refused_count: 0,
@@ -150,6 +156,7 @@ impl Client {
         self.outbox.clear();
         self.again.extend(self.later.drain(..));
         self.resumed = false;
+        self.pauser.begin_life();
         self.space_at = if swarm.room.is_none() && swarm.blows.is_empty() { Some(Nanos(0)) } else { None };
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Append { append, .. } = waiting
@@ -167,6 +174,7 @@ impl Client {
             && self.later.is_empty()
             && self.waiting.is_empty()
             && self.outbox.is_empty()
+            && self.pauser.is_done()
     }
 
     /// Takes answers and sends more. Whether anything happened.
@@ -194,7 +202,26 @@ impl Client {
         {
             self.read_a_range(swarm);
         }
+        worked |= swarm.exact && self.hold_the_brake(swarm);
         self.flush(wire) || worked
+    }
+
+    /// Pauses the microbatch topology now and then.
+    fn hold_the_brake(&mut self, swarm: &Swarm) -> bool {
+        let may_pause = !self.is_done() && !self.sent.is_empty();
+        let (ask, is_busy) = self.pauser.step(may_pause);
+        if let Some(ask) = ask {
+            let (task, request, mut batch) = (TaskId(0), self.request(), LetterBatch { bytes: Vec::new(), count: 1 });
+            Letter::AskMicrobatch { task, request, topology: 0, ask }.encode(&mut batch.bytes);
+            self.outbox.entry(task.0 % swarm.threads).or_default().push_back(batch);
+            self.waiting.insert(request, Waiting::Pauser);
+        }
+        is_busy
+    }
+
+    /// How often the topology was seen to stand still, and how often in a later life than the one it was paused in.
+    pub fn held(&self) -> [u64; 2] {
+        self.pauser.held
     }
 
     /// There is space again: appends must be taken before long.
@@ -243,7 +270,7 @@ impl Client {
                 None => self.findings.push(format!("request {request} was answered twice, or never made")),
             },
             Letter::Rows { request, more, count, rows } => match self.waiting.get(&request).cloned() {
-                Some(Waiting::Append { .. } | Waiting::Range { .. }) | None => {
+                Some(Waiting::Append { .. } | Waiting::Range { .. } | Waiting::Pauser) | None => {
                     self.findings.push(format!("rows came for request {request}"));
                 }
                 Some(waiting) => {
@@ -266,8 +293,15 @@ impl Client {
                 }
                 other => self.findings.push(format!("offsets came for {other:?}")),
             },
+            Letter::MicrobatchStatus { request, finished, paused, .. } => match self.waiting.remove(&request) {
+                Some(Waiting::Pauser) => self.findings.extend(self.pauser.answered(finished, paused)),
+                other => self.findings.push(format!("the state of a topology came for {other:?}")),
+            },
             Letter::Refused { request, refusal, text } => {
                 self.refused_count += 1;
+                if matches!(self.waiting.get(&request), Some(Waiting::Pauser)) {
+                    self.pauser.refused();
+                }
                 match self.waiting.remove(&request) {
                     Some(Waiting::Append { .. }) if refusal == Refusal::StorageFull && self.takes_again() => {
                         self.findings.push(format!("there was space for {RESUME_MS_MAX} ms, and yet: {text}"));

@@ -20,6 +20,7 @@ pub mod customer;
 pub mod engine;
 pub mod flood;
 pub mod module;
+pub mod pauser;
 pub mod post;
 pub mod registry;
 pub mod sight;

@@ -28,6 +28,10 @@ fn declare_count(topologies: &mut Topologies, counts: PState<Map<String, i64>>) 
     topologies.query("count", |q, (word,): (Var<str>,)| {
         q.hash_partition(word);
         let count = q.local_select(counts, path().key(word).null_to_val(0));
+        let count = q.each(count, |count| {
+            user::at(UserOp::AnswerCount);
+            count
+        });
         q.origin_partition();
         count
     });
@@ -69,12 +73,30 @@ fn declare_exact(lines: DepotRef<String>, setup: &mut Setup, topologies: &mut To
         let line = m.explode_microbatch(batch);
         m.depot_partition_append(echo, line, AckLevel::None);
         m.hash_partition(line);
+        // Some of them ask the query how often they were counted as a word: for all but those of one word, never.
+        let asks = m.each(line, |line| line.len() % 4 == 0);
+        m.if_true(asks, |b| {
+            let found: Var<i64> = b.invoke_query("count", (line,));
+            b.assert(
+                (found, line),
+                |(found, line)| {
+                    user::at(UserOp::Called);
+                    found == 0 || (found > 0 && words(line).count() == 1)
+                },
+                "a query answered with another count",
+            );
+        });
         let word = m.explode(line, |line| {
             user::at(UserOp::SplitExact);
             words(line).map(str::to_string).collect::<Vec<_>>()
         });
         m.hash_partition(word);
-        m.compound_agg(counts, agg::key(word, agg::count()));
+        let one = m.constant(1i64);
+        let combine = agg::combiner(0i64, |a: i64, b: i64| {
+            user::at(UserOp::Combine);
+            a + b
+        });
+        m.compound_agg(counts, agg::key(word, combine.of(one)));
     });
 }
 
@@ -142,7 +164,7 @@ impl<const EXACT: bool> Module for Noting<EXACT> {
 }
 
 /// The functions of the user that the modules of words have.
-pub const OPS: [UserOp; 2] = [UserOp::Split, UserOp::SplitExact];
+pub const OPS: [UserOp; 5] = [UserOp::Split, UserOp::SplitExact, UserOp::Called, UserOp::Combine, UserOp::AnswerCount];
 
 /// Where the module lives on the simulated disk.
 pub fn dir() -> PathBuf {

@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, Machine, Rest};
 use crate::customer::{Customer, Entries, Last};
 use crate::swarm::{Kind, Lie, Swarm};
 use crate::teller::Teller;
-use crate::user::{self, Moods};
+use crate::user::{self, Moods, UserOp};
 use crate::{bank, module, registry};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +28,8 @@ pub const STOPPED: &str = "stopped by a failed request";
 pub const RESUMED: &str = "resumed after a full disk";
 /// User code threw.
 pub const THROWN: &str = "user code threw";
+/// User code of a microbatch went on with what a query that it called answered.
+pub const CALLED: &str = "call of a query from a microbatch";
 /// User code took a while.
 pub const SLOWED: &str = "slow user code";
 /// The power was cut at a letter.
@@ -462,6 +464,10 @@ impl Story {
         let (thrown, slowed) = user::moods_shown();
         self.thrown_count += thrown;
         self.world.marks.hit_many(THROWN, thrown);
+        for op in UserOp::ALL {
+            self.world.marks.hit_many(user::thrown_mark(op), user::thrown(op));
+        }
+        self.world.marks.hit_many(CALLED, user::runs(UserOp::Called));
         self.world.marks.hit_many(SLOWED, slowed);
         user::begin_life(Moods::default(), &self.world.clock, self.chance.fork(3));
     }

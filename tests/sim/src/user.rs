@@ -16,6 +16,12 @@ pub enum UserOp {
     Split,
     /// Splits a line for the microbatch.
     SplitExact,
+    /// Has what a query that the microbatch called answers.
+    Called,
+    /// Adds up counts of the microbatch.
+    Combine,
+    /// Answers the query for a count.
+    AnswerCount,
     /// Reads a write of a register.
     ReadWrite,
     /// Has the value of a register, on its task.
@@ -42,9 +48,12 @@ pub enum UserOp {
 
 impl UserOp {
     /// All of them.
-    pub const ALL: [UserOp; 13] = [
+    pub const ALL: [UserOp; 16] = [
         UserOp::Split,
         UserOp::SplitExact,
+        UserOp::Called,
+        UserOp::Combine,
+        UserOp::AnswerCount,
         UserOp::ReadWrite,
         UserOp::Keep,
         UserOp::ReadTransfer,
@@ -60,22 +69,27 @@ impl UserOp {
 }
 
 /// What happens to user code in one life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Moods {
-    /// The calls of an op that throw: which op, the first of them, how many.
-    pub throws: Option<(UserOp, u64, u64)>,
+    /// The calls that throw: of which op, the first of them, how many.
+    pub throws: Vec<(UserOp, u64, u64)>,
     /// Of a million calls, those that take a while, and how long.
     pub slow: (u32, u64),
 }
 
 impl Moods {
-    /// What a life has of this: an op that throws in most, slow calls in some.
+    /// What a life has of this: some ops that throw in most, at once or later on, slow calls in some.
     pub fn draw(chance: &mut SimEntropy, ops: &[UserOp]) -> Self {
-        let throws = (*chance.pick(ops), chance.below(60), *chance.pick(&[1, 2, 5, 20]));
-        Self {
-            throws: Some(throws).filter(|_| chance.percent(60)),
-            slow: *chance.pick(&[(0, 0), (0, 0), (2_000, 20_000_000), (200_000, 300_000)]),
+        let mut throws = Vec::new();
+        for op in ops {
+            let most = *chance.pick(&[2, 10, 60]);
+            let (first, count) = (chance.below(most), *chance.pick(&[1, 2, 5, 20]));
+            throws.extend(Some((*op, first, count)).filter(|_| chance.percent(40)));
         }
+        if !chance.percent(60) {
+            throws.clear();
+        }
+        Self { throws, slow: *chance.pick(&[(0, 0), (0, 0), (2_000, 20_000_000), (200_000, 300_000)]) }
     }
 }
 
@@ -83,7 +97,7 @@ impl Moods {
 struct Life {
     moods: Moods,
     runs: [u64; UserOp::ALL.len()],
-    thrown: u64,
+    thrown: [u64; UserOp::ALL.len()],
     slowed: u64,
     /// The clock, and the chances of slow calls.
     world: Option<(SimClock, SimEntropy)>,
@@ -109,9 +123,36 @@ pub fn time_ns() -> u64 {
     LIFE.with_borrow(|life| life.world.as_ref().map_or(0, |(clock, _)| clock.time().0))
 }
 
+/// The mark of an op that threw.
+pub fn thrown_mark(op: UserOp) -> &'static str {
+    match op {
+        UserOp::Split => "thrown split",
+        UserOp::SplitExact => "thrown split of a microbatch",
+        UserOp::Called => "thrown after a call",
+        UserOp::Combine => "thrown combiner",
+        UserOp::AnswerCount => "thrown count",
+        UserOp::ReadWrite => "thrown read of a write",
+        UserOp::Keep => "thrown keep",
+        UserOp::ReadTransfer => "thrown read of a transfer",
+        UserOp::Debit => "thrown debit",
+        UserOp::Had => "thrown had",
+        UserOp::Credit => "thrown credit",
+        UserOp::Answer => "thrown answer",
+        UserOp::ReadClaim => "thrown read of a claim",
+        UserOp::Look => "thrown look",
+        UserOp::File => "thrown file",
+        UserOp::Strike => "thrown strike",
+    }
+}
+
+/// How often an op threw in this life.
+pub fn thrown(op: UserOp) -> u64 {
+    LIFE.with_borrow(|life| life.thrown[op as usize])
+}
+
 /// How many calls threw in this life, and how many took a while.
 pub fn moods_shown() -> (u64, u64) {
-    LIFE.with_borrow(|life| (life.thrown, life.slowed))
+    LIFE.with_borrow(|life| (life.thrown.iter().sum(), life.slowed))
 }
 
 /// User code calls this where it works.
@@ -131,8 +172,9 @@ pub fn at(op: UserOp) {
         let throws = life
             .moods
             .throws
-            .is_some_and(|(which, first, count)| which == op && (first..first + count).contains(&before));
-        life.thrown += u64::from(throws);
+            .iter()
+            .any(|(which, first, count)| *which == op && (*first..first + count).contains(&before));
+        life.thrown[op as usize] += u64::from(throws);
         throws
     });
     if throws {

@@ -4,6 +4,7 @@ use crate::audit::{Search, judge_echo, read_depot};
 use crate::client::Client;
 use crate::customer::{Customer, Entries, Last};
 use crate::module::{COUNTS, ECHO, exact_pstate};
+use crate::pauser::{PAUSED, PAUSED_OVER_RESTART};
 use crate::swarm::Swarm;
 use tantu_base::door::Nanos;
 use tantu_model::depot::Look;
@@ -156,6 +157,9 @@ impl Client {
         marks.hit_many(TRIMMED, look.values().map(|seen| seen.start).sum());
         marks.hit_many(RANGE_READ, self.range_count);
         marks.hit_many(OUT_OF_RANGE, self.out_of_range_count);
+        let [paused, over_restart] = self.held();
+        marks.hit_many(PAUSED, paused);
+        marks.hit_many(PAUSED_OVER_RESTART, over_restart);
         there.into_iter().for_each(|index| self.lines.owe(LineId(index)));
     }
 }

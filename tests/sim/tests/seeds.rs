@@ -6,11 +6,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use tantu_proof::Form;
 use tantu_sim::applicant::{DEAD_LETTER, NEW_LIFE, NUMBERED_AGAIN, RETURNED, STRUCK};
+use tantu_sim::pauser::{PAUSED, PAUSED_OVER_RESTART};
 use tantu_sim::sight::SNAPSHOT_READ;
-use tantu_sim::story::{CLOSED, CUT_AT_LETTER, RESUMED, SLOWED, STOPPED, THROWN};
+use tantu_sim::story::{CALLED, CLOSED, CUT_AT_LETTER, RESUMED, SLOWED, STOPPED, THROWN};
 use tantu_sim::teller::{REGISTER_READ, TOTALLED, TRANSFERRED};
+use tantu_sim::user::{UserOp, thrown_mark};
 use tantu_sim::words::{EXACT, OUT_OF_RANGE, RANGE_READ, SEARCHED, TRIMMED};
-use tantu_sim::{EngineCluster, Lie, Report, Swarm, run, run_swarm};
+use tantu_sim::{EngineCluster, Kind, Lie, Report, Swarm, run, run_swarm};
 use tantu_weather::{Marks, SimEntropy, mark};
 
 fn tell(seed: u64) -> Report {
@@ -18,7 +20,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 37] = [
+const EXPECTED: [&str; 40] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -56,6 +58,9 @@ const EXPECTED: [&str; 37] = [
     STRUCK,
     SNAPSHOT_READ,
     TOTALLED,
+    PAUSED,
+    PAUSED_OVER_RESTART,
+    CALLED,
 ];
 
 /// What some stories came to.
@@ -166,6 +171,25 @@ fn appends_that_a_full_disk_refused_are_taken_when_space_returns() {
     }
     println!("{:?}", marks.all());
     marks.assert_all_hit(&[RESUMED, mark::ENOSPC]);
+}
+
+/// A mark for all of them would hide those that never do.
+#[test]
+fn each_function_of_the_user_throws_in_some_story() {
+    let marks = Marks::default();
+    for seed in 0..120 {
+        let mut swarm = Swarm::draw(&mut SimEntropy::new(seed), None);
+        swarm.kind = [Kind::Words, Kind::Bank, Kind::Registry][seed as usize % 3];
+        (swarm.moody, swarm.exact, swarm.noting, swarm.trim) = (true, true, seed % 2 == 0, None);
+        match run_swarm::<EngineCluster>(seed, &swarm) {
+            Ok(report) => marks.add(&report.marks),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{:?}", marks.all());
+    // In lives that end badly hardly any event gets as far as to go on after a call.
+    let expected: Vec<_> = UserOp::ALL.into_iter().filter(|op| *op != UserOp::Called).map(thrown_mark).collect();
+    marks.assert_all_hit(&expected);
 }
 
 #[test]

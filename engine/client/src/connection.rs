@@ -21,6 +21,11 @@ use tantu_net::letter::{ClientLetter, Letter};
 
 /// Requests that may be out; one more waits until another is answered.
 const REQUEST_COUNT_MAX: usize = 16_384;
+/// Calls of queries that may be out to one thread; one more waits until another is answered. One connection alone is not refused
+/// for too many.
+const CALL_COUNT_MAX: usize = 2_048;
+/// Milliseconds after which what a full ring did not take is offered to it again, though nobody waits for an answer.
+const RETRY_MS: u64 = 1;
 /// Requests out from which on letters are gathered before they are sent.
 const GATHER_FROM_COUNT: usize = 8;
 /// Letters gathered into one batch.
@@ -52,6 +57,8 @@ struct Out {
     cancelled: Vec<Vec<u8>>,
     /// When appends that wait for others leave.
     flush_at: Option<Nanos>,
+    /// A ring was full when letters were to leave.
+    is_stuffed: bool,
     /// When requests that take too long are looked for.
     expiry_at: Nanos,
     requests: Requests,
@@ -157,6 +164,7 @@ impl Connection {
             orders: vec![LetterBatch::default(); module.thread_count as usize],
             cancelled: vec![Vec::new(); module.thread_count as usize],
             flush_at: None,
+            is_stuffed: false,
             expiry_at: Nanos(0),
             requests: Requests::default(),
             driven: false,
@@ -200,7 +208,10 @@ impl Connection {
         if out.sender.is_thread_gone(Peer(thread)) {
             return if answered { out.requests.add_failed(thread, self.inner.stop_text()) } else { UNANSWERED };
         }
-        while out.requests.unanswered() >= REQUEST_COUNT_MAX {
+        let is_call = matches!(want, Want::Call(_));
+        while out.requests.unanswered() >= REQUEST_COUNT_MAX
+            || (is_call && out.requests.calls(thread) >= CALL_COUNT_MAX)
+        {
             out.flush();
             out = self.inner.drive(out);
         }
@@ -246,6 +257,7 @@ impl Connection {
         letter(request).encode(&mut orders.bytes);
         orders.count += 1;
         out.flush_letters();
+        self.inner.flush_later(&mut out);
         request
     }
 
@@ -376,6 +388,7 @@ impl Connection {
         } else if out.flush_at.is_none() {
             out.flush_letters();
         }
+        self.inner.flush_later(&mut out);
     }
 }
 
@@ -391,6 +404,7 @@ fn drive_awaited(connection: &Weak<Inner>) {
             out = inner.sleep(out, None);
         } else {
             out.flush_if_due(inner.now());
+            inner.flush_later(&mut out);
             out = inner.drive(out);
         }
         drop(out);
@@ -416,7 +430,7 @@ impl Inner {
             Want::Append | Want::Depot => Some(self.options.depot_timeout),
             Want::Read => Some(self.options.pstate_timeout),
             Want::Control => Some(self.options.control_timeout),
-            Want::Within(timeout) => Some(timeout),
+            Want::Within(timeout) | Want::Call(timeout) => Some(timeout),
             Want::Nothing => None,
         }
     }
@@ -450,6 +464,14 @@ impl Inner {
         match (self.now(), at) {
             (Some(now), Some(at)) => most.min(Duration::from_nanos(at.since(now).max(1))),
             _ => most,
+        }
+    }
+
+    /// Sees to it that what a full ring did not take leaves before long, though nobody waits for anything.
+    fn flush_later(self: &Arc<Self>, out: &mut Out) {
+        if let Some(now) = self.now().filter(|_| out.is_stuffed) {
+            out.flush_at.get_or_insert(now.plus_ms(RETRY_MS));
+            self.wake_driver(out);
         }
     }
 
@@ -607,7 +629,7 @@ impl Out {
 
     /// Sends what was gathered.
     fn flush_letters(&mut self) {
-        self.flush_at = None;
+        (self.flush_at, self.is_stuffed) = (None, false);
         let mut sent = false;
         for (category, batches) in [(ORDERS, &mut self.orders), (Category::Client, &mut self.open)] {
             for (thread, batch) in batches.iter_mut().enumerate().filter(|(_, batch)| batch.count > 0) {
@@ -617,7 +639,10 @@ impl Out {
                         batch.bytes = self.sender.buffer(to, category);
                         sent = true;
                     }
-                    Err(back) => *batch = back,
+                    Err(back) => {
+                        *batch = back;
+                        self.is_stuffed = true;
+                    }
                 }
             }
         }

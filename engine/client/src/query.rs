@@ -82,7 +82,7 @@ impl<A: ArgumentValues, R: Owned> Query<A, R> {
         let task = leading.unwrap_or_else(|| self.connection.any_task());
         let (query, arguments) = (self.index as u16, &bytes[..]);
         let own = def.options.timeout.map(|own| own.saturating_add(own / 2));
-        let want = Want::Within(self.connection.options().query_timeout.max(own.unwrap_or_default()));
+        let want = Want::Call(self.connection.options().query_timeout.max(own.unwrap_or_default()));
         let request = self.connection.send(task, want, |request| Letter::Invoke { task, request, query, arguments });
         Ok(Pending::new(self.connection.clone(), request, |answer| {
             let answer = answer.into_more();

@@ -2,6 +2,7 @@
 
 use crate::error::ClientError;
 use crate::microbatch::MicrobatchStatus;
+use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 use tantu_base::door::Nanos;
@@ -26,6 +27,8 @@ pub(crate) enum Want {
     Control,
     /// Something that may take so long.
     Within(Duration),
+    /// The result of a query, which may take so long.
+    Call(Duration),
 }
 
 /// What an answered request brought. Appends are many and bring an offset only, so that the rest is elsewhere.
@@ -86,6 +89,8 @@ pub(crate) struct Requests {
     free: Vec<u32>,
     unanswered: usize,
     awaited: usize,
+    /// By thread: calls of queries without an answer.
+    calls: BTreeMap<u32, usize>,
     /// Who is to be told that an answer is there, once nobody holds the table: what they do then may ask it.
     woken: Vec<Waker>,
 }
@@ -99,6 +104,19 @@ impl Requests {
     /// How many have no answer yet and a waker.
     pub(crate) fn awaited(&self) -> usize {
         self.awaited
+    }
+
+    /// How many calls of queries to a thread have no answer yet.
+    pub(crate) fn calls(&self, thread: u32) -> usize {
+        self.calls.get(&thread).copied().unwrap_or(0)
+    }
+
+    /// A request has its answer, or nobody wants it.
+    fn settled(&mut self, thread: u32, want: Want) {
+        self.unanswered -= 1;
+        if matches!(want, Want::Call(_)) {
+            *self.calls.entry(thread).or_default() -= 1;
+        }
     }
 
     /// A request to a thread that had ended before.
@@ -117,6 +135,9 @@ impl Requests {
         let place = &mut self.places[at as usize];
         place.request = Some(Request { thread, want, deadline, waker: None, answer: Answer::default(), result: None });
         self.unanswered += 1;
+        if matches!(want, Want::Call(_)) {
+            *self.calls.entry(thread).or_default() += 1;
+        }
         u64::from(place.generation) << 32 | u64::from(at)
     }
 
@@ -144,7 +165,7 @@ impl Requests {
     /// Nobody wants the answer any more. If there is none yet: to which thread it went, and what was wanted.
     pub(crate) fn forget(&mut self, id: u64) -> Option<(u32, Want)> {
         let request = self.remove(id).filter(|request| request.result.is_none())?;
-        self.unanswered -= 1;
+        self.settled(request.thread, request.want);
         self.awaited -= usize::from(request.waker.is_some());
         Some((request.thread, request.want))
     }
@@ -190,8 +211,8 @@ impl Requests {
     fn finish(&mut self, id: u64, result: Result<(), Box<ClientError>>) {
         let Some(request) = self.get(id).filter(|request| request.result.is_none()) else { return };
         request.result = Some(result);
-        let waker = request.waker.take();
-        self.unanswered -= 1;
+        let (waker, thread, want) = (request.waker.take(), request.thread, request.want);
+        self.settled(thread, want);
         if let Some(waker) = waker {
             self.awaited -= 1;
             self.woken.push(waker);

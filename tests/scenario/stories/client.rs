@@ -192,19 +192,20 @@ fn calls_of_one_client_that_do_not_end_keep_out_nobody_else_and_can_be_given_up(
     let cluster = InProcessCluster::create().unwrap();
     cluster.launch::<Slow<3>>(LaunchConfig { query_timeout_ms: 600_000, ..LaunchConfig::new(1, 1) }).unwrap();
     let work = || cluster.client_work("Slow").unwrap();
-    let connection = cluster.connect("Slow").unwrap();
-    let endless = Query::<(i64,), i64>::new(&connection, "endless").unwrap();
-    let mut calls: Vec<_> = (0..4_096).map(|n| endless.invoke_async(&(n,)).unwrap()).collect();
-    Depot::<i64>::new(&connection, "*in").unwrap().flush();
+    let connections = [(); 3].map(|()| cluster.connect("Slow").unwrap());
+    let endless = connections.each_ref().map(|it| Query::<(i64,), i64>::new(it, "endless").unwrap());
+    let half = |of: usize| (0..2_048).map(|n| endless[of].invoke_async(&(n,)).unwrap()).collect::<Vec<_>>();
+    let (mut calls, others) = (half(0), half(1));
+    connections.iter().for_each(|it| Depot::<i64>::new(it, "*in").unwrap().flush());
     until("the calls run", || work().calls == 4_096);
-    let refused = endless.invoke(&(0,)).unwrap_err();
+    let refused = endless[2].invoke(&(0,)).unwrap_err();
     assert!(matches!(refused, ClientError::Busy(_)), "{refused}");
     assert_eq!(refused.outcome(), Outcome::NotAppended);
     let other = cluster.depot::<i64>("Slow", "*in").unwrap();
     assert_eq!(other.append_with(&1, AckLevel::AppendAck).unwrap(), Offset(0), "others go on");
     calls.truncate(1_000);
-    until("what is given up ends", || work().calls == 1_000);
-    drop((calls, endless, connection));
+    until("what is given up ends", || work().calls == 3_048);
+    drop((calls, others, endless, connections));
     until("something of the client is left", || (work().calls, work().events) == (0, 0));
     MAY_END[3].store(true, Ordering::Release);
     cluster.close().unwrap();
@@ -263,8 +264,11 @@ fn a_client_that_goes_away_while_its_rings_are_full_leaves_nothing_behind() {
     let connection = cluster.connect("Stuck").unwrap();
     let endless = Query::<(i64,), i64>::new(&connection, "endless").unwrap();
     // 256 batches of 32 fill a ring.
-    let calls: Vec<_> = (0..8_500).map(|n| endless.invoke_async(&(n,)).unwrap()).collect();
-    drop((calls, endless, connection));
+    let calls: Vec<_> = (0..2_000).map(|n| endless.invoke_async(&(n,)).unwrap()).collect();
+    let depot = Depot::<i64>::new(&connection, "*in").unwrap();
+    let reads: Vec<_> =
+        (0..6_500).map(|_| depot.read_page_async(0, Offset(0), Offset(0), PageMax::default())).collect();
+    drop((calls, reads, depot, endless, connection));
     GOES_ON[0].store(true, Ordering::Release);
     // All that was sent has been taken in when others are answered again.
     let other = cluster.depot::<i64>("Stuck", "*in").unwrap();

@@ -273,8 +273,9 @@ mod tests {
         assert!(refused("parser", dir.path()).contains("`parser`"), "it is a stream");
         let missing = dir.path().join("missing");
         assert!(refused("Others/counter", &missing).contains("missing") && !missing.exists());
-        InProcessCluster::open(dir.path()).unwrap().close().unwrap();
-        std::fs::create_dir_all(dir.path().join("modules")).unwrap();
+        let cluster = InProcessCluster::open(dir.path()).unwrap();
+        cluster.launch::<Numbers>(LaunchConfig::new(1, 1)).unwrap();
+        cluster.close().unwrap();
         let never = refused("Others/counter", dir.path());
         assert!(never.contains("Others was never launched") && !dir.path().join("modules/Others").exists(), "{never}");
         let module = Some("Nobody".to_string());

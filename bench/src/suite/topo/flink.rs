@@ -126,22 +126,46 @@ fn fetch(dir: &Path) -> Result<(), BenchError> {
     child::run(Command::new("python3").args(["-m", "pip", "download", "--no-deps", "-d"]).arg(dir).arg(PACKAGE))?;
     let mut archives = Vec::new();
     crate::measure::visit_files(dir, &mut |path, _| {
-        if path.to_string_lossy().ends_with(".tar.gz") {
+        if unpack(path, dir).is_some() {
             archives.push(path.to_path_buf());
         }
     })?;
     for archive in archives {
-        child::run(
-            Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(dir).args(["--wildcards", "*/lib/*.jar"]),
-        )?;
+        if let Some(mut command) = unpack(&archive, dir) {
+            child::run(&mut command)?;
+        }
         std::fs::remove_file(&archive).map_err(BenchError::io("removing Flink's archive"))?;
     }
     Ok(())
 }
 
+/// What takes the jars out of a package: pip brings a wheel or the sources, as it likes.
+fn unpack(archive: &Path, dir: &Path) -> Option<Command> {
+    let name = archive.to_string_lossy();
+    if name.ends_with(".whl") {
+        let mut command = Command::new("python3");
+        command.args(["-m", "zipfile", "-e"]).arg(archive).arg(dir);
+        return Some(command);
+    }
+    let mut command = Command::new("tar");
+    command.arg("xzf").arg(archive).arg("-C").arg(dir).args(["--wildcards", "*/lib/*.jar"]);
+    name.ends_with(".tar.gz").then_some(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wheels_and_sources_are_unpacked_and_jars_are_left_alone() {
+        let program = |name: &str| {
+            let command = unpack(Path::new(name), Path::new("into"))?;
+            Some((command.get_program().to_owned(), command.get_args().any(|argument| argument == "into")))
+        };
+        assert_eq!(program("a/flink.whl"), Some(("python3".into(), true)));
+        assert_eq!(program("a/flink.tar.gz"), Some(("tar".into(), true)));
+        assert_eq!(program("a/flink-dist-2.3.0.jar"), None);
+    }
 
     #[test]
     fn what_the_job_printed_is_found_among_its_other_lines() {

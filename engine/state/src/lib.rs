@@ -6,6 +6,7 @@
 //! No user code runs here and nothing here waits.
 
 mod chunk_index;
+mod copy;
 pub mod depot;
 pub mod detach;
 #[cfg(test)]

@@ -49,5 +49,6 @@ mod waiters;
 
 pub use client_work::ClientWork;
 pub use memory::MemoryBudget;
+pub use progress::ProgressSeen;
 pub use queue::{CategoryShares, LiveShares};
 pub use thread::{Progress, StopReason, TaskThread, ThreadConfig};

@@ -16,6 +16,26 @@ const IS_LAST: u64 = 1 << 63;
 /// and that it is the one from which records are counted: there are never so many.
 const IS_FIRST: u64 = 1 << 62;
 
+/// What saved progress says, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgressSeen {
+    /// The first record that is not done.
+    pub next: Offset,
+    /// How many behind it were given up.
+    pub given_up: u64,
+    /// How many were processed.
+    pub processed: u64,
+}
+
+impl ProgressSeen {
+    /// Reads the bytes that the progress of a source has in the tree; `None` if they are not that.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let saved = SavedProgress::decode(bytes)?;
+        let given_up = saved.given_up.ranges().map(|(from, to)| to.0 - from.0).sum();
+        Some(Self { next: saved.base, given_up, processed: saved.count(saved.base) })
+    }
+}
+
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct SavedProgress {

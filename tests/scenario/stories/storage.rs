@@ -329,7 +329,7 @@ fn every_kind_of_file_is_shown_readably() {
                 "\n  $$counts \"be\" version ",
                 " = 2    key b\"\\x00\\x00\\x00\\x02@be\\x00\\x01\"\n",
                 "\n  counter/*lines version ",
-                " = next offset 1 ",
+                " = next offset 1, 1 processed ",
             ],
         ),
     ];

@@ -9,6 +9,7 @@ use tantu_base::value::{KeyReader, Value};
 use tantu_state::layout::{ChunkAt, DepotMeta, depot_chunk_key, depot_meta_key, published_key};
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module};
 use tantu_state::side::Published;
+use tantu_task::ProgressSeen;
 
 /// Longest text of one key or value, in letters.
 const SHOWN_LETTERS_MAX: usize = 160;
@@ -89,11 +90,10 @@ impl Names {
             return format!("from {}, segment {} at byte {}, {} bytes", at.first, at.segment, at.position, at.size);
         }
         let is_progress = key.len() == 4 && self.kind(object) == Some(ObjectKind::Source);
-        if let (true, Some(next)) = (is_progress, value.first_chunk::<8>()) {
-            let next = Offset(u64::from_le_bytes(*next));
-            return match value.len() / 8 - 1 {
-                0 => format!("next {next}"),
-                given_up => format!("next {next}, {given_up} given up behind it"),
+        if let (true, Some(ProgressSeen { next, given_up, processed })) = (is_progress, ProgressSeen::decode(value)) {
+            return match given_up {
+                0 => format!("next {next}, {processed} processed"),
+                given_up => format!("next {next}, {processed} processed, {given_up} given up behind it"),
             };
         }
         self::value(value)

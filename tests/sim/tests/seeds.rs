@@ -20,7 +20,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 40] = [
+const EXPECTED: [&str; 39] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -59,7 +59,6 @@ const EXPECTED: [&str; 40] = [
     SNAPSHOT_READ,
     TOTALLED,
     PAUSED,
-    PAUSED_OVER_RESTART,
     CALLED,
 ];
 
@@ -177,9 +176,10 @@ fn appends_that_a_full_disk_refused_are_taken_when_space_returns() {
 #[test]
 fn each_function_of_the_user_throws_in_some_story() {
     let marks = Marks::default();
-    for seed in 0..120 {
+    for seed in 0..200 {
         let mut swarm = Swarm::draw(&mut SimEntropy::new(seed), None);
-        swarm.kind = [Kind::Words, Kind::Bank, Kind::Registry][seed as usize % 3];
+        // Ticks are few, and so are those that fail.
+        swarm.kind = [Kind::Words, Kind::Bank, Kind::Registry, Kind::Registry, Kind::Registry][seed as usize % 5];
         (swarm.moody, swarm.exact, swarm.noting, swarm.trim) = (true, true, seed % 2 == 0, None);
         match run_swarm::<EngineCluster>(seed, &swarm) {
             Ok(report) => marks.add(&report.marks),
@@ -188,7 +188,9 @@ fn each_function_of_the_user_throws_in_some_story() {
     }
     println!("{:?}", marks.all());
     // In lives that end badly hardly any event gets as far as to go on after a call.
-    let expected: Vec<_> = UserOp::ALL.into_iter().filter(|op| *op != UserOp::Called).map(thrown_mark).collect();
+    let thrown = UserOp::ALL.into_iter().filter(|op| *op != UserOp::Called).map(thrown_mark);
+    // Rare as well.
+    let expected: Vec<_> = thrown.chain([PAUSED_OVER_RESTART]).collect();
     marks.assert_all_hit(&expected);
 }
 

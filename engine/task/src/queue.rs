@@ -27,7 +27,7 @@ pub struct LiveShares {
 }
 
 impl LiveShares {
-    /// These, for now.
+    /// These, until others are set.
     pub fn new(shares: CategoryShares) -> Self {
         Self { shares: Mutex::new(shares), change_count: AtomicU64::new(0) }
     }

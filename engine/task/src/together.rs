@@ -50,7 +50,7 @@ pub(crate) fn meet(sources: &mut [Source], at: usize) {
     }
 }
 
-/// Whether a source starts no further records for now: one that will soon stand where it does comes after it.
+/// Whether a source waits before it starts further records: one that will soon stand where it does comes after it.
 pub(crate) fn waits(sources: &[Source], at: usize) -> bool {
     let own = &sources[at];
     free_kin(sources, at).any(|other| {

@@ -55,3 +55,24 @@ pub trait Cluster: Sized {
     /// Why it could not.
     fn close(self) -> Result<(), String>;
 }
+
+/// Steps a cluster of one thread until it and the disk are at rest.
+///
+/// # Panics
+/// If the process has to stop, or it never comes to rest.
+pub fn settle(cluster: &mut impl Cluster, world: &Weather) {
+    for _ in 0..100_000 {
+        world.clock.advance(500);
+        let rest = cluster.step(0).unwrap_or_else(|stopped| panic!("the process stopped: {stopped}"));
+        if rest == Rest::Busy || cluster.has_arrivals(0) {
+            continue;
+        }
+        match cluster.next_arrival() {
+            Some(at) => world.clock.advance_to(at),
+            None if cluster.is_quiet() => return,
+            // Progress is saved a little later.
+            None => world.clock.advance_to(Nanos(world.clock.time().0 + 50_000_000)),
+        }
+    }
+    panic!("it never came to rest");
+}

@@ -1,13 +1,13 @@
 //! A client that sends what only task threads send each other: nobody believes it, and nothing ends.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
+use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Attempt, Category, Epoch, ObjectId, Offset, RunId, TaskId};
 use tantu_base::value::Encode;
 use tantu_net::letter::{AckLevel, ClientLetter, HoldSays, Letter, MicrobatchSays, Root, StreamLetter};
 use tantu_sim::EngineCluster;
-use tantu_sim::cluster::{Cluster, Machine, Rest};
+use tantu_sim::cluster::{Cluster, Machine, settle};
 use tantu_sim::swarm::{Kind, Swarm};
 use tantu_weather::{Image, SimDisk, SimEntropy, SimMesh, SimWire, Weather};
 
@@ -55,22 +55,6 @@ fn send(wire: &mut SimWire, letter: &Letter<'_>) {
     letter.encode(&mut batch.bytes);
     wire.send(Peer(0), Category::Client, batch).unwrap();
     wire.ring_bells();
-}
-
-/// Steps the one thread until it and the disk are at rest.
-fn settle(cluster: &mut EngineCluster, world: &Weather) {
-    for _ in 0..100_000 {
-        world.clock.advance(500);
-        if cluster.step(0).unwrap() == Rest::Busy || cluster.has_arrivals(0) {
-            continue;
-        }
-        match cluster.next_arrival() {
-            Some(at) => world.clock.advance_to(at),
-            None if cluster.is_quiet() => return,
-            None => world.clock.advance_to(Nanos(world.clock.time().0 + 50_000_000)),
-        }
-    }
-    panic!("it never came to rest");
 }
 
 #[test]

@@ -1,33 +1,16 @@
 //! What a live topology costs the disk, counted on the simulated one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
+use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::id::{Category, TaskId};
 use tantu_base::value::Encode;
 use tantu_lsm::TreeOptions;
 use tantu_net::letter::{AckLevel, Letter};
 use tantu_sim::EngineCluster;
-use tantu_sim::cluster::{Cluster, Machine, Rest};
+use tantu_sim::cluster::{Cluster, Machine, settle};
 use tantu_sim::swarm::{Kind, Swarm};
 use tantu_state::segment::SegmentOptions;
 use tantu_weather::{Image, OpKind, SimDisk, SimEntropy, SimMesh, Weather};
-
-/// Steps the one thread until it and the disk are at rest.
-fn settle(cluster: &mut EngineCluster, world: &Weather) {
-    for _ in 0..100_000 {
-        world.clock.advance(500);
-        if cluster.step(0).unwrap() == Rest::Busy || cluster.has_arrivals(0) {
-            continue;
-        }
-        match cluster.next_arrival() {
-            Some(at) => world.clock.advance_to(at),
-            None if cluster.is_quiet() => return,
-            // Progress is saved a little later.
-            None => world.clock.advance_to(Nanos(world.clock.time().0 + 50_000_000)),
-        }
-    }
-    panic!("it never came to rest");
-}
 
 #[test]
 fn a_topology_that_keeps_up_reads_nothing_from_the_disk_while_its_depot_is_copied_to_segments() {

@@ -218,7 +218,12 @@ mod tests {
         assert_eq!(names.value(&key, &encoded(&5i64)), "5");
         let progress = source.0.to_be_bytes();
         assert_eq!(names.key(&progress), "counter/*lines");
-        assert_eq!(names.value(&progress, &3u64.to_le_bytes()), "next offset 3");
+        let saved = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        assert_eq!(names.value(&progress, &saved(&[3])), "next offset 3, 0 processed");
+        let counted_from = |first: u64| first | 1 << 62;
+        assert_eq!(names.value(&progress, &saved(&[3, counted_from(1)])), "next offset 3, 2 processed");
+        let given_up = saved(&[3, 5, counted_from(0)]);
+        assert_eq!(names.value(&progress, &given_up), "next offset 3, 3 processed, 1 given up behind it");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use rustix::event::EventfdFlags;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -92,6 +93,24 @@ impl std::fmt::Debug for EventBell {
 }
 
 impl Cores {
+    /// One more core, with a bell of its own for its port.
+    fn spawn(
+        &mut self,
+        name: &str,
+        port: ThreadPort,
+        run: impl FnOnce(ThreadPort, &Arc<EventBell>) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC);
+        let bell = Arc::new(EventBell(eventfd.map_err(|errno| StartError::Ring(errno.into()))?));
+        port.set_bell(Arc::clone(&bell) as Arc<dyn Bell>);
+        let own = Arc::clone(&bell);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(port, &own));
+        let at = self.threads.len();
+        self.threads.push(spawned.map_err(|error| StartError::Core { core: at, error: error.to_string() })?);
+        self.bells.push(bell);
+        Ok(())
+    }
+
     /// Wakes every core, so that it looks at whatever flags its loop has.
     pub fn wake_all(&self) {
         self.bells.iter().for_each(|bell| bell.ring());
@@ -130,23 +149,21 @@ where
     let pinned = config.pin == Pin::Auto && thread_count <= cpus.len();
     let clock = KernelClock::default();
     let mut cores = Cores { threads: Vec::new(), bells: Vec::new() };
+    let abandoned = Arc::new(AtomicBool::new(false));
     let (started, outcomes): (Sender<Outcome<E>>, Receiver<_>) = channel();
-    for (at, port) in ports.into_iter().enumerate() {
-        let eventfd =
-            rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Ok(StartError::Ring(errno.into())))?;
-        let bell = Arc::new(EventBell(eventfd));
-        cores.bells.push(Arc::clone(&bell));
-        port.set_bell(Arc::clone(&bell) as Arc<dyn Bell>);
-        let (make, started) = (make.clone(), started.clone());
-        let placement = if pinned { Placement::Fixed(cpus[at]) } else { Placement::Unbound };
-        let builder = std::thread::Builder::new().name(format!("tantu-core-{at}"));
-        let start = (at, thread_count, placement, config.spin);
-        let thread = builder.spawn(move || run_core(start, port, &bell, clock, make, &started));
-        cores.threads.push(thread.map_err(|error| Ok(StartError::Core { core: at, error: error.to_string() }))?);
-    }
-    drop(started);
     let mut first = None;
-    for outcome in outcomes.iter().take(thread_count) {
+    for (at, port) in ports.into_iter().enumerate() {
+        let placement = if pinned { Placement::Fixed(cpus[at]) } else { Placement::Unbound };
+        let start = Start { at, thread_count, placement, spin: config.spin, abandoned: Arc::clone(&abandoned) };
+        let (make, started) = (make.clone(), started.clone());
+        let spawned =
+            cores.spawn(&start.name(), port, move |port, bell| run_core(start, port, bell, clock, make, &started));
+        if let Err(error) = spawned {
+            first = Some(Ok(error));
+            break;
+        }
+    }
+    for outcome in outcomes.iter().take(cores.threads.len()) {
         if let Err(error) = outcome {
             first.get_or_insert(error);
         }
@@ -154,7 +171,8 @@ where
     match first {
         None => Ok(cores),
         Some(error) => {
-            // The loops of the others look at their own flags and end.
+            // Those that have started must not run on: nobody would know of them, and they hold their files.
+            abandoned.store(true, Ordering::Release);
             cores.wake_all();
             cores.join();
             Err(error)
@@ -162,8 +180,24 @@ where
     }
 }
 
+/// What a core is told.
+struct Start {
+    at: usize,
+    thread_count: usize,
+    placement: Placement,
+    spin: Duration,
+    /// The others did not start: the loop ends.
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Start {
+    fn name(&self) -> String {
+        format!("tantu-core-{}", self.at)
+    }
+}
+
 fn run_core<L, E, F>(
-    (at, thread_count, placement, spin): (usize, usize, Placement, Duration),
+    Start { at, thread_count, placement, spin, abandoned }: Start,
     port: ThreadPort,
     bell: &Arc<EventBell>,
     clock: KernelClock,
@@ -191,7 +225,7 @@ fn run_core<L, E, F>(
             }
         };
         let jobs = ThreadJobs::new(Arc::clone(bell) as Arc<dyn Bell>);
-        let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs, spin };
+        let mut core = Core { disk, port, clock, entropy: KernelEntropy::default(), jobs, spin, abandoned };
         let made = caught(|| make(ThreadId(at as u32), &mut core.doors()));
         let mut body = match made {
             Ok(Ok(body)) => body,
@@ -217,6 +251,7 @@ struct Core {
     entropy: KernelEntropy,
     jobs: ThreadJobs,
     spin: Duration,
+    abandoned: Arc<AtomicBool>,
 }
 
 impl Core {
@@ -231,7 +266,7 @@ impl Core {
     }
 
     fn run(&mut self, body: &mut dyn CoreLoop) {
-        loop {
+        while !self.abandoned.load(Ordering::Acquire) {
             match body.step(&mut self.doors()) {
                 Step::Busy => {
                     self.disk.start();
@@ -274,4 +309,44 @@ impl Core {
 fn allowed_cpus() -> Vec<usize> {
     let Ok(set) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tantu_net::Mesh;
+
+    /// Does nothing, for ever.
+    struct Endless {
+        _ended: Sender<()>,
+    }
+
+    impl CoreLoop for Endless {
+        fn step(&mut self, _: &mut Doors<'_>) -> Step {
+            Step::Idle { wake_at: None }
+        }
+    }
+
+    #[test]
+    fn if_one_core_cannot_start_the_others_end_whatever_their_loops_think() {
+        for panics in [false, true] {
+            let (ended, all_ended) = channel();
+            let make = move |thread: ThreadId, _: &mut Doors<'_>| match thread.0 {
+                1 if panics => panic!("planned"),
+                1 => Err("it cannot"),
+                _ => Ok(Endless { _ended: ended.clone() }),
+            };
+            let (told, tells) = channel();
+            let ports = Mesh::new(3).1;
+            std::thread::spawn(move || told.send(spawn_cores(CoresConfig::default(), ports, make).map(drop)));
+            let result = tells.recv_timeout(Duration::from_secs(20)).expect("it comes back");
+            match result {
+                Err(Err(reason)) => assert_eq!((panics, reason), (false, "it cannot")),
+                Err(Ok(StartError::Core { core: 1, error })) => assert!(panics && error.contains("planned"), "{error}"),
+                other => panic!("{other:?}"),
+            }
+            // The loops are gone, and what they held with them.
+            assert_eq!(all_ended.recv(), Err(std::sync::mpsc::RecvError));
+        }
+    }
 }

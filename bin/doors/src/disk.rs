@@ -53,11 +53,21 @@ pub struct DiskStats {
     pub read_size: u64,
 }
 
+/// An open file.
 #[derive(Debug)]
 struct Opened {
     fd: OwnedFd,
     path: PathBuf,
     flush: Flush,
+    /// A flush of it failed, which the kernel tells once: none that follows can say that everything is there.
+    flush_failed: Option<Errno>,
+}
+
+impl Opened {
+    fn can_flush(&self) -> Result<(), DiskError> {
+        let failed = |errno| Err(disk_error("flush", self.path.clone(), None, errno));
+        self.flush_failed.map_or(Ok(()), failed)
+    }
 }
 
 /// See the module.
@@ -159,9 +169,15 @@ impl KernelDisk {
             DiskOp::Write { file, offset, buf, durable } => {
                 data = Some((offset, buf));
                 let opened = self.files.get(&file.0).expect("invariant: the file is open");
+                if durable {
+                    opened.can_flush()?;
+                }
                 (Kind::Write { flush: durable.then_some(opened.flush) }, opened.fd.as_raw_fd(), file)
             }
-            DiskOp::Sync { file } => (Kind::Sync, raw(self, file), file),
+            DiskOp::Sync { file } => {
+                self.files.get(&file.0).expect("invariant: the file is open").can_flush()?;
+                (Kind::Sync, raw(self, file), file)
+            }
             DiskOp::Allocate { file, len } => (Kind::Allocate { len }, raw(self, file), file),
             DiskOp::Close { file } => {
                 // The number is free at once; the kernel gets the descriptor.
@@ -346,6 +362,8 @@ impl KernelDisk {
         loop {
             let Some(entry) = self.ring.completion().next() else { return };
             match entry.user_data() {
+                // Of two, the one that is not submitted yet stays: the kernel has still to read its time.
+                ALARM if self.unsubmitted > 0 => {}
                 ALARM => self.alarm = None,
                 BELL => self.listens = io_uring::cqueue::more(entry.flags()),
                 at if at & FLUSH != 0 => self.complete((at - FLUSH) as usize, Part::Flush, entry.result()),
@@ -399,8 +417,12 @@ impl KernelDisk {
         }
     }
 
-    fn failed(&self, request: Request, errno: Errno) -> DiskDone {
+    fn failed(&mut self, request: Request, errno: Errno) -> DiskDone {
         let verb = request.verb();
+        let is_flush = verb == "flush";
+        if is_flush && let Some(opened) = self.files.get_mut(&request.file.0) {
+            opened.flush_failed = Some(errno);
+        }
         let Request { token, kind, file, offset, buf, .. } = request;
         let known = || self.files.get(&file.0).map(|opened| opened.path.clone()).unwrap_or_default();
         let (path, place) = match &kind {
@@ -413,6 +435,8 @@ impl KernelDisk {
         let error = disk_error(verb, path, place, errno);
         let refused = match kind {
             _ if error.fault != DiskFault::Full => None,
+            // The kernel tells of a failed flush once, and forgets what it could not write: there is nothing to try again.
+            _ if is_flush => None,
             // All of it again: what was written of it is not counted on.
             Kind::Write { flush } => Some(DiskOp::Write { file, offset, buf, durable: flush.is_some() }),
             Kind::Allocate { len } => Some(DiskOp::Allocate { file, len }),
@@ -429,7 +453,7 @@ impl KernelDisk {
         let file = FileId(self.next_file);
         self.next_file += 1;
         let flush = self.devices.flush(stat.st_dev);
-        self.files.insert(file.0, Opened { fd, path, flush });
+        self.files.insert(file.0, Opened { fd, path, flush, flush_failed: None });
         Ok(DiskReply::Opened { file, len: stat.st_size as u64 })
     }
 }
@@ -560,6 +584,31 @@ mod tests {
     #[test]
     fn files_are_made_written_read_listed_renamed_and_removed() {
         exercise(KernelDisk::new(None).unwrap());
+    }
+
+    #[test]
+    fn a_flush_that_failed_is_not_tried_again_and_no_later_one_of_the_file_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = KernelDisk::new(None).unwrap();
+        let path = dir.path().join("file");
+        let Ok(DiskReply::Opened { file, .. }) = call(&mut disk, DiskOp::Open { path, mode: OpenMode::Create }) else {
+            panic!("a new file")
+        };
+        let write = || DiskOp::Write { file, offset: 0, buf: Buf::zeroed(4096), durable: true };
+        let token = Token { owner: 1, tag: 1 };
+        let mut request = disk.request(token, write()).unwrap();
+        request.kind = Kind::Write { flush: Some(Flush::Behind) };
+        let _ = request.entries();
+        assert_eq!(request.complete(Part::Main, 4096), After::Wait);
+        let After::Failed(errno) = request.complete(Part::Flush, -libc::ENOSPC) else { panic!("the disk is full") };
+        let failed = disk.failed(request, errno);
+        assert!(failed.refused.is_none(), "whose pages the kernel dropped is not known");
+        assert!(failed.result.unwrap_err().to_string().contains("flush"));
+        for op in [write(), DiskOp::Sync { file }] {
+            let error = call(&mut disk, op).unwrap_err();
+            assert_eq!(error.fault, DiskFault::Full, "{error}");
+        }
+        assert!(call(&mut disk, DiskOp::Write { file, offset: 0, buf: Buf::zeroed(4096), durable: false }).is_ok());
     }
 
     #[test]

@@ -64,6 +64,28 @@ fn is_old(release: &str) -> bool {
     }
 }
 
+/// Files that may be open before it is worth a warning: each table of at most 16 MiB has one, so this is some 60 GiB.
+const OPEN_FILE_COUNT_WANTED: u64 = 4_096;
+
+/// Lets the process have as many files open as it may. Tables stay open, so the usual soft limit of 1,024 is soon reached.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let is_less = match (current, maximum) {
+        (Some(current), Some(maximum)) => current < maximum,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let raised = is_less && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let limit = if raised { maximum } else { current };
+    if let Some(limit) = limit.filter(|limit| *limit < OPEN_FILE_COUNT_WANTED) {
+        tracing::warn!(
+            limit,
+            "few files may be open: raise it with `ulimit -n` (systemd: LimitNOFILE=), tables need one for each 16 MiB"
+        );
+    }
+}
+
 /// Turns what `io_uring_setup` answers into a sentence.
 pub(crate) fn ring_error(error: io::Error, threads: usize) -> StartError {
     match error.raw_os_error() {
@@ -99,6 +121,7 @@ pub fn preflight(threads: usize) -> Result<(), StartError> {
     if let Some(error) = memlock(threads) {
         return Err(error);
     }
+    raise_open_files();
     if is_old(&release()) {
         return Err(StartError::OldKernel { release: release() });
     }
@@ -108,6 +131,15 @@ pub fn preflight(threads: usize) -> Result<(), StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_hard_limit_says() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
+        preflight(1).unwrap();
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 
     #[test]
     fn each_refusal_of_the_kernel_has_its_own_sentence() {

@@ -524,14 +524,29 @@ impl SegLog {
     pub fn release(&mut self, low_water: Lsn, disk: &mut dyn Disk) {
         assert!(low_water <= self.durable, "entries that are not durable cannot be given up");
         self.low = self.low.max(low_water);
-        let (low, seq) = self.low_durable;
-        while self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq) {
+        while self.can_give_up() {
             let segment = self.old.pop_front().expect("invariant: just seen");
             if !self.recycle(&segment) {
                 self.removals += 1;
                 disk.submit(self.token(TAG_REMOVE), DiskOp::Remove { path: segment_path(&self.dir, segment.seq) });
             }
         }
+    }
+
+    /// Whether entries were given up whose segments stay until a flushed group says so: somebody has to write one.
+    fn owes_marker(&self) -> bool {
+        self.old.front().is_some_and(|segment| segment.end <= self.low) && !self.can_give_up()
+    }
+
+    /// Whether a segment has no entry that a replay would read any more: [`SegLog::release`] gives it up.
+    pub fn can_give_up(&self) -> bool {
+        let (low, seq) = self.low_durable;
+        self.old.front().is_some_and(|segment| segment.end <= low && segment.seq < seq)
+    }
+
+    /// Whether the file says all that [`SegLog::idle`] would write.
+    pub fn is_marked(&self) -> bool {
+        self.marked && !self.owes_marker()
     }
 
     /// Where the oldest segment ends that takes no more groups: what has to be given up before a file goes.
@@ -572,7 +587,7 @@ impl SegLog {
     /// Writes a small marker if the last group has none after it.
     pub fn idle(&mut self, disk: &mut dyn Disk) {
         let quiet = self.is_quiet() && self.poisoned.is_none();
-        if self.marked || !quiet || !self.make_room(BLOCK_ALIGN as u64, disk) {
+        if self.is_marked() || !quiet || !self.make_room(BLOCK_ALIGN as u64, disk) {
             return;
         }
         self.marked = true;

@@ -278,3 +278,27 @@ fn small_groups_wait_for_the_one_that_is_written_and_large_ones_do_not() {
     assert_eq!(groups(&mut rig, &[100, 3_000, 3_000]), (2, 2), "together they are worth a write beside the first");
     assert!(rig.log.is_quiet() && !rig.log.would_wait(0));
 }
+
+#[test]
+fn segments_released_after_the_last_entry_go_without_another_one() {
+    let mut chance = SimEntropy::new(3);
+    let mut rig = open(SimDisk::calm(3), &mut chance);
+    let mut lsn = 0;
+    while rig.log.retained_size() < 4 * options().segment_size {
+        rig.append(lsn, 3);
+        rig.settle().expect("no faults are planned");
+        lsn += 1;
+    }
+    rig.log.idle(&mut rig.disk);
+    rig.settle().expect("no faults are planned");
+    assert!(rig.log.is_marked(), "it says all there is to say");
+    // As when the last memtable is flushed after everything else.
+    rig.log.release(Lsn(lsn), &mut rig.disk);
+    assert!(!rig.log.is_marked() && !rig.log.can_give_up(), "no group says yet what was released");
+    rig.log.idle(&mut rig.disk);
+    rig.settle().expect("no faults are planned");
+    assert!(rig.log.is_marked() && rig.log.can_give_up());
+    rig.log.release(Lsn(lsn), &mut rig.disk);
+    assert!(rig.log.retained_size() <= options().segment_size, "{}", rig.log.retained_size());
+    assert!(rig.log.is_marked(), "nothing is owed, so nothing more is written");
+}

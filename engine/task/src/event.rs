@@ -125,10 +125,21 @@ impl EventQueue {
         self.events.len() - self.next
     }
 
-    /// Drops the events of a root; the memory of their variables comes back with that of the others.
+    /// Drops the events of a root, with their live variables as soon as those are half of what is held.
     pub(crate) fn drop_of(&mut self, is_over: impl Fn(&Root) -> bool) {
         self.events.drain(..std::mem::take(&mut self.next));
         self.events.retain(|event| !is_over(&event.root));
+        let left = self.events.iter().map(|event| event.len as usize).sum::<usize>();
+        if left > self.bytes.len() / 2 {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(left);
+        for event in &mut self.events {
+            let live = event.start as usize..(event.start + event.len) as usize;
+            event.start = bytes.len() as u32;
+            bytes.extend_from_slice(&self.bytes[live]);
+        }
+        (self.bytes, self.dead) = (bytes, 0);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -162,6 +173,26 @@ mod tests {
         queue.drop_tied();
         assert!(queue.is_empty(), "the last two");
         queue.drop_tied();
+    }
+
+    #[test]
+    fn events_of_a_call_that_is_over_leave_no_bytes_behind_and_others_keep_theirs() {
+        let root = |offset| Root { task: TaskId(0), source: 0, offset: Offset(offset), attempt: 0 };
+        let mut queue = EventQueue::default();
+        for id in 0..10u64 {
+            queue.push(0, Position(1), root(id % 2), id, &vec![id as u8; 1_000]);
+        }
+        assert!(queue.pop(0).is_some());
+        queue.drop_of(|of| of.offset == Offset(0));
+        assert_eq!(queue.count(), 5);
+        queue.push(0, Position(1), root(1), 11, &[11; 1_000]);
+        for id in [1, 3, 5, 7, 9, 11] {
+            let event = queue.pop(0).expect("it is not over");
+            assert_eq!((event.id, queue.live(&event)), (id, &vec![id as u8; 1_000][..]));
+        }
+        queue.push(0, Position(1), root(1), 12, &[12; 1_000]);
+        queue.drop_of(|_| true);
+        assert_eq!(queue.size(), 0);
     }
 
     #[test]

@@ -127,6 +127,12 @@ impl Hops {
         self.list[first..].iter_mut().fold(bits, |bits, hop| bits ^ numbers.draw(hop))
     }
 
+    /// Bytes of live variables of those from `first` on.
+    #[inline]
+    pub(crate) fn size_from(&self, first: usize) -> usize {
+        self.list.get(first).map_or(0, |hop| self.bytes.len() - hop.start as usize)
+    }
+
     /// The roots of all.
     pub(crate) fn roots(&self) -> impl Iterator<Item = Root> {
         self.list.iter().map(|hop| hop.root)

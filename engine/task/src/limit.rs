@@ -8,6 +8,9 @@ pub const EVENT_MS_MAX: u64 = 5;
 pub const TURN_NS_TARGET: u64 = 200_000;
 /// How long turns follow each other without a look at the disk while entries are being made durable, in nanoseconds.
 pub const TURN_NS_WHILE_WRITING: u64 = 50_000;
+/// How long what became durable may be processed before the next group leaves, if somebody waits for that: it goes with that
+/// group then instead of waiting for it, in nanoseconds.
+pub const AWAITED_NS_MAX: u64 = 100_000;
 /// Batches of clients' letters a turn takes.
 pub const CLIENT_BATCH_COUNT_PER_TURN: usize = 16;
 /// Steps of a plan between two looks at the clock.

@@ -1,5 +1,7 @@
 //! The memory of one task thread, and how it is shared out.
 
+use crate::limit::EVENT_HOP_SIZE_MAX;
+
 /// Bytes a task thread may hold: a third for blocks of tables, a third at most for memtables, the rest for records, staged
 /// writes, events and letters. Clients are let in only while there is room; what is in already always goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +54,11 @@ impl MemoryBudget {
     /// Admission closes while everything but the cache holds this much. A sixth is left for what is under way.
     pub(crate) fn admission(self) -> usize {
         self.size / 2
+    }
+
+    /// Letters that one event may send: what sends more fails.
+    pub(crate) fn event_letters(self) -> usize {
+        EVENT_HOP_SIZE_MAX.min(self.size / 4)
     }
 
     /// From here on memory is given back early: records are copied and memtables flushed that could wait.

@@ -37,7 +37,6 @@ pub(crate) struct Pipeline {
     pub(crate) log: SegLog,
     epoch: Epoch,
     pending: VecDeque<Pending>,
-    marked: bool,
     /// Bodies to be used again.
     spare: Vec<Vec<u8>>,
     released: Lsn,
@@ -45,7 +44,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(log: SegLog, epoch: Epoch) -> Self {
-        Self { log, epoch, pending: VecDeque::new(), marked: false, spare: Vec::new(), released: Lsn(0) }
+        Self { log, epoch, pending: VecDeque::new(), spare: Vec::new(), released: Lsn(0) }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -54,6 +53,14 @@ impl Pipeline {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Whether somebody waits until records that became durable are processed.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let durable = self.log.durable();
+        let committed = self.pending.iter().take_while(|pending| pending.lsn < durable);
+        let mut appends = committed.flat_map(|pending| &pending.effects).flat_map(|(_, effects)| &effects.appends);
+        appends.any(|append| append.ack == AckLevel::Ack)
     }
 
     /// Entries that are not durable.
@@ -72,7 +79,7 @@ impl Pipeline {
     }
 
     pub(crate) fn is_marked(&self) -> bool {
-        self.marked
+        self.log.is_marked()
     }
 
     /// The appends that wait for entries to be durable.
@@ -83,7 +90,6 @@ impl Pipeline {
     /// Notes the durable end in the log, so that damage is told from a torn tail.
     pub(crate) fn mark(&mut self, disk: &mut dyn Disk) {
         self.log.idle(disk);
-        self.marked = true;
     }
 }
 
@@ -182,7 +188,6 @@ impl TaskThread {
 
     fn append_entry(pipeline: &mut Pipeline, body: Vec<u8>, effects: Vec<(usize, Effects)>) {
         let lsn = pipeline.log.append(pipeline.epoch, &[&body]);
-        pipeline.marked = false;
         pipeline.pending.push_back(Pending { lsn, body, effects });
     }
 
@@ -309,8 +314,8 @@ impl TaskThread {
         let end = self.pipeline.log.durable();
         let lows: Vec<Lsn> = self.slots.iter_mut().map(|slot| slot.state.low_water(end)).collect();
         let low = lows.iter().copied().min().unwrap_or(end);
-        if low > self.pipeline.released {
-            self.pipeline.released = low;
+        if low > self.pipeline.released || self.pipeline.log.can_give_up() {
+            self.pipeline.released = self.pipeline.released.max(low);
             for slot in &mut self.slots {
                 slot.want_records();
             }

@@ -21,6 +21,7 @@ use crate::paging::{Paging, page_limit};
 use crate::slot::TaskSlot;
 use crate::tables::{RootTables, RowsOut, Sender};
 use crate::thread::TaskThread;
+use crate::turn::sends_too_much;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
@@ -629,6 +630,9 @@ impl TaskThread {
                         self.queries.ready.push_back(running);
                     }
                     return;
+                }
+                Ok(Outcome::Yield) if running.letters.len() > self.config.memory.event_letters() => {
+                    Some(sends_too_much(self.config.memory.event_letters()))
                 }
                 Ok(Outcome::Yield) => {
                     if doors.clock.now() > overtime_at {

@@ -9,9 +9,9 @@ use crate::hops::HopNumbers;
 use crate::host::EventRandom;
 use crate::jobs::EventJobs;
 use crate::limit::{
-    CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS, OUTBOX_FLUSH_SIZE,
-    OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS, SLOW_WRITE_MS,
-    TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, TURN_NS_WHILE_WRITING, UNCOMMITTED_SIZE_MAX,
+    AWAITED_NS_MAX, CLIENT_BATCH_COUNT_PER_TURN, EVENT_MS_MAX, EVENT_QUEUE_SIZE_MAX, LOG_MARK_MS, MEMORY_LOOK_MS,
+    OUTBOX_FLUSH_SIZE, OUTBOX_RETRY_MS, OUTBOX_SIZE_MAX, PRODUCER_LOOK_MS, QUERY_TIMEOUT_MS, SEAL_SIZE, SLOW_OP_MS,
+    SLOW_WRITE_MS, TABLES_KEPT_MS, TIMEOUT_CHECK_MS, TURN_NS_TARGET, TURN_NS_WHILE_WRITING, UNCOMMITTED_SIZE_MAX,
 };
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
@@ -206,6 +206,8 @@ pub struct TaskThread {
     timeouts_at: Nanos,
     /// When producers that are silent are looked for.
     producers_at: Nanos,
+    /// When it looked first, by both clocks: silence is not measured by a wall clock that is set anew.
+    producers_since: Option<(Nanos, u64)>,
     /// By depot: when its partitions are trimmed next.
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
@@ -261,6 +263,7 @@ impl TaskThread {
             closing: false,
             timeouts_at: Nanos(0),
             producers_at: Nanos(0),
+            producers_since: None,
             progress_at: None,
             quiet_since: None,
             lingers: 0,
@@ -282,13 +285,18 @@ impl TaskThread {
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         assert!(!planted::has(Bug::ThreadPanics), "a panic that was planted");
         let mut worked = self.reap(doors)?;
-        if worked {
+        let awaited = worked && self.pipeline.is_awaited();
+        if worked && !awaited {
             // What gathered while a write was out is written while what that made durable is processed.
             self.seal(doors);
         }
         worked |= self.finish_jobs(doors);
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
+        if awaited {
+            self.process_awaited(doors)?;
+            self.seal(doors);
+        }
         worked |= self.answer_number_waits();
         // Answers do not wait for the turns that follow.
         worked |= self.outbox.flush(doors.wire);
@@ -398,13 +406,9 @@ impl TaskThread {
                 }
             }
             let after = doors.clock.now();
-            self.config.pulse.turn_ends(ran.map(|category| (category, after.since(now))));
-            let Some(category) = ran else { break };
-            self.clock.spend(category, after.since(now).max(1));
-            if self.overruns.turn(now, after) {
-                let took_ms = after.since(now) / 1_000_000;
-                let (thread, category) = (self.config.thread.0, category.name());
-                tracing::info!(thread, category, took_ms, "a turn was long: ops are timed for a while");
+            self.turn_ended(ran, now, after);
+            if ran.is_none() {
+                break;
             }
             // Whoever gets these goes on meanwhile. A few small letters wait for the end of the step: each batch takes a place
             // of a ring, however small.
@@ -419,6 +423,36 @@ impl TaskThread {
             }
         }
         Ok(worked)
+    }
+
+    /// Processes what became durable and somebody waits for, for a while.
+    fn process_awaited(&mut self, doors: &mut Doors<'_>) -> Result<(), StopReason> {
+        let category = Category::LowLatency;
+        let start = doors.clock.now();
+        let mut now = start;
+        while now.since(start) < AWAITED_NS_MAX {
+            self.config.pulse.turn_begins(category);
+            let worked = self.turn(category, now, doors)?;
+            let after = doors.clock.now();
+            self.turn_ended(worked.then_some(category), now, after);
+            if !worked {
+                break;
+            }
+            now = after;
+        }
+        Ok(())
+    }
+
+    /// Accounts for a turn; none if no category had anything to do.
+    fn turn_ended(&mut self, ran: Option<Category>, from: Nanos, to: Nanos) {
+        self.config.pulse.turn_ends(ran.map(|category| (category, to.since(from))));
+        let Some(category) = ran else { return };
+        self.clock.spend(category, to.since(from).max(1));
+        if self.overruns.turn(from, to) {
+            let took_ms = to.since(from) / 1_000_000;
+            let (thread, category) = (self.config.thread.0, category.name());
+            tracing::info!(thread, category, took_ms, "a turn was long: ops are timed for a while");
+        }
     }
 
     /// How long turns follow each other. Who waits for a write that is out waits for the end of them as well.
@@ -634,7 +668,9 @@ impl TaskThread {
         if now >= self.producers_at {
             self.producers_at = now.plus_ms(PRODUCER_LOOK_MS);
             let wall_ms = doors.clock.wall_ms();
-            self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(wall_ms));
+            let (since, then_ms) = *self.producers_since.get_or_insert((now, wall_ms));
+            let at_ms = wall_ms.min(then_ms + now.since(since) / 1_000_000);
+            self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(at_ms));
         }
         reopened |= self.answer_processed_waits(now);
         let trims = self.trim_depots(now);

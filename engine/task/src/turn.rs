@@ -42,7 +42,10 @@ impl TaskThread {
         let module = &*self.config.module;
         let plan = &*module.def.streams[usize::from(batch.stream)].plan;
         let start = doors.clock.now();
-        let event_max = self.streams[usize::from(batch.stream)].batch_event_max;
+        let most = Most {
+            events: self.streams[usize::from(batch.stream)].batch_event_max,
+            letters: self.config.memory.event_letters(),
+        };
         let overtime_at = start.plus_ms(self.config.event_ms_max);
         let (pulse, overruns) = (&*self.config.pulse, &self.overruns);
         let watched = Watched { topology: batch.stream, plan, clock: doors.clock, pulse, overruns, start };
@@ -62,7 +65,7 @@ impl TaskThread {
             fingerprint: plan.fingerprint() as u32,
         };
         // Caught once for all events: the first that panics fails the batch.
-        let stopped = watched.guard(|| each_event(run, events, (&watched, event_max), &mut host));
+        let stopped = watched.guard(|| each_event(run, events, (&watched, most), &mut host));
         let failed = match stopped {
             Ok(Stopped::Ended) => return Turn::Succeeded,
             Ok(Stopped::Late) => {
@@ -82,11 +85,19 @@ impl TaskThread {
     }
 }
 
+/// What a batch may have.
+#[derive(Clone, Copy)]
+struct Most {
+    events: usize,
+    /// Bytes of letters of one event.
+    letters: usize,
+}
+
 /// Goes on with the current event, if there is one, and then with those that wait.
 fn each_event(
     run: &mut Run,
     events: &mut EventQueue,
-    (watched, event_max): (&Watched<'_>, usize),
+    (watched, most): (&Watched<'_>, Most),
     host: &mut RunHost<'_>,
 ) -> Stopped {
     let mut staged = staged_size(host);
@@ -94,7 +105,7 @@ fn each_event(
     loop {
         if host.batch.current.is_none() {
             let has_sent = host.batch.far_count >= BATCH_FAR_COUNT_MAX && !host.batch.touched;
-            let enough = host.batch.count >= event_max || staged > SEAL_SIZE || has_sent;
+            let enough = host.batch.count >= most.events || staged > SEAL_SIZE || has_sent;
             if let Some(stopped) = begin_event(run, events, watched, (host, enough)) {
                 return stopped;
             }
@@ -103,7 +114,11 @@ fn each_event(
             true => run.resume(watched.plan, host, &mut { FUEL_PER_CHECK }),
             false => watched.go_on(run, host),
         };
+        let sent = host.batch.hops.size_from(host.batch.first_hop);
         match outcome {
+            Outcome::Done | Outcome::Yield if sent > most.letters => {
+                return Stopped::Failed(sends_too_much(most.letters));
+            }
             Outcome::Done => {
                 staged = staged_size(host);
                 if staged > BATCH_STAGED_SIZE_MAX {
@@ -117,6 +132,11 @@ fn each_event(
             Outcome::Failed(error) => return Stopped::Failed(error.to_string()),
         }
     }
+}
+
+/// The error of an event that sends more letters than the memory of a core has room for.
+pub(crate) fn sends_too_much(most: usize) -> String {
+    format!("the event sends more than {most} bytes to other tasks, which must fit the memory of a core at once")
 }
 
 /// What a batch that writes has staged, with all that is sealed with it.

@@ -31,6 +31,20 @@ struct Started {
     epoch: u32,
 }
 
+/// The time by which producers are silent for long: that of the wall when a thread began, and never more later than the time that
+/// has passed since. A wall clock that is set ahead by a day makes nobody silent for a day.
+#[derive(Debug, Default)]
+pub(crate) struct SilenceClock {
+    begun: Option<(Nanos, u64)>,
+}
+
+impl SilenceClock {
+    pub(crate) fn now_ms(&mut self, now: Nanos, wall_ms: u64) -> u64 {
+        let (begun, begun_ms) = *self.begun.get_or_insert((now, wall_ms));
+        wall_ms.min(begun_ms.saturating_add(now.since(begun) / 1_000_000))
+    }
+}
+
 /// Who waits for something about numbers.
 #[derive(Debug, Default)]
 pub(crate) struct NumberWaits {
@@ -213,5 +227,20 @@ impl TaskThread {
             }
             (Some(slot), Some(_)) => Ok(slot),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_makes_no_producer_silent() {
+        let day = 86_400_000;
+        let mut silence = SilenceClock::default();
+        assert_eq!(silence.now_ms(Nanos(0), 10 * day), 10 * day);
+        assert_eq!(silence.now_ms(Nanos(0).plus_ms(5), 12 * day), 10 * day + 5, "set ahead by two days");
+        assert_eq!(silence.now_ms(Nanos(0).plus_ms(day), 12 * day + day), 11 * day);
+        assert_eq!(silence.now_ms(Nanos(0).plus_ms(day), 3 * day), 3 * day, "set back: nobody is older than that says");
     }
 }

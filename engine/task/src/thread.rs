@@ -16,7 +16,7 @@ use crate::limit::{
 use crate::memory::MemoryBudget;
 use crate::micro::Micro;
 use crate::micro::part::Part;
-use crate::numbered::NumberWaits;
+use crate::numbered::{NumberWaits, SilenceClock};
 use crate::outbox::Outbox;
 use crate::overrun::Overruns;
 use crate::paging::Pagings;
@@ -206,8 +206,7 @@ pub struct TaskThread {
     timeouts_at: Nanos,
     /// When producers that are silent are looked for.
     producers_at: Nanos,
-    /// When it looked first, by both clocks: silence is not measured by a wall clock that is set anew.
-    producers_since: Option<(Nanos, u64)>,
+    silence: SilenceClock,
     /// By depot: when its partitions are trimmed next.
     pub(crate) trims_at: Vec<Nanos>,
     pub(crate) progress_at: Option<Nanos>,
@@ -263,7 +262,7 @@ impl TaskThread {
             closing: false,
             timeouts_at: Nanos(0),
             producers_at: Nanos(0),
-            producers_since: None,
+            silence: SilenceClock::default(),
             progress_at: None,
             quiet_since: None,
             lingers: 0,
@@ -667,9 +666,7 @@ impl TaskThread {
         reopened |= self.look_after_holds(now);
         if now >= self.producers_at {
             self.producers_at = now.plus_ms(PRODUCER_LOOK_MS);
-            let wall_ms = doors.clock.wall_ms();
-            let (since, then_ms) = *self.producers_since.get_or_insert((now, wall_ms));
-            let at_ms = wall_ms.min(then_ms + now.since(since) / 1_000_000);
+            let at_ms = self.silence.now_ms(now, doors.clock.wall_ms());
             self.slots.iter_mut().for_each(|slot| slot.state.expire_producers(at_ms));
         }
         reopened |= self.answer_processed_waits(now);

@@ -87,3 +87,60 @@ fn memory_stays_within_what_a_launch_gives_however_much_is_appended() {
     events.append(&vec![7; RECORD_SIZE]).unwrap();
     cluster.close().unwrap();
 }
+
+/// A record is a number of copies of a text of a million letters, and each goes to a task.
+struct Copies;
+
+impl Module for Copies {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let orders = setup.declare_depot::<i64>("*orders", random());
+        let mut s = topologies.stream("copier");
+        let copied = s.pstate::<Map<i64, i64>>("$$copied");
+        s.source_with(&orders, SourceOptions::default().dead_letter_after(1), |b, count| {
+            let text = b.constant("x".repeat(1 << 20));
+            let zero = b.constant(0i64);
+            let n = b.range(zero, count);
+            b.hash_partition(n);
+            let size = b.each(text, |text| text.len() as i64);
+            b.compound_agg(copied, agg::key(n, agg::sum(size)));
+        });
+        topologies.query("copies", |q, (count,): (Var<i64>,)| {
+            let text = q.constant("x".repeat(1 << 20));
+            let zero = q.constant(0i64);
+            let n = q.range(zero, count);
+            q.hash_partition(n);
+            let size = q.each(text, |text| text.len() as i64);
+            q.origin_partition();
+            q.agg::<i64>(agg::sum(size))
+        });
+    }
+}
+
+#[test]
+fn an_event_that_sends_more_than_the_memory_of_a_core_holds_fails_and_others_go_on() {
+    let cluster = InProcessCluster::create().unwrap();
+    let config = LaunchConfig { memory: MEMORY, ..LaunchConfig::new(4, THREADS) };
+    cluster.launch::<Copies>(config).unwrap();
+    let orders = cluster.depot::<i64>("Copies", "*orders").unwrap();
+    orders.append_async(&1_000_000, AckLevel::AppendAck).unwrap().wait().unwrap();
+    orders.append(&5).unwrap();
+    let dead = cluster.dead_letters("Copies").unwrap();
+    let found = || {
+        (0..dead.partition_count())
+            .find_map(|at| dead.read(at, Offset(0), dead.offsets(at).unwrap().end).unwrap().pop())
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    let letter = loop {
+        match found() {
+            Some(letter) => break letter,
+            None if Instant::now() > until => panic!("it still sends"),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert!(letter.error.contains("sends more than 67108864 bytes"), "{}", letter.error);
+    let copies = cluster.query::<(i64,), i64>("Copies", "copies").unwrap();
+    let error = copies.invoke(&(1_000_000,)).unwrap_err().to_string();
+    assert!(error.contains("sends more than 67108864 bytes"), "{error}");
+    assert_eq!(copies.invoke(&(3,)).unwrap(), 3 << 20);
+    cluster.close().unwrap();
+}

@@ -7,6 +7,7 @@ use crate::source::Report;
 use crate::thread::TaskThread;
 use crate::together;
 use crate::waiters::Waiter;
+use std::ops::Range;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset};
 use tantu_base::planted::{self, Bug};
@@ -58,11 +59,10 @@ impl TaskThread {
         self.refuse(peer, request, Refusal::Throttled, &text);
     }
 
-    /// Records were passed by: nobody waits for them any longer.
-    pub(crate) fn refuse_passed_by(&mut self, at: usize, depot: usize, offsets: std::ops::Range<u64>, now: Nanos) {
+    /// Records will not be processed by a topology: nobody waits for them any longer.
+    pub(crate) fn refuse_unprocessed(&mut self, at: usize, depot: usize, offsets: Range<u64>, text: &str, now: Nanos) {
         for offset in offsets {
             if let Some(waiter) = self.slots[at].waiters[depot].failed(Offset(offset)) {
-                let text = "a topology that does not retry had no room for the record and passed it by";
                 self.answer_unprocessed(waiter.peer, waiter.request, text, now);
             }
         }

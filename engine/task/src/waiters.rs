@@ -1,6 +1,7 @@
 //! Appends at ack level ACK that wait for the topologies of the module.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use tantu_base::door::Peer;
 use tantu_base::fixed::put_sized;
 use tantu_base::id::Offset;
@@ -35,6 +36,11 @@ impl Waiters {
         self.slots.resize_with(at, || None);
         self.slots.push_back(Some(waiter));
         self.count += 1;
+    }
+
+    /// The part of a range of offsets for which somebody may wait.
+    pub(crate) fn known(&self, offsets: Range<u64>) -> Range<u64> {
+        offsets.start.max(self.first)..offsets.end.min(self.first + self.slots.len() as u64)
     }
 
     /// How many wait.
@@ -119,6 +125,7 @@ mod tests {
         assert_eq!(waiters.processed(Offset(5)).map(|w| w.request), Some(1));
         assert!(waiters.slots.is_empty() && waiters.count() == 0);
         waiters.add(Offset(20), waiter(3, 1));
+        assert_eq!((waiters.known(3..1_000), waiters.known(0..9).is_empty()), (20..21, true));
         assert_eq!(waiters.failed(Offset(20)).map(|w| w.request), Some(3));
         assert!(waiters.processed(Offset(20)).is_none(), "answered once");
     }

@@ -173,7 +173,7 @@ impl TaskThread {
             slot.gathering.pagings.append(&mut batch.pagings);
             return;
         }
-        self.jobs.start(batch.jobs.drain(..), doors);
+        self.jobs.start_of_records(batch.jobs.drain(..), doors);
         let now = doors.clock.now();
         self.release(&batch.calls, now);
         let slot = &mut self.slots[at];

@@ -4,6 +4,9 @@
 //! record started with the reports of the events that returned them, and are aggregated there by the source's aggregator: the last value,
 //! unless the source says otherwise. When the whole tree is done, an append at level ACK gets the result.
 //!
+//! A client gets one value from a topology. Where several of its sources on the depot return values, all have the same aggregator,
+//! which then gets what all of them returned: each source keeps its values as they are until the last has processed the record.
+//!
 //! ```
 //! use tantu_flow::{Module, Setup, SourceOptions, Topologies, Var, define, random};
 //! use tantu_path::agg;
@@ -35,6 +38,7 @@ use crate::query::NO_OWNER;
 use crate::run::{Host, Run};
 use crate::step::Step;
 use crate::var::Var;
+use tantu_base::fixed::{FixedReader, put_sized};
 use tantu_base::value::{Value, encoded};
 use tantu_path::{AggError, AggOut, Aggregator, Arg, Args, Before, Fold, Leaf, PStateSchema, Room, Schema};
 
@@ -51,11 +55,16 @@ pub struct AckReturn {
     schema: Schema,
     /// The type of what is returned, and where that was said.
     takes: Option<(&'static str, Place)>,
+    /// Whether the code of the source returns something.
+    is_used: bool,
+    /// Whether that of another source of the topology on the depot does too.
+    is_shared: bool,
 }
 
 impl Default for AckReturn {
     fn default() -> Self {
-        Self { leaf: Leaf::new(Aggregator::Last, vec![Arg::Slot(RETURNED)]), schema: Schema::Any, takes: None }
+        let leaf = Leaf::new(Aggregator::Last, vec![Arg::Slot(RETURNED)]);
+        Self { leaf, schema: Schema::Any, takes: None, is_used: false, is_shared: false }
     }
 }
 
@@ -69,7 +78,8 @@ impl SourceOptions {
     ) -> SourceOptions {
         let out: AggOut<S> = aggregator(Var::new(u32::MAX, RETURNED)).into();
         let takes = (Register::new::<D>(RETURNED).type_name(), here());
-        self.ack_return = AckReturn { leaf: out.leaf().clone(), schema: S::schema(), takes: Some(takes) };
+        let (leaf, schema) = (out.leaf().clone(), S::schema());
+        self.ack_return = AckReturn { leaf, schema, takes: Some(takes), ..AckReturn::default() };
         self
     }
 }
@@ -82,7 +92,46 @@ impl AckReturn {
 
     /// The aggregation of the values of one record.
     pub fn begin(&self) -> Returns {
-        Returns(Fold::of_all(vec![(self.leaf.clone(), self.schema.clone())]).limit(ACK_RETURN_SIZE_MAX))
+        let fold = Fold::of_all(vec![(self.leaf.clone(), self.schema.clone())]).limit(ACK_RETURN_SIZE_MAX);
+        Returns { fold, kept: self.is_shared.then(Vec::new) }
+    }
+
+    /// Whether what the source returned for a record is aggregated with what others did: see [`AckReturn::of_all`].
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// What the sources that share the aggregator returned for a record, each as [`Returns::finish`] has it, as one value;
+    /// `None` if that is null.
+    ///
+    /// # Errors
+    /// What the aggregator answers, or that they are too many.
+    pub fn of_all<'a>(&self, kept: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Vec<u8>>, AggError> {
+        let mut returns = Returns { kept: None, ..self.begin() };
+        for bytes in kept {
+            let mut reader = FixedReader::new(bytes);
+            while let Ok(value) = reader.sized() {
+                returns.take(value)?;
+            }
+        }
+        returns.finish()
+    }
+
+    /// Notes whether the code of the source returns something.
+    pub(crate) fn used(mut self, is_used: bool) -> AckReturn {
+        self.is_used = is_used;
+        self
+    }
+
+    /// Notes that another source returns something too; false if they cannot be aggregated together.
+    pub(crate) fn share(&mut self, other: &mut AckReturn) -> bool {
+        if !(self.is_used && other.is_used) {
+            return true;
+        }
+        let type_of = |one: &AckReturn| one.takes.map(|(name, _)| name);
+        (self.is_shared, other.is_shared) = (true, true);
+        self.takes.is_some()
+            && (&self.leaf, &self.schema, type_of(self)) == (&other.leaf, &other.schema, type_of(other))
     }
 
     /// What is wrong with it, given where values are returned and their types.
@@ -104,7 +153,11 @@ impl AckReturn {
 
 /// Values returned for one record so far.
 #[derive(Debug)]
-pub struct Returns(Fold);
+pub struct Returns {
+    fold: Fold,
+    /// Of one of several sources: each value as it came, its length before it.
+    kept: Option<Vec<u8>>,
+}
 
 /// A returned value in value form, where the aggregator has its slot.
 struct Returned<'a>(&'a [u8]);
@@ -125,20 +178,31 @@ impl Returns {
     /// # Errors
     /// What the aggregator answers, or that they are too many; what it holds then means nothing.
     pub fn take(&mut self, value: &[u8]) -> Result<(), AggError> {
-        match self.0.step(&[], &Returned(value))? {
+        let room = match &mut self.kept {
+            None => self.fold.step(&[], &Returned(value))?,
+            Some(values) if values.len() + value.len() > ACK_RETURN_SIZE_MAX => Room::Full,
+            Some(values) => {
+                put_sized(values, value);
+                Room::Left
+            }
+        };
+        match room {
             Room::Left => Ok(()),
             Room::Full => Err(AggError::Memory { limit: ACK_RETURN_SIZE_MAX }),
         }
     }
 
-    /// The result in value form; `None` if it is null.
+    /// The result in value form, or the values that go into it with those of others; `None` if it is null.
     ///
     /// # Errors
     /// What the aggregator answers.
     pub fn finish(mut self) -> Result<Option<Vec<u8>>, AggError> {
+        if self.kept.is_some() {
+            return Ok(self.kept);
+        }
         let mut out = Vec::new();
-        self.0.seal();
-        self.0.results(0, &mut out)?;
+        self.fold.seal();
+        self.fold.results(0, &mut out)?;
         Ok((out != encoded(&Value::Null)).then_some(out))
     }
 }
@@ -208,6 +272,31 @@ mod tests {
         let digits = agg::accumulator(7i64, |text: i64, (n,): (i64,)| text * 10 + n);
         let digits = SourceOptions::default().aggregate_returns(|n: Var<i64>| digits.of::<i64, _>((n,)));
         assert_eq!(result(&digits, &[3, 9]), Some(Value::I64(739)), "in the order they came");
+    }
+
+    #[test]
+    fn values_of_several_sources_become_what_their_aggregator_makes_of_all_of_them() {
+        let longest = agg::combiner(String::new(), |a: String, b: String| if b.len() > a.len() { b } else { a });
+        let of = |options: SourceOptions| options.ack_return.used(true);
+        let options = SourceOptions::default().aggregate_returns(|word: Var<str>| longest.of::<String, _>(word));
+        let new = || of(options.clone());
+        let (mut one, mut other) = (new(), new());
+        assert!(one.share(&mut other) && one.is_shared() && other.is_shared());
+        let returned = |of: &AckReturn, words: &[&str]| {
+            let mut returns = of.begin();
+            words.iter().for_each(|word| returns.take(&encoded(*word)).unwrap());
+            returns.finish().unwrap().unwrap()
+        };
+        let kept = [returned(&one, &["a", "bb"]), returned(&other, &[]), returned(&other, &["ccc", "d"])];
+        let all = one.of_all(kept.iter().map(Vec::as_slice)).unwrap().unwrap();
+        assert_eq!(Value::decode(&all).unwrap(), Value::Str("ccc".into()));
+        let last = SourceOptions::default;
+        assert!(!of(last()).share(&mut of(last())), "nobody knows which is the last");
+        let sum = || SourceOptions::default().aggregate_returns(|n: Var<i64>| agg::sum::<i64, _>(n));
+        assert!(!one.share(&mut of(sum())));
+        assert!(of(sum()).share(&mut of(sum())));
+        let mut silent = last().ack_return;
+        assert!(silent.share(&mut of(sum())) && !silent.is_shared());
     }
 
     #[test]

@@ -176,12 +176,15 @@ impl Defining {
         let starts_on_zero = self.depots[depot].global;
         let around = Surroundings { pstates: &self.pstates, starts_on_zero, unchecked: self.unchecked };
         let mut mistakes = options.ack_return.mistakes(&recorded.ack_returns);
+        let returns = !recorded.ack_returns.is_empty();
         let (at, mut others) = self.streams[stream].plan.add_source(recorded, around);
         mistakes.append(&mut others);
         mistakes.into_iter().for_each(|(place, what)| self.error(place, what));
         let SourceOptions { start, retry, ack_return, id, dead_letter_after } = options;
-        let source = SourceDef { depot, start, retry, ack_return, id, dead_letter_after, at };
+        let ack_return = ack_return.used(returns);
+        let mut source = SourceDef { depot, start, retry, ack_return, id, dead_letter_after, at };
         self.check_source(stream, place, &source);
+        self.share_returns(stream, place, &mut source);
         self.streams[stream].sources.push(source);
     }
 }

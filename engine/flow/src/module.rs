@@ -37,13 +37,17 @@ pub const PENDING_ACK_MAX: usize = 262_144;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DepotOptions {
     /// Records a partition keeps (`depot.max.entries.per.partition`); without it, all of them. What a topology of
-    /// the module has not processed is kept in any case.
+    /// the module has not processed is kept too, unless [`DepotOptions::trim_waits_for_topologies`] is false.
     pub max_entries: Option<u64>,
     /// Records it keeps beyond those, in percent of them, so that new topologies that start with the oldest are not
     /// overtaken (`depot.excess.proportion`).
     pub excess_percent: u32,
     /// How often more than that is trimmed.
     pub trim_period: Duration,
+    /// A record that a topology of the module has not processed is not trimmed (`depot.trim.coordinate.local.topologies`).
+    /// Otherwise a topology that falls so far behind loses records: it goes on with the oldest one there is, and the log is told
+    /// which it never processed.
+    pub trim_waits_for_topologies: bool,
     /// An append at level ACK fails as soon as a try of its record fails (`depot.ack.failure.on.any.streaming.failure`).
     /// Otherwise it waits while the record is tried again. A source that does not retry fails it in any case.
     pub fail_ack_on_any_failure: bool,
@@ -67,6 +71,7 @@ impl Default for DepotOptions {
             max_entries: None,
             excess_percent: 20,
             trim_period: Duration::from_secs(600),
+            trim_waits_for_topologies: true,
             fail_ack_on_any_failure: true,
             pending_ack_max: PENDING_ACK_MAX,
             cached_size: DEPOT_READ_SIZE as usize,

@@ -136,6 +136,11 @@ impl Plan {
         object.0 as usize >= FIRST_TEMPORARY
     }
 
+    /// Whether its events start what goes on without them: calls of queries, selects that are read in pages.
+    pub fn starts_others(&self) -> bool {
+        self.steps.iter().any(|record| matches!(record.step, Step::Invoke { .. } | Step::Pages { .. }))
+    }
+
     /// Whether its code uses temporary state.
     pub fn has_temporary(&self) -> bool {
         !self.temporaries.is_empty()

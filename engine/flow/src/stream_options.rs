@@ -77,6 +77,28 @@ impl Defining {
         }
     }
 
+    /// A client gets one value from a topology: sources of one depot that return some have the same aggregator.
+    pub(crate) fn share_returns(&mut self, stream: usize, place: Place, source: &mut SourceDef) {
+        let (place_of, depot) = (source.depot, self.depots[source.depot].name.clone());
+        let mut apart = Vec::new();
+        for other in self.streams[stream].sources.iter_mut().filter(|other| other.depot == place_of) {
+            if !source.ack_return.share(&mut other.ack_return) {
+                apart.push(other.id.clone());
+            }
+        }
+        let name =
+            |id: &Option<String>| id.as_ref().map_or("the source without an `id`".into(), |id| format!("`{id}`"));
+        for other in apart {
+            let what = format!(
+                "{} and {} return values for records of `{depot}`, and a client gets one from a topology: give both the same \
+                 aggregator with `aggregate_returns`, or return in one of them alone",
+                name(&other),
+                name(&source.id)
+            );
+            self.error(place, what);
+        }
+    }
+
     /// A durable name is made of it.
     pub(crate) fn check_source_id(&mut self, place: Place, id: Option<&str>) {
         if id.is_some_and(|id| id.is_empty() || id.contains('/')) {

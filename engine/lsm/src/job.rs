@@ -210,6 +210,7 @@ impl Job {
             return Ok(false);
         }
         let Some(writer) = &mut self.writer else {
+            self.exhausted |= self.has_nothing_left();
             if self.exhausted {
                 self.stage = Stage::Syncing;
                 let token = Token { tag: self.token.tag + TAG_DIR, ..self.token };
@@ -269,6 +270,14 @@ impl Job {
         Ok(!waiting)
     }
 
+    /// Whether a flush has no entry and no range deletion for another table: then none is begun.
+    fn has_nothing_left(&self) -> bool {
+        match &self.input {
+            Input::Flush { table, walk } => walk.key(table).is_none() && self.ranges.is_empty(),
+            Input::Merge { .. } => false,
+        }
+    }
+
     /// Takes a success of one of its requests.
     pub(crate) fn complete(
         &mut self,
@@ -291,16 +300,18 @@ impl Job {
         Ok(())
     }
 
-    /// What the finished job changes.
-    pub(crate) fn into_output(self, dir: &Path) -> JobOutput {
+    /// What the finished job changes; and the tables that hold nothing, which are no part of that: all that a merge read may be
+    /// deleted.
+    pub(crate) fn into_output(self, dir: &Path) -> (JobOutput, Vec<Table>) {
         let flushed = match &self.input {
             Input::Flush { table, .. } => Some(table.version),
             Input::Merge { .. } => None,
         };
-        let tables: Vec<_> = self.finished.into_iter().map(|writer| Rc::new(writer.into_table(dir))).collect();
-        let holds_something = |table: &Rc<Table>| !table.meta.index.is_empty() || !table.meta.ranges.is_empty();
-        let tables = tables.into_iter().filter(holds_something).collect();
-        JobOutput { flushed, inputs: self.inputs, level: self.level, tables }
+        let all = self.finished.into_iter().map(|writer| writer.into_table(dir));
+        let holds_something = |table: &Table| !table.meta.index.is_empty() || !table.meta.ranges.is_empty();
+        let (tables, empty): (Vec<Table>, Vec<Table>) = all.partition(holds_something);
+        let tables = tables.into_iter().map(Rc::new).collect();
+        (JobOutput { flushed, inputs: self.inputs, level: self.level, tables }, empty)
     }
 }
 

@@ -591,7 +591,8 @@ impl Tree {
                 }
             }
             if job.is_done() && self.ready.is_empty() && matches!(self.install, Install::Idle) {
-                let output = slot.take().expect("invariant: just seen").into_output(&self.dir);
+                let (output, empty) = slot.take().expect("invariant: just seen").into_output(&self.dir);
+                empty.iter().for_each(|table| self.discard(table, disk));
                 self.begin_install(output, disk);
                 more = true;
             }

@@ -3,6 +3,7 @@
 mod support;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use support::{Change, Model, Rig, key, options};
 use tantu_base::door::Entropy;
 use tantu_base::id::Version;
@@ -246,4 +247,32 @@ fn what_a_version_puts_into_a_range_that_it_deletes_stays_wherever_it_lies() {
             rig.settle().expect("no faults are planned");
         }
     }
+}
+
+#[test]
+fn what_holds_nothing_leaves_no_table_behind_neither_a_flush_of_nothing_nor_a_merge_of_what_was_deleted() {
+    let mut rig = Rig::open(SimDisk::calm(3), &mut SimEntropy::new(3), options(0)).map_err(|(e, _)| e).expect("a tree");
+    let tables = |rig: &Rig| {
+        let is_table = |(path, _): &&(PathBuf, u64)| path.extension().is_some_and(|end| end == "table");
+        rig.disk.image().files().iter().filter(is_table).count()
+    };
+    // Versions without writes: the log may forget them.
+    rig.apply(1, &[]);
+    rig.tree.seal();
+    rig.settle().expect("no faults are planned");
+    assert_eq!((rig.tree.flushed(), tables(&rig)), (Version(1), 0));
+    let keys: Vec<Vec<u8>> = (0..200).map(key).collect();
+    let puts: Vec<Change> = keys.iter().map(|key| Change::Put(key.clone(), vec![7; 900])).collect();
+    rig.apply(2, &puts);
+    rig.tree.seal();
+    rig.settle().expect("no faults are planned");
+    assert!(tables(&rig) > 1, "a memtable of several tables");
+    rig.apply(3, &[Change::DeleteRange(Vec::new(), vec![0xff])]);
+    rig.tree.retain_from(Version(3));
+    rig.tree.seal();
+    rig.settle().expect("no faults are planned");
+    rig.tree.merge_all();
+    rig.settle().expect("no faults are planned");
+    assert_eq!((rig.tree.flushed(), tables(&rig)), (Version(3), 0));
+    assert_eq!(rig.scan(b"", b"\xff", 3).expect("a scan"), []);
 }

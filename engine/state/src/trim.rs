@@ -41,6 +41,12 @@ impl TaskState {
         start.min(self.depots[index].copied_end) > self.depots[index].start()
     }
 
+    /// Where a partition starts, or will as soon as what is under way is durable.
+    pub fn trimmed_to(&self, index: usize) -> Offset {
+        let under_way = self.trims.iter().filter(|trim| trim.index == index).map(|trim| trim.start);
+        under_way.fold(self.depots[index].start(), Offset::max)
+    }
+
     /// Goes on with trims and removes segments without records; true if a change was staged, or can be now.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use crate::source::Report;
 use crate::thread::TaskThread;
 use crate::together;
 use crate::waiters::Waiter;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset};
 use tantu_base::planted::{self, Bug};
@@ -44,7 +46,7 @@ impl TaskThread {
         let mut sources = slot.sources.iter().filter(|source| source.setup.depot == depot && source.lead.is_none());
         let full = sources.find(|source| source.is_throttled(offset));
         let most = def.depots[depot].options.pending_ack_max;
-        let waiter = Waiter { peer, request, left, returns: Vec::new() };
+        let waiter = Waiter { peer, request, left, returns: Vec::new(), kept: BTreeMap::new() };
         let text = if is_own {
             return slot.waiters[depot].add(offset, waiter);
         } else if let Some(source) = full {
@@ -58,11 +60,10 @@ impl TaskThread {
         self.refuse(peer, request, Refusal::Throttled, &text);
     }
 
-    /// Records were passed by: nobody waits for them any longer.
-    pub(crate) fn refuse_passed_by(&mut self, at: usize, depot: usize, offsets: std::ops::Range<u64>, now: Nanos) {
+    /// Records will not be processed by a topology: nobody waits for them any longer.
+    pub(crate) fn refuse_unprocessed(&mut self, at: usize, depot: usize, offsets: Range<u64>, text: &str, now: Nanos) {
         for offset in offsets {
             if let Some(waiter) = self.slots[at].waiters[depot].failed(Offset(offset)) {
-                let text = "a topology that does not retry had no room for the record and passed it by";
                 self.answer_unprocessed(waiter.peer, waiter.request, text, now);
             }
         }
@@ -104,9 +105,9 @@ impl TaskThread {
     }
 
     /// A source has processed a record: what it returned goes to whoever waits for that, with the answer if it was the last source.
-    fn end_record(&mut self, (at, source): (usize, usize), offset: Offset, report: Report, now: Nanos) {
+    fn end_record(&mut self, (at, index): (usize, usize), offset: Offset, report: Report, now: Nanos) {
         let slot = &mut self.slots[at];
-        let source = &mut slot.sources[source];
+        let source = &mut slot.sources[index];
         let returns = source.take_returns(offset).filter(|_| !planted::has(Bug::ReturnLost));
         if report == Report::Again {
             return;
@@ -116,6 +117,7 @@ impl TaskThread {
             let topology = &self.config.module.def.streams[usize::from(source.setup.stream)].name;
             match guard(|| returns.finish()) {
                 Ok(None) => {}
+                Ok(Some(values)) if source.setup.ack_return.is_shared() => waiters.keep(offset, index, values),
                 Ok(Some(value)) => waiters.returned(offset, topology, &value),
                 Err(text) => {
                     // The record is processed; only what it returned cannot be told.
@@ -126,7 +128,13 @@ impl TaskThread {
                 }
             }
         }
-        if let Some(Waiter { peer, request, returns, .. }) = waiters.processed(offset) {
+        if let Some(mut waiter) = waiters.processed(offset) {
+            let streams = &self.config.module.def.streams;
+            let aggregated = guard(|| waiter.aggregate(&slot.sources, streams));
+            let Waiter { peer, request, returns, .. } = waiter;
+            if let Err(text) = aggregated {
+                return self.answer_unprocessed(peer, request, &text, now);
+            }
             if returns.is_empty() || peer == Peer(self.config.thread.0) {
                 return self.answer_appended(peer, request, offset);
             }

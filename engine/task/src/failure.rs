@@ -33,7 +33,10 @@ impl TaskThread {
         }
         let lead = together::lead_of(&slot.sources, usize::from(root.source), root.offset);
         let source = &mut slot.sources[lead];
+        let starts_others = self.config.module.def.streams[usize::from(source.setup.stream)].plan.starts_others();
+        let mut ended = if starts_others { source.ends_with(&root) } else { Vec::new() };
         let Report::Failed { tries, is_retried } = source.failed(&root, text, is_own, now) else { return };
+        ended.retain(|root| source.record(root).is_none());
         let followers: Vec<usize> = together::followers(&slot.sources, lead, root.offset).collect();
         followers.into_iter().for_each(|at| slot.sources[at].drop_returns(root.offset));
         let source = &mut slot.sources[lead];
@@ -47,6 +50,17 @@ impl TaskThread {
             && let Some(waiter) = slot.waiters[depot].failed(root.offset)
         {
             self.answer_unprocessed(waiter.peer, waiter.request, text, now);
+        }
+        self.end_tries(at, lead, &ended, now);
+    }
+
+    /// Tries of records are over: what their events wait for anywhere ends with them.
+    fn end_tries(&mut self, at: usize, lead: usize, ended: &[Root], now: Nanos) {
+        for root in ended {
+            let followers = together::followers(&self.slots[at].sources, lead, root.offset);
+            for source in std::iter::once(lead).chain(followers).collect::<Vec<_>>() {
+                self.tell_over(Root { source: source as u16, ..*root }, now);
+            }
         }
     }
 

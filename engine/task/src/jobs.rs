@@ -51,6 +51,8 @@ pub(crate) struct EventJobs {
     running: BTreeMap<u32, Waiting>,
     /// The door had no room for them.
     queued: VecDeque<Starting>,
+    /// How many of both are of events of stream records.
+    of_records: usize,
     next: u32,
     size: usize,
     done: Vec<JobDone>,
@@ -61,14 +63,20 @@ impl EventJobs {
         self.running.is_empty() && self.queued.is_empty()
     }
 
-    /// No records are started that might want more.
+    /// No records are started that might want more. What calls of queries wait for, clients' above all, keeps no record back.
     pub(crate) fn is_full(&self) -> bool {
-        self.running.len() + self.queued.len() >= EVENT_JOB_COUNT_MAX
+        self.of_records >= EVENT_JOB_COUNT_MAX
     }
 
     /// Bytes of variables that wait.
     pub(crate) fn size(&self) -> usize {
         self.size
+    }
+
+    /// Starts jobs of events of stream records.
+    pub(crate) fn start_of_records(&mut self, jobs: impl ExactSizeIterator<Item = Starting>, doors: &mut Doors<'_>) {
+        self.of_records += jobs.len();
+        self.start(jobs, doors);
     }
 
     pub(crate) fn start(&mut self, jobs: impl IntoIterator<Item = Starting>, doors: &mut Doors<'_>) {
@@ -117,12 +125,13 @@ impl TaskThread {
                 self.go_on_microbatch(slot, at, &root, failure.as_deref().map_or(Ok(goes_on), Err));
                 continue;
             }
+            let call = self.is_call(&root);
+            self.jobs.of_records -= usize::from(!call);
             match result {
                 Ok(answer) => {
                     live.extend_from_slice(&answer);
-                    let call = self.is_call(&root);
                     let slot = &mut self.slots[slot];
-                    let events = if call { &mut slot.calls } else { &mut slot.events };
+                    let events = if call { slot.calls.beside_mut(&root) } else { &mut slot.events };
                     events.push(stream, position, root, event, &live);
                 }
                 Err(text) => {

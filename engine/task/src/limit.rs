@@ -37,7 +37,7 @@ pub const PROCESSED_LOOK_MS: u64 = 1;
 pub const SOURCES_CLOSE_COUNT: u64 = 1_024;
 /// A core starts no more records while this many of its events wait until what they appended is processed.
 pub const EVENT_APPEND_COUNT_MAX: usize = 4_096;
-/// A core starts no more records while this many of its events wait for jobs.
+/// A core starts no more records while this many events of its records wait for jobs.
 pub const EVENT_JOB_COUNT_MAX: usize = 4_096;
 /// Milliseconds a write of a PState may take before it is logged (`pstate.excessive.write.time.warning.millis`).
 pub const SLOW_WRITE_MS: u64 = 50;
@@ -130,7 +130,7 @@ pub const HOLD_RETRY_MS: u64 = 2;
 pub const OVER_COUNT_MAX: usize = 4_096;
 /// Milliseconds between two looks for producers that were silent for long.
 pub const PRODUCER_LOOK_MS: u64 = 60_000;
-/// Calls of queries that started on a core and have no answer yet; clients' calls are refused while there are as many.
+/// Calls of queries by clients that started on a core and have no answer yet; more are refused.
 pub const QUERY_CALL_COUNT_MAX: usize = 4_096;
 /// Most bytes that the tables of a root's batch blocks hold on a task: what aggregators took in, sides of joins,
 /// materialized rows.
@@ -142,15 +142,19 @@ pub const TABLES_KEPT_MS: u64 = 2 * QUERY_TIMEOUT_MS;
 pub const ROWS_HELD_SIZE_MAX: usize = 4 << 20;
 /// Queries that are called from within each other, at most.
 pub const QUERY_DEPTH_MAX: u32 = 1_000;
-/// Calls of queries on a core, including those that events wait for, beyond which events that call more fail.
+/// Calls of queries on a core within those of clients, beyond which an event that calls one more fails.
 pub const QUERY_NESTED_COUNT_MAX: usize = 256 << 10;
+/// Calls of queries on a core by events of topologies, and within those, beyond which an event that calls one more fails: clients'
+/// calls take nothing of it.
+pub const TOPOLOGY_CALL_COUNT_MAX: usize = 256 << 10;
 /// Bytes of groups that the events of a microbatch gather on a task for one table, wherever they go, at most.
 pub const GROUPS_HELD_SIZE_MAX: usize = 2 << 20;
 /// Rows of which less than one in so many was of a group that was there leave as they are from then on.
 pub const COMBINED_PART_MIN: usize = 8;
 /// Bytes of rows after which an event sends those it gathered for a table.
 pub const BATCH_ROWS_SIZE: usize = 256 << 10;
-/// Events of queries that have begun and not ended; more wait in their queues, without registers of their own.
+/// Events of clients' calls that have begun and not ended, and as many of topologies'; more wait in their queues, without registers of
+/// their own.
 pub const QUERY_RUN_COUNT_MAX: usize = 1_024;
 /// Events of queries a turn runs.
 pub const QUERY_EVENTS_PER_TURN: usize = 256;
@@ -176,7 +180,7 @@ const _: () = assert!(TURN_NS_TARGET <= EVENT_MS_MAX * 1_000_000);
 const _: () = assert!(RETRY_DELAY_MS <= RETRY_DELAY_MS_MAX);
 const _: () = assert!(TROUBLE_TOLD_COUNT_MAX * 2 * TROUBLE_TEXT_SIZE_MAX <= FRAME_SIZE_MAX);
 const _: () = assert!(QUERY_CALL_COUNT_MAX < QUERY_NESTED_COUNT_MAX);
-const _: () = assert!(MICROBATCH_CALL_COUNT_MAX < QUERY_CALL_COUNT_MAX);
+const _: () = assert!(MICROBATCH_CALL_COUNT_MAX < TOPOLOGY_CALL_COUNT_MAX);
 const _: () = assert!(MICROBATCH_RETRY_MS <= MICROBATCH_RETRY_MS_MAX);
 const _: () = assert!(GROUPS_HELD_SIZE_MAX < ROWS_HELD_SIZE_MAX && BATCH_ROWS_SIZE <= GROUPS_HELD_SIZE_MAX);
 const _: () = assert!(SEAL_SIZE <= UNCOMMITTED_SIZE_MAX);

@@ -357,7 +357,11 @@ impl TaskThread {
         let thread_count = self.config.module.thread_count;
         let mut reader = FixedReader::new(body);
         let epochs = (0..thread_count).map(|_| reader.u64().map(Epoch)).collect::<Result<Vec<_>, _>>();
-        let (Ok(epochs), Ok(ranges)) = (epochs, Ranges::decode(&mut reader)) else { return };
+        let (Ok(epochs), Ok(mut ranges)) = (epochs, Ranges::decode(&mut reader)) else { return };
+        let here = &self.slots[slot];
+        for (range, source) in ranges.0.iter_mut().zip(&here.parts[at].sources) {
+            *range = here.there(source.depot, *range);
+        }
         let Some(attempt) = self.attempt(slot, at, run) else { return };
         if attempt.phase == TryPhase::Primed {
             attempt.phase = TryPhase::Running;
@@ -544,7 +548,9 @@ impl TaskThread {
             return false;
         }
         let mut told = false;
+        let module = Arc::clone(&self.config.module);
         for slot in 0..self.slots.len() {
+            self.slots[slot].skip_in_parts(&module.def);
             for at in 0..self.slots[slot].parts.len() {
                 let Some((task, run, body)) = self.news(slot, at) else { continue };
                 self.answer(task, run, Epoch(0), MicrobatchSays::Ends, &body);

@@ -8,11 +8,12 @@ use crate::slot::{Effects, Hold, TaskSlot};
 use crate::source::{Source, SourceSetup};
 use crate::stream_limits::StreamLimits;
 use crate::thread::{StopReason, TaskThread, ThreadConfig};
+use crate::trimming::tell_lost;
 use crate::waiters::Waiters;
 use std::path::PathBuf;
 use tantu_base::door::{Disk, Doors};
 use tantu_base::id::{Epoch, ObjectId, Offset, TaskId, Version};
-use tantu_flow::{Run, StartFrom};
+use tantu_flow::{DepotDef, Run, StartFrom};
 use tantu_lsm::BlockCache;
 use tantu_net::letter::Root;
 use tantu_replog::seglog::{Entry, LogIdentity, SegLog, VisitError};
@@ -168,9 +169,9 @@ fn open_slot(
         if global && state.task != TaskId(0) {
             continue;
         }
-        let max_entries = module.def.depots[def.depot].options.max_entries;
-        let start = (def.depot, def.start, max_entries);
-        let from = first_progress(&mut state, *progress, start, cache, doors)?;
+        let topology = &module.def.streams[stream].name;
+        let meeting = Meeting { topology, depot: (def.depot, &module.def.depots[def.depot]), start: def.start };
+        let from = first_progress(&mut state, *progress, &meeting, cache, doors)?;
         let limits = StreamLimits::of(&module.def.streams[stream], &config.stream);
         let setup = SourceSetup {
             stream: stream as u16,
@@ -217,36 +218,52 @@ fn open_slot(
     Ok(slot)
 }
 
+/// A topology that meets a partition, for the first time or again.
+pub(crate) struct Meeting<'a> {
+    pub(crate) topology: &'a str,
+    /// Its place in the module.
+    pub(crate) depot: (usize, &'a DepotDef),
+    pub(crate) start: StartFrom,
+}
+
 /// Saved progress wins; a topology that meets the partition for the first time starts where its author said, and
 /// that is saved with the first entry, so that a restart does not decide again.
 pub(crate) fn first_offset(
     state: &mut TaskState,
     progress: ObjectId,
-    start: (usize, StartFrom, Option<u64>),
+    meeting: &Meeting<'_>,
     cache: &mut BlockCache,
     doors: &mut Doors<'_>,
 ) -> Result<Offset, StopReason> {
-    Ok(first_progress(state, progress, start, cache, doors)?.base())
+    Ok(first_progress(state, progress, meeting, cache, doors)?.base())
 }
 
 /// [`first_offset`] with what was given up behind it.
 fn first_progress(
     state: &mut TaskState,
     progress: ObjectId,
-    (depot, start, max_entries): (usize, StartFrom, Option<u64>),
+    meeting: &Meeting<'_>,
     cache: &mut BlockCache,
     doors: &mut Doors<'_>,
 ) -> Result<SavedProgress, StopReason> {
+    let Meeting { topology, depot: (depot, def), start } = *meeting;
     let mut key = Vec::new();
     object_key(progress, &[], &mut key);
     if let Some(bytes) = state.system_now(doors.disk, cache, &key)? {
         let unreadable = StateError::Unreadable { task: state.task, object: progress, what: "progress" };
-        // A topology that was taken out of the module for a while may have missed records.
-        return Ok(SavedProgress::decode(&bytes).ok_or(unreadable)?.not_before(state.depots()[depot].start()));
+        let saved = SavedProgress::decode(&bytes).ok_or(unreadable)?;
+        let first = state.depots()[depot].start();
+        // Trimming may not wait for it, or it was taken out of the module for a while.
+        if saved.base() < first {
+            tell_lost(topology, def, state.task, saved.base().0..first.0);
+        }
+        return Ok(saved.not_before(first));
     }
     let (first, end) = (state.depots()[depot].start(), state.depots()[depot].durable_end());
     let from = match start {
-        StartFrom::Beginning => max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first)),
+        StartFrom::Beginning => {
+            def.options.max_entries.map_or(first, |max| Offset(end.0.saturating_sub(max)).max(first))
+        }
         StartFrom::End => end,
         StartFrom::RecordsAgo(count) => Offset(end.0.saturating_sub(count)).max(first),
         StartFrom::Since(time_ms) => state.first_since_now(doors.disk, cache, depot, time_ms)?,

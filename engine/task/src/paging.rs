@@ -107,7 +107,7 @@ impl TaskThread {
         let runs = |paging: &Paging| {
             let slot = &self.slots[self.slot_of(paging.task).expect("invariant: it began on a task of this thread")];
             let call = self.is_call(&paging.root);
-            let events = if call { &slot.calls } else { &slot.events };
+            let events = if call { slot.calls.beside(&paging.root) } else { &slot.events };
             call == of_calls && events.size() < EVENT_QUEUE_SIZE_MAX
         };
         let next = self.pagings.ready.iter().position(runs);
@@ -138,7 +138,7 @@ impl TaskThread {
         if page.row_count > 0 {
             bits = self.random.next();
             let slot = &mut self.slots[at];
-            let events = if of_calls { &mut slot.calls } else { &mut slot.events };
+            let events = if of_calls { slot.calls.beside_mut(&paging.root) } else { &mut slot.events };
             let live = [&paging.live[..], &encoded(&page.rows)].concat();
             events.push(paging.stream, paging.at, paging.root, bits, &live);
         }

@@ -220,7 +220,7 @@ impl TaskThread {
             }
             self.release_hops(&effects.hops);
             self.release(&effects.calls, now);
-            self.jobs.start(effects.jobs.drain(..), doors);
+            self.jobs.start_of_records(effects.jobs.drain(..), doors);
             self.pagings.start(effects.pagings.drain(..));
             self.release_reports(&effects.reports, now);
             for append in &effects.appends {

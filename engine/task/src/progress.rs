@@ -103,9 +103,15 @@ impl SavedProgress {
     /// Not before this record: those below were trimmed, and nobody has processed them.
     pub(crate) fn not_before(mut self, start: Offset) -> SavedProgress {
         let missed = start.0.saturating_sub(self.base.0);
-        (self.base.0, self.first.0) = (self.base.0 + missed, self.first.0 + missed);
+        self.base.0 += missed;
+        self.count_without(missed);
         self.given_up.forget_below(self.base);
         self
+    }
+
+    /// So many of the records below the next base that is saved are not counted: they were trimmed, and nobody has processed them.
+    pub(crate) fn count_without(&mut self, missed: u64) {
+        self.first.0 += missed;
     }
 
     pub(crate) fn is_given_up(&self, offset: Offset) -> bool {

@@ -5,16 +5,15 @@
 //! it sends leaves at its end. A call is answered when the XOR of the numbers of its events is zero, as a
 //! stream record is done.
 
+pub(crate) mod calls;
 pub(crate) mod over;
 
+use self::calls::{ByClass, Calls, OF_TOPOLOGY, class_of};
 use self::over::Over;
 use crate::event::Event;
 use crate::host::EventRandom;
 use crate::jobs::Starting;
-use crate::limit::{
-    QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_NESTED_COUNT_MAX, QUERY_RUN_COUNT_MAX,
-    TURN_NS_TARGET,
-};
+use crate::limit::{QUERY_CALL_COUNT_MAX, QUERY_DEPTH_MAX, QUERY_EVENTS_PER_TURN, QUERY_RUN_COUNT_MAX, TURN_NS_TARGET};
 use crate::micro::run::JobEvent;
 use crate::overrun::{Watched, guarded};
 use crate::paging::{Paging, page_limit};
@@ -22,7 +21,7 @@ use crate::slot::TaskSlot;
 use crate::tables::{RootTables, RowsOut, Sender};
 use crate::thread::TaskThread;
 use crate::turn::sends_too_much;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tantu_base::door::{Clock, Doors, Job, Nanos, Peer};
 use tantu_base::id::{Category, ObjectId, Offset, TaskId, Version};
@@ -59,7 +58,7 @@ enum Asker {
 #[derive(Debug)]
 struct Call {
     asker: Asker,
-    /// How many calls are around it.
+    /// How many calls are around it; and [`OF_TOPOLOGY`], if an event of a topology is around them all.
     depth: u32,
     query: u16,
     /// What is out, and what is to come.
@@ -94,11 +93,13 @@ struct Running {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Queries {
-    calls: BTreeMap<(TaskId, Offset), Call>,
+    calls: Calls,
     /// The number of the next call. Roots of earlier lives of the process are not known any more.
     next: u64,
     /// Events whose blocks arrived, or which used up a turn.
-    ready: VecDeque<Running>,
+    ready: ByClass<VecDeque<Running>>,
+    /// How many have begun and not ended.
+    begun: ByClass<usize>,
     /// Calls that fail now, and why.
     failing: VecDeque<(Root, String)>,
     /// Events that wait for blocks.
@@ -106,6 +107,8 @@ pub(crate) struct Queries {
     /// Registers and letters of ended events, to be used again.
     spare: Vec<(Run, Vec<u8>)>,
     next_slot: usize,
+    /// Says whose event is next.
+    turn: usize,
     /// Calls that ended early.
     pub(crate) over: Over,
     due_at: Option<Nanos>,
@@ -117,12 +120,9 @@ impl Queries {
         let waits = |(running, need): &mut (Running, Need)| {
             running.slot == slot && need.blocks().iter().any(|id| arrived.hold(id))
         };
-        self.ready.extend(self.parked.extract_if(.., waits).map(|(running, _)| running));
-    }
-
-    /// Whether no more calls can be taken.
-    pub(crate) fn is_full(&self) -> bool {
-        self.calls.len() >= QUERY_CALL_COUNT_MAX
+        for (running, _) in self.parked.extract_if(.., waits) {
+            self.ready[class_of(&running.root)].push_back(running);
+        }
     }
 
     /// Bytes that calls started here hold: their arguments and results, and what goes on with these.
@@ -134,7 +134,7 @@ impl Queries {
             };
             size_of::<Call>() + call.stages.size() + call.result.as_ref().map_or(0, Vec::len) + waiting
         };
-        self.calls.values().map(of_call).sum()
+        self.calls.iter().map(of_call).sum()
     }
 
     /// Whether no call started here is without an answer.
@@ -325,8 +325,11 @@ impl TaskThread {
                 let text = format!("the module has no query {query}");
                 return self.refuse(peer, request, Refusal::Invalid, &text);
             }
-            _ if self.queries.is_full() => {
-                let text = format!("{QUERY_CALL_COUNT_MAX} calls of queries are under way on {}", self.config.thread);
+            _ if !self.queries.calls.has_room_for_client() => {
+                let text = format!(
+                    "{QUERY_CALL_COUNT_MAX} calls of queries by clients are under way on {}",
+                    self.config.thread
+                );
                 return self.refuse(peer, request, Refusal::Busy, &text);
             }
             (Some(_), Some(_)) => {}
@@ -339,13 +342,16 @@ impl TaskThread {
         let Letter::Call { task, query, topology, fingerprint, position, root, event, arguments, live } = letter else {
             unreachable!("the letter calls a query")
         };
-        let depth = if self.is_call(&root) { root.attempt + 1 } else { 0 };
-        if depth > QUERY_DEPTH_MAX {
+        let is_nested = self.is_call(&root);
+        if !is_nested && self.queries.over.has_try(&root) {
+            return;
+        }
+        let depth = if is_nested { root.attempt + 1 } else { OF_TOPOLOGY };
+        if depth & !OF_TOPOLOGY > QUERY_DEPTH_MAX {
             let text = format!("queries invoke each other more than {QUERY_DEPTH_MAX} deep");
             return self.fail_event(task, root, &text, now);
         }
-        if self.queries.calls.len() >= QUERY_NESTED_COUNT_MAX {
-            let text = format!("more than {QUERY_NESTED_COUNT_MAX} calls of queries are under way");
+        if let Err(text) = self.queries.calls.check_room(depth) {
             return self.fail_event(task, root, &text, now);
         }
         let asker = Asker::Event { topology, fingerprint, at: Position(position), root, event, live: live.to_vec() };
@@ -396,7 +402,7 @@ impl TaskThread {
 
     /// Nothing of a call is out: its next stage starts. False if there is none.
     fn go_on_with_call(&mut self, root: Root, plan: &Plan, topology: u16, now: Nanos) -> bool {
-        let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return false };
+        let Some(call) = self.queries.calls.get_mut(&root) else { return false };
         let Some((stage, live)) = call.stages.next(plan) else { return false };
         let tasks = match stage.on {
             Where::Origin => root.task.0..root.task.0 + 1,
@@ -425,7 +431,7 @@ impl TaskThread {
     /// Events of a call of this thread are done.
     pub(crate) fn call_done(&mut self, root: Root, bits: u64, now: Nanos) {
         // A call that is not there any more failed or took too long.
-        let Some(call) = self.queries.calls.get_mut(&(root.task, root.offset)) else { return };
+        let Some(call) = self.queries.calls.get_mut(&root) else { return };
         if !call.stages.done(bits) {
             return;
         }
@@ -434,7 +440,7 @@ impl TaskThread {
         if self.go_on_with_call(root, &def.plan, topology, now) {
             return;
         }
-        let call = self.queries.calls.remove(&(root.task, root.offset)).expect("invariant: just seen");
+        let call = self.queries.calls.remove(&root).expect("invariant: just seen");
         if def.plan.has_temporary() {
             self.end_root(root, &def.plan);
         } else if def.options.consistent_with.is_some() {
@@ -490,7 +496,7 @@ impl TaskThread {
     }
 
     fn fail_call(&mut self, root: Root, text: &str, now: Nanos) {
-        if let Some(call) = self.queries.calls.remove(&(root.task, root.offset)) {
+        if let Some(call) = self.queries.calls.remove(&root) {
             self.tell_over(root, now);
             self.refuse_call(root.task, call.asker, Refusal::QueryFailed, text, now);
         }
@@ -501,8 +507,8 @@ impl TaskThread {
         if self.queries.due_at.is_none_or(|at| at > now) {
             return;
         }
-        let late: Vec<_> = self.queries.calls.extract_if(.., |_, call| call.deadline <= now).collect();
-        self.queries.due_at = self.queries.calls.values().map(|call| call.deadline).min();
+        let late = self.queries.calls.extract(|call| call.deadline <= now);
+        self.queries.due_at = self.queries.calls.iter().map(|call| call.deadline).min();
         for ((task, offset), call) in late {
             let root = self.root_of_call(task, offset, &call);
             self.tell_over(root, now);
@@ -516,9 +522,7 @@ impl TaskThread {
     pub(crate) fn run_queries(&mut self, doors: &mut Doors<'_>) -> bool {
         let start = doors.clock.now();
         for ran in 0..QUERY_EVENTS_PER_TURN {
-            let Some(running) = self.queries.ready.pop_front().or_else(|| self.begin_query_event(start)) else {
-                return ran > 0;
-            };
+            let Some(running) = self.next_query_event(start) else { return ran > 0 };
             self.run_query_event(running, doors);
             if ran % 8 == 7 && doors.clock.now().since(start) > TURN_NS_TARGET {
                 break;
@@ -527,26 +531,42 @@ impl TaskThread {
         true
     }
 
+    /// The next event to run: of clients' calls and of topologies' in turn, and of each one that goes on and one that begins. What does
+    /// not end keeps nobody else from his turn.
+    fn next_query_event(&mut self, now: Nanos) -> Option<Running> {
+        self.queries.turn = self.queries.turn.wrapping_add(1);
+        let (class, goes_on) = (self.queries.turn & 1, self.queries.turn & 2 == 0);
+        for class in [class, 1 - class] {
+            let ready = if goes_on { self.queries.ready[class].pop_front() } else { None };
+            let next = ready.or_else(|| self.begin_query_event(class, now));
+            if let Some(running) = next.or_else(|| self.queries.ready[class].pop_front()) {
+                return Some(running);
+            }
+        }
+        None
+    }
+
     /// Begins the next event of a query, of each task in turn.
-    fn begin_query_event(&mut self, now: Nanos) -> Option<Running> {
-        if self.queries.parked.len() + self.queries.ready.len() >= QUERY_RUN_COUNT_MAX {
+    fn begin_query_event(&mut self, class: usize, now: Nanos) -> Option<Running> {
+        if self.queries.begun[class] >= QUERY_RUN_COUNT_MAX {
             return None;
         }
         let module = Arc::clone(&self.config.module);
         loop {
             let count = self.slots.len();
             let from = self.queries.next_slot;
-            let at = (0..count).map(|i| (from + i) % count).find(|at| !self.slots[*at].calls.is_empty())?;
+            let at = (0..count).map(|i| (from + i) % count).find(|at| !self.slots[*at].calls.0[class].is_empty())?;
             self.queries.next_slot = (at + 1) % count;
             let slot = &mut self.slots[at];
-            let topology = slot.calls.next_stream()?;
-            let event = slot.calls.pop(topology)?;
+            let events = &mut slot.calls.0[class];
+            let topology = events.next_stream()?;
+            let event = events.pop(topology)?;
             let plan = module.plan(topology).expect("invariant: checked when it was pushed");
             let (mut run, letters) =
                 self.queries.spare.pop().unwrap_or_else(|| (Run::watched(self.config.pulse.step()), Vec::new()));
             // Variables of the author's types are read by the author's code.
-            let begun = guarded(|| run.begin(plan, event.at, slot.calls.live(&event)));
-            slot.calls.reclaim();
+            let begun = guarded(|| run.begin(plan, event.at, events.live(&event)));
+            events.reclaim();
             let Event { root, id: bits, .. } = event;
             if let Err(text) = begun.and_then(|begun| begun.map_err(|error| error.to_string())) {
                 self.report_call_failed(root, &text, (run, letters), now);
@@ -561,6 +581,7 @@ impl TaskThread {
                 continue;
             };
             slot.state.pin(version);
+            self.queries.begun[class] += 1;
             return Some(Running {
                 slot: at,
                 topology,
@@ -627,7 +648,7 @@ impl TaskThread {
                     if slot.state.fetch(&need, doors.disk) {
                         self.queries.parked.push((running, need));
                     } else {
-                        self.queries.ready.push_back(running);
+                        self.queries.ready[class_of(&running.root)].push_back(running);
                     }
                     return;
                 }
@@ -636,7 +657,7 @@ impl TaskThread {
                 }
                 Ok(Outcome::Yield) => {
                     if doors.clock.now() > overtime_at {
-                        self.queries.ready.push_back(running);
+                        self.queries.ready[class_of(&running.root)].push_back(running);
                         return;
                     }
                     continue;
@@ -653,6 +674,7 @@ impl TaskThread {
     fn end_query_event(&mut self, running: Running, failure: Option<String>, doors: &mut Doors<'_>) {
         let now = doors.clock.now();
         let Running { slot, root, bits, topology, mut letters, jobs, selects, read, result, mut run, at, .. } = running;
+        self.queries.begun[class_of(&root)] -= 1;
         if !read.is_empty() {
             let plan = self.config.module.plan(topology).expect("invariant: it ran");
             self.tables.forget(plan, self.slots[slot].task, &root, &read);
@@ -689,7 +711,7 @@ impl TaskThread {
 
     /// Notes the result of a call that started here, or says why it cannot be one.
     fn keep_result(&mut self, root: &Root, value: Vec<u8>) -> Option<String> {
-        let call = self.queries.calls.get_mut(&(root.task, root.offset))?;
+        let call = self.queries.calls.get_mut(root)?;
         call.result.replace(value).map(|_| SEVERAL_RESULTS.to_string())
     }
 }

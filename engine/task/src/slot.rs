@@ -6,6 +6,7 @@ use crate::hops::Hops;
 use crate::jobs::Starting;
 use crate::micro::part::Part;
 use crate::paging::Paging;
+use crate::query::calls::CallEvents;
 use crate::source::Source;
 use crate::together::progress_of;
 use crate::waiters::Waiters;
@@ -76,7 +77,7 @@ pub(crate) struct TaskSlot {
     pub(crate) state: TaskState,
     pub(crate) events: EventQueue,
     /// Events of queries.
-    pub(crate) calls: EventQueue,
+    pub(crate) calls: CallEvents,
     pub(crate) sources: Vec<Source>,
     /// What it has of the microbatch topologies, by their places.
     pub(crate) parts: Vec<Part>,

@@ -5,6 +5,8 @@
 //! given up meanwhile: they are in another depot already, and saved with it. A record is done when the XOR of the numbers of its
 //! events, each entered once when sent and once when done, is zero.
 
+mod ended;
+
 use crate::limit::{DRAINED_TRY_COUNT_MAX, DROPPED_RUN_COUNT_MAX, RETRY_DELAY_MS, WINDOW_COUNT_MAX};
 use crate::offset_set::OffsetSet;
 use crate::progress::SavedProgress;

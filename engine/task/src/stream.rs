@@ -25,6 +25,7 @@ impl TaskThread {
         }
         for at in 0..self.slots.len() {
             for source in 0..self.slots[at].sources.len() {
+                self.pass_by_trimmed(at, source, now);
                 self.pass_by_records(at, source, now);
                 while self.slots[at].events.size() < EVENT_QUEUE_SIZE_MAX {
                     let Some(offset) = self.next_record(at, source, now) else { break };
@@ -60,7 +61,8 @@ impl TaskThread {
         let end = slot.state.depots()[depot].committed_end();
         let passed = slot.sources[index].pass_by(end);
         if !passed.is_empty() {
-            self.refuse_passed_by(at, depot, passed, now);
+            let text = "a topology that does not retry had no room for the record and passed it by";
+            self.refuse_unprocessed(at, depot, passed, text, now);
         }
     }
 
@@ -100,8 +102,8 @@ impl TaskThread {
                 *loading = true;
                 false
             }
-            Lookup::Trimmed => unreachable!("only what every source has processed is trimmed"),
-            Lookup::NotYet => false,
+            // It goes on behind that as soon as what is under way has ended: see `pass_by_trimmed`.
+            Lookup::Trimmed | Lookup::NotYet => false,
         }
     }
 
@@ -171,7 +173,7 @@ impl TaskThread {
             slot.gathering.pagings.append(&mut batch.pagings);
             return;
         }
-        self.jobs.start(batch.jobs.drain(..), doors);
+        self.jobs.start_of_records(batch.jobs.drain(..), doors);
         let now = doors.clock.now();
         self.release(&batch.calls, now);
         let slot = &mut self.slots[at];

@@ -603,7 +603,7 @@ impl TaskThread {
                             return;
                         }
                         let slot = &mut self.slots[slot];
-                        let events = if call { &mut slot.calls } else { &mut slot.events };
+                        let events = if call { slot.calls.beside_mut(&root) } else { &mut slot.events };
                         events.push(stream, at, root, event, live);
                     }
                     _ => self.report_failed(root, "the event was sent by another version of the module", now),

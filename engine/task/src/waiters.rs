@@ -1,9 +1,13 @@
 //! Appends at ack level ACK that wait for the topologies of the module.
 
-use std::collections::VecDeque;
+use crate::source::Source;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use tantu_base::door::Peer;
 use tantu_base::fixed::put_sized;
 use tantu_base::id::Offset;
+use tantu_flow::StreamDef;
+use tantu_path::AggError;
 
 /// Who waits for a record.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub(crate) struct Waiter {
     pub(crate) left: u16,
     /// What those that have returned: the name of each topology and a value, each with its length before it.
     pub(crate) returns: Vec<u8>,
+    /// What sources returned that is aggregated with what others of the topology return: by their places.
+    pub(crate) kept: BTreeMap<usize, Vec<u8>>,
 }
 
 /// The waiters of one depot partition, found by offset.
@@ -22,6 +28,27 @@ pub(crate) struct Waiters {
     first: u64,
     slots: VecDeque<Option<Waiter>>,
     count: usize,
+}
+
+impl Waiter {
+    /// A topology returned a value.
+    fn add(&mut self, topology: &str, value: &[u8]) {
+        put_sized(&mut self.returns, topology.as_bytes());
+        put_sized(&mut self.returns, value);
+    }
+
+    /// What several sources of one topology returned becomes one value.
+    pub(crate) fn aggregate(&mut self, sources: &[Source], streams: &[StreamDef]) -> Result<(), AggError> {
+        while let Some((first, values)) = self.kept.pop_first() {
+            let Source { setup, .. } = &sources[first];
+            let others = self.kept.extract_if(.., |other, _| sources[*other].setup.stream == setup.stream);
+            let all: Vec<Vec<u8>> = std::iter::once(values).chain(others.map(|(_, values)| values)).collect();
+            if let Some(value) = setup.ack_return.of_all(all.iter().map(Vec::as_slice))? {
+                self.add(&streams[usize::from(setup.stream)].name, &value);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Waiters {
@@ -37,6 +64,11 @@ impl Waiters {
         self.count += 1;
     }
 
+    /// The part of a range of offsets for which somebody may wait.
+    pub(crate) fn known(&self, offsets: Range<u64>) -> Range<u64> {
+        offsets.start.max(self.first)..offsets.end.min(self.first + self.slots.len() as u64)
+    }
+
     /// How many wait.
     pub(crate) fn count(&self) -> usize {
         self.count
@@ -50,8 +82,14 @@ impl Waiters {
     /// A topology returned a value for a record.
     pub(crate) fn returned(&mut self, offset: Offset, topology: &str, value: &[u8]) {
         if let Some(Some(waiter)) = self.slot(offset) {
-            put_sized(&mut waiter.returns, topology.as_bytes());
-            put_sized(&mut waiter.returns, value);
+            waiter.add(topology, value);
+        }
+    }
+
+    /// A source returned values for a record that are aggregated with those of others.
+    pub(crate) fn keep(&mut self, offset: Offset, source: usize, values: Vec<u8>) {
+        if let Some(Some(waiter)) = self.slot(offset) {
+            waiter.kept.insert(source, values);
         }
     }
 
@@ -100,7 +138,7 @@ mod tests {
     use super::*;
 
     fn waiter(request: u64, left: u16) -> Waiter {
-        Waiter { peer: Peer(9), request, left, returns: Vec::new() }
+        Waiter { peer: Peer(9), request, left, returns: Vec::new(), kept: BTreeMap::new() }
     }
 
     #[test]
@@ -119,6 +157,7 @@ mod tests {
         assert_eq!(waiters.processed(Offset(5)).map(|w| w.request), Some(1));
         assert!(waiters.slots.is_empty() && waiters.count() == 0);
         waiters.add(Offset(20), waiter(3, 1));
+        assert_eq!((waiters.known(3..1_000), waiters.known(0..9).is_empty()), (20..21, true));
         assert_eq!(waiters.failed(Offset(20)).map(|w| w.request), Some(3));
         assert!(waiters.processed(Offset(20)).is_none(), "answered once");
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tantu::prelude::*;
 
 fn launch<M: Module>(dir: &Path, tasks: u32) -> InProcessCluster {
@@ -253,6 +253,83 @@ fn a_depot_with_a_limit_keeps_its_newest_records_and_says_where_it_starts() {
     assert_eq!(count("$$early"), 1_000, "it processed everything before it went");
     assert_eq!(count("$$late"), 100, "a new topology starts with the hundredth newest");
     cluster.close().unwrap();
+}
+
+/// Numbers below this one fail in every topology.
+const FIRST_GOOD: i64 = 600;
+const PAGE_COUNT: i64 = 1_200;
+
+/// A depot that is trimmed whatever its topologies have to do with it yet.
+struct Hasty;
+
+impl Module for Hasty {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let options = DepotOptions {
+            max_entries: Some(100),
+            trim_period: Duration::from_millis(5),
+            trim_waits_for_topologies: false,
+            fail_ack_on_any_failure: false,
+            ..DepotOptions::default()
+        };
+        let pages = setup.declare_global_depot_with::<(i64, Vec<u8>)>("*pages", random(), options);
+        let global = || PStateOptions { global: true, ..PStateOptions::default() };
+        for (name, retry) in [("each", RetryMode::Individual), ("order", RetryMode::AllAfter)] {
+            // A few at a time: what comes behind those that fail is never begun before it is gone.
+            let mut s =
+                topologies.stream_with(name, StreamOptions { executing_max: Some(50), ..StreamOptions::default() });
+            let met = s.pstate_with::<Map<i64, i64>>(&format!("$${name}"), global());
+            s.source_with(&pages, SourceOptions { retry, ..SourceOptions::default() }, move |b, page| {
+                let number = b.each(page, |(number, _)| *number);
+                b.assert(number, |number| number >= FIRST_GOOD, "not yet");
+                b.compound_agg(met, agg::key(number, agg::count()));
+            });
+        }
+        let options = MicrobatchOptions { max_records: 50, ..MicrobatchOptions::default() };
+        let mut m = topologies.microbatch_with("batches", options);
+        let met = m.pstate_with::<Map<i64, i64>>("$$batches", global());
+        m.source(&pages, |b, batch| {
+            let page = b.explode_microbatch(batch);
+            let number = b.each(page, |(number, _)| *number);
+            b.assert(number, |number| number >= FIRST_GOOD, "not yet");
+            b.compound_agg(met, agg::key(number, agg::count()));
+        });
+    }
+}
+
+#[test]
+fn a_depot_that_waits_for_no_topology_keeps_to_its_limit_and_one_that_fell_behind_goes_on_with_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    for life in 0..2 {
+        let cluster = launch::<Hasty>(dir.path(), 2);
+        let pages = cluster.depot::<(i64, Vec<u8>)>("Hasty", "*pages").unwrap();
+        let append = |number| pages.append_async(&(number, vec![7; 8_000]), AckLevel::AppendAck).unwrap();
+        if life == 0 {
+            let first = pages.append_async(&(0, vec![7; 8_000]), AckLevel::Ack).unwrap();
+            let pending: Vec<_> = (1..=PAGE_COUNT).map(append).collect();
+            pending.into_iter().for_each(|append| _ = append.wait().unwrap());
+            let error = first.wait().unwrap_err();
+            assert!(error.to_string().contains("was trimmed before a topology processed it"), "{error}");
+        }
+        for name in ["each", "order", "batches"] {
+            let met = cluster.pstate::<Map<i64, i64>>("Hasty", &format!("$${name}")).unwrap();
+            let met = || met.select_on(0, path().all()).unwrap();
+            let newest = |met: &[(i64, i64)]| met.iter().rev().take(100).map(|(number, _)| *number).collect::<Vec<_>>();
+            let expected: Vec<i64> = (PAGE_COUNT - 99..=PAGE_COUNT).rev().collect();
+            let (start, mut found) = (Instant::now(), met());
+            while newest(&found) != expected {
+                assert!(start.elapsed() < Duration::from_secs(30), "{name}: {:?}", newest(&found));
+                std::thread::sleep(Duration::from_millis(5));
+                found = met();
+            }
+            assert!(found[0].0 >= FIRST_GOOD, "{name}: {}", found[0].0);
+            if name != "order" {
+                assert!(found.iter().all(|(_, count)| *count == 1), "{name}: {found:?}");
+            }
+        }
+        let PartitionOffsets { start, end } = pages.offsets(0).unwrap();
+        assert!(start.0 > FIRST_GOOD as u64 && end.0 == PAGE_COUNT as u64 + 1, "{start} {end}");
+        cluster.close().unwrap();
+    }
 }
 
 struct KeepsNothing;

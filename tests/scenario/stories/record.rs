@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::{Bound, ControlFlow};
 use tantu::base::id::ObjectId;
-use tantu::base::value::{decoded, decoded_key, encoded, encoded_key, partition_of};
+use tantu::base::value::{
+    Decode, DecodeError, Encode, Reader, decoded, decoded_key, encoded, encoded_key, partition_of,
+};
 use tantu::path::{
     NoArgs, PStateSchema, Path, PathTo, Schema, Scratch, Stop, Store, TransformTo, VisitEntry, select, select_store,
     transform, transform_store,
@@ -498,5 +500,70 @@ fn records_travel_through_depots_topologies_pstates_and_clients() {
     let expected = Visit { user: "bob".into(), referrer: Some("/HOME".into()), ..visit() };
     assert_eq!(last.select_one(path().key("bob")).unwrap(), Some(expected));
     assert_eq!(last.select_one(path().must("eve").field(Visit::USER)).unwrap(), "eve");
+    cluster.close().unwrap();
+}
+
+/// A temperature whose form is its author's own: tenths of a degree.
+#[derive(Clone, PartialEq, Debug)]
+struct Degrees(f64);
+
+impl Encode for Degrees {
+    fn encode(&self, out: &mut Vec<u8>) {
+        ((self.0 * 10.0).round() as i64).encode(out);
+    }
+}
+
+impl Decode for Degrees {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Degrees(i64::decode(reader)? as f64 / 10.0))
+    }
+}
+
+impl Record for Degrees {}
+
+impl PStateSchema for Degrees {
+    type Value = Degrees;
+    type Plain = Degrees;
+    type Nullable = Option<Degrees>;
+
+    fn schema() -> Schema {
+        Schema::I64
+    }
+}
+
+/// Temperatures by place: in a depot, in vars on their way, at leaves, in what queries take and give.
+struct Weather;
+
+impl Module for Weather {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let measured = setup.declare_depot::<(String, Degrees)>("*measured", random());
+        let mut topology = topologies.stream("last");
+        let last = topology.pstate::<Map<String, Degrees>>("$$last");
+        topology.source(&measured, |b, measured| {
+            let (place, degrees) = b.expand(measured, |(place, degrees)| (place.clone(), degrees.clone()));
+            b.hash_partition(place);
+            b.local_transform(last, path().key(place).term_val(degrees));
+        });
+        topologies.query("warmer", |q, (place, by): (Var<str>, Var<Degrees>)| {
+            q.hash_partition(place);
+            let degrees = q.local_select(last, path().must(place));
+            q.origin_partition();
+            q.each((degrees, by), |(degrees, by)| Degrees(degrees.0 + by.0))
+        });
+    }
+}
+
+#[test]
+fn a_type_with_a_form_of_its_authors_own_goes_everywhere_without_being_registered() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Weather>(LaunchConfig { tasks: 4, threads: 2, ..LaunchConfig::default() }).unwrap();
+    let measured = cluster.depot::<(String, Degrees)>("Weather", "*measured").unwrap();
+    for (place, tenths) in [("Ulm", 215), ("Bonn", -7)] {
+        measured.append(&(place.to_string(), Degrees(f64::from(tenths) / 10.0))).unwrap();
+    }
+    let last = cluster.pstate::<Map<String, Degrees>>("Weather", "$$last").unwrap();
+    assert_eq!(last.select_one(path().key("Bonn")).unwrap(), Some(Degrees(-0.7)));
+    let warmer = cluster.query::<(String, Degrees), Degrees>("Weather", "warmer").unwrap();
+    assert_eq!(warmer.invoke(&("Ulm".to_string(), Degrees(1.5))).unwrap(), Degrees(23.0));
     cluster.close().unwrap();
 }

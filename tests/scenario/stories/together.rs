@@ -90,12 +90,14 @@ fn sources_of_a_stream_that_meet_process_every_record_in_one_batch_and_try_it_ag
         let numbers = cluster.depot::<i64>("Numbers", "*numbers").unwrap();
         let acked = numbers.append_ack(&(5 + round)).unwrap();
         assert_eq!(acked.offset, Offset(5 + 2 * round as u64));
+        let returned = |acked: Acked| acked.returns.get::<i64>("stream").unwrap();
+        assert_eq!(returned(acked), Some(2 * (5 + round)), "both returned it, and the topology has one aggregator");
         until("what was there before is seen by the one that begins there", || {
             seen(&cluster, "all").into_iter().filter(|(n, _)| *n >= 0).eq(once(0..6 + round))
         });
         // The first source could go on; what it did is undone and done again with the second.
         let n = -1 - round;
-        numbers.append_ack(&n).unwrap();
+        assert_eq!(returned(numbers.append_ack(&n).unwrap()), Some(2 * n), "the tries that failed returned nothing");
         tried.insert(n, 1);
         let runs = RUNS.each_ref().map(|runs| runs.load(Ordering::Relaxed));
         assert_eq!(runs, [2 * (round + 1) as u32; 2], "each ran twice for each negative number");
@@ -182,6 +184,10 @@ fn further_sources_that_could_not_be_told_apart_or_processed_together_are_refuse
             let ordered =
                 SourceOptions { id: Some("x".into()), retry: RetryMode::AllAfter, ..SourceOptions::default() };
             s.source_with(&numbers, ordered, |_, _| {});
+            let mut both = topologies.stream("both");
+            both.source(&numbers, |b, n| b.ack_return(n));
+            let second = SourceOptions { id: Some("z".into()), ..SourceOptions::default() };
+            both.source_with(&numbers, second, |b, n| b.ack_return(n));
             let mut m = topologies.microbatch("m");
             m.source(&numbers, |_, _| {});
             m.source(&numbers, |_, _| {});
@@ -193,6 +199,7 @@ fn further_sources_that_could_not_be_told_apart_or_processed_together_are_refuse
     let errors = define::<Mistaken>().unwrap_err();
     let expected = [
         "several sources on `*numbers` need the same retry mode and `dead_letter_after`",
+        "the source without an `id` and `z` return values for records of `*numbers`",
         "the topology has a source on `*numbers` already; a further one needs an `id`",
         "the topology has a source `y` on `*numbers` already",
         "the `id` of a source is not empty and has no `/` in it",

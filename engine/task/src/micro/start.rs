@@ -4,7 +4,7 @@ use crate::micro::Micro;
 use crate::micro::coordinator::{Coordinator, Known, Setting};
 use crate::micro::part::{Part, PartSource};
 use crate::micro::record::{Fixed, Record, decode_decided, decode_finished};
-use crate::open::first_offset;
+use crate::open::{Meeting, first_offset};
 use crate::thread::{StopReason, TaskThread, ThreadConfig};
 use std::sync::Arc;
 use tantu_base::door::{Doors, Peer};
@@ -27,10 +27,10 @@ pub(crate) fn open_parts(
         let mut sources = Vec::new();
         for (source, object) in def.sources.iter().zip(&ids.sources) {
             let is_here = !module.def.depots[source.depot].global || state.task == TaskId(0);
-            let max_entries = module.def.depots[source.depot].options.max_entries;
-            let start = (source.depot, source.start, max_entries);
+            let depot = (source.depot, &module.def.depots[source.depot]);
+            let meeting = Meeting { topology: &def.name, depot, start: source.start };
             let progress =
-                if is_here { first_offset(state, *object, start, cache, doors)? } else { Default::default() };
+                if is_here { first_offset(state, *object, &meeting, cache, doors)? } else { Default::default() };
             sources.push(PartSource { depot: source.depot, object: *object, is_here, progress });
         }
         parts.push(Part { topology: ids.topology, sources, told: Vec::new(), paused: false, attempt: None });

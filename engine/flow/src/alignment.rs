@@ -10,6 +10,7 @@ use crate::key_partitioner::KeyPartitioner;
 use crate::module::PStateDef;
 use crate::scope::Binding;
 use crate::step::{Step, StepRecord, Target};
+use crate::table::{RowsOf, TableDef};
 use std::collections::BTreeSet;
 use tantu_path::{AggShape, Arg};
 
@@ -29,6 +30,8 @@ enum Fact {
     Zero,
     /// The var's value hashes to this task.
     Hashed(u32),
+    /// The same, because it is the key of a group: what another key may be is not said by that.
+    Grouped(u32),
     /// The var's value, as a key of this PState, lives on this task.
     Lives(usize, u32),
 }
@@ -41,6 +44,7 @@ pub(crate) type Mistake = (Place, String);
 pub(crate) struct Alignment<'a> {
     pub(crate) registers: &'a [Register],
     pub(crate) bindings: &'a [Binding],
+    pub(crate) tables: &'a [TableDef],
     pub(crate) pstates: &'a [PStateDef],
     /// The source's depot has one partition.
     pub(crate) starts_on_zero: bool,
@@ -88,6 +92,7 @@ impl Alignment<'_> {
                 forget(&mut facts, *to);
                 let copied = facts.iter().filter_map(|fact| match fact {
                     Fact::Hashed(var) if var == from => Some(Fact::Hashed(*to)),
+                    Fact::Grouped(var) if var == from => Some(Fact::Grouped(*to)),
                     Fact::Lives(pstate, var) if var == from => Some(Fact::Lives(*pstate, *to)),
                     _ => None,
                 });
@@ -116,7 +121,17 @@ impl Alignment<'_> {
             return Facts::new();
         }
         record.defs.iter().for_each(|var| forget(&mut facts, *var));
+        if let Step::Gathered { of: RowsOf::Fold(table), outs } = &record.step {
+            facts.extend(self.grouped(*table, outs));
+        }
         facts
+    }
+
+    /// What the groups of a table are on the task of: a group of one key is where the key's hash leads, as events are that go by it.
+    fn grouped(&self, table: usize, outs: &[Register]) -> Option<Fact> {
+        let TableDef::Fold(def) = self.tables.get(table)? else { return None };
+        let is_by_one = def.is_grouped && def.keys.len() == 1;
+        outs.first().filter(|_| is_by_one).map(|key| Fact::Grouped(key.var))
     }
 
     /// The PState, if accesses to it are checked.
@@ -135,7 +150,10 @@ impl Alignment<'_> {
         if def.global {
             return if facts.contains(&Fact::Zero) { Guard::None } else { Guard::Global };
         }
-        let unknown = |key: &&Arg| self.fact(pstate, def, key).is_none_or(|fact| !facts.contains(&fact));
+        let unknown = |key: &&Arg| match self.fact(pstate, def, key) {
+            Some(Fact::Hashed(var)) => !facts.contains(&Fact::Hashed(var)) && !facts.contains(&Fact::Grouped(var)),
+            fact => fact.is_none_or(|fact| !facts.contains(&fact)),
+        };
         let keys: Vec<Arg> = keys.into_iter().filter(unknown).cloned().collect();
         if keys.is_empty() { Guard::None } else { Guard::Keys(keys, def.key_partitioner.clone()) }
     }
@@ -188,7 +206,7 @@ fn kind(type_name: &str) -> Option<&'static str> {
 }
 
 fn forget(facts: &mut Facts, var: u32) {
-    facts.retain(|fact| !matches!(fact, Fact::Hashed(of) | Fact::Lives(_, of) if *of == var));
+    facts.retain(|fact| !matches!(fact, Fact::Hashed(of) | Fact::Grouped(of) | Fact::Lives(_, of) if *of == var));
 }
 
 fn hopped(target: &Target, one_partition: bool) -> Facts {
@@ -222,5 +240,61 @@ fn access(step: &Step) -> Option<(usize, Vec<&Arg>)> {
         }
         Step::Aggregate { pstate, .. } | Step::Clear { pstate } => Some((*pstate, Vec::new())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::define::define;
+    use crate::depot::random;
+    use crate::module::{Module, Setup, Topologies};
+    use tantu_path::{Map, agg};
+
+    struct Grouped;
+
+    impl Module for Grouped {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let words = setup.declare_depot::<String>("*words", random());
+            let mut topology = topologies.microbatch("by_word");
+            let held = topology.pstate::<Map<String, i64>>("$$by_word");
+            topology.source(&words, |m, batch| {
+                m.batch_block(|b| {
+                    let word = b.explode_microbatch(batch);
+                    let (word, count) = b.group_by(word, |g| g.agg::<i64>(agg::count()));
+                    b.compound_agg(held, agg::key(word, agg::sum(count)));
+                });
+            });
+            let mut topology = topologies.microbatch("by_count");
+            let held = topology.pstate::<Map<i64, i64>>("$$by_count");
+            topology.source(&words, |m, batch| {
+                m.batch_block(|b| {
+                    let word = b.explode_microbatch(batch);
+                    let (_, count) = b.group_by(word, |g| g.agg::<i64>(agg::count()));
+                    b.compound_agg(held, agg::key(count, agg::count()));
+                });
+            });
+            let mut topology = topologies.microbatch("by_two");
+            let held = topology.pstate::<Map<String, i64>>("$$by_two");
+            topology.source(&words, |m, batch| {
+                m.batch_block(|b| {
+                    let word = b.explode_microbatch(batch);
+                    let size = b.each(word, |word| word.len() as i64);
+                    let ((word, _), count) = b.group_by((word, size), |g| g.agg::<i64>(agg::count()));
+                    b.compound_agg(held, agg::key(word, agg::sum(count)));
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn the_one_key_of_a_group_lives_where_the_group_is_and_nothing_else_of_it_is_believed() {
+        let module = define::<Grouped>().expect("it is right");
+        let is_checked = module.microbatches.iter().map(|topology| {
+            let steps = topology.plan.steps.iter().zip(&topology.plan.guards);
+            let mut writes = steps.filter(|(record, _)| matches!(record.step, Step::Aggregate { .. }));
+            writes.next().map(|(_, guard)| !matches!(guard, Guard::None))
+        });
+        assert_eq!(is_checked.collect::<Vec<_>>(), [Some(false), Some(true), Some(true)]);
     }
 }

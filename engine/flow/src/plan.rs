@@ -285,8 +285,11 @@ impl PlanBuilder {
         squeeze(&mut steps);
         let liveness = Liveness::of(&mut steps);
         let Surroundings { pstates, starts_on_zero, unchecked } = around;
-        let alignment = Alignment { registers: &registers, bindings: &bindings, pstates, starts_on_zero, unchecked };
-        let (mut guards, mistakes) = alignment.guards(&mut steps);
+        let (mut guards, mistakes) = {
+            let (registers, bindings) = (&registers[..], &bindings[..]);
+            let alignment = Alignment { registers, bindings, tables: &tables, pstates, starts_on_zero, unchecked };
+            alignment.guards(&mut steps)
+        };
         self.guards.append(&mut guards);
         self.saved.extend(steps.iter().enumerate().map(|(at, step)| liveness.saved(at, step)));
         let base = self.steps.len();

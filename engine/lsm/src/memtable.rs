@@ -61,16 +61,49 @@ pub(crate) struct Revision<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     version: Version,
-    at: Address,
+    place: Place,
     /// Length of the value, or [`DELETED`].
     len: u32,
     /// The next older one.
     older: u32,
 }
 
+/// A value that is as short as an address, or where it lies in the arena. A short one costs no look elsewhere and no place there.
+#[derive(Clone, Copy, Debug)]
+struct Place([u8; PLACE_SIZE]);
+
+/// Bytes of a value that lies where else its address would.
+const PLACE_SIZE: usize = 8;
+
+impl Place {
+    fn here(value: &[u8]) -> Self {
+        let mut place = [0; PLACE_SIZE];
+        place[..value.len()].copy_from_slice(value);
+        Self(place)
+    }
+
+    fn at(address: Address) -> Self {
+        Self(address.to_bytes())
+    }
+
+    fn address(self) -> Address {
+        Address::of_bytes(self.0)
+    }
+}
+
 impl Kept {
+    #[inline]
     fn value_len(&self) -> usize {
         if self.len == DELETED { 0 } else { self.len as usize }
+    }
+
+    /// The bytes of the value.
+    #[inline]
+    fn value<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
+        match self.value_len() {
+            len @ ..=PLACE_SIZE => &self.place.0[..len],
+            len => arena.bytes(self.place.address(), len),
+        }
     }
 }
 
@@ -186,7 +219,7 @@ impl Memtable {
         leaves().for_each(|leaf| {
             let Entry { key_at, key_len, newest } = self.entries.at(leaf);
             prefetch_lines(self.arena.bytes(*key_at, *key_len as usize), 1);
-            prefetch_lines(self.arena.bytes(newest.at, newest.value_len()), 1);
+            prefetch_lines(newest.value(&self.arena), 1);
         });
     }
 
@@ -244,8 +277,30 @@ impl Memtable {
     }
 
     fn keep(&mut self, value: Option<&[u8]>, version: Version, older: u32) -> Kept {
-        let at = value.map_or_else(Address::default, |value| self.arena.store_value(value));
-        Kept { version, at, len: value.map_or(DELETED, |value| value.len() as u32), older }
+        let bytes = value.unwrap_or_default();
+        let place = match bytes.len() <= PLACE_SIZE {
+            true => Place::here(bytes),
+            false => Place::at(self.arena.store_value(bytes)),
+        };
+        Kept { version, place, len: value.map_or(DELETED, |value| value.len() as u32), older }
+    }
+
+    /// What was kept for a value becomes another's.
+    fn keep_over(&mut self, old: Kept, value: Option<&[u8]>, version: Version) -> Kept {
+        let bytes = value.unwrap_or_default();
+        if old.value_len() <= PLACE_SIZE || bytes.len() <= PLACE_SIZE {
+            self.release(&old);
+            return self.keep(value, version, old.older);
+        }
+        let place = Place::at(self.arena.replace_value(old.place.address(), old.value_len(), bytes));
+        Kept { version, place, len: value.map_or(DELETED, |value| value.len() as u32), older: old.older }
+    }
+
+    /// Nobody reads a revision any more: its place in the arena is another's.
+    fn release(&mut self, kept: &Kept) {
+        if kept.value_len() > PLACE_SIZE {
+            self.arena.release(kept.place.address(), kept.value_len());
+        }
     }
 
     fn overwrite(&mut self, entry: u32, value: Option<&[u8]>, version: Version, floor: Version) {
@@ -255,9 +310,7 @@ impl Memtable {
             old.older = NONE;
         }
         if old.version == version || version <= floor {
-            let at = self.arena.replace_value(old.at, old.value_len(), value.unwrap_or_default());
-            let len = value.map_or(DELETED, |value| value.len() as u32);
-            self.entries.at_mut(entry).newest = Kept { version, at, len, older: old.older };
+            self.entries.at_mut(entry).newest = self.keep_over(old, value, version);
             return;
         }
         let older = self.keep_revision(old);
@@ -278,7 +331,7 @@ impl Memtable {
     fn release_chain(&mut self, mut index: u32) {
         while index != NONE {
             let revision = *self.revisions.at(index);
-            self.arena.release(revision.at, revision.value_len());
+            self.release(&revision);
             self.revisions.at_mut(index).older = self.spare_revision;
             self.spare_revision = index;
             index = revision.older;
@@ -312,8 +365,8 @@ impl Memtable {
     }
 
     #[inline]
-    fn revision(&self, kept: &Kept) -> Revision<'_> {
-        let value = (kept.len != DELETED).then(|| self.arena.bytes(kept.at, kept.len as usize));
+    fn revision<'a>(&'a self, kept: &'a Kept) -> Revision<'a> {
+        let value = (kept.len != DELETED).then(|| kept.value(&self.arena));
         Revision { version: kept.version, value }
     }
 }
@@ -360,7 +413,7 @@ impl Walk {
         if let Some(leaf) = self.leaves[AHEAD_COUNT / 2] {
             let Entry { key_at, key_len, newest } = memtable.entries.at(leaf);
             prefetch_lines(memtable.arena.bytes(*key_at, *key_len as usize), AHEAD_LINE_COUNT);
-            prefetch_lines(memtable.arena.bytes(newest.at, newest.value_len()), AHEAD_LINE_COUNT);
+            prefetch_lines(newest.value(&memtable.arena), AHEAD_LINE_COUNT);
         }
     }
 

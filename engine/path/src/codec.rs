@@ -13,7 +13,8 @@ use crate::nav;
 use crate::path::{Nav, Path};
 use tantu_base::value::{DecodeError, Reader, Value, put_list_header, put_str, put_u64};
 
-const VERSION: u64 = 1;
+/// The version of the format.
+pub(crate) const VERSION: u64 = 1;
 /// Navigators of a path that is read without making a value of it first.
 const FLAT_NAV_COUNT_MAX: usize = 16;
 

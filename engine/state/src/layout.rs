@@ -24,6 +24,9 @@ use tantu_lsm::PrefixRule;
 /// What all elements of a subindexed structure under one top-level key begin with: object, `F0`, location, that key. Filters hold
 /// it, so that a scan of a structure passes over tables without it.
 pub(crate) const ELEMENT_PREFIX: PrefixRule = PrefixRule { byte_count: 7, value_count: 1 };
+/// Bytes that every tree key begins with: its object.
+pub const OBJECT_PREFIX_SIZE: usize = 4;
+
 /// First byte after the object of a depot's meta entry.
 const DEPOT_META: u8 = 0;
 /// First byte after the object of a depot's chunk entries.
@@ -44,8 +47,14 @@ pub const COORDINATOR: u8 = 1;
 #[inline]
 pub fn object_key(object: ObjectId, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&object.0.to_be_bytes());
+    out.extend_from_slice(&object_prefix(object));
     out.extend_from_slice(key);
+}
+
+/// What every tree key of an object begins with.
+#[inline]
+pub fn object_prefix(object: ObjectId) -> [u8; OBJECT_PREFIX_SIZE] {
+    object.0.to_be_bytes()
 }
 
 /// The smallest key past every key of the object.

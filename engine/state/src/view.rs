@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use tantu_base::id::{ObjectId, Version};
 use tantu_base::planted::{self, Bug};
-use tantu_lsm::{BlockCache, Need, Tree};
+use tantu_lsm::{BlockCache, Need, PointRead, Tree};
 use tantu_path::{Stop, Store, VisitEntry};
 
 /// Turns a tree's answer into a store's.
@@ -75,6 +75,25 @@ impl TaskState {
             }
             self.tree.expect_reads(places.iter().map(|place| &bytes[place.clone()]));
         }
+    }
+
+    /// Whether [`TaskState::read_points`] has what is committed: nothing that is published waits outside of the tree.
+    pub fn has_points(&self) -> bool {
+        self.side.attached.is_empty() && !planted::has(Bug::VisibleBeforeCommit)
+    }
+
+    /// Reads keys of its tree at the newest committed version, side by side; only while [`TaskState::has_points`] says so.
+    ///
+    /// # Errors
+    /// As [`tantu_lsm::Tree::multi_get`].
+    pub fn read_points(
+        &self,
+        cache: &BlockCache,
+        reads: &mut [PointRead<'_>],
+        visit: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<(), tantu_lsm::Stop> {
+        debug_assert!(self.has_points(), "a run that is published and not in the tree is not seen");
+        self.tree.multi_get(cache, reads, self.visible, visit)
     }
 
     /// Has fetched what reads of these keys of its tree will look at in memory ([`tantu_lsm::Tree::expect_reads`]).

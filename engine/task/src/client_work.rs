@@ -145,7 +145,11 @@ impl TaskThread {
     }
 
     pub(crate) fn take_select(&mut self, peer: Peer, task: TaskId, request: u64, pstate: u16, path: &[u8]) {
-        match self.check_select(task, pstate, path) {
+        let slot = match self.check_reader(task, pstate) {
+            Ok(slot) if self.take_point((peer, request), slot, pstate, path) => return,
+            slot => slot,
+        };
+        match slot.and_then(|slot| Ok((slot, self.read_path(path)?))) {
             Ok((slot, path)) => {
                 let at = self.slots[slot].state.visible();
                 self.start_select(peer, request, slot, pstate, (path, at));
@@ -164,7 +168,7 @@ impl TaskThread {
         snapshot: u64,
         path: &[u8],
     ) {
-        match self.check_select(task, pstate, path) {
+        match self.check_reader(task, pstate).and_then(|slot| Ok((slot, self.read_path(path)?))) {
             Ok((slot, path)) => match self.holds.of_client(peer, snapshot, slot) {
                 Some(at) => self.start_select(peer, request, slot, pstate, (path, at)),
                 None => {
@@ -176,23 +180,32 @@ impl TaskThread {
         }
     }
 
-    /// Where a client reads, and its path; or why it may not.
-    fn check_select(&self, task: TaskId, pstate: u16, path: &[u8]) -> Result<(usize, Path), String> {
+    /// Where a client reads, or why it may not.
+    fn check_reader(&self, task: TaskId, pstate: u16) -> Result<usize, String> {
         let module = &self.config.module;
-        let slot = match (self.slot_of(task), module.def.pstates.get(usize::from(pstate))) {
-            (None, _) => return Err(format!("{task} is not on {}", self.config.thread)),
-            (_, None) => return Err(format!("the module has no PState {pstate}")),
-            (_, Some(def)) if def.private => return Err(format!("the PState {} is private to its module", def.name)),
+        match (self.slot_of(task), module.def.pstates.get(usize::from(pstate))) {
+            (None, _) => Err(format!("{task} is not on {}", self.config.thread)),
+            (_, None) => Err(format!("the module has no PState {pstate}")),
+            (_, Some(def)) if def.private => Err(format!("the PState {} is private to its module", def.name)),
             (_, Some(def)) if def.global && task != TaskId(0) => {
-                return Err(format!("the PState {} is global: its one partition is on task 0", def.name));
+                Err(format!("the PState {} is global: its one partition is on task 0", def.name))
             }
-            (Some(slot), Some(_)) => slot,
-        };
-        let path = Path::decode_with(path, &module.def.functions).map_err(|error| error.to_string())?;
-        Ok((slot, path))
+            (Some(slot), Some(_)) => Ok(slot),
+        }
     }
 
-    fn start_select(&mut self, peer: Peer, request: u64, slot: usize, pstate: u16, (path, at): (Path, Version)) {
+    fn read_path(&self, path: &[u8]) -> Result<Path, String> {
+        Path::decode_with(path, &self.config.module.def.functions).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn start_select(
+        &mut self,
+        peer: Peer,
+        request: u64,
+        slot: usize,
+        pstate: u16,
+        (path, at): (Path, Version),
+    ) {
         self.slots[slot].state.pin(at);
         let pstate = usize::from(pstate);
         self.selects.ready.push_back(Select { peer, request, slot, pstate, path, at, after: None });

@@ -27,6 +27,7 @@ mod outbox;
 mod overrun;
 mod paging;
 mod pipeline;
+mod points;
 mod processed;
 mod progress;
 pub mod pulse;

@@ -151,6 +151,8 @@ pub const TOPOLOGY_CALL_COUNT_MAX: usize = 256 << 10;
 pub const GROUPS_HELD_SIZE_MAX: usize = 2 << 20;
 /// Rows of which less than one in so many was of a group that was there leave as they are from then on.
 pub const COMBINED_PART_MIN: usize = 8;
+/// Of so many microbatches one looks again whether rows are of groups that are there.
+pub const THIN_LOOK_COUNT: u64 = 16;
 /// Bytes of rows after which an event sends those it gathered for a table.
 pub const BATCH_ROWS_SIZE: usize = 256 << 10;
 /// Events of clients' calls that have begun and not ended, and as many of topologies'; more wait in their queues, without registers of

@@ -340,7 +340,7 @@ impl TaskThread {
                 if let Some(count) = self.config.module.def.microbatches[at].options.flush_path_count {
                     self.slots[slot].state.bound_run(run, count);
                 }
-                self.slots[slot].parts[at].attempt = Some(Try::new(run, Run::watched(self.config.pulse.step())));
+                self.slots[slot].parts[at].begin(run, Run::watched(self.config.pulse.step()));
                 [run.id - 1, run.id].iter().for_each(|id| self.end_tables(slot, at, *id));
                 // Those of earlier attempts.
                 self.end_micro_calls(at, run.id, now);
@@ -481,7 +481,7 @@ impl TaskThread {
                         state.put_system(key, to.0.to_le_bytes().to_vec());
                     }
                 }
-                parts[at].attempt = None;
+                parts[at].end();
             }
             // It is being published, and that was asked again.
             Err(RunError::Phase(_)) => {}

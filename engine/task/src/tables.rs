@@ -133,6 +133,8 @@ pub(crate) struct RowsOut {
     rows: Vec<((TaskId, usize), Outgoing)>,
     /// By table.
     groups: Vec<Gathered>,
+    /// Tables of which it is known that hardly any rows are of the same group.
+    thin: Vec<usize>,
     /// The keys of a group, to find its task.
     key: Vec<u8>,
 }
@@ -149,6 +151,16 @@ pub(crate) struct Sender<'a> {
 }
 
 impl RowsOut {
+    /// None yet; rows for these tables are hardly ever of the same group.
+    pub(crate) fn of_thin(thin: Vec<usize>) -> Self {
+        Self { thin, ..Self::default() }
+    }
+
+    /// The tables for which there were rows, hardly any of them of the same group.
+    pub(crate) fn thin(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().filter(|gathered| gathered.is_thin).map(|gathered| gathered.table)
+    }
+
     /// A row for a table of a task.
     pub(crate) fn put(
         &mut self,
@@ -193,7 +205,8 @@ impl RowsOut {
     ) -> Result<(), BatchError> {
         let at = self.groups.iter().position(|gathered| gathered.table == table);
         let at = at.unwrap_or_else(|| {
-            self.groups.push(Gathered::new(sender.plan, table, task_count));
+            let gathered = Gathered::new(sender.plan, table, task_count);
+            self.groups.push(Gathered { is_thin: self.thin.contains(&table), ..gathered });
             self.groups.len() - 1
         });
         let gathered = &mut self.groups[at];

@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::overrun::Overruns;
 use crate::paging::Pagings;
 use crate::pipeline::Pipeline;
+use crate::points::Points;
 use crate::processed::ProcessedWaits;
 use crate::pulse::Pulse;
 use crate::query::Queries;
@@ -182,6 +183,7 @@ pub struct TaskThread {
     /// The streaming batch that ended last: its memory is used again.
     pub(crate) spare_batch: Batch,
     pub(crate) selects: Selects,
+    pub(crate) points: Points,
     pub(crate) space: Space,
     pub(crate) depot_reads: DepotReads,
     pub(crate) queries: Queries,
@@ -243,6 +245,7 @@ impl TaskThread {
             random,
             spare_batch: Batch::default(),
             selects: Selects::default(),
+            points: Points::default(),
             space: Space::default(),
             depot_reads: DepotReads::default(),
             queries: Queries::default(),
@@ -470,10 +473,16 @@ impl TaskThread {
                 // A full disk keeps much under way for long: appends are refused then, and reads go on.
                 if self.space.is_full() || self.admits() {
                     for _ in 0..CLIENT_BATCH_COUNT_PER_TURN {
+                        let answered = self.points.answered_count();
                         if !self.takes_more() || !self.receive(category, now, doors) {
                             break;
                         }
                         worked = true;
+                        // Selects of single entries were answered then and there.
+                        let has_answered = self.points.answered_count() > answered;
+                        if has_answered && doors.clock.now().since(now) > TURN_NS_TARGET {
+                            break;
+                        }
                     }
                 }
                 Ok(worked)
@@ -573,6 +582,7 @@ impl TaskThread {
             }
         }
         doors.wire.give_back(peer, category, batch.bytes);
+        self.answer_points(doors);
         true
     }
 

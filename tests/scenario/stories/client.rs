@@ -412,3 +412,54 @@ fn a_request_to_a_module_that_has_ended_did_nothing() {
     assert!(matches!(refused, ClientError::NotRunning(_)), "{refused}");
     assert_eq!(refused.outcome(), Outcome::NotAppended);
 }
+
+struct Labels;
+
+impl Module for Labels {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_depot::<i64>("*numbers", hash_by(|number: &i64| *number));
+        let mut s = topologies.stream("labels");
+        let labels = s.pstate::<Map<i64, String>>("$$labels");
+        let single = s.pstate::<Map<String, i64>>("$$single");
+        s.source(&numbers, |b, number| {
+            let label = b.each(number, label);
+            b.local_transform(labels, path().key(number).term_val(label));
+            b.hash_partition(label);
+            b.compound_agg(single, agg::key(label, agg::sum(number)));
+        });
+    }
+}
+
+/// Short or long, by the number.
+fn label(number: i64) -> String {
+    format!("{number} {}", "x".repeat(number as usize % 50))
+}
+
+#[test]
+fn selects_of_single_entries_find_them_in_memory_and_on_the_disk_and_say_what_is_missing() {
+    const COUNT: i64 = 4_000;
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let cluster = InProcessCluster::open(dir.path()).unwrap();
+        cluster.launch::<Labels>(LaunchConfig::new(4, 2)).unwrap();
+        if round == 0 {
+            let numbers = cluster.depot::<i64>("Labels", "*numbers").unwrap();
+            let appends: Vec<_> = (0..COUNT).map(|n| numbers.append_async(&n, AckLevel::Ack).unwrap()).collect();
+            appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+        }
+        let labels = cluster.pstate::<Map<i64, String>>("Labels", "$$labels").unwrap();
+        let single = cluster.pstate::<Map<String, i64>>("Labels", "$$single").unwrap();
+        // All at once; the second round finds nothing of them in memory.
+        let keys = || (0..COUNT + 500).step_by(3);
+        let nullable: Vec<_> = keys().map(|n| labels.select_async(path().key(n)).unwrap()).collect();
+        let there: Vec<_> = keys().map(|n| labels.select_async(path().must(n)).unwrap()).collect();
+        let sums: Vec<_> = keys().map(|n| single.select_async(path().key(label(n))).unwrap()).collect();
+        for (n, ((nullable, there), sum)) in keys().zip(nullable.into_iter().zip(there).zip(sums)) {
+            let expected = (n < COUNT).then(|| label(n));
+            assert_eq!(nullable.wait().unwrap(), std::slice::from_ref(&expected), "{n} in round {round}");
+            assert_eq!(there.wait().unwrap(), Vec::from_iter(expected), "{n} in round {round}");
+            assert_eq!(sum.wait().unwrap(), [(n < COUNT).then_some(n)], "{n} in round {round}");
+        }
+        cluster.close().unwrap();
+    }
+}

@@ -22,6 +22,21 @@ pub(crate) struct Address {
     offset: u32,
 }
 
+impl Address {
+    /// Its bytes, which mean nothing to anybody else.
+    #[inline]
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.chunk) << u32::BITS | u64::from(self.offset)).to_le_bytes()
+    }
+
+    /// The address with these bytes.
+    #[inline]
+    pub(crate) fn of_bytes(bytes: [u8; 8]) -> Self {
+        let bits = u64::from_le_bytes(bytes);
+        Address { chunk: (bits >> u32::BITS) as u32, offset: bits as u32 }
+    }
+}
+
 /// The chunks and the free places in them.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {

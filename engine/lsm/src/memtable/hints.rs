@@ -10,8 +10,8 @@ use tantu_base::prefetch::prefetch;
 const BUCKET_HINT_COUNT: usize = 8;
 /// Buckets at first; they double when there are half as many keys as hints,
 const BUCKET_COUNT_FIRST: usize = 4;
-/// but there are no more than these: 2 MiB.
-const BUCKET_COUNT_MAX: usize = 1 << 15;
+/// but there are no more than these: 4 MiB.
+const BUCKET_COUNT_MAX: usize = 1 << 16;
 /// With fewer keys there are no hints: a descent is short, and an idle tree stays small.
 const KEY_COUNT_MIN: u32 = 16;
 /// Stands for no leaf.
@@ -205,7 +205,7 @@ mod tests {
             hints.put(hash(n), n as u32, n as u32);
             assert_eq!(hints.find(hash(n)), (n >= u64::from(KEY_COUNT_MIN)).then_some(n as u32));
         }
-        assert_eq!(hints.memory_size(), 2 << 20);
+        assert_eq!(hints.memory_size(), 4 << 20);
         assert!(hints.shed() && !hints.shed());
         assert_eq!((hints.memory_size(), hints.find(hash(count - 1))), (0, None));
     }

@@ -138,6 +138,33 @@ fn a_hot_counter_does_not_grow_the_memtable() {
 }
 
 #[test]
+fn a_value_as_short_as_an_address_takes_no_place_of_its_own_and_may_become_a_long_one_and_short_again() {
+    let mut memtable = Memtable::default();
+    let value = |memtable: &Memtable, at: u64| {
+        memtable.get(b"k", Filter::hash(b"k"), Version(at)).and_then(|revision| revision.value).map(<[u8]>::to_vec)
+    };
+    memtable.set(sought(b"k"), Version(1), Some(&[1; 8]), Version(0));
+    let before = memtable.arena.memory_size();
+    // In its place, and as one more that somebody may read.
+    for (version, floor, len) in
+        [(2, 2, 0), (3, 3, 8), (4, 3, 9), (5, 5, 300), (6, 6, 8), (7, 6, 1), (8, 8, 9), (9, 9, 3)]
+    {
+        memtable.set(sought(b"k"), Version(version), Some(&vec![version as u8; len]), Version(floor));
+        assert_eq!(value(&memtable, version), Some(vec![version as u8; len]));
+        if version == 4 {
+            assert_eq!(value(&memtable, 3), Some(vec![3; 8]), "the older one is read still");
+        }
+    }
+    memtable.set(sought(b"k"), Version(10), None, Version(10));
+    assert_eq!(value(&memtable, 10), None);
+    for version in 11..1_000 {
+        memtable.set(sought(b"k"), Version(version), Some(&version.to_le_bytes()), Version(version - 1));
+    }
+    assert!(memtable.arena.memory_size() <= before + 2_048, "{}", memtable.arena.memory_size());
+    assert_eq!(value(&memtable, 998), Some(998u64.to_le_bytes().to_vec()));
+}
+
+#[test]
 fn a_floor_that_stood_still_is_caught_up_with_by_the_next_write() {
     let mut memtable = Memtable::default();
     for version in 1..1000u64 {

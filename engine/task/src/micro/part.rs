@@ -2,7 +2,7 @@
 
 use crate::event::{Event, EventQueue};
 use crate::jobs::Starting;
-use crate::limit::ROWS_HELD_SIZE_MAX;
+use crate::limit::{ROWS_HELD_SIZE_MAX, THIN_LOOK_COUNT};
 use crate::micro::calls::CallQueue;
 use crate::micro::record::Ranges;
 use crate::slot::Hold;
@@ -34,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) told: Vec<(Offset, Offset)>,
     pub(crate) paused: bool,
     pub(crate) attempt: Option<Try>,
+    /// Tables whose rows were hardly ever of the same group in the microbatch that was published last.
+    thin: Vec<usize>,
 }
 
 /// How far an attempt is on a task.
@@ -82,8 +84,8 @@ pub(crate) struct Try {
 }
 
 impl Try {
-    /// An attempt whose events run with these registers.
-    pub(crate) fn new(run: RunId, registers: Run) -> Self {
+    /// An attempt whose events run with these registers, and gather rows so.
+    pub(crate) fn new(run: RunId, registers: Run, rows: RowsOut) -> Self {
         Self {
             run,
             phase: TryPhase::Primed,
@@ -98,7 +100,7 @@ impl Try {
             letters: Vec::new(),
             calls: CallQueue::default(),
             jobs: Vec::new(),
-            rows: RowsOut::default(),
+            rows,
             read: Vec::new(),
             entered: Vec::new(),
         }
@@ -154,6 +156,26 @@ impl Try {
 }
 
 impl Part {
+    /// Without an attempt.
+    pub(crate) fn new(topology: ObjectId, sources: Vec<PartSource>) -> Self {
+        Self { topology, sources, told: Vec::new(), paused: false, attempt: None, thin: Vec::new() }
+    }
+
+    /// An attempt begins. Where rows were hardly ever of the same group they are not gathered to be combined, but now and then
+    /// they are, since that may change.
+    pub(crate) fn begin(&mut self, run: RunId, registers: Run) {
+        let looks = run.id.is_multiple_of(THIN_LOOK_COUNT);
+        let thin = if looks { Vec::new() } else { self.thin.clone() };
+        self.attempt = Some(Try::new(run, registers, RowsOut::of_thin(thin)));
+    }
+
+    /// The attempt is published.
+    pub(crate) fn end(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            self.thin = attempt.rows.thin().collect();
+        }
+    }
+
     /// Bytes of events and letters.
     pub(crate) fn size(&self) -> usize {
         let of =
@@ -207,6 +229,10 @@ mod tests {
         }
     }
 
+    fn attempt() -> Try {
+        Try::new(RunId { id: 1, ..RunId::default() }, Run::new(), RowsOut::default())
+    }
+
     /// What letters of rows brought: to which task, whether combined, keys and the rest.
     fn rows_in(letters: &[u8]) -> Vec<(TaskId, bool, Vec<u8>, Vec<u8>)> {
         let mut found = Vec::new();
@@ -226,7 +252,7 @@ mod tests {
     fn sent(words: impl Iterator<Item = String>) -> (Vec<(TaskId, bool, String, i64)>, usize) {
         let def = define::<Words>().expect("it is right");
         let plan = &*def.microbatches[0].plan;
-        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() }, Run::new());
+        let mut attempt = attempt();
         let root = attempt.root(0);
         let (mut random, mut bits, mut letters, mut most) = (EventRandom(5), 0, Vec::new(), 0);
         let mut sender =
@@ -267,10 +293,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hardly_ever_of_one_group_is_not_gathered_in_the_next_microbatches_until_it_is_looked_at_again() {
+        let def = define::<Words>().expect("it is right");
+        let plan = &*def.microbatches[0].plan;
+        let mut part = Part::new(ObjectId(1), Vec::new());
+        let mut combined = Vec::new();
+        for id in 1..=2 * THIN_LOOK_COUNT {
+            part.begin(RunId { id, ..RunId::default() }, Run::new());
+            let attempt = part.attempt.as_mut().expect("it has begun");
+            let (root, rows) = (attempt.root(0), &mut attempt.rows);
+            let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
+            let mut sender =
+                Sender { plan, topology: 0, root, random: &mut random, bits: &mut bits, letters: &mut letters };
+            // Once there are many, and all of them are of groups of their own.
+            for n in 0..if id == 1 { 50_000 } else { 3 } {
+                rows.put_group(&mut sender, (0, 4), &encoded(&format!("word {n}")), &[]).expect("it fits");
+            }
+            rows.send_all(&mut sender).expect("they fit");
+            if rows_in(&letters).iter().any(|(_, is_partial, ..)| *is_partial) {
+                combined.push(id);
+            }
+            part.end();
+        }
+        assert_eq!(combined[..2], [1, THIN_LOOK_COUNT], "then nobody knows any more");
+        assert_eq!(combined.len() as u64, 2 + THIN_LOOK_COUNT);
+    }
+
+    #[test]
     fn rows_of_a_microbatch_wait_for_those_of_events_that_wait_and_leave_combined() {
         let def = define::<Words>().expect("it is right");
         let plan = &*def.microbatches[0].plan;
-        let mut attempt = Try::new(RunId { id: 1, ..RunId::default() }, Run::new());
+        let mut attempt = attempt();
         let root = attempt.root(0);
         attempt.events.push(0, Position(0), root, 1, &[]);
         let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
@@ -325,7 +378,7 @@ mod tests {
     fn rows_for_a_pstate_leave_combined_and_lists_of_them_before_they_are_long() {
         let def = define::<Noted>().expect("it is right");
         let plan = &*def.microbatches[0].plan;
-        let root = Try::new(RunId { id: 1, ..RunId::default() }, Run::new()).root(0);
+        let root = attempt().root(0);
         let (mut random, mut bits, mut letters) = (EventRandom(5), 0, Vec::new());
         let mut rows = RowsOut::default();
         let mut sender =

@@ -33,7 +33,7 @@ pub(crate) fn open_parts(
                 if is_here { first_offset(state, *object, &meeting, cache, doors)? } else { Default::default() };
             sources.push(PartSource { depot: source.depot, object: *object, is_here, progress });
         }
-        parts.push(Part { topology: ids.topology, sources, told: Vec::new(), paused: false, attempt: None });
+        parts.push(Part::new(ids.topology, sources));
     }
     Ok(parts)
 }

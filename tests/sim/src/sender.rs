@@ -68,7 +68,7 @@ pub struct Sender {
     life: u32,
     is_last: bool,
     posts: Vec<Post>,
-    /// Until when a client takes no answers; it leaves then, or when a ring to it is full.
+    /// Until when a client takes no answers; it leaves then.
     lazy_until: Vec<Option<Nanos>>,
     leaves_left: u32,
     waiting: BTreeMap<u64, Waiting>,
@@ -231,7 +231,7 @@ impl Sender {
     /// A client that takes no answers leaves when its time has come; one that does stops now and then. Whether it takes some now.
     fn takes_answers(&mut self, client: usize, wire: &mut SimWire, swarm: &Swarm) -> bool {
         match self.lazy_until[client] {
-            Some(until) if until > self.now && !wire.is_full() => false,
+            Some(until) if until > self.now => false,
             Some(_) => {
                 self.left[0] += 1;
                 self.left[1] += u64::from(wire.is_full());

@@ -43,13 +43,15 @@ pub enum Bug {
     TickTooSoon,
     /// What the processing of a record returned is not told.
     ReturnLost,
+    /// A record that is not retried begins before progress has passed it.
+    BegunTwice,
     /// A task thread panics outside of the author's code.
     ThreadPanics,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 19] = [
         Bug::SkipFlush,
         Bug::AckBeforeDurable,
         Bug::ProgressOutsideEntry,
@@ -67,6 +69,7 @@ impl Bug {
         Bug::SnapshotOfNow,
         Bug::TickTooSoon,
         Bug::ReturnLost,
+        Bug::BegunTwice,
         Bug::ThreadPanics,
     ];
 }

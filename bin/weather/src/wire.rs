@@ -176,6 +176,20 @@ impl SimWire {
     pub fn next_due(&self) -> Option<Nanos> {
         self.mesh.next_due(self.peer)
     }
+
+    /// Whether a lane to this peer is full.
+    pub fn is_full(&self) -> bool {
+        let rings = self.mesh.rings.borrow();
+        let own = rings.lanes.iter().filter(|((to, _), _)| *to == self.peer);
+        let mut lanes = own.flat_map(|(_, lanes)| lanes.values());
+        lanes.any(|lane| lane.len() >= rings.weather.lane_capacity)
+    }
+
+    /// Leaves, and comes back as somebody nobody has seen before.
+    pub fn come_anew(&mut self) {
+        self.mesh.leave(self.peer);
+        self.peer = self.mesh.client().peer;
+    }
 }
 
 impl Wire for SimWire {
@@ -337,10 +351,17 @@ mod tests {
         assert_eq!(client.peer(), Peer(1));
         let mut thread = mesh.thread(0);
         thread.send(Peer(1), Category::Client, batch(1)).unwrap();
-        mesh.leave(Peer(1));
+        let mut client = client;
+        client.come_anew();
         thread.send(Peer(1), Category::Client, batch(2)).unwrap();
-        assert_eq!(mesh.client().peer(), Peer(2));
+        assert_eq!(client.peer(), Peer(2));
+        assert_eq!((thread.departed(), thread.departed()), (Some(Peer(1)), None));
         assert_eq!(mesh.in_flight_count(), 0);
         assert_eq!(world.marks.count(mark::LOST_BATCH), 2);
+        for number in 0..WireWeather::default().lane_capacity as u32 {
+            assert!(!client.is_full());
+            thread.send(Peer(2), Category::Client, batch(number)).unwrap();
+        }
+        assert!(client.is_full());
     }
 }

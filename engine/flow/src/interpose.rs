@@ -234,7 +234,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use tantu_base::value::{Value, encoded, encoded_key};
-    use tantu_path::{Map, NamedFn, Navigate, NoArgs, Path, agg, path, select, transform};
+    use tantu_path::{List, Map, NamedFn, Navigate, NoArgs, Path, agg, path, select, transform};
 
     thread_local! {
         static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -276,6 +276,30 @@ mod tests {
 
     fn note(op: OpAt<'_>) {
         KINDS.with_borrow_mut(|kinds| kinds.insert(op.kind));
+    }
+
+    #[test]
+    fn what_a_top_list_is_sorted_by_and_whose_its_values_are_is_announced() {
+        let top = |topology: &mut crate::StreamTopology| topology.pstate::<Map<String, List<i64>>>("$$top");
+        let mut block = TestBlock::<i64, _>::define(top, |b, top, n| {
+            let best = agg::top_monotonic::<i64>(1).id(|n: i64| n % 2).sort_val(|n: i64| n);
+            b.compound_agg(top, agg::key("top", best.of(n)));
+        })
+        .expect("it is right");
+        block.module.interpose(count);
+        COUNT.set(0);
+        // Twice what is kept is there with the second: both are looked at, and who is the best.
+        (0..2i64).for_each(|n| block.run(&n, |_| ()).expect("it is right"));
+        assert_eq!(COUNT.get(), 3);
+    }
+
+    thread_local! {
+        static COUNT: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    fn count(op: OpAt<'_>) {
+        assert_eq!(op.kind, OpKind::Aggregator);
+        COUNT.set(COUNT.get() + 1);
     }
 
     struct Everything;

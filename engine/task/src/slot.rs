@@ -8,10 +8,11 @@ use crate::micro::part::Part;
 use crate::paging::Paging;
 use crate::query::calls::CallEvents;
 use crate::source::Source;
-use crate::together::progress_of;
+use crate::together::{progress_of, restart_of};
 use crate::waiters::Waiters;
 use tantu_base::door::Peer;
 use tantu_base::id::{Offset, TaskId};
+use tantu_base::planted::{self, Bug};
 use tantu_flow::{Run, Shuffle};
 use tantu_net::letter::{AckLevel, Root};
 use tantu_state::TaskState;
@@ -128,14 +129,31 @@ impl TaskSlot {
 
     /// Stages how far its sources are, as far as no entry has it.
     pub(crate) fn stage_progress(&mut self) {
-        for at in 0..self.sources.len() {
-            let base = progress_of(&self.sources, at);
-            let source = &mut self.sources[at];
-            if let Some(progress) = source.take_progress(base) {
-                let mut key = Vec::new();
-                object_key(source.setup.progress, &[], &mut key);
-                self.state.put_system(key, progress);
-            }
+        (0..self.sources.len()).for_each(|at| self.stage_progress_of(at));
+    }
+
+    fn stage_progress_of(&mut self, at: usize) {
+        let base = restart_of(&self.sources, at);
+        let source = &mut self.sources[at];
+        if let Some(progress) = source.take_progress(base) {
+            let mut key = Vec::new();
+            object_key(source.setup.progress, &[], &mut key);
+            self.state.put_system(key, progress);
+        }
+    }
+
+    /// Records that are not retried have begun in a batch that ended well. Progress passes them, and nothing that the batch did leaves
+    /// before that is durable: they do not begin again after a crash.
+    pub(crate) fn pass_begun(&mut self, batch: &mut Batch) {
+        if planted::has(Bug::BegunTwice) {
+            return;
+        }
+        for (source, end) in batch.begun.drain() {
+            self.sources[usize::from(source)].note_begun(end);
+            self.stage_progress_of(usize::from(source));
+        }
+        if self.state.is_dirty() || self.state.has_pending() {
+            (batch.touched, batch.free_hops) = (true, 0);
         }
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct Source {
     /// The source that keeps the records from an offset on, if it is not this one.
     pub(crate) lead: Option<(usize, Offset)>,
     base: Offset,
+    /// The first record that a restart may begin, if they are not retried: those before it have begun.
+    begun: Offset,
     window: VecDeque<Record>,
     running: usize,
     /// Records of the window that wait for another try, or leave.
@@ -113,9 +115,11 @@ impl Source {
     /// Goes on where saved progress stands.
     pub(crate) fn new(setup: SourceSetup, kept: SavedProgress) -> Self {
         let (window, base) = (VecDeque::new(), kept.base());
+        let begun = base;
         let (failed, returns, troubles) = (BTreeSet::new(), BTreeMap::new(), Troubles::default());
         let dropped = OffsetSet::default();
-        Self { setup, lead: None, base, window, running: 0, failed, kept, dropped, is_durable: true, returns, troubles }
+        let (lead, running, is_durable) = (None, 0, true);
+        Self { setup, lead, base, begun, window, running, failed, kept, dropped, is_durable, returns, troubles }
     }
 
     /// The next record to start for the first time.
@@ -149,9 +153,29 @@ impl Source {
         }
     }
 
-    /// Progress that a sealed entry has, or the next one will: a restart never goes back behind it.
+    /// Records below it are needed no more: progress that a sealed entry has, or the next one will, is past them, and a restart never
+    /// goes back behind that.
     pub(crate) fn saved(&self) -> Offset {
-        self.kept.base()
+        let saved = self.kept.base();
+        // What has begun and is not done may still become a dead letter.
+        if self.has_one_try() { saved.min(self.base) } else { saved }
+    }
+
+    /// Whether its records are begun once, whatever happens.
+    pub(crate) fn has_one_try(&self) -> bool {
+        self.setup.retry == RetryMode::None && self.is_durable
+    }
+
+    /// Records below are not begun again. Nothing of what they do may leave before that is saved.
+    pub(crate) fn note_begun(&mut self, end: Offset) {
+        if self.has_one_try() {
+            self.begun = self.begun.max(end);
+        }
+    }
+
+    /// Records below have begun, as far as that says where a restart goes on.
+    pub(crate) fn begun_end(&self) -> Offset {
+        self.begun
     }
 
     /// How many records it has processed if all below `base` are done.
@@ -321,8 +345,8 @@ impl Source {
 
     /// A record was given up, by this source or the one that keeps its records.
     pub(crate) fn note_given_up(&mut self, offset: Offset) {
-        // Records of a source without progress are not there after a restart.
-        if self.is_durable && !planted::has(Bug::DeadLetterOutsideEntry) {
+        // Records of a source without progress are not there after a restart, and what progress is past is not begun again.
+        if self.is_durable && offset >= self.kept.base() && !planted::has(Bug::DeadLetterOutsideEntry) {
             self.kept.give_up(offset);
         }
     }

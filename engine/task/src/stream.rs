@@ -124,7 +124,9 @@ impl TaskThread {
             None => {
                 let stream = self.slots[at].events.next_stream().expect("invariant: it has events");
                 self.slots[at].state.begin_batch();
-                Batch::begin(stream, std::mem::take(&mut self.spare_batch))
+                let mut sources = self.slots[at].sources.iter();
+                let has_one_try = sources.any(|source| source.setup.stream == stream && source.has_one_try());
+                Batch { has_one_try, ..Batch::begin(stream, std::mem::take(&mut self.spare_batch)) }
             }
         };
         self.slots[at].hold = Hold::Free;
@@ -155,6 +157,9 @@ impl TaskThread {
     /// apart by their events: those that begin records wait for no other event that happens to run beside them.
     fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
+        if !batch.begun.is_empty() {
+            slot.pass_begun(batch);
+        }
         // A hop must not overtake an earlier one from this task that still waits for its entry.
         let held_hops = slot.hops_pending > 0 || !slot.gathering.hops.is_empty();
         if batch.touched && !held_hops && batch.free_hops > 0 {

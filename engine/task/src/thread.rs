@@ -31,7 +31,7 @@ use crate::space::Space;
 use crate::stream_limits::StreamLimits;
 use crate::tables::{Arrived, RootTables};
 use crate::tick::Ticks;
-use crate::together::progress_of;
+use crate::together::restart_of;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tantu_base::door::{DiskDone, DiskError, Doors, Nanos, Peer};
@@ -694,7 +694,7 @@ impl TaskThread {
     fn checkpoint(&mut self, now: Nanos) -> bool {
         let slots = self.slots.iter().filter(|slot| slot.can_seal());
         let all = slots
-            .flat_map(|slot| (0..slot.sources.len()).map(|at| (&slot.sources[at], progress_of(&slot.sources, at))));
+            .flat_map(|slot| (0..slot.sources.len()).map(|at| (&slot.sources[at], restart_of(&slot.sources, at))));
         let (mut period_ms, mut is_due) = (None, false);
         for (source, base) in all.filter(|(source, base)| source.has_progress(*base)) {
             let limits = &self.streams[usize::from(source.setup.stream)];

@@ -70,6 +70,11 @@ pub(crate) fn progress_of(sources: &[Source], at: usize) -> Offset {
     }
 }
 
+/// Where a restart goes on: what is not retried is not begun again either.
+pub(crate) fn restart_of(sources: &[Source], at: usize) -> Offset {
+    progress_of(sources, at).max(sources[at].begun_end())
+}
+
 /// How many records a source has processed, ever since the topology met the partition: what is done behind one that is not counts, as long
 /// as the process lives.
 pub(crate) fn processed_count(sources: &[Source], at: usize) -> u64 {
@@ -93,6 +98,7 @@ pub(crate) fn returns<'a>(sources: &'a mut [Source], root: &Root) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::SavedProgress;
     use crate::source::Report;
     use crate::source::tests::{source_at, start};
     use tantu_base::door::Nanos;
@@ -193,6 +199,36 @@ mod tests {
         assert_eq!(counts(&s), [4, 2]);
         s[0].done(&joined[2], 5);
         assert_eq!(counts(&s), [5, 3]);
+    }
+
+    #[test]
+    fn a_record_that_is_not_retried_is_not_begun_again_after_a_restart_and_is_kept_until_it_is_done() {
+        let saved = |s: &mut [Source]| {
+            let base = restart_of(s, 0);
+            s[0].take_progress(base).and_then(|bytes| SavedProgress::decode(&bytes))
+        };
+        let mut s = vec![source_at(RetryMode::None, Offset(10), false)];
+        s[0].setup.dead_letter_after = Some(1);
+        let roots: Vec<Root> = (1..=3).map(|id| start(&mut s[0], 0, id)).collect();
+        s[0].note_begun(Offset(12));
+        assert_eq!(saved(&mut s).map(|saved| saved.base()), Some(Offset(12)), "the third waits for its turn");
+        assert_eq!((s[0].base(), s[0].saved()), (Offset(10), Offset(10)), "they are under way");
+        assert_eq!(processed_count(&s, 0), 0);
+        // The second becomes a dead letter, of which progress has nothing to say: it is past it.
+        assert_eq!(s[0].failed(&roots[1], "no", true, Nanos(0)), Report::Failed { tries: 1, is_retried: false });
+        assert_eq!(s[0].due(Nanos(0)), Some(Offset(11)));
+        s[0].give_up(Offset(11));
+        assert_eq!(saved(&mut s), None);
+        assert_eq!(s[0].done(&roots[0], 1), Report::Done);
+        assert_eq!(s[0].saved(), Offset(12));
+        assert_eq!(s[0].done(&roots[2], 3), Report::Done);
+        let last = saved(&mut s).expect("it moved");
+        assert_eq!((last.base(), last.is_given_up(Offset(11))), (Offset(13), false));
+        // Others go back to what is not done.
+        let mut s = vec![source_at(RetryMode::Individual, Offset(10), false)];
+        start(&mut s[0], 0, 1);
+        s[0].note_begun(Offset(11));
+        assert_eq!(restart_of(&s, 0), Offset(10));
     }
 
     #[test]

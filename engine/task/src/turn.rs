@@ -180,6 +180,9 @@ fn begin_event(
     batch.first_hop = batch.hops.count();
     batch.returned = false;
     batch.count += 1;
+    if batch.has_one_try && event.root.task == host.task {
+        batch.begun.note(&event.root);
+    }
     let begun = run.begin(watched.plan, event.at, queue.live(&event));
     batch.later.reclaim();
     begun.err().map(|error| Stopped::Failed(error.to_string()))

@@ -41,6 +41,22 @@ fn no_text_holds_a_refused_word() {
 }
 
 #[test]
+fn every_planted_bug_is_planted_by_a_test_and_has_a_row_in_the_table() {
+    let list = text_of("base/src/planted.rs").unwrap();
+    let all = list.split("pub const ALL").nth(1).and_then(|rest| rest.split("];").next()).unwrap();
+    let bugs: Vec<&str> = all.split("Bug::").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    assert!(bugs.len() > 10, "only {} bugs were read", bugs.len());
+    let tests = ["tests/sim/tests/planted.rs", "bin/local/tests/panic.rs"].map(|path| text_of(path).unwrap()).concat();
+    let unused = bugs.iter().filter(|bug| !tests.contains(&format!("Bug::{bug}")));
+    expect_none("a bug that no test plants proves nothing", unused.map(ToString::to_string).collect());
+    let page = text_of("docs/testing.md").unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Planted bugs")).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).count() - 1;
+    assert_eq!(rows, bugs.len(), "rows of the table of planted bugs, without its head");
+    assert!(page.contains(&format!("| {} bugs |", bugs.len())), "the list of proofs has another number of bugs");
+}
+
+#[test]
 fn files_and_functions_stay_small() {
     let known = ratchet::parse(&text_of("tests/house/ratchet.txt").unwrap()).unwrap();
     let now = ratchet::offenders(&tree::sources(&tree::root()).unwrap()).unwrap();

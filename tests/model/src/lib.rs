@@ -7,6 +7,7 @@
 pub mod bank;
 pub mod claim;
 pub mod dataflow;
+pub mod delivery;
 pub mod depot;
 pub mod letters;
 pub mod partitioner;

@@ -86,6 +86,8 @@ impl Swarm {
             side: (100, 3),
             period_ns: 1_000_000_000,
             exact: true,
+            further: (seed as u32 % 2, false),
+            leave_ppm: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The modules of the stories: words of lines, counted on the tasks that own them.
 
 use crate::bank::Bank;
+use crate::errand::Errands;
 use crate::flood::Flood;
 use crate::registry::Registry;
 use crate::swarm::{Kind, Swarm};
@@ -181,6 +182,12 @@ pub fn definition(swarm: &Swarm) -> Result<ModuleDef, String> {
         _ if swarm.kind == Kind::Flood => define::<Flood>(),
         (true, _) if swarm.kind == Kind::Registry => define::<Registry<true>>(),
         (false, _) if swarm.kind == Kind::Registry => define::<Registry<false>>(),
+        (in_order, _) if swarm.kind == Kind::Errands => match (in_order, swarm.further.1) {
+            (true, true) => define::<Errands<true, true>>(),
+            (true, false) => define::<Errands<true, false>>(),
+            (false, true) => define::<Errands<false, true>>(),
+            (false, false) => define::<Errands<false, false>>(),
+        },
         (true, true) => define::<Noting<true>>(),
         (true, false) => define::<Noting<false>>(),
         (false, true) => define::<Plain<true>>(),
@@ -216,13 +223,18 @@ pub fn prepare(
     meta.thread_count = threads;
     let depots = def.depots.iter().map(|depot| meta.object(ObjectKind::Depot, &depot.name, &[])).collect();
     let pstates = def.pstates.iter().map(|pstate| meta.object(ObjectKind::PState, &pstate.name, &[])).collect();
+    let name = |depot: usize, id: Option<&String>| {
+        let depot = def.depots[depot].name.clone();
+        id.map_or_else(|| depot.clone(), |id| format!("{depot}/{id}"))
+    };
     let sources = def.streams.iter().flat_map(|stream| &stream.sources);
-    let sources = sources.map(|source| meta.object(ObjectKind::Source, &def.depots[source.depot].name, &[])).collect();
+    let sources = sources.map(|source| name(source.depot, source.id.as_ref()));
+    let sources = sources.map(|name| meta.object(ObjectKind::Source, &name, &[])).collect();
     let microbatches = def.microbatches.iter().map(|microbatch| {
         let topology = meta.object(ObjectKind::Microbatch, &microbatch.name, &[]);
-        let name = |depot: usize| format!("{}/{}", microbatch.name, def.depots[depot].name);
-        let names = microbatch.sources.iter().map(|source| name(source.depot)).collect::<Vec<_>>();
-        let sources = names.iter().map(|name| meta.object(ObjectKind::Source, name, &[])).collect();
+        let names = microbatch.sources.iter().map(|source| name(source.depot, source.id.as_ref()));
+        let names = names.map(|name| format!("{}/{name}", microbatch.name));
+        let sources = names.map(|name| meta.object(ObjectKind::Source, &name, &[])).collect();
         MicrobatchObjects { topology, sources }
     });
     let microbatches = microbatches.collect();

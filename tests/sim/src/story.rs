@@ -5,10 +5,11 @@ use crate::blow::{self, Blow};
 use crate::client::Client;
 use crate::cluster::{Cluster, Machine, Rest};
 use crate::customer::{Customer, Entries, Last};
+use crate::sender::Sender;
 use crate::swarm::{Kind, Lie, Swarm};
 use crate::teller::Teller;
 use crate::user::{self, Moods, UserOp};
-use crate::{bank, module, registry};
+use crate::{bank, errand, module, registry};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
@@ -144,6 +145,7 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
         Kind::Words | Kind::Flood => Box::new(Client::new(swarm, world.clock.clone(), chance.fork(1))),
         Kind::Bank => Box::new(Teller::new(swarm, chance.fork(1))),
         Kind::Registry => Box::new(Applicant::new(swarm, world.clock.clone(), chance.fork(1))),
+        Kind::Errands => Box::new(Sender::new(swarm, chance.fork(1))),
     };
     let mut story = Story {
         seed,
@@ -159,9 +161,10 @@ fn tell<C: Cluster>(seed: u64, swarm: &Swarm, chance: SimEntropy) -> Result<Repo
     };
     let mut image = Image::default();
     for life in 0..swarm.crash_count {
-        image = story.live_badly::<C>(life, swarm, image).map_err(|what| format!("life {life}: {what}"))?;
+        image =
+            story.live_badly::<C>(life, &swarm.of_life(life), image).map_err(|what| format!("life {life}: {what}"))?;
     }
-    let calm = swarm.calm();
+    let calm = swarm.calm().of_life(swarm.crash_count);
     story.live_well::<C>(swarm.crash_count, &calm, image).map_err(|what| format!("last life: {what}"))?;
     Ok(Report {
         trace_hash: story.world.trace.hash(),
@@ -304,6 +307,7 @@ impl Story {
         let ops: &[_] = match swarm.kind {
             Kind::Bank => &bank::OPS,
             Kind::Registry => &registry::OPS,
+            Kind::Errands => &errand::OPS,
             Kind::Words | Kind::Flood => &module::OPS,
         };
         let moods = if swarm.moody { Moods::draw(&mut self.chance, ops) } else { Moods::default() };

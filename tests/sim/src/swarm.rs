@@ -28,6 +28,8 @@ pub enum Kind {
     Bank,
     /// Names are claimed, some claims always fail, and a clock strikes.
     Registry,
+    /// Parcels and notes go from task to task.
+    Errands,
     /// Two tasks flood each other; no story is drawn of this.
     Flood,
 }
@@ -91,6 +93,10 @@ pub struct Swarm {
     pub side: (usize, usize),
     /// Between two strikes of a registry's clock.
     pub period_ns: u64,
+    /// The life from which on topologies of errands have second sources, and whether this is one of those.
+    pub further: (u32, bool),
+    /// Of a million steps of a client that runs errands, those after which it takes no answers for a while, and then leaves.
+    pub leave_ppm: u32,
 }
 
 impl Swarm {
@@ -102,6 +108,8 @@ impl Swarm {
         let kind = if later.percent(40) { Kind::Bank } else { Kind::Words };
         let mut clock = chance.fork(50);
         let kind = if clock.percent(20) { Kind::Registry } else { kind };
+        let mut errand = chance.fork(70);
+        let kind = if kind == Kind::Words && errand.percent(25) { Kind::Errands } else { kind };
         let mut swarm = Self {
             kind,
             client_count: *later.pick(&[1, 2, 4]),
@@ -135,6 +143,8 @@ impl Swarm {
             exact: chance.fork(9).percent(60),
             side: draw_side(&mut chance.fork(40)),
             period_ns: *clock.pick(&[100_000_000, 700_000_000, 3_000_000_000]),
+            further: (errand.below(4) as u32, false),
+            leave_ppm: *errand.pick(&[0, 1_000, 10_000]),
         };
         if kind != Kind::Words {
             swarm.trim = None;
@@ -157,6 +167,12 @@ impl Swarm {
         calm.stall_ppm = 0;
         calm.blows.clear();
         calm
+    }
+
+    /// What it is in one life.
+    pub fn of_life(&self, life: u32) -> Self {
+        let from = self.further.0;
+        Self { further: (from, life >= from), ..self.clone() }
     }
 
     /// Whether a life may run out of space, and is given some again.

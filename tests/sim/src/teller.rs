@@ -5,16 +5,17 @@ use crate::audit::read_depot;
 use crate::bank::{FUNDS, REGISTER, REGISTERS, TOTAL, TRANSFERS, WRITES, transfer_of, write_of};
 use crate::customer::{Customer, Entries, Last};
 use crate::post::Post;
+use crate::sheet::Sheet;
 use crate::sight::{SNAPSHOT_READ, Sights};
 use crate::swarm::Swarm;
 use crate::user::{self, UserOp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tantu_base::door::{Nanos, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId};
 use tantu_base::value::{Decode, Encode, Reader, decoded, partition_of};
 use tantu_model::bank;
-use tantu_model::depot::{AppendId, History, Look};
+use tantu_model::depot::{AppendId, Look};
 use tantu_model::register::{Act, Operation, judge_largest};
 use tantu_net::letter::{AckLevel, ClientLetter, Letter, Refusal, SnapshotSays};
 use tantu_path::{Map, Navigate, path};
@@ -33,41 +34,6 @@ const READ_COUNT_MAX: u32 = 150;
 const READS_AT_A_TIME_MAX: usize = 6;
 /// Of a hundred reads, those of all accounts at one microbatch.
 const WHOLE_PERCENT: u32 = 15;
-
-/// What one depot is sent.
-#[derive(Debug, Default)]
-struct Sheet {
-    texts: Vec<String>,
-    /// Lines sent so far.
-    sent: usize,
-    /// Lines that may have been sent by the end of this life.
-    quota: usize,
-    again: VecDeque<AppendId>,
-    /// Refused by a full disk.
-    later: Vec<AppendId>,
-    history: History,
-}
-
-impl Sheet {
-    fn new(texts: Vec<String>) -> Self {
-        Self { texts, ..Self::default() }
-    }
-
-    fn is_done(&self) -> bool {
-        self.sent >= self.quota && self.again.is_empty() && self.later.is_empty()
-    }
-
-    fn next(&mut self) -> Option<AppendId> {
-        if let Some(append) = self.again.pop_front() {
-            self.history.sent_again(append);
-            return Some(append);
-        }
-        let mut record = Vec::new();
-        self.texts[..self.quota].get(self.sent)?.encode(&mut record);
-        self.sent += 1;
-        Some(self.history.sent(&record))
-    }
-}
 
 /// A request without an answer.
 #[derive(Clone, Debug)]
@@ -439,10 +405,7 @@ impl Customer for Teller {
         self.posts.iter_mut().for_each(Post::clear);
         self.sights.begin_life();
         self.to_read.clear();
-        for sheet in &mut self.sheets {
-            sheet.quota = sheet.texts.len() * (life as usize + 1) / (swarm.crash_count as usize + 1);
-            sheet.again.extend(sheet.later.drain(..));
-        }
+        self.sheets.iter_mut().for_each(|sheet| sheet.begin_life(life, swarm.crash_count));
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Append { depot, append, .. } = waiting
                 && self.chance.percent(swarm.resend_percent)
@@ -479,9 +442,8 @@ impl Customer for Teller {
             worked |= post.flush(wire);
         }
         // Chance keeps back what could be sent: it has not stopped.
-        let could_send = |sheet: &Sheet| sheet.sent < sheet.quota || !sheet.again.is_empty();
         let is_free = self.waiting.len() < swarm.window && self.posts.iter().any(Post::is_empty);
-        worked || (is_free && self.sheets.iter().any(could_send))
+        worked || (is_free && self.sheets.iter().any(Sheet::could_send))
     }
 
     fn finding(&self) -> Option<&String> {

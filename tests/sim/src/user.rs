@@ -44,11 +44,31 @@ pub enum UserOp {
     File,
     /// Has a tick.
     Strike,
+    /// Makes a future.
+    Ask,
+    /// Is the future.
+    Promise,
+    /// Has a line on every task, or on one that was chosen.
+    Everywhere,
+    /// Chooses a task.
+    Choose,
+    /// Has a note on any task.
+    Deliver,
+    /// Has a note where it came from.
+    Return,
+    /// Makes a future in a microbatch.
+    AskExact,
+    /// Is the future of a microbatch.
+    PromiseExact,
+    /// Has a line of a microbatch, wherever it is.
+    Visit,
+    /// Chooses a task for a line of a microbatch.
+    ChooseExact,
 }
 
 impl UserOp {
     /// All of them.
-    pub const ALL: [UserOp; 16] = [
+    pub const ALL: [UserOp; 26] = [
         UserOp::Split,
         UserOp::SplitExact,
         UserOp::Called,
@@ -65,6 +85,16 @@ impl UserOp {
         UserOp::Look,
         UserOp::File,
         UserOp::Strike,
+        UserOp::Ask,
+        UserOp::Promise,
+        UserOp::Everywhere,
+        UserOp::Choose,
+        UserOp::Deliver,
+        UserOp::Return,
+        UserOp::AskExact,
+        UserOp::PromiseExact,
+        UserOp::Visit,
+        UserOp::ChooseExact,
     ];
 }
 
@@ -142,6 +172,16 @@ pub fn thrown_mark(op: UserOp) -> &'static str {
         UserOp::Look => "thrown look",
         UserOp::File => "thrown file",
         UserOp::Strike => "thrown strike",
+        UserOp::Ask => "thrown making of a future",
+        UserOp::Promise => "thrown future",
+        UserOp::Everywhere => "thrown everywhere",
+        UserOp::Choose => "thrown choice of a task",
+        UserOp::Deliver => "thrown delivery",
+        UserOp::Return => "thrown return",
+        UserOp::AskExact => "thrown making of a future of a microbatch",
+        UserOp::PromiseExact => "thrown future of a microbatch",
+        UserOp::Visit => "thrown visit",
+        UserOp::ChooseExact => "thrown choice of a microbatch",
     }
 }
 

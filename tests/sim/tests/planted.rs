@@ -12,10 +12,10 @@ fn noticed(bug: Bug, seeds_max: u64) {
     noticed_by(bug, seeds_max, |seed| run::<EngineCluster>(seed, None));
 }
 
-/// The same with stories of banks only: a crash has to meet a moment that the others hardly have.
-fn noticed_in_banks(bug: Bug, seeds_max: u64) {
+/// The same with stories of one kind only: a crash has to meet a moment that the others hardly have, or never.
+fn noticed_in(kind: Kind, bug: Bug, seeds_max: u64) {
     noticed_by(bug, seeds_max, |seed| {
-        let swarm = Swarm { kind: Kind::Bank, trim: None, ..Swarm::draw(&mut SimEntropy::new(seed), None) };
+        let swarm = Swarm { kind, trim: None, ..Swarm::draw(&mut SimEntropy::new(seed), None) };
         run_swarm::<EngineCluster>(seed, &swarm)
     });
 }
@@ -54,7 +54,7 @@ fn reads_of_what_is_not_committed_are_noticed() {
 
 #[test]
 fn a_publish_before_the_decision_is_durable_is_noticed() {
-    noticed_in_banks(Bug::PublishBeforeDecide, 1_200);
+    noticed_in(Kind::Bank, Bug::PublishBeforeDecide, 1_200);
 }
 
 #[test]
@@ -115,4 +115,9 @@ fn a_tick_that_comes_too_soon_is_noticed() {
 #[test]
 fn an_answer_without_what_was_returned_is_noticed() {
     noticed(Bug::ReturnLost, 40);
+}
+
+#[test]
+fn a_record_that_is_not_retried_and_begins_again_after_a_crash_is_noticed() {
+    noticed_in(Kind::Errands, Bug::BegunTwice, 100);
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use tantu_proof::Form;
 use tantu_sim::applicant::{DEAD_LETTER, NEW_LIFE, NUMBERED_AGAIN, RETURNED, STRUCK};
 use tantu_sim::pauser::{PAUSED, PAUSED_OVER_RESTART};
+use tantu_sim::sender::{DELIVERED, DROPPED, FAILED, FURTHER, LEFT, LEFT_FULL};
 use tantu_sim::sight::SNAPSHOT_READ;
 use tantu_sim::story::{CALLED, CLOSED, CUT_AT_LETTER, RESUMED, SLOWED, STOPPED, THROWN};
 use tantu_sim::teller::{REGISTER_READ, TOTALLED, TRANSFERRED};
@@ -20,7 +21,7 @@ fn tell(seed: u64) -> Report {
 }
 
 /// Every fault that the fixed seeds must have seen.
-const EXPECTED: [&str; 39] = [
+const EXPECTED: [&str; 42] = [
     mark::LOST_SECTOR,
     mark::KEPT_SECTOR,
     mark::TORN_SECTOR,
@@ -60,6 +61,9 @@ const EXPECTED: [&str; 39] = [
     TOTALLED,
     PAUSED,
     CALLED,
+    LEFT,
+    DELIVERED,
+    FURTHER,
 ];
 
 /// What some stories came to.
@@ -176,10 +180,12 @@ fn appends_that_a_full_disk_refused_are_taken_when_space_returns() {
 #[test]
 fn each_function_of_the_user_throws_in_some_story() {
     let marks = Marks::default();
-    for seed in 0..200 {
+    for seed in 0..240 {
         let mut swarm = Swarm::draw(&mut SimEntropy::new(seed), None);
         // Ticks are few, and so are those that fail.
-        swarm.kind = [Kind::Words, Kind::Bank, Kind::Registry, Kind::Registry, Kind::Registry][seed as usize % 5];
+        let kinds =
+            [Kind::Words, Kind::Bank, Kind::Errands, Kind::Registry, Kind::Errands, Kind::Registry, Kind::Registry];
+        swarm.kind = kinds[seed as usize % kinds.len()];
         (swarm.moody, swarm.exact, swarm.noting, swarm.trim) = (true, true, seed % 2 == 0, None);
         match run_swarm::<EngineCluster>(seed, &swarm) {
             Ok(report) => marks.add(&report.marks),
@@ -190,7 +196,7 @@ fn each_function_of_the_user_throws_in_some_story() {
     // In lives that end badly hardly any event gets as far as to go on after a call.
     let thrown = UserOp::ALL.into_iter().filter(|op| *op != UserOp::Called).map(thrown_mark);
     // Rare as well.
-    let expected: Vec<_> = thrown.chain([PAUSED_OVER_RESTART]).collect();
+    let expected: Vec<_> = thrown.chain([PAUSED_OVER_RESTART, LEFT_FULL, DROPPED, FAILED]).collect();
     marks.assert_all_hit(&expected);
 }
 

@@ -64,10 +64,12 @@ impl Leaf {
         self
     }
 
-    /// Has `before` called ahead of its closure, if it has one.
+    /// Has `before` called ahead of its closures, if it has some.
     pub fn interpose(&mut self, before: &Before) {
-        if let Aggregator::Custom(custom) = &mut self.aggregator {
-            custom.interpose(before);
+        match &mut self.aggregator {
+            Aggregator::Custom(custom) => custom.interpose(before),
+            Aggregator::TopMonotonic(top) => top.interpose(before),
+            _ => {}
         }
     }
 

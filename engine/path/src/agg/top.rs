@@ -5,6 +5,7 @@
 //! the order of arrival.
 
 use crate::func::Func;
+use crate::interpose::Before;
 use std::collections::BTreeSet;
 use tantu_base::value::{DecodeError, Reader, put_bytes, put_i64, put_list_header, value_to_key};
 
@@ -45,6 +46,11 @@ impl TopMonotonic {
     pub fn ascending(mut self) -> TopMonotonic {
         self.ascending = true;
         self
+    }
+
+    /// Has `before` called ahead of its closures.
+    pub(super) fn interpose(&mut self, before: &Before) {
+        self.id.iter_mut().chain(&mut self.sort_val).for_each(|func| func.interpose(before));
     }
 
     /// From how many elements on a list is cut.

@@ -63,23 +63,27 @@ pub fn entry<M: Module>() -> Entry {
 macro_rules! main {
     ($($module:ty),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             $crate::artifact::run(&[$($crate::artifact::entry::<$module>()),+], ::std::env::args_os())
         }
     };
     ($($module:ty),+ $(,)?; run = $run:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_or(&entries, ::std::env::args_os(), $run)
         }
     };
     ($($module:ty),+ $(,)?; sim = $sim:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_simulated(&entries, ::std::env::args_os(), &$sim)
         }
     };
     ($($module:ty),+ $(,)?; run = $run:expr; sim = $sim:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_or_simulated(&entries, ::std::env::args_os(), $run, &$sim)
         }

@@ -92,8 +92,8 @@ pub enum ClientError {
     /// The query had no result in time.
     #[error("no result in time: {0}")]
     QueryTimedOut(String),
-    /// A microbatch topology has not processed that many records in time.
-    #[error("the topology {topology} has processed {processed} records after {timeout:?}, not {count}")]
+    /// A topology has not processed that many records in time.
+    #[error("the topology {topology} has processed {processed} records after {timeout:?}, not {count}{}", behind(why))]
     NotProcessed {
         /// Which topology.
         topology: String,
@@ -103,6 +103,8 @@ pub enum ClientError {
         processed: u64,
         /// How long was waited.
         timeout: Duration,
+        /// Why, of a microbatch topology that is paused or fails; [`Stream::troubles`](crate::Stream::troubles) tells of a stream.
+        why: Option<String>,
     },
     /// A value is not of the type the handle was made for.
     #[error("the value found is not of the expected type: {0}")]
@@ -133,6 +135,11 @@ pub enum ClientError {
     /// The path does not start with a key, so it names no partition.
     #[error("a path on a PState with several partitions must start with `key`, or name the partition with `select_on`")]
     NoKey,
+}
+
+/// A reason behind a sentence.
+fn behind(why: &Option<String>) -> String {
+    why.as_ref().map(|why| format!("; {why}")).unwrap_or_default()
 }
 
 impl ClientError {
@@ -194,7 +201,7 @@ mod tests {
             ClientError::ReadFailed(text()),
             ClientError::NotKept(text()),
             ClientError::Busy(text()),
-            ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout },
+            ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout, why: None },
             ClientError::NotOne { count: 2 },
             ClientError::OutOfRange { start: Offset(1), end: Offset(2) },
             ClientError::NoPartition { index: 9, count: 8 },

@@ -22,7 +22,7 @@ pub use acked::{AckReturns, Acked};
 pub use connection::{Connection, StopText, WeakConnection};
 pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
 pub use error::{ClientError, Outcome};
-pub use microbatch::{Microbatch, MicrobatchSnapshot, MicrobatchStatus};
+pub use microbatch::{FailingMicrobatch, Microbatch, MicrobatchSnapshot, MicrobatchStatus};
 pub use options::ClientOptions;
 pub use pending::{Pending, PendingAppend};
 pub use port::{ReceiveHalf, SendHalf};

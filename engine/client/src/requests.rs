@@ -1,7 +1,7 @@
 //! Requests that are out, and what their answers brought.
 
 use crate::error::ClientError;
-use crate::microbatch::MicrobatchStatus;
+use crate::microbatch::{FailingMicrobatch, MicrobatchStatus};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
@@ -263,9 +263,13 @@ impl Requests {
             Letter::Refused { request, refusal, text } => {
                 self.finish(request, Err(Box::new(refused(refusal, text.to_string()))));
             }
-            Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
+            Letter::MicrobatchStatus { request: id, finished, processed, paused, failing } => {
                 if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
-                    request.answer.more().microbatch = Some(MicrobatchStatus { finished, processed, paused });
+                    let failing = failing.map(|(id, attempts, error)| {
+                        let error = error.to_string();
+                        FailingMicrobatch { id, attempts, error }
+                    });
+                    request.answer.more().microbatch = Some(MicrobatchStatus { finished, processed, paused, failing });
                     self.finish(id, Ok(()));
                 }
             }

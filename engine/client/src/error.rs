@@ -133,7 +133,7 @@ pub enum ClientError {
         count: u32,
     },
     /// The path does not start with a key, so it names no partition.
-    #[error("a path on a PState with several partitions must start with `key`, or name the partition with `select_on`")]
+    #[error("a path on a PState with several partitions must start with `key`; `select_on` names the partition, `select_all` asks all")]
     NoKey,
 }
 

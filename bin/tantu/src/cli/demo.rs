@@ -147,7 +147,7 @@ fn count(
     };
     files.iter().try_for_each(|file| feeder.feed(file))?;
     feeder.finish()?;
-    let counts = read_counts(&counts, args.tasks)?;
+    let counts = read_counts(&counts)?;
     Ok(Report::new(line_count, counts, args.top, began.elapsed()))
 }
 
@@ -219,12 +219,8 @@ impl Feeder<'_> {
     }
 }
 
-/// Reads every count, partition by partition and page by page.
-fn read_counts(counts: &PState<Map<String, i64>>, partition_count: u32) -> Result<Vec<(String, u64)>, DemoError> {
-    let mut found: Vec<(String, u64)> = Vec::new();
-    for partition in 0..partition_count {
-        let all = counts.select_on(partition, path().all()).map_err(DemoError::Select)?;
-        found.extend(all.into_iter().map(|(word, count)| (word, count.unsigned_abs())));
-    }
-    Ok(found)
+/// Reads every count.
+fn read_counts(counts: &PState<Map<String, i64>>) -> Result<Vec<(String, u64)>, DemoError> {
+    let all = counts.select_all(path().all()).map_err(DemoError::Select)?;
+    Ok(all.into_iter().map(|(word, count)| (word, count.unsigned_abs())).collect())
 }

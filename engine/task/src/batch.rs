@@ -5,6 +5,7 @@ use crate::event::{Event, EventQueue};
 use crate::hops::{HopNumbers, Hops};
 use crate::jobs::Starting;
 use crate::paging::Paging;
+use tantu_flow::Position;
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::TaskState;
 
@@ -30,6 +31,9 @@ pub(crate) struct Batch {
     pub(crate) later: EventQueue,
     /// Its event runs alone.
     pub(crate) is_alone: bool,
+    /// A source of the topology drops what fails: where each event of the batch began is noted.
+    pub(crate) notes_begun: bool,
+    pub(crate) begun: Vec<(Position, Root)>,
     /// The next event belongs to it.
     pub(crate) is_tied: bool,
     /// Calls of queries its events wait for, and values they return to appends, encoded.

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::hops::{Hop, Hops};
 use crate::limit::{EVENT_QUEUE_SIZE_MAX, LINGER_STEP_COUNT};
 use crate::slot::{Hold, TaskSlot};
+use crate::source::Source;
 use crate::thread::{StopReason, TaskThread};
 use crate::together;
 use crate::turn::Turn;
@@ -11,7 +12,7 @@ use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
 use tantu_base::planted::{self, Bug};
-use tantu_flow::Position;
+use tantu_flow::{Position, RetryMode};
 use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::depot::Lookup;
@@ -41,9 +42,12 @@ impl TaskThread {
     fn next_record(&mut self, at: usize, index: usize, now: Nanos) -> Option<Offset> {
         let slot = &mut self.slots[at];
         together::meet(&mut slot.sources, index);
+        let end = slot.state.depots()[slot.sources[index].setup.depot].committed_end();
+        if slot.sources[index].has_stopped(end) {
+            slot.warn_stopped(&self.config.module.def, index);
+        }
         let source = &slot.sources[index];
         let fresh = || {
-            let end = slot.state.depots()[source.setup.depot].committed_end();
             let starts = source.lead.is_none() && source.has_room() && source.next() < end;
             (starts && !together::waits(&slot.sources, index)).then(|| source.next())
         };
@@ -122,7 +126,9 @@ impl TaskThread {
             None => {
                 let stream = self.slots[at].events.next_stream().expect("invariant: it has events");
                 self.slots[at].state.begin_batch();
-                Batch::begin(stream, std::mem::take(&mut self.spare_batch))
+                let sources = &self.config.module.def.streams[usize::from(stream)].sources;
+                let notes_begun = sources.iter().any(|source| source.retry == RetryMode::None);
+                Batch { notes_begun, ..Batch::begin(stream, std::mem::take(&mut self.spare_batch)) }
             }
         };
         self.slots[at].hold = Hold::Free;
@@ -142,7 +148,9 @@ impl TaskThread {
                     // They would begin records that are tried again as a whole.
                     self.slots[at].events.drop_tied();
                 }
+                self.slots[at].note_undone(&batch.begun);
                 self.release(&reports, doors.clock.now());
+                self.slots[at].sources.iter_mut().for_each(Source::forget_undone);
             }
         }
         self.slots[at].events.reclaim();

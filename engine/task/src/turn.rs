@@ -156,6 +156,9 @@ fn begin_event(
     let Some(event) = event else { return Some(Stopped::Ended) };
     batch.is_alone = is_alone(&event);
     batch.current = Some(event);
+    if batch.notes_begun {
+        batch.begun.push((event.at, event.root));
+    }
     batch.bits = event.id;
     batch.first_hop = batch.hops.count();
     batch.returned = false;

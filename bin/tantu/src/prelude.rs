@@ -3,7 +3,7 @@
 pub use tantu_base::id::{Category, Offset, ProducerId};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
-    AckLevel, AckReturns, Acked, ClientError, ClientOptions, Connection, DeadLetter, Depot, FailingMicrobatch,
+    AckLevel, AckReturns, Acked, Asked, ClientError, ClientOptions, Connection, DeadLetter, Depot, FailingMicrobatch,
     Microbatch, MicrobatchSnapshot, MicrobatchStatus, NumberedRecord, Outcome, PState, PageMax, PartitionOffsets,
     Pending, PendingAppend, PendingNumbered, Producer, ProducerState, Query, RecordPage, Stream, TroubledRecord,
 };

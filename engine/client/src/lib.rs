@@ -21,7 +21,7 @@ mod stream;
 pub use acked::{AckReturns, Acked};
 pub use connection::{Connection, StopText, WeakConnection};
 pub use depot::{Depot, PageMax, PartitionOffsets, RecordPage};
-pub use error::{ClientError, Outcome};
+pub use error::{Asked, ClientError, Outcome};
 pub use microbatch::{FailingMicrobatch, Microbatch, MicrobatchSnapshot, MicrobatchStatus};
 pub use options::ClientOptions;
 pub use pending::{Pending, PendingAppend};

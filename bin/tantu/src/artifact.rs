@@ -121,6 +121,8 @@ pub enum ArtifactError {
         name: String,
         /// What there is, as `Module/topology`.
         known: Vec<String>,
+        /// What else has the name: a stream, a query.
+        kind: Option<&'static str>,
     },
     /// It is no data directory.
     NoData {
@@ -155,8 +157,15 @@ impl fmt::Display for ArtifactError {
             ArtifactError::UnknownModule { name, known } => {
                 write!(f, "there is no module `{name}`; there is {}", known.join(", "))
             }
-            ArtifactError::NotOneTopology { name, known } => {
-                write!(f, "`{name}` is not the name of one microbatch topology; there is {}", known.join(", "))
+            ArtifactError::NotOneTopology { name, known, kind } => {
+                match kind {
+                    Some(kind) => write!(f, "`{name}` is a {kind} topology; ")?,
+                    None => write!(f, "`{name}` is not the name of one microbatch topology; ")?,
+                }
+                match known.as_slice() {
+                    [] => f.write_str("the executable has no microbatch topologies"),
+                    known => write!(f, "microbatch topologies are {}", known.join(", ")),
+                }
             }
             ArtifactError::NoData { dir } => write!(f, "{} holds no modules: it is no data directory", dir.display()),
             ArtifactError::NeverLaunched { module, dir } => {

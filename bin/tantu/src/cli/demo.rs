@@ -23,6 +23,8 @@ use tantu::demo::{COUNTS, LINES, WordCount};
 use tantu::prelude::*;
 use thiserror::Error;
 
+/// Tasks of a module in a new directory.
+const TASK_COUNT: u32 = 8;
 /// Most lines that are appended and not yet acked.
 const IN_FLIGHT_MAX: usize = 4096;
 
@@ -52,9 +54,9 @@ struct WordCountArgs {
     /// Keep the data here, and go on from what is there; without it a temporary directory is used and removed
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Tasks of the module: a power of two, fixed for the life of a data directory
-    #[arg(long, default_value_t = 8)]
-    tasks: u32,
+    /// Tasks of the module: a power of two, fixed for the life of a data directory; 8 without it, or what the directory has
+    #[arg(long)]
+    tasks: Option<u32>,
     /// Threads that run the tasks
     #[arg(long, default_value_t = 2)]
     threads: u32,
@@ -130,11 +132,11 @@ fn count(
     ack_log: Option<(PathBuf, AckLog)>,
 ) -> Result<Report, DemoError> {
     let module = WordCount::name();
-    cluster.launch::<WordCount>(LaunchConfig {
-        tasks: args.tasks,
-        threads: args.threads,
-        ..LaunchConfig::default()
-    })?;
+    let tasks = match args.tasks {
+        Some(tasks) => tasks,
+        None => cluster.stored_task_count(&module)?.unwrap_or(TASK_COUNT),
+    };
+    cluster.launch::<WordCount>(LaunchConfig { tasks, threads: args.threads, ..LaunchConfig::default() })?;
     let lines = cluster.depot::<String>(&module, LINES)?;
     let counts = cluster.pstate::<Map<String, i64>>(&module, COUNTS)?;
     let began = Instant::now();

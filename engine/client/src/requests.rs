@@ -275,15 +275,10 @@ impl Requests {
             Letter::Refused { request, refusal, text } => {
                 self.finish(request, Err(Box::new(refused(refusal, text.to_string()))));
             }
-            Letter::MicrobatchStatus { request: id, finished, processed, paused, failing } => {
-                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
-                    let failing = failing.map(|(id, attempts, error)| {
-                        let error = error.to_string();
-                        FailingMicrobatch { id, attempts, error }
-                    });
-                    request.answer.more().microbatch = Some(MicrobatchStatus { finished, processed, paused, failing });
-                    self.finish(id, Ok(()));
-                }
+            Letter::MicrobatchStatus { request, finished, processed, paused, failing } => {
+                let failing =
+                    failing.map(|(id, attempts, text)| FailingMicrobatch { id, attempts, error: text.into() });
+                self.told_status(request, MicrobatchStatus { finished, processed, paused, failing });
             }
             Letter::Client(letter) => self.told(&letter),
             // Letters between task threads are never sent to clients.
@@ -302,6 +297,13 @@ impl Requests {
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
+        }
+    }
+
+    fn told_status(&mut self, id: u64, status: MicrobatchStatus) {
+        if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+            request.answer.more().microbatch = Some(status);
+            self.finish(id, Ok(()));
         }
     }
 

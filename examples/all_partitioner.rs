@@ -33,7 +33,7 @@ fn run(records: &[&str]) -> Result<BTreeMap<String, BTreeMap<i64, i64>>> {
     for record in records {
         depot.append(&(*record).to_string())?;
     }
-    let ends = sightings(&cluster, &module, "$$ends", TASK_COUNT)?;
+    let ends = sightings(&cluster, &module, "$$ends")?;
     cluster.close()?;
     Ok(ends)
 }

@@ -97,11 +97,7 @@ fn money_moves(sim: &Sim) -> Told {
 
 fn funds(sim: &Sim) -> Result<BTreeMap<String, i64>> {
     let funds = sim.pstate::<Map<String, i64>>("$$funds")?;
-    let mut all = BTreeMap::new();
-    for task in 0..sim.task_count() {
-        all.extend(funds.select_on(task, path().all())?);
-    }
-    Ok(all)
+    Ok(funds.select_all(path().all())?.into_iter().collect())
 }
 
 fn deposited(sim: &Sim, deposits: &Depot<Deposit>) -> Result<i64> {

@@ -63,10 +63,7 @@ fn funds(deposits: &[(&str, i64)], transfers: &[(&str, &str, i64)]) -> Result<BT
         cluster.wait_for_microbatch_processed_count(&name, "bank", count, LONG)?;
     }
     let funds = cluster.pstate::<Map<String, i64>>(&name, "$$funds")?;
-    let mut all = BTreeMap::new();
-    for task in 0..TASK_COUNT {
-        all.extend(funds.select_on(task, path().all())?);
-    }
+    let all = funds.select_all(path().all())?.into_iter().collect();
     cluster.close()?;
     Ok(all)
 }

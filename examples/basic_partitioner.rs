@@ -42,8 +42,8 @@ fn run(records: &[&str]) -> Result<Seen> {
     for record in records {
         depot.append(&(*record).to_string())?;
     }
-    let starts = sightings(&cluster, &module, "$$starts", TASK_COUNT)?;
-    let ends = sightings(&cluster, &module, "$$ends", TASK_COUNT)?;
+    let starts = sightings(&cluster, &module, "$$starts")?;
+    let ends = sightings(&cluster, &module, "$$ends")?;
     cluster.close()?;
     Ok(Seen { starts, ends })
 }

@@ -56,8 +56,8 @@ fn run(task_count: u32, records: &[Pair]) -> Result<Seen> {
     for record in records {
         depot.append(record)?;
     }
-    let nexts = sightings(&cluster, &module, "$$nexts", task_count)?;
-    let finals = sightings(&cluster, &module, "$$finals", task_count)?;
+    let nexts = sightings(&cluster, &module, "$$nexts")?;
+    let finals = sightings(&cluster, &module, "$$finals")?;
     cluster.close()?;
     Ok(Seen { nexts, finals })
 }

@@ -61,10 +61,7 @@ fn count(lines: &[&str]) -> Result<(BTreeMap<String, i64>, bool, u64)> {
     cluster.resume_microbatch_topology(&name, "counter")?;
     let status = cluster.wait_for_microbatch_processed_count(&name, "counter", lines.len() as u64, LONG)?;
     let counts = cluster.pstate::<Map<String, i64>>(&name, "$$counts")?;
-    let mut all = BTreeMap::new();
-    for task in 0..TASK_COUNT {
-        all.extend(counts.select_on(task, path().all())?);
-    }
+    let all = counts.select_all(path().all())?.into_iter().collect();
     cluster.close()?;
     Ok((all, STUMBLED.load(Ordering::Relaxed), status.finished))
 }

@@ -82,11 +82,7 @@ fn after(sign_ups: &[(&str, Option<&str>)]) -> Result<(BTreeMap<String, i64>, BT
     }
     let all = |name: &str| -> Result<BTreeMap<String, i64>> {
         let numbers = cluster.pstate::<Numbers>(&Invitations::name(), name)?;
-        let mut all = BTreeMap::new();
-        for task in 0..TASK_COUNT {
-            all.extend(numbers.select_on(task, path().all())?);
-        }
-        Ok(all)
+        Ok(numbers.select_all(path().all())?.into_iter().collect())
     };
     let found = (all("$$points")?, all("$$refused")?);
     cluster.close()?;

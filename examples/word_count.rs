@@ -32,10 +32,7 @@ fn count(lines: &[&str]) -> Result<BTreeMap<String, i64>> {
     }
     let counts = cluster.pstate::<Map<String, i64>>(&WordCount::name(), "$$counts")?;
     assert_eq!(counts.select_one(path().key("nowhere"))?, None);
-    let mut all = BTreeMap::new();
-    for task in 0..TASK_COUNT {
-        all.extend(counts.select_on(task, path().all())?);
-    }
+    let all = counts.select_all(path().all())?.into_iter().collect();
     cluster.close()?;
     Ok(all)
 }

@@ -21,14 +21,11 @@ pub fn sightings(
     cluster: &InProcessCluster,
     module: &str,
     pstate: &str,
-    task_count: u32,
 ) -> Result<BTreeMap<String, BTreeMap<i64, i64>>> {
     let seen = cluster.pstate::<Sightings>(module, pstate)?;
     let mut all: BTreeMap<String, BTreeMap<i64, i64>> = BTreeMap::new();
-    for task in 0..task_count {
-        for (record, by_task) in seen.select_on(task, path().all())? {
-            all.entry(record).or_default().extend(by_task);
-        }
+    for (record, by_task) in seen.select_all(path().all())? {
+        all.entry(record).or_default().extend(by_task);
     }
     Ok(all)
 }

@@ -201,7 +201,11 @@ fn entry_seed(n: u64) -> Vec<u8> {
             entry.put(b"b", &vec![b'w'; n as usize]);
             entry.end_chunk(chunk);
             entry.prepared(run, Epoch(n + 1), 1);
-            if n % 2 == 0 { entry.publish(run) } else { entry.drop_run(run) }
+            if n % 2 == 0 {
+                entry.publish(run)
+            } else {
+                entry.drop_run(run)
+            }
             if n >= 30 {
                 entry.spilled(run, Epoch(n + 2), n << 33, Version(n + 3));
             }
@@ -261,7 +265,7 @@ fn letters_seed(n: u64) -> Vec<u8> {
             says: MicrobatchSays::Prepared,
             body: b"body",
         },
-        Letter::MicrobatchStatus { request: n, finished: 1, processed: n, paused: true },
+        Letter::MicrobatchStatus { request: n, finished: 1, processed: n, paused: true, failing: Some((n, 3, "why")) },
         Letter::Call {
             task: TaskId(1),
             query: 2,

@@ -283,6 +283,8 @@ pub enum Letter<'a> {
         processed: u64,
         /// Whether it is paused.
         paused: bool,
+        /// The microbatch whose attempts fail, how many of them did, and what the last one failed with.
+        failing: Option<(u64, u32, &'a str)>,
     },
     /// See [`ClientLetter`].
     Client(ClientLetter<'a>),
@@ -605,12 +607,17 @@ impl<'a> Letter<'a> {
                 out.extend_from_slice(&start.0.to_le_bytes());
                 out.extend_from_slice(&end.0.to_le_bytes());
             }
-            Letter::MicrobatchStatus { request, finished, processed, paused } => {
+            Letter::MicrobatchStatus { request, finished, processed, paused, failing } => {
                 out.push(MICROBATCH_STATUS);
                 out.extend_from_slice(&request.to_le_bytes());
                 out.extend_from_slice(&finished.to_le_bytes());
                 out.extend_from_slice(&processed.to_le_bytes());
-                out.push(u8::from(paused));
+                out.extend_from_slice(&[u8::from(paused), u8::from(failing.is_some())]);
+                if let Some((id, attempts, text)) = failing {
+                    out.extend_from_slice(&id.to_le_bytes());
+                    out.extend_from_slice(&attempts.to_le_bytes());
+                    out.extend_from_slice(text.as_bytes());
+                }
             }
             Letter::Refused { request, refusal, text } => {
                 out.push(REFUSED);
@@ -731,6 +738,10 @@ impl<'a> Letter<'a> {
                 finished: reader.u64()?,
                 processed: reader.u64()?,
                 paused: reader.u8()? != 0,
+                failing: match reader.u8()? {
+                    0 => None,
+                    _ => Some((reader.u64()?, reader.u32()?, read_text(reader)?)),
+                },
             },
             REFUSED => {
                 Letter::Refused { request: reader.u64()?, refusal: read_refusal(reader)?, text: read_text(reader)? }

@@ -15,7 +15,7 @@ use tantu_client::{
 use tantu_doors::{DirLock, KernelDisk, StartError};
 use tantu_flow::{ArgumentValues, DEAD_LETTERS, DeadLetter, Module, ModuleDef, Owned, define};
 use tantu_path::PStateSchema;
-use tantu_state::meta::read_module;
+use tantu_state::meta::{ModuleMeta, read_module};
 use tantu_task::observe::Observe;
 use tantu_task::{CategoryShares, ClientWork};
 use tempfile::TempDir;
@@ -115,12 +115,23 @@ impl InProcessCluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn launch_at_rest(&self, def: ModuleDef) -> Result<bool, ClusterError> {
-        let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
-        let meta = read_module(&mut disk, &module_dir(&self.dir, &def.name).join("module.meta"))?;
-        let Some(meta) = meta else { return Ok(false) };
+        let Some(meta) = self.meta(&def.name)? else { return Ok(false) };
         let (tasks, threads) = (meta.task_count, meta.thread_count);
         self.launch_def(def, LaunchConfig { tasks, threads, at_rest: true, ..LaunchConfig::default() }, None)?;
         Ok(true)
+    }
+
+    /// How many tasks a module has in the directory, for ever; none if it was never launched there.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn stored_task_count(&self, module: &str) -> Result<Option<u32>, ClusterError> {
+        Ok(self.meta(module)?.map(|meta| meta.task_count))
+    }
+
+    fn meta(&self, module: &str) -> Result<Option<ModuleMeta>, ClusterError> {
+        let mut disk = KernelDisk::new(None).map_err(StartError::Ring)?;
+        Ok(read_module(&mut disk, &module_dir(&self.dir, module).join("module.meta"))?)
     }
 
     fn launch_def(
@@ -132,7 +143,10 @@ impl InProcessCluster {
         let name = def.name.clone();
         let mut modules = self.modules();
         if modules.contains_key(&name) {
-            return Err(ClusterError::Launch { module: name, what: "it runs already".to_string() });
+            return Err(ClusterError::Launch {
+                module: name,
+                what: "it runs already: `restart` launches it again".to_string(),
+            });
         }
         let log_segment_size = self.log_segment_size;
         let launch = Launch { config, observer, log_segment_size, stopped: StopText::default() };

@@ -8,7 +8,8 @@ use tantu_base::door::Disk;
 use tantu_base::id::ObjectId;
 use tantu_base::limit::TASK_COUNT_MAX;
 use tantu_doors::Pin;
-use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, StreamOptions};
+use tantu_flow::{MicrobatchObjects, ModuleDef, ModuleRuntime, PStateDef, StreamOptions};
+use tantu_path::Schema;
 use tantu_state::meta::{ModuleMeta, ObjectKind, read_module, write_module};
 use tantu_task::limit::{EVENT_MS_MAX, QUERY_TIMEOUT_MS, SLOW_OP_MS, SLOW_WRITE_MS, STALL_MS};
 use tantu_task::{CategoryShares, MemoryBudget};
@@ -137,7 +138,10 @@ pub(crate) fn prepare(
             return Err(mismatch(format!("it belongs to the module {}", meta.module)));
         }
         if meta.task_count != config.tasks {
-            return Err(mismatch(format!("it has {} tasks, and {} were asked for", meta.task_count, config.tasks)));
+            let (has, asked) = (meta.task_count, config.tasks);
+            return Err(mismatch(format!(
+                "it has {has} tasks for ever, and {asked} were asked for: launch it with {has}, or use another directory"
+            )));
         }
     }
     let other_threads = found.as_ref().map(|meta| meta.thread_count).filter(|count| *count != config.threads);
@@ -152,8 +156,8 @@ pub(crate) fn prepare(
         let known = meta.objects.iter().find(|object| object.kind == ObjectKind::PState && object.name == pstate.name);
         let mut schema = Vec::new();
         pstate.schema.encode(&mut schema);
-        if known.is_some_and(|known| known.schema != schema) {
-            return Err(mismatch(format!("{} was declared with another schema", pstate.name)));
+        if let Some(known) = known.filter(|known| known.schema != schema) {
+            return Err(mismatch(other_schema(pstate, &known.schema)));
         }
     }
     let depots = def.depots.iter().map(|depot| meta.object(ObjectKind::Depot, &depot.name, &[])).collect();
@@ -181,6 +185,16 @@ pub(crate) fn prepare(
     let runtime =
         ModuleRuntime { def, task_count, thread_count, depots, pstates, sources, microbatches, removed_microbatches };
     Ok(Prepared { runtime: Arc::new(runtime), meta, other_threads })
+}
+
+/// A PState is not what it was, and what to do.
+fn other_schema(pstate: &PStateDef, stored: &[u8]) -> String {
+    let (name, declared) = (&pstate.name, &pstate.schema);
+    let stored = Schema::decode(stored).map_or("something else".to_string(), |stored| stored.to_string());
+    format!(
+        "`{name}` is stored as {stored} and declared as {declared}; give the new one another name and read the depot from \
+         `StartFrom::Beginning`"
+    )
 }
 
 /// What the progress of a source is named.

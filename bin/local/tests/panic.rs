@@ -55,7 +55,7 @@ fn a_task_thread_that_panics_stops_the_module_with_its_reason_and_a_restart_goes
     let text = told.unwrap().to_string();
     assert!(text.contains("panicked: a panic that was planted"), "{text}");
     let error = numbers.append(&99).unwrap_err();
-    let (ClientError::NotRunning(text) | ClientError::Stopped(text)) = &error else { panic!("{error}") };
+    let (ClientError::NotRunning(text) | ClientError::Stopped { why: text, .. }) = &error else { panic!("{error}") };
     assert!(text.contains("panicked"), "{text}");
     let error = cluster.restart::<Counts>().unwrap_err();
     assert!(matches!(&error, ClusterError::Stopped { what, .. } if what.contains("panicked")), "{error}");

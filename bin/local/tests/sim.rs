@@ -67,7 +67,7 @@ fn visit(sim: &Sim, count: i64) -> Result<(i64, i64), ClientError> {
         tried += 1;
         match visits.append_with(&(user, number), ack) {
             Ok(_) | Err(ClientError::ProcessingFailed(_)) => told += 1,
-            Err(ClientError::StorageFull(_) | ClientError::Stopped(_) | ClientError::Closing) => {}
+            Err(ClientError::StorageFull(_) | ClientError::Stopped { .. } | ClientError::Closing) => {}
             Err(error) => return Err(error),
         }
     }

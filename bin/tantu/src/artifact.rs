@@ -19,8 +19,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tantu_client::ClientError;
-use tantu_flow::{DefineErrors, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
+use tantu_flow::{DefineErrors, MicrobatchDef, Module, ModuleDef, Plan, QueryDef, StreamDef, define};
 use tantu_local::ClusterError;
 use tantu_local::sim::{Failure, Simulation};
 
@@ -62,23 +63,27 @@ pub fn entry<M: Module>() -> Entry {
 macro_rules! main {
     ($($module:ty),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             $crate::artifact::run(&[$($crate::artifact::entry::<$module>()),+], ::std::env::args_os())
         }
     };
     ($($module:ty),+ $(,)?; run = $run:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_or(&entries, ::std::env::args_os(), $run)
         }
     };
     ($($module:ty),+ $(,)?; sim = $sim:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_simulated(&entries, ::std::env::args_os(), &$sim)
         }
     };
     ($($module:ty),+ $(,)?; run = $run:expr; sim = $sim:expr) => {
         fn main() -> ::std::process::ExitCode {
+            $crate::start_diagnostics();
             let entries = [$($crate::artifact::entry::<$module>()),+];
             $crate::artifact::run_or_simulated(&entries, ::std::env::args_os(), $run, &$sim)
         }
@@ -116,6 +121,8 @@ pub enum ArtifactError {
         name: String,
         /// What there is, as `Module/topology`.
         known: Vec<String>,
+        /// What else has the name: a stream, a query.
+        kind: Option<&'static str>,
     },
     /// It is no data directory.
     NoData {
@@ -150,8 +157,15 @@ impl fmt::Display for ArtifactError {
             ArtifactError::UnknownModule { name, known } => {
                 write!(f, "there is no module `{name}`; there is {}", known.join(", "))
             }
-            ArtifactError::NotOneTopology { name, known } => {
-                write!(f, "`{name}` is not the name of one microbatch topology; there is {}", known.join(", "))
+            ArtifactError::NotOneTopology { name, known, kind } => {
+                match kind {
+                    Some(kind) => write!(f, "`{name}` is a {kind} topology; ")?,
+                    None => write!(f, "`{name}` is not the name of one microbatch topology; ")?,
+                }
+                match known.as_slice() {
+                    [] => f.write_str("the executable has no microbatch topologies"),
+                    known => write!(f, "microbatch topologies are {}", known.join(", ")),
+                }
             }
             ArtifactError::NoData { dir } => write!(f, "{} holds no modules: it is no data directory", dir.display()),
             ArtifactError::NeverLaunched { module, dir } => {
@@ -327,7 +341,9 @@ fn module(module: ModuleDef) -> Value {
         })
     };
     let streams = module.streams.iter().map(|stream| stream_topology(&module, stream));
-    let topologies = streams.chain(module.queries.iter().map(query_topology)).collect::<Vec<_>>();
+    let microbatches = module.microbatches.iter().map(|microbatch| microbatch_topology(&module, microbatch));
+    let queries = module.queries.iter().map(|query| query_topology(&module, query));
+    let topologies = streams.chain(microbatches).chain(queries).collect::<Vec<_>>();
     json!({
         "name": module.name,
         "tasks": { "power_of_two": true, "max": tantu_base::limit::TASK_COUNT_MAX },
@@ -341,20 +357,62 @@ fn stream_topology(module: &ModuleDef, stream: &StreamDef) -> Value {
     let source = |source: &tantu_flow::SourceDef| {
         json!({
             "depot": module.depots[source.depot].name,
+            "id": source.id,
             "start": format!("{:?}", source.start),
             "retry": format!("{:?}", source.retry),
+            "dead_letter_after": source.dead_letter_after,
         })
     };
+    let options = stream.options;
     let mut topology = topology("stream", &stream.name, &stream.plan);
     topology["sources"] = stream.sources.iter().map(source).collect();
+    // Null is what the launch says.
+    topology["options"] = json!({
+        "timeout_ms": options.timeout.map(ms),
+        "executing_max": options.executing_max,
+        "batch_event_max": options.batch_event_max,
+        "checkpoint_threshold": options.checkpoint_threshold,
+        "checkpoint_period_ms": options.checkpoint_period.map(ms),
+    });
     topology
 }
 
-fn query_topology(query: &QueryDef) -> Value {
+fn microbatch_topology(module: &ModuleDef, microbatch: &MicrobatchDef) -> Value {
+    let source = |source: &tantu_flow::MicrobatchSource| {
+        json!({
+            "depot": module.depots[source.depot].name,
+            "id": source.id,
+            "start": format!("{:?}", source.start),
+        })
+    };
+    let options = microbatch.options;
+    let mut topology = topology("microbatch", &microbatch.name, &microbatch.plan);
+    topology["sources"] = microbatch.sources.iter().map(source).collect();
+    topology["options"] = json!({
+        "max_records": options.max_records,
+        "fetch_max": options.fetch_max,
+        "phase_timeout_ms": ms(options.phase_timeout),
+        "force_delay_ms": ms(options.force_delay),
+        "empty_period_ms": options.empty_period.map(ms),
+        "flush_path_count": options.flush_path_count,
+        "combiner_limit": options.combiner_limit,
+    });
+    topology
+}
+
+fn query_topology(module: &ModuleDef, query: &QueryDef) -> Value {
     let mut topology = topology("query", &query.name, &query.plan);
     topology["arguments"] = query.inputs.iter().copied().collect();
     topology["result"] = query.output.into();
+    topology["options"] = json!({
+        "timeout_ms": query.options.timeout.map(ms),
+        "consistent_with": query.options.consistent_with.map(|at| &module.microbatches[at].name),
+    });
     topology
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What topologies of all kinds have.
@@ -379,7 +437,7 @@ fn topology(kind: &str, name: &str, plan: &Plan) -> Value {
 mod tests {
     use super::*;
     use crate::demo::WordCount;
-    use tantu_flow::{Setup, Topologies};
+    use tantu_flow::{MicrobatchOptions, QueryOptions, Setup, SourceOptions, StartFrom, Topologies, Var};
 
     #[test]
     fn the_description_says_what_the_module_is() {
@@ -399,6 +457,45 @@ mod tests {
         let places: Vec<_> =
             topology["steps"].as_array().unwrap().iter().map(|step| step["at"].as_str().unwrap()).collect();
         assert!(places.iter().all(|place| place.contains("demo.rs:")), "{places:?}");
+    }
+
+    /// A topology of each kind, with options.
+    struct Kinds;
+
+    impl Module for Kinds {
+        fn define(setup: &mut Setup, topologies: &mut Topologies) {
+            let words = setup.declare_depot::<String>("*words", tantu_flow::random());
+            let options = SourceOptions { id: Some("second".to_string()), ..SourceOptions::default() };
+            topologies.stream("parser").source_with(&words, options.dead_letter_after(3), |_, _| {});
+            let few = MicrobatchOptions { max_records: 7, ..MicrobatchOptions::default() };
+            let mut counter = topologies.microbatch_with("counter", few);
+            counter.source_from(&words, StartFrom::Beginning, |m, batch| {
+                m.explode_microbatch(batch);
+            });
+            let whole = QueryOptions::default().consistent_with(&counter).timeout(Duration::from_secs(2));
+            topologies.query_with("double", whole, |q, (n,): (Var<i64>,)| {
+                q.origin_partition();
+                q.each(n, |n| 2 * n)
+            });
+        }
+    }
+
+    #[test]
+    fn topologies_of_every_kind_are_described_with_their_sources_and_options() {
+        let value: Value = serde_json::from_str(&describe(&[entry::<Kinds>()]).unwrap()).unwrap();
+        let topologies = value["modules"][0]["topologies"].as_array().unwrap();
+        let kinds: Vec<_> = topologies.iter().map(|topology| topology["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["stream", "microbatch", "query"]);
+        let [stream, microbatch, query] = &topologies[..] else { unreachable!("there are three") };
+        assert_eq!(stream["sources"][0]["id"], "second");
+        assert_eq!(stream["sources"][0]["dead_letter_after"], 3);
+        assert_eq!(stream["options"]["executing_max"], Value::Null);
+        assert_eq!(microbatch["name"], "counter");
+        assert_eq!(microbatch["sources"], json!([{ "depot": "*words", "id": null, "start": "Beginning" }]));
+        assert_eq!(microbatch["options"]["max_records"], 7);
+        assert_eq!(microbatch["options"]["phase_timeout_ms"], 60_000);
+        assert!(!microbatch["steps"].as_array().unwrap().is_empty());
+        assert_eq!(query["options"], json!({ "timeout_ms": 2_000, "consistent_with": "counter" }));
     }
 
     struct Wrong;

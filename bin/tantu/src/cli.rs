@@ -13,7 +13,6 @@ mod storage;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// A thread-per-core backend engine: depots, topologies and PStates in one durable module.
 #[derive(Debug, Parser)]
@@ -41,7 +40,7 @@ enum Verb {
 /// Parses the command line, runs the verb and tells how it ended.
 pub(crate) fn run() -> ExitCode {
     let tantu = Tantu::parse();
-    start_diagnostics();
+    tantu::start_diagnostics();
     let ended = match tantu.verb {
         Verb::Demo(args) => demo::run(&args).map(|()| true).map_err(|error| error.to_string()),
         Verb::Storage(args) => storage::run(&args).map_err(|error| error.to_string()),
@@ -56,12 +55,6 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Warnings by default, on stderr, so that a pipe on stdout sees results only.
-fn start_diagnostics() {
-    let filter = EnvFilter::try_from_env("TANTU_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
 }
 
 fn print_completions(shell: clap_complete::Shell) -> Result<(), String> {

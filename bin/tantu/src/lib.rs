@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod demo;
+mod diagnostics;
 pub mod graph;
 #[cfg(doctest)]
 mod guide;
@@ -14,6 +15,7 @@ pub mod schedule;
 pub mod testing;
 pub mod uid;
 
+pub use diagnostics::{LOG_VARIABLE, start_diagnostics};
 pub use tantu_base as base;
 pub use tantu_client as client;
 pub use tantu_derive::Record;

@@ -3,9 +3,9 @@
 pub use tantu_base::id::{Category, Offset, ProducerId};
 pub use tantu_base::value::{Decode, Encode, Uuid, Value};
 pub use tantu_client::{
-    AckLevel, AckReturns, Acked, ClientError, ClientOptions, Connection, DeadLetter, Depot, Microbatch,
-    MicrobatchSnapshot, MicrobatchStatus, NumberedRecord, Outcome, PState, PageMax, PartitionOffsets, Pending,
-    PendingAppend, PendingNumbered, Producer, ProducerState, Query, RecordPage, Stream, TroubledRecord,
+    AckLevel, AckReturns, Acked, Asked, ClientError, ClientOptions, Connection, DeadLetter, Depot, FailingMicrobatch,
+    Microbatch, MicrobatchSnapshot, MicrobatchStatus, NumberedRecord, Outcome, PState, PageMax, PartitionOffsets,
+    Pending, PendingAppend, PendingNumbered, Producer, ProducerState, Query, RecordPage, Stream, TroubledRecord,
 };
 // The derive macro; the trait of the same name comes with the language below.
 pub use tantu_derive::Record;

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use tantu_base::id::{Offset, TaskId};
 use tantu_base::limit::RECORD_SIZE_MAX;
 use tantu_base::value::{Decode, Encode, Reader};
-use tantu_flow::Routed;
+use tantu_flow::{Accepts, Fit, Routed, short_type};
 use tantu_net::letter::{AckLevel, Letter, ReadRange};
 
 /// Longest scratch buffer a thread keeps, in bytes.
@@ -57,12 +57,14 @@ pub struct RecordPage<T> {
 pub struct Depot<T> {
     pub(crate) connection: Connection,
     index: usize,
+    /// What looks at each record, if the handle's type does not say that it is one of the depot's.
+    accepts: Option<Accepts>,
     of: PhantomData<fn(&T)>,
 }
 
 impl<T> Clone for Depot<T> {
     fn clone(&self) -> Self {
-        Self { connection: self.connection.clone(), index: self.index, of: PhantomData }
+        Self { connection: self.connection.clone(), index: self.index, accepts: self.accepts, of: PhantomData }
     }
 }
 
@@ -73,10 +75,11 @@ impl<T> std::fmt::Debug for Depot<T> {
 }
 
 impl<T: Encode> Depot<T> {
-    /// The handle of a depot by its name.
+    /// The handle of a depot by its name. Its type is that of the depot's records, or [`Value`](tantu_base::value::Value): what is
+    /// appended is one of the depot's records in any case.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`].
+    /// [`ClientError::Unknown`], or [`ClientError::Refused`] if the depot holds records of another type.
     pub fn new(connection: &Connection, name: &str) -> Result<Self, ClientError> {
         let def = &connection.module().def;
         let Some(index) = def.depots.iter().position(|depot| depot.name == name) else {
@@ -88,7 +91,16 @@ impl<T: Encode> Depot<T> {
                 known,
             });
         };
-        Ok(Self { connection: connection.clone(), index, of: PhantomData })
+        let depot = &def.depots[index];
+        let accepts = match depot.fit::<T>() {
+            Fit::Same => None,
+            Fit::Perhaps => Some(depot.accepts),
+            Fit::Other => {
+                let (held, given) = (depot.record_name(), short_type(std::any::type_name::<T>()));
+                return Err(ClientError::Refused(format!("`{name}` holds records of {held}, not {given}")));
+            }
+        };
+        Ok(Self { connection: connection.clone(), index, accepts, of: PhantomData })
     }
 
     /// Appends a record and waits until every stream topology of the module has processed it.
@@ -214,6 +226,10 @@ impl<T: Encode> Depot<T> {
         }
         let module = self.connection.module();
         let def = &module.def.depots[self.index];
+        if let Some(Err(error)) = self.accepts.map(|accepts| accepts(record)) {
+            let (name, held) = (&def.name, def.record_name());
+            return Err(ClientError::Refused(format!("`{name}` holds records of {held}, which this is not: {error}")));
+        }
         let count = if def.global { 1 } else { module.task_count };
         let task = match def.partitioner.route(record, count).map_err(ClientError::Refused)? {
             Routed::To(index) => TaskId(index),

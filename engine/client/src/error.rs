@@ -16,6 +16,27 @@ pub enum Outcome {
     Unknown,
 }
 
+/// What a request that got no answer asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// That a record be appended.
+    Append,
+    /// Something that changes nothing: a read, the result of a query, offsets.
+    Read,
+    /// Something of a topology: how far it is, that it pause or go on, a snapshot.
+    Topology,
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Asked::Append => "an append may have happened or not",
+            Asked::Read => "a read changes nothing",
+            Asked::Topology => "what was asked for may have been done or not",
+        })
+    }
+}
+
 /// Why a request gave no result.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum ClientError {
@@ -34,8 +55,9 @@ pub enum ClientError {
     /// The request is wrong; nothing was done.
     #[error("refused, nothing was done: {0}")]
     Refused(String),
-    /// The record is appended and durable, but a topology failed on it the first time; it will be tried again.
-    #[error("the record was appended, but its processing failed: {0}")]
+    /// The record is appended and durable, but a topology failed on it. What becomes of it is what the topology's source says: it is
+    /// tried again, or dropped, or kept as a dead letter.
+    #[error("the record was appended, but its processing failed (its source says if it is tried again): {0}")]
     ProcessingFailed(String),
     /// The record is appended and durable, but too much is under way to wait for its processing; it will be processed.
     #[error("the record was appended, but its processing is not waited for: {0}")]
@@ -50,29 +72,41 @@ pub enum ClientError {
     #[error("the module had stopped, so nothing was done: {0}")]
     NotRunning(String),
     /// The module stopped while the request was out: an append may have happened or not.
-    #[error("the module stopped before it answered; an append may have happened or not: {0}")]
-    Stopped(String),
+    #[error("the module stopped before it answered; {asked}: {why}")]
+    Stopped {
+        /// What was asked for.
+        asked: Asked,
+        /// Why it stopped.
+        why: String,
+    },
     /// There was no answer in time: an append may have happened, or may still happen, or not.
-    #[error("no answer within {timeout:?}; an append may have happened or not")]
+    #[error("no answer within {timeout:?}; {asked}")]
     TimedOut {
+        /// What was asked for.
+        asked: Asked,
         /// How long was waited: [`ClientOptions`](crate::ClientOptions).
         timeout: Duration,
     },
     /// A producer that started later under the same name has taken over; this try appended nothing.
-    #[error("nothing was appended: a later life of the producer, its epoch {epoch}, has taken over")]
+    #[error(
+        "nothing was appended: a later life of the producer, its epoch {epoch}, has taken over; start a new one with `producer` or \
+             `producer_named`"
+    )]
     Fenced {
         /// The epoch of the other.
         epoch: u32,
     },
     /// An append with a lower number failed, or was never sent; this try appended nothing.
-    #[error("nothing was appended: the append with the number {expected} is next")]
+    #[error("nothing was appended: the append with the number {expected} is next; send that one first")]
     OutOfSequence {
         /// The number that the partition waits for.
         expected: u64,
     },
     /// The partition does not know the producer any more: it was silent for too long, or too many others came. This try appended
     /// nothing; a producer has to start anew.
-    #[error("nothing was appended: the partition does not know the producer any more")]
+    #[error(
+        "nothing was appended: the partition does not know the producer any more; start a new one with `producer` or `producer_named`"
+    )]
     Forgotten,
     /// The record was appended under its number, so long ago that its offset is not known any more.
     #[error("it was appended before, and its offset is not known any more")]
@@ -92,8 +126,8 @@ pub enum ClientError {
     /// The query had no result in time.
     #[error("no result in time: {0}")]
     QueryTimedOut(String),
-    /// A microbatch topology has not processed that many records in time.
-    #[error("the topology {topology} has processed {processed} records after {timeout:?}, not {count}")]
+    /// A topology has not processed that many records in time.
+    #[error("the topology {topology} has processed {processed} records after {timeout:?}, not {count}{}", behind(why))]
     NotProcessed {
         /// Which topology.
         topology: String,
@@ -103,6 +137,8 @@ pub enum ClientError {
         processed: u64,
         /// How long was waited.
         timeout: Duration,
+        /// Why, of a microbatch topology that is paused or fails; [`Stream::troubles`](crate::Stream::troubles) tells of a stream.
+        why: Option<String>,
     },
     /// A value is not of the type the handle was made for.
     #[error("the value found is not of the expected type: {0}")]
@@ -131,19 +167,30 @@ pub enum ClientError {
         count: u32,
     },
     /// The path does not start with a key, so it names no partition.
-    #[error("a path on a PState with several partitions must start with `key`, or name the partition with `select_on`")]
+    #[error(
+        "a path on a PState with several partitions must start with `key`; `select_on` names the partition, `select_all` asks all"
+    )]
     NoKey,
+}
+
+/// A reason behind a sentence.
+fn behind(why: &Option<String>) -> String {
+    why.as_ref().map(|why| format!("; {why}")).unwrap_or_default()
 }
 
 impl ClientError {
     /// What the request has done, as far as the client can know. It tells of one try: if a numbered append is sent again and
-    /// the second try appended nothing, the first may have all the same. Reads append nothing; a query may.
+    /// the second try appended nothing, the first may have all the same. Reads, calls of queries and what is asked of topologies append
+    /// nothing.
     ///
     /// ```
-    /// use tantu_client::{ClientError, Outcome};
+    /// use std::time::Duration;
+    /// use tantu_client::{Asked, ClientError, Outcome};
     ///
     /// assert_eq!(ClientError::Closing.outcome(), Outcome::NotAppended);
-    /// assert_eq!(ClientError::Stopped("…".to_string()).outcome(), Outcome::Unknown);
+    /// let late = |asked| ClientError::TimedOut { asked, timeout: Duration::from_secs(1) };
+    /// assert_eq!(late(Asked::Append).outcome(), Outcome::Unknown);
+    /// assert_eq!(late(Asked::Read).outcome(), Outcome::NotAppended);
     /// ```
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -162,14 +209,16 @@ impl ClientError {
             | ClientError::NotOne { .. }
             | ClientError::OutOfRange { .. }
             | ClientError::NoPartition { .. }
-            | ClientError::NoKey => Outcome::NotAppended,
-            ClientError::ProcessingFailed(_) | ClientError::Throttled(_) | ClientError::AppendedBefore => Outcome::Appended,
-            ClientError::Stopped(_)
-            | ClientError::TimedOut { .. }
+            | ClientError::NoKey
             | ClientError::QueryFailed(_)
             | ClientError::QueryTimedOut(_)
-            // Of a query's result.
-            | ClientError::Type(_) => Outcome::Unknown,
+            // Where a value is read, or what an append that is known to have happened returned.
+            | ClientError::Type(_) => Outcome::NotAppended,
+            ClientError::ProcessingFailed(_) | ClientError::Throttled(_) | ClientError::AppendedBefore => Outcome::Appended,
+            ClientError::Stopped { asked, .. } | ClientError::TimedOut { asked, .. } => match asked {
+                Asked::Append => Outcome::Unknown,
+                Asked::Read | Asked::Topology => Outcome::NotAppended,
+            },
         }
     }
 }
@@ -194,21 +243,40 @@ mod tests {
             ClientError::ReadFailed(text()),
             ClientError::NotKept(text()),
             ClientError::Busy(text()),
-            ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout },
+            ClientError::NotProcessed { topology: text(), count: 1, processed: 0, timeout, why: None },
             ClientError::NotOne { count: 2 },
             ClientError::OutOfRange { start: Offset(1), end: Offset(2) },
             ClientError::NoPartition { index: 9, count: 8 },
             ClientError::NoKey,
+            ClientError::QueryFailed(text()),
+            ClientError::QueryTimedOut(text()),
+            ClientError::Type(DecodeError::Truncated { offset: 0 }),
         ];
         assert!(nothing.iter().all(|error| error.outcome() == Outcome::NotAppended));
         let done = [ClientError::ProcessingFailed(text()), ClientError::AppendedBefore];
         assert!(done.iter().all(|error| error.outcome() == Outcome::Appended));
-        let unknown = [
-            ClientError::Stopped(text()),
-            ClientError::TimedOut { timeout },
-            ClientError::QueryFailed(text()),
-            ClientError::QueryTimedOut(text()),
-        ];
-        assert!(unknown.iter().all(|error| error.outcome() == Outcome::Unknown));
+        let lost = |asked| [ClientError::Stopped { asked, why: text() }, ClientError::TimedOut { asked, timeout }];
+        assert!(lost(Asked::Append).iter().all(|error| error.outcome() == Outcome::Unknown));
+        let others = [lost(Asked::Read), lost(Asked::Topology)].concat();
+        assert!(others.iter().all(|error| error.outcome() == Outcome::NotAppended));
+    }
+
+    #[test]
+    fn what_a_failure_says_is_true_of_what_was_asked_and_says_what_to_do() {
+        let timeout = Duration::from_secs(5);
+        let late = |asked| ClientError::TimedOut { asked, timeout }.to_string();
+        assert_eq!(late(Asked::Append), "no answer within 5s; an append may have happened or not");
+        assert_eq!(late(Asked::Read), "no answer within 5s; a read changes nothing");
+        let stopped = ClientError::Stopped { asked: Asked::Topology, why: "the disk".to_string() }.to_string();
+        assert_eq!(
+            stopped,
+            "the module stopped before it answered; what was asked for may have been done or not: the disk"
+        );
+        let failed = ClientError::ProcessingFailed("no number".to_string()).to_string();
+        assert!(!failed.contains("will be tried again") && failed.ends_with(": no number"), "{failed}");
+        for lost in [ClientError::Fenced { epoch: 2 }, ClientError::Forgotten] {
+            assert!(lost.to_string().ends_with("start a new one with `producer` or `producer_named`"), "{lost}");
+        }
+        assert!(ClientError::OutOfSequence { expected: 3 }.to_string().ends_with("3 is next; send that one first"));
     }
 }

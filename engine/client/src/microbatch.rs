@@ -11,7 +11,7 @@ use tantu_net::letter::{ClientLetter, Letter, MicrobatchAsk, SnapshotSays};
 const LEASE: Duration = Duration::from_secs(60);
 
 /// How far a microbatch topology is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MicrobatchStatus {
     /// The last microbatch that is visible on every task; they are counted from 1.
     pub finished: u64,
@@ -19,6 +19,27 @@ pub struct MicrobatchStatus {
     pub processed: u64,
     /// Whether it is paused.
     pub paused: bool,
+    /// The microbatch under way, if attempts at it failed since the module was launched.
+    pub failing: Option<FailingMicrobatch>,
+}
+
+/// A microbatch of which attempts failed. Its records are tried again until an attempt succeeds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailingMicrobatch {
+    /// Which microbatch.
+    pub id: u64,
+    /// How many attempts failed since the module was launched.
+    pub attempts: u32,
+    /// What the last one failed with, at most 1 KiB of it.
+    pub error: String,
+}
+
+impl std::fmt::Display for FailingMicrobatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, attempts, error } = self;
+        let times = if *attempts == 1 { "once".to_string() } else { format!("{attempts} times") };
+        write!(f, "microbatch {id} failed {times}, last with: {error}")
+    }
 }
 
 /// A microbatch topology.
@@ -85,12 +106,12 @@ impl Microbatch {
         if status.processed >= count {
             return Ok(status);
         }
-        Err(ClientError::NotProcessed {
-            topology: self.name().to_string(),
-            count,
-            processed: status.processed,
-            timeout,
-        })
+        let (topology, processed) = (self.name().to_string(), status.processed);
+        let why = match status.failing {
+            Some(failing) => Some(failing.to_string()),
+            None => status.paused.then(|| "it is paused".to_string()),
+        };
+        Err(ClientError::NotProcessed { topology, count, processed, timeout, why })
     }
 
     /// Up to which offset each partition of a depot is in finished microbatches: the offset after the last record (MB-20). Of several

@@ -303,7 +303,7 @@ impl<T: Encode> Producer<T> {
             match self.send(&numbered, AckLevel::Ack) {
                 Err(ClientError::TimedOut { .. }) if tries < TRY_COUNT_MAX => tries += 1,
                 // The instance goes, or is gone; numbers outlive it.
-                Err(ClientError::Stopped(_) | ClientError::NotRunning(_) | ClientError::Closing)
+                Err(ClientError::Stopped { .. } | ClientError::NotRunning(_) | ClientError::Closing)
                     if connection.await_restart(lives, until) =>
                 {
                     lives = connection.lives();
@@ -381,6 +381,7 @@ impl<T> Future for PendingNumbered<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Asked;
 
     fn numbered(line: &mut Line) -> NumberedRecord {
         line.next += 1;
@@ -412,7 +413,7 @@ mod tests {
         let mut line = Line::default();
         let [a, b] = [(); 2].map(|()| numbered(&mut line));
         let place = |record: &NumberedRecord| (record.sequence, record.generation);
-        line.failed(place(&a), &ClientError::Stopped("why".to_string()));
+        line.failed(place(&a), &ClientError::Stopped { asked: Asked::Append, why: "why".to_string() });
         line.failed(place(&a), &ClientError::NotRunning("why".to_string()));
         assert!(line.has(&a) && line.next == 2, "the first try may have appended it");
         line.failed(place(&b), &ClientError::Closing);

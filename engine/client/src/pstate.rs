@@ -115,12 +115,26 @@ impl<S: PStateSchema> PState<S> {
         path: PathTo<S, T>,
     ) -> Result<Vec<T::Value>, ClientError> {
         let asked = (0..self.partition_count()).map(|partition| self.send_at(snapshot, TaskId(partition), &path));
-        let asked = asked.collect::<Result<Vec<_>, _>>()?;
-        let mut all = Vec::new();
-        for pending in asked {
-            all.append(&mut pending.wait()?);
-        }
-        Ok(all)
+        gather(asked.collect::<Result<_, _>>()?)
+    }
+
+    /// Every value the path leads to on any partition, in the order of the partitions, each at an instant of its own: for all as of
+    /// one, see [`PState::select_all_at`]. All partitions are asked at once.
+    ///
+    /// ```
+    /// # use tantu_client::{ClientError, PState};
+    /// # use tantu_path::{Map, Navigate, path};
+    /// # fn example(counts: &PState<Map<String, i64>>) -> Result<(), ClientError> {
+    /// let all: Vec<(String, i64)> = counts.select_all(path().all())?;
+    /// # let _ = all; Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn select_all<T: PStateSchema>(&self, path: PathTo<S, T>) -> Result<Vec<T::Value>, ClientError> {
+        let asked = (0..self.partition_count()).map(|partition| self.send(TaskId(partition), &path));
+        gather(asked.collect::<Result<_, _>>()?)
     }
 
     /// The one value the path leads to.
@@ -173,6 +187,15 @@ impl<S: PStateSchema> PState<S> {
         });
         Ok(Pending::new(connection.clone(), request, read_rows::<T>))
     }
+}
+
+/// What all of them bring, in their order.
+fn gather<R>(asked: Vec<Pending<Vec<R>>>) -> Result<Vec<R>, ClientError> {
+    let mut all = Vec::new();
+    for pending in asked {
+        all.append(&mut pending.wait()?);
+    }
+    Ok(all)
 }
 
 fn read_rows<T: PStateSchema>(answer: Answer) -> Result<Vec<T::Value>, ClientError> {

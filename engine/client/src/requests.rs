@@ -1,7 +1,7 @@
 //! Requests that are out, and what their answers brought.
 
-use crate::error::ClientError;
-use crate::microbatch::MicrobatchStatus;
+use crate::error::{Asked, ClientError};
+use crate::microbatch::{FailingMicrobatch, MicrobatchStatus};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
@@ -29,6 +29,17 @@ pub(crate) enum Want {
     Within(Duration),
     /// The result of a query, which may take so long.
     Call(Duration),
+}
+
+impl Want {
+    /// What is told of a request that got no answer.
+    fn asked(self) -> Asked {
+        match self {
+            Want::Append | Want::Nothing => Asked::Append,
+            Want::Depot | Want::Read | Want::Call(_) => Asked::Read,
+            Want::Control | Want::Within(_) => Asked::Topology,
+        }
+    }
 }
 
 /// What an answered request brought. Appends are many and bring an offset only, so that the rest is elsewhere.
@@ -180,7 +191,7 @@ impl Requests {
             }
         }
         for (id, _, want) in &late {
-            self.finish(*id, Err(Box::new(ClientError::TimedOut { timeout: timeout(*want) })));
+            self.finish(*id, Err(Box::new(ClientError::TimedOut { asked: want.asked(), timeout: timeout(*want) })));
         }
         late.into_iter().map(|(id, thread, _)| (id, thread)).collect()
     }
@@ -202,8 +213,9 @@ impl Requests {
         for at in 0..self.places.len() {
             let place = &self.places[at];
             let id = u64::from(place.generation) << 32 | at as u64;
-            if place.request.as_ref().is_some_and(|request| request.result.is_none() && gone(request.thread)) {
-                self.finish(id, Err(Box::new(ClientError::Stopped(text()))));
+            let lost = place.request.as_ref().filter(|request| request.result.is_none() && gone(request.thread));
+            if let Some(asked) = lost.map(|request| request.want.asked()) {
+                self.finish(id, Err(Box::new(ClientError::Stopped { asked, why: text() })));
             }
         }
     }
@@ -263,11 +275,10 @@ impl Requests {
             Letter::Refused { request, refusal, text } => {
                 self.finish(request, Err(Box::new(refused(refusal, text.to_string()))));
             }
-            Letter::MicrobatchStatus { request: id, finished, processed, paused } => {
-                if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
-                    request.answer.more().microbatch = Some(MicrobatchStatus { finished, processed, paused });
-                    self.finish(id, Ok(()));
-                }
+            Letter::MicrobatchStatus { request, finished, processed, paused, failing } => {
+                let failing =
+                    failing.map(|(id, attempts, text)| FailingMicrobatch { id, attempts, error: text.into() });
+                self.told_status(request, MicrobatchStatus { finished, processed, paused, failing });
             }
             Letter::Client(letter) => self.told(&letter),
             // Letters between task threads are never sent to clients.
@@ -286,6 +297,13 @@ impl Requests {
             | Letter::End { .. }
             | Letter::Done { .. }
             | Letter::Failed { .. } => {}
+        }
+    }
+
+    fn told_status(&mut self, id: u64, status: MicrobatchStatus) {
+        if let Some(request) = self.get(id).filter(|request| request.result.is_none()) {
+            request.answer.more().microbatch = Some(status);
+            self.finish(id, Ok(()));
         }
     }
 
@@ -390,7 +408,7 @@ mod tests {
         requests.fail_gone(|thread| thread == 1, || "gone".to_string());
         assert!(requests.take(ids[0]).is_none());
         assert!(requests.take(ids[1]).expect("answered before").is_ok());
-        assert!(matches!(requests.take(ids[2]), Some(Err(ClientError::Stopped(text))) if text == "gone"));
+        assert!(matches!(requests.take(ids[2]), Some(Err(ClientError::Stopped { why, .. })) if why == "gone"));
         assert_eq!((requests.unanswered(), requests.awaited()), (1, 0));
     }
 
@@ -401,7 +419,9 @@ mod tests {
         let [a, b, c] = [at(10), at(20), None].map(|deadline| requests.add(3, Want::Append, deadline));
         let timeout = Duration::from_millis(10);
         assert_eq!(requests.expire(Nanos(0).plus_ms(10), |_| timeout), [(a, 3)]);
-        assert!(matches!(requests.take(a), Some(Err(ClientError::TimedOut { timeout: of })) if of == timeout));
+        assert!(
+            matches!(requests.take(a), Some(Err(ClientError::TimedOut { asked: Asked::Append, timeout: of })) if of == timeout)
+        );
         requests.answered(appended(a, 5));
         assert_eq!(requests.expire(Nanos(0).plus_ms(1_000), |_| timeout), [(b, 3)]);
         assert_eq!((requests.forget(b), requests.forget(c)), (None, Some((3, Want::Append))));

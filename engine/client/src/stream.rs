@@ -74,7 +74,7 @@ impl Stream {
             left_ms = left_ms.saturating_sub(waited_ms);
             if left_ms == 0 {
                 let topology = self.name().to_string();
-                return Err(ClientError::NotProcessed { topology, count, processed, timeout });
+                return Err(ClientError::NotProcessed { topology, count, processed, timeout, why: None });
             }
             wait_ms = left_ms.min(WAIT_MS);
         }

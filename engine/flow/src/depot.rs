@@ -1,6 +1,8 @@
 //! How a client's appends are spread over the partitions of a depot.
 
 use crate::data::Owned;
+use crate::graph::short_type;
+use crate::module::DepotDef;
 use std::sync::Arc;
 use tantu_base::value::{Decode, DecodeError, Encode, Reader, partition_of};
 
@@ -68,6 +70,39 @@ impl DepotPartitioner {
 impl std::fmt::Debug for DepotPartitioner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// How the records of a client's handle are those of a depot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// They are of its type.
+    Same,
+    /// That cannot be told from the types: each record is to be looked at.
+    Perhaps,
+    /// They are of another type.
+    Other,
+}
+
+impl DepotDef {
+    /// How records of type `T` are those of the depot. A type is known by its name without its path: a client may have a declaration
+    /// of its own. Values and whatever is behind a pointer may be anything.
+    pub fn fit<T>(&self) -> Fit {
+        let given = std::any::type_name::<T>();
+        if given == self.record_type {
+            return Fit::Same;
+        }
+        let (given, declared) = (short_type(given), short_type(self.record_type));
+        let is_open = |text: &str| {
+            let mut words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            text.contains(['&', '[']) || words.any(|word| matches!(word, "Value" | "Box"))
+        };
+        if given == declared || is_open(&given) || is_open(&declared) { Fit::Perhaps } else { Fit::Other }
+    }
+
+    /// The type of its records, without its path.
+    pub fn record_name(&self) -> String {
+        short_type(self.record_type)
     }
 }
 

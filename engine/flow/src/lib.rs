@@ -69,7 +69,7 @@ pub use control::{Cond, Match, Switch};
 pub use data::{Data, Owned, Record, RefOf, Returned};
 pub use dead_letter::{DEAD_LETTERS, DeadLetter, TroubledRecord};
 pub use define::{DefineError, DefineErrors, define};
-pub use depot::{Accepts, DepotPartitioner, Routed, custom, disallow, hash_by, random};
+pub use depot::{Accepts, DepotPartitioner, Fit, Routed, custom, disallow, hash_by, random};
 pub use emit::{Emit, StreamEmit};
 pub use fault::RunError;
 pub use fold::{FoldDef, RowFold};

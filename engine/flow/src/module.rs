@@ -153,7 +153,7 @@ pub enum RetryMode {
     Individual,
     /// It and every later record of its partition are processed again, in order.
     AllAfter,
-    /// It is dropped.
+    /// It is dropped. Others of its batch are tried again, unless they had been begun before it.
     None,
 }
 

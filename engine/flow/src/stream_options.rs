@@ -75,6 +75,14 @@ impl Defining {
         if source.dead_letter_after == Some(0) {
             self.error(place, "`dead_letter_after` is 0: a record is tried at least once".to_string());
         }
+        if let (RetryMode::None, Some(most @ 2..)) = (source.retry, source.dead_letter_after) {
+            let topology = &self.streams[stream].name;
+            let what = format!(
+                "the source of `{topology}` on `{depot}` tries no record again (`RetryMode::None`), so none fails {most} times: \
+                 `dead_letter_after` is 1, or the retry mode another"
+            );
+            self.error(place, what);
+        }
     }
 
     /// A client gets one value from a topology: sources of one depot that return some have the same aggregator.

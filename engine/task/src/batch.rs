@@ -6,6 +6,7 @@ use crate::hops::{HopNumbers, Hops};
 use crate::jobs::Starting;
 use crate::paging::Paging;
 use tantu_base::id::Offset;
+use tantu_flow::Position;
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::TaskState;
 
@@ -52,6 +53,8 @@ pub(crate) struct Batch {
     pub(crate) has_one_try: bool,
     /// and how far those of this task have begun, by source.
     pub(crate) begun: Begun,
+    /// Events of such records, and where in the plan they stand.
+    pub(crate) of_one_try: Vec<(Position, Root)>,
     /// The first hops, which rest on nothing that is not durable: no event that made one of them, or one before it, looked at
     /// or changed a PState.
     pub(crate) free_hops: usize,
@@ -136,7 +139,6 @@ mod tests {
     use crate::host::EventRandom;
     use tantu_base::fixed::FixedReader;
     use tantu_base::id::TaskId;
-    use tantu_flow::Position;
 
     fn root(record: u64) -> Root {
         Root { task: TaskId(0), source: 0, offset: Offset(record), attempt: 0 }

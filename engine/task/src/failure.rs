@@ -3,7 +3,7 @@
 //! A record that failed is tried again, unless its source does not retry. One that failed too often of itself *leaves*: it is
 //! written to the depot of dead letters, in the same entry as the progress that passes it by.
 
-use crate::limit::{DEAD_RECORD_SIZE_MAX, SEAL_SIZE, TROUBLE_TEXT_SIZE_MAX, TROUBLE_TOLD_COUNT_MAX};
+use crate::limit::{DEAD_RECORD_SIZE_MAX, SEAL_SIZE, TROUBLE_TEXT_SIZE_MAX, TROUBLE_TOLD_COUNT_MAX, WINDOW_COUNT_MAX};
 use crate::slot::TaskSlot;
 use crate::source::{Report, Source};
 use crate::thread::TaskThread;
@@ -12,7 +12,7 @@ use crate::trouble::{Trouble, cut};
 use tantu_base::door::{Nanos, Peer};
 use tantu_base::id::{Category, Offset, TaskId};
 use tantu_base::value::{Encode, encoded};
-use tantu_flow::{DeadLetter, ModuleDef, TroubledRecord};
+use tantu_flow::{DeadLetter, ModuleDef, Position, TroubledRecord};
 use tantu_net::letter::{Letter, Refusal, Root};
 
 impl TaskThread {
@@ -98,6 +98,35 @@ impl TaskThread {
 }
 
 impl TaskSlot {
+    /// A batch failed, in which events began here: what was done for records of which the first event is among them was all in the
+    /// batch, and is undone.
+    pub(crate) fn note_undone(&mut self, begun: &[(Position, Root)]) {
+        for (at, root) in begun {
+            if let Some(source) = self.sources.get_mut(usize::from(root.source)).filter(|source| source.setup.at == *at)
+            {
+                source.note_undone(root.offset);
+            }
+        }
+    }
+
+    /// Tells the log that a source starts no more records.
+    pub(crate) fn warn_stopped(&self, def: &ModuleDef, index: usize) {
+        let source = &self.sources[index];
+        let topology = &def.streams[usize::from(source.setup.stream)].name;
+        let depot = &def.depots[source.setup.depot].name;
+        let (partition, offset) = (self.task.0, source.base().0);
+        let Trouble { tries, text } = source.troubles.get(source.base()).cloned().unwrap_or_default();
+        tracing::error!(
+            topology,
+            depot,
+            partition,
+            offset,
+            tries,
+            error = text,
+            "no more records start: {WINDOW_COUNT_MAX} stand behind one that fails; mend its code, or give it up with `dead_letter_after`"
+        );
+    }
+
     /// Keeps a record that leaves as a dead letter; false while too much is staged. Its waiter has been told.
     pub(crate) fn keep_dead(&mut self, def: &ModuleDef, index: usize, offset: Offset, record: &[u8]) -> bool {
         if self.state.staged_size() >= SEAL_SIZE {

@@ -192,7 +192,8 @@ impl TaskThread {
             Act::GoOn { run, epochs } => self.go_on(at, run, &epochs, now),
             Act::Answer { peer, request } => {
                 let (finished, processed, paused) = self.micro.coordinators[at].status();
-                let letter = Letter::MicrobatchStatus { request, finished, processed, paused };
+                let failing = self.micro.coordinators[at].failing();
+                let letter = Letter::MicrobatchStatus { request, finished, processed, paused, failing };
                 self.outbox.push(peer, Category::Client, &letter);
             }
             Act::Refuse { peer, request } => {

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::hops::{Hop, Hops};
 use crate::limit::{EVENT_QUEUE_SIZE_MAX, LINGER_STEP_COUNT};
 use crate::slot::{Hold, TaskSlot};
+use crate::source::Source;
 use crate::thread::{StopReason, TaskThread};
 use crate::together;
 use crate::turn::Turn;
@@ -42,9 +43,12 @@ impl TaskThread {
     fn next_record(&mut self, at: usize, index: usize, now: Nanos) -> Option<Offset> {
         let slot = &mut self.slots[at];
         together::meet(&mut slot.sources, index);
+        let end = slot.state.depots()[slot.sources[index].setup.depot].committed_end();
+        if slot.sources[index].has_stopped(end) {
+            slot.warn_stopped(&self.config.module.def, index);
+        }
         let source = &slot.sources[index];
         let fresh = || {
-            let end = slot.state.depots()[source.setup.depot].committed_end();
             let starts = source.lead.is_none() && source.has_room() && source.next() < end;
             (starts && !together::waits(&slot.sources, index)).then(|| source.next())
         };
@@ -146,7 +150,9 @@ impl TaskThread {
                     // They would begin records that are tried again as a whole.
                     self.slots[at].events.drop_tied();
                 }
+                self.slots[at].note_undone(&batch.of_one_try);
                 self.release(&reports, doors.clock.now());
+                self.slots[at].sources.iter_mut().for_each(Source::forget_undone);
             }
         }
         self.slots[at].events.reclaim();

@@ -9,7 +9,7 @@ use tantu_base::door::Nanos;
 use tantu_base::id::Offset;
 
 /// A record that failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Trouble {
     pub(crate) tries: u32,
     /// What the last try failed with.
@@ -37,8 +37,7 @@ pub(crate) fn cut(text: &str, size_max: usize) -> &str {
 impl Troubles {
     /// A record failed; answers how often it did by now.
     pub(crate) fn note(&mut self, offset: Offset, text: &str) -> u32 {
-        let none = || Trouble { tries: 0, text: String::new() };
-        let trouble = self.records.entry(offset).or_insert_with(none);
+        let trouble = self.records.entry(offset).or_default();
         trouble.tries = trouble.tries.saturating_add(1);
         trouble.text.clear();
         trouble.text.push_str(cut(text, TROUBLE_TEXT_SIZE_MAX));

@@ -84,9 +84,19 @@ fn another_number_of_tasks_on_the_same_directory_is_refused() {
     let good = text::write(dir.path(), "good.txt", 2, 5);
     let before = Demo::wordcount(TANTU).everything().data_dir(&data).arg(&good).report();
     let other = Demo::wordcount(TANTU).everything().data_dir(&data).arg("--tasks").arg("4").arg(&good).run();
-    other.expect_refusal(&["8", "4"]);
+    other.expect_refusal(&["8 tasks for ever, and 4 were asked for: launch it with 8, or use another directory"]);
     let empty = text::write(dir.path(), "empty.txt", 2, 0);
     assert_eq!(Demo::wordcount(TANTU).everything().data_dir(&data).arg(&empty).report().top, before.top);
+}
+
+#[test]
+fn without_a_number_of_tasks_a_directory_keeps_its_own() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let good = text::write(dir.path(), "good.txt", 2, 5);
+    Demo::wordcount(TANTU).everything().data_dir(&data).arg("--tasks").arg("4").arg(&good).report();
+    let again = Demo::wordcount(TANTU).everything().data_dir(&data).arg(&good).report();
+    assert!(again.top.iter().all(|(_, count)| count % 2 == 0), "every line twice: {:?}", again.top);
 }
 
 #[test]

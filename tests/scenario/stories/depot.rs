@@ -419,3 +419,65 @@ fn records_of_several_types_in_one_depot_keep_their_order_in_a_partition() {
     }
     cluster.close().unwrap();
 }
+
+/// Words that are counted.
+struct Words;
+
+impl Module for Words {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let words = setup.declare_depot::<String>("*words", random());
+        setup.declare_depot::<Value>("*anything", random());
+        let mut s = topologies.stream("counter");
+        let counts = s.pstate::<Map<String, i64>>("$$counts");
+        s.source(&words, |b, word| {
+            b.hash_partition(word);
+            b.compound_agg(counts, agg::key(word, agg::count()));
+        });
+    }
+}
+
+mod elsewhere {
+    /// A type of the same name as that of another module.
+    #[derive(tantu::Record, Clone, PartialEq, Debug)]
+    pub(crate) enum Change {
+        #[variant(9)]
+        Other,
+    }
+}
+
+#[test]
+fn a_record_of_another_type_is_refused_before_it_is_in_the_depot() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Words>(LaunchConfig::new(2, 1)).unwrap();
+    let refused = |error: ClusterError| error.to_string();
+    let other = refused(cluster.depot::<i64>("Words", "*words").map(drop).unwrap_err());
+    assert!(other.contains("refused, nothing was done: `*words` holds records of String, not i64"), "{other}");
+    let pair = refused(cluster.depot::<(String, Change)>("Words", "*words").map(drop).unwrap_err());
+    assert!(pair.ends_with("holds records of String, not (String, Change)"), "{pair}");
+
+    // What the type does not tell, each record does.
+    let untyped = cluster.depot::<Value>("Words", "*words").unwrap();
+    let error = untyped.append(&Value::I64(1)).unwrap_err();
+    assert!(
+        matches!(&error, ClientError::Refused(text) if text.contains("`*words` holds records of String")),
+        "{error}"
+    );
+    let producer = untyped.producer_named("loader").unwrap();
+    assert!(producer.number(&Value::Null).is_err() && producer.append(&Value::List(vec![])).is_err());
+    untyped.append(&Value::Str("a".to_string())).unwrap();
+    producer.append(&Value::Str("a".to_string())).unwrap();
+    cluster.depot::<&str>("Words", "*words").unwrap().append(&"a").unwrap();
+    let words = cluster.depot::<String>("Words", "*words").unwrap();
+    words.append(&"a".to_string()).unwrap();
+    let counts = cluster.pstate::<Map<String, i64>>("Words", "$$counts").unwrap();
+    assert_eq!(counts.select_one(path().key("a")).unwrap(), Some(4));
+    let ends = (0..2).map(|partition| words.offsets(partition).unwrap().end.0);
+    assert_eq!(ends.sum::<u64>(), 4, "and nothing else is there");
+    cluster.depot::<i64>("Words", "*anything").unwrap().append(&7).unwrap();
+
+    cluster.launch::<Notes>(LaunchConfig::new(2, 1)).unwrap();
+    let elsewhere = cluster.depot::<(String, elsewhere::Change)>("Notes", "*changes").unwrap();
+    let error = elsewhere.append(&("note".to_string(), elsewhere::Change::Other)).unwrap_err();
+    assert!(error.to_string().contains("holds records of (String, Change)"), "{error}");
+    cluster.close().unwrap();
+}

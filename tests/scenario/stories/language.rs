@@ -101,6 +101,24 @@ fn a_select_needs_a_key_and_select_one_exactly_one_value() {
 }
 
 #[test]
+fn a_select_of_all_partitions_brings_what_each_of_them_brings_in_their_order() {
+    let cluster = cluster_of::<Bank>(4);
+    let transfers = cluster.depot::<(String, i64)>("Bank", "*transfers").unwrap();
+    for n in 1..=40 {
+        transfers.append(&(format!("account {n}"), n)).unwrap();
+    }
+    let balances = cluster.pstate::<Map<String, i64>>("Bank", "$$balances").unwrap();
+    let all = balances.select_all(path().all()).unwrap();
+    let each: Vec<_> = (0..4).flat_map(|partition| balances.select_on(partition, path().all()).unwrap()).collect();
+    assert_eq!((all.len(), all), (40, each));
+    assert_eq!(balances.select_all(path().size()).unwrap().len(), 4, "one of each");
+    assert_eq!(cluster.pstate::<i64>("Bank", "$$total").unwrap().select_all(path()).unwrap(), [820], "it is global");
+    let hint = balances.select(path().all()).unwrap_err().to_string();
+    assert!(hint.contains("select_all"), "{hint}");
+    cluster.close().unwrap();
+}
+
+#[test]
 fn names_and_schemas_that_do_not_fit_are_refused_with_what_there_is() {
     let cluster = cluster_of::<Bank>(2);
     let error = cluster.depot::<String>("Banc", "*transfers").unwrap_err().to_string();

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a story is a test, on the real machine")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tantu::prelude::*;
 
@@ -154,7 +154,9 @@ fn a_pause_holds_across_a_restart() {
     cluster.launch::<Words>(config(2)).unwrap();
     let topology = cluster.microbatch("Words", "counter").unwrap();
     std::thread::sleep(Duration::from_millis(30));
-    assert_eq!(topology.status().unwrap(), MicrobatchStatus { finished: 0, processed: 0, paused: true });
+    assert_eq!(topology.status().unwrap(), MicrobatchStatus { paused: true, ..MicrobatchStatus::default() });
+    let paused = topology.wait_for_processed(1, Duration::from_millis(5)).unwrap_err().to_string();
+    assert!(paused.ends_with("has processed 0 records after 5ms, not 1; it is paused"), "{paused}");
     topology.resume().unwrap();
     topology.resume().unwrap();
     assert_eq!(topology.wait_for_processed(1, LONG).unwrap().processed, 1);
@@ -228,6 +230,48 @@ fn transfers_between_partitions_keep_the_sum_and_a_failed_attempt_leaves_nothing
     let funds = numbers(&cluster, "Bank", "$$funds");
     assert_eq!(funds.values().sum::<i64>(), 20_000, "{funds:?}");
     assert!(funds.values().any(|amount| *amount != 1_000));
+    cluster.close().unwrap();
+}
+
+/// Numbers, of which 13 fails while it may not pass.
+struct Picky;
+
+static LETS_PASS: AtomicBool = AtomicBool::new(false);
+
+impl Module for Picky {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_depot::<i64>("*numbers", random());
+        let mut picky = topologies.microbatch("picky");
+        picky.source_from(&numbers, StartFrom::Beginning, |m, batch| {
+            let n = m.explode_microbatch(batch);
+            m.assert(
+                n,
+                |n| n != 13 || LETS_PASS.load(Ordering::SeqCst),
+                &format!("13 is not taken{}", " at all".repeat(400)),
+            );
+        });
+    }
+}
+
+#[test]
+fn a_topology_that_fails_says_on_which_microbatch_how_often_and_why_until_it_succeeds() {
+    let cluster = InProcessCluster::create().unwrap();
+    cluster.launch::<Picky>(config(2)).unwrap();
+    let picky = cluster.microbatch("Picky", "picky").unwrap();
+    assert_eq!(picky.status().unwrap().failing, None);
+    cluster.depot::<i64>("Picky", "*numbers").unwrap().append_with(&13, AckLevel::AppendAck).unwrap();
+    let stuck = loop {
+        match picky.status().unwrap().failing {
+            Some(failing) if failing.attempts > 1 => break failing,
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(stuck.id == 1 && stuck.error.contains("13 is not taken at all") && stuck.error.len() <= 1 << 10, "{stuck}");
+    let late = cluster.wait_for_microbatch_processed_count("Picky", "picky", 1, Duration::from_millis(5)).unwrap_err();
+    let text = late.to_string();
+    assert!(text.contains("not 1; microbatch 1 failed ") && text.contains(" times, last with: "), "{text}");
+    LETS_PASS.store(true, Ordering::SeqCst);
+    assert_eq!(picky.wait_for_processed(1, LONG).unwrap().failing, None);
     cluster.close().unwrap();
 }
 

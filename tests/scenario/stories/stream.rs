@@ -408,6 +408,38 @@ fn the_records_a_stream_topology_has_processed_are_counted_and_waited_for_across
     }
 }
 
+/// Numbers that are counted at most once; 500 is not taken.
+struct AtMostOnce;
+
+impl Module for AtMostOnce {
+    fn define(setup: &mut Setup, topologies: &mut Topologies) {
+        let numbers = setup.declare_global_depot::<i64>("*numbers", random());
+        let mut s = topologies.stream("once");
+        let counts = s.pstate_with::<Map<i64, i64>>("$$counts", PStateOptions::global());
+        let once = SourceOptions { retry: RetryMode::None, ..SourceOptions::default() };
+        s.source_with(&numbers, once, |b, n| {
+            b.compound_agg(counts, agg::key(n, agg::count()));
+            b.assert(n, |n| n != 500, "500 is not taken");
+        });
+    }
+}
+
+#[test]
+fn without_retries_one_record_is_dropped_and_those_that_shared_its_batch_are_processed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = launch::<AtMostOnce>(dir.path());
+    let numbers = cluster.depot::<i64>("AtMostOnce", "*numbers").unwrap();
+    let pending: Vec<_> = (0..1_000).map(|n| numbers.append_async(&n, AckLevel::AppendAck).unwrap()).collect();
+    pending.into_iter().for_each(|append| _ = append.wait().unwrap());
+    cluster.wait_for_stream_processed_count("AtMostOnce", "once", 1_000, Duration::from_secs(20)).unwrap();
+    let counts = cluster.pstate::<Map<i64, i64>>("AtMostOnce", "$$counts").unwrap();
+    let counted = counts.select(path().all()).unwrap();
+    let expected: Vec<(i64, i64)> = (0..1_000).filter(|n| *n != 500).map(|n| (n, 1)).collect();
+    assert_eq!(counted.len(), 999, "one is dropped");
+    assert_eq!(counted, expected);
+    cluster.close().unwrap();
+}
+
 /// Sources that cannot be.
 struct Mistaken;
 
@@ -426,6 +458,10 @@ impl Module for Mistaken {
             let text = b.each(n, |n| n.to_string());
             b.ack_return(text);
         });
+        for (name, tries) in [("t", 3), ("u", 1)] {
+            let once = SourceOptions { retry: RetryMode::None, ..SourceOptions::default() };
+            topologies.stream(name).source_with(&numbers, once.dead_letter_after(tries), |_, _| {});
+        }
         topologies.query("q", |q, (n,): (Var<i64>,)| {
             q.ack_return(n);
             q.origin_partition();
@@ -450,6 +486,7 @@ fn sources_and_returns_that_cannot_be_are_refused_with_their_lines() {
         "the `id` of a source is not empty and has no `/` in it",
         "`dead_letter_after` is 0",
         "`ack_return` has nobody to return to here: only stream topologies have it",
+        "the source of `t` on `*numbers` tries no record again (`RetryMode::None`), so none fails 3 times",
     ];
     for what in expected {
         let found = errors.errors.iter().find(|error| error.what.contains(what));
@@ -457,6 +494,7 @@ fn sources_and_returns_that_cannot_be_are_refused_with_their_lines() {
     }
     let returns = errors.errors.iter().filter(|error| error.what.contains("nobody to return to")).count();
     assert_eq!(returns, 2, "a query and a microbatch: {errors}");
+    assert!(!errors.to_string().contains("source of `u`"), "its first failure is its last: {errors}");
 }
 
 /// Each record is written down, then something takes long, then it is written down once more, or fails the first time.

@@ -216,7 +216,7 @@ fn passes(error: &ClientError) -> bool {
         error,
         ClientError::Closing
             | ClientError::StorageFull(_)
-            | ClientError::Stopped(_)
+            | ClientError::Stopped { .. }
             | ClientError::ReadFailed(_)
             | ClientError::QueryFailed(_)
             | ClientError::QueryTimedOut(_)

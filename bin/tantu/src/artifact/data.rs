@@ -143,7 +143,8 @@ fn ordered(entries: &[Entry], args: &TopologyArgs, order: Order) -> Result<Strin
         Order::Resume => handle.resume()?,
         Order::Status => {}
     }
-    let MicrobatchStatus { finished, processed, paused } = handle.status()?;
+    // At rest it fails nowhere.
+    let MicrobatchStatus { finished, processed, paused, failing: _ } = handle.status()?;
     // What was asked for is durable when this went well.
     cluster.close()?;
     let state = if paused { "paused" } else { "goes on when the module is launched" };
@@ -156,13 +157,18 @@ fn find(modules: Vec<ModuleDef>, wanted: &str) -> Result<(ModuleDef, String), Ar
     let paths = |module: &ModuleDef| names(module).iter().map(|name| format!("{}/{name}", module.name)).collect();
     let known: Vec<String> = modules.iter().flat_map(|module| -> Vec<String> { paths(module) }).collect();
     let is_wanted = |module: &str, name: &str| name == wanted || format!("{module}/{name}") == wanted;
+    let kind = modules.iter().find_map(|module| {
+        let has = |name: &String| is_wanted(&module.name, name);
+        let stream = module.streams.iter().any(|stream| has(&stream.name)).then_some("stream");
+        stream.or_else(|| module.queries.iter().any(|query| has(&query.name)).then_some("query"))
+    });
     let mut found = modules.into_iter().filter_map(|module| {
         let name = names(&module).into_iter().find(|name| is_wanted(&module.name, name))?;
         Some((module, name))
     });
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        _ => Err(ArtifactError::NotOneTopology { name: wanted.to_string(), known }),
+        _ => Err(ArtifactError::NotOneTopology { name: wanted.to_string(), known, kind }),
     }
 }
 
@@ -179,6 +185,7 @@ fn open(dir: &Path) -> Result<InProcessCluster, ArtifactError> {
 mod tests {
     use super::*;
     use crate::artifact::entry;
+    use crate::demo::WordCount;
     use std::time::Duration;
     use tantu_flow::{Module, Setup, SourceOptions, Topologies, random};
     use tantu_local::LaunchConfig;
@@ -270,7 +277,11 @@ mod tests {
         };
         let both = refused("counter", dir.path());
         assert!(both.contains("Numbers/counter, Others/counter"), "{both}");
-        assert!(refused("parser", dir.path()).contains("`parser`"), "it is a stream");
+        let stream = refused("parser", dir.path());
+        assert_eq!(stream, "`parser` is a stream topology; microbatch topologies are Numbers/counter, Others/counter");
+        let none =
+            ordered(&[entry::<WordCount>()], &args(dir.path(), "counting"), Order::Status).unwrap_err().to_string();
+        assert!(none.ends_with("; the executable has no microbatch topologies"), "{none}");
         let missing = dir.path().join("missing");
         assert!(refused("Others/counter", &missing).contains("missing") && !missing.exists());
         let cluster = InProcessCluster::open(dir.path()).unwrap();

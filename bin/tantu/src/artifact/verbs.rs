@@ -2,6 +2,7 @@
 
 use super::data::{self, DeadLettersArgs, Order, TopologyArgs};
 use super::{ArtifactError, Entry, Story, Work, definitions, described, ended, print};
+use crate::diagnostics::quietly;
 use crate::graph::{self, Format};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -98,7 +99,7 @@ fn sim(story: Option<Story<'_>>, args: &SimArgs, name: &OsStr) -> Result<String,
     let simulation = story.ok_or(ArtifactError::NoSimulation)?();
     let first = args.seed.unwrap_or_else(fresh_seed);
     let found = |failure| ArtifactError::Found { failure, artifact: name.to_string_lossy().into_owned() };
-    let told = simulation.tell(first, args.count).map_err(found)?;
+    let told = quietly(|| simulation.tell(first, args.count)).map_err(found)?;
     Ok(format!("{}, seeds from {first} on: {told}\n", simulation.module()))
 }
 

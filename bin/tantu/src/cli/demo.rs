@@ -23,6 +23,8 @@ use tantu::demo::{COUNTS, LINES, WordCount};
 use tantu::prelude::*;
 use thiserror::Error;
 
+/// Tasks of a module in a new directory.
+const TASK_COUNT: u32 = 8;
 /// Most lines that are appended and not yet acked.
 const IN_FLIGHT_MAX: usize = 4096;
 
@@ -52,9 +54,9 @@ struct WordCountArgs {
     /// Keep the data here, and go on from what is there; without it a temporary directory is used and removed
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Tasks of the module: a power of two, fixed for the life of a data directory
-    #[arg(long, default_value_t = 8)]
-    tasks: u32,
+    /// Tasks of the module: a power of two, fixed for the life of a data directory; 8 without it, or what the directory has
+    #[arg(long)]
+    tasks: Option<u32>,
     /// Threads that run the tasks
     #[arg(long, default_value_t = 2)]
     threads: u32,
@@ -130,11 +132,11 @@ fn count(
     ack_log: Option<(PathBuf, AckLog)>,
 ) -> Result<Report, DemoError> {
     let module = WordCount::name();
-    cluster.launch::<WordCount>(LaunchConfig {
-        tasks: args.tasks,
-        threads: args.threads,
-        ..LaunchConfig::default()
-    })?;
+    let tasks = match args.tasks {
+        Some(tasks) => tasks,
+        None => cluster.stored_task_count(&module)?.unwrap_or(TASK_COUNT),
+    };
+    cluster.launch::<WordCount>(LaunchConfig { tasks, threads: args.threads, ..LaunchConfig::default() })?;
     let lines = cluster.depot::<String>(&module, LINES)?;
     let counts = cluster.pstate::<Map<String, i64>>(&module, COUNTS)?;
     let began = Instant::now();
@@ -147,7 +149,7 @@ fn count(
     };
     files.iter().try_for_each(|file| feeder.feed(file))?;
     feeder.finish()?;
-    let counts = read_counts(&counts, args.tasks)?;
+    let counts = read_counts(&counts)?;
     Ok(Report::new(line_count, counts, args.top, began.elapsed()))
 }
 
@@ -219,12 +221,8 @@ impl Feeder<'_> {
     }
 }
 
-/// Reads every count, partition by partition and page by page.
-fn read_counts(counts: &PState<Map<String, i64>>, partition_count: u32) -> Result<Vec<(String, u64)>, DemoError> {
-    let mut found: Vec<(String, u64)> = Vec::new();
-    for partition in 0..partition_count {
-        let all = counts.select_on(partition, path().all()).map_err(DemoError::Select)?;
-        found.extend(all.into_iter().map(|(word, count)| (word, count.unsigned_abs())));
-    }
-    Ok(found)
+/// Reads every count.
+fn read_counts(counts: &PState<Map<String, i64>>) -> Result<Vec<(String, u64)>, DemoError> {
+    let all = counts.select_all(path().all()).map_err(DemoError::Select)?;
+    Ok(all.into_iter().map(|(word, count)| (word, count.unsigned_abs())).collect())
 }

@@ -9,10 +9,14 @@
 //!            └───────────┴───────────┴─► Backoff ─► Priming
 //! ```
 
-use crate::limit::{MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX};
+use crate::limit::{
+    MICROBATCH_AGAIN_MS, MICROBATCH_RETRY_MS, MICROBATCH_RETRY_MS_MAX, MICROBATCH_WAITER_COUNT_MAX,
+    TROUBLE_TEXT_SIZE_MAX,
+};
 use crate::micro::range::{kin, next_range};
 use crate::micro::record::{Fixed, Ranges, Record};
 use crate::tick::Ticker;
+use crate::trouble::cut;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tantu_base::door::{Nanos, Peer};
@@ -142,6 +146,8 @@ pub(crate) struct Coordinator {
     /// When the phase is given up, or what it asks is asked again.
     deadline: Nanos,
     retry_ms: u64,
+    /// The microbatch of which attempts failed in this life of the process, how many did, and what the last one failed with.
+    failing: Option<(u64, u32, String)>,
     /// When the last microbatch ended.
     ended_at: Nanos,
     paused: bool,
@@ -216,6 +222,7 @@ impl Coordinator {
             stages: Stages::default(),
             deadline: now,
             retry_ms: MICROBATCH_RETRY_MS,
+            failing: None,
             ended_at: now,
             paused: known.paused,
             held: false,
@@ -282,6 +289,11 @@ impl Coordinator {
     /// The last finished microbatch, the records in all of them, whether it is paused.
     pub(crate) fn status(&self) -> (u64, u64, bool) {
         (self.finished, self.processed, self.paused)
+    }
+
+    /// The microbatch that does not end because its attempts fail, how many did, and what the last one failed with.
+    pub(crate) fn failing(&self) -> Option<(u64, u32, &str)> {
+        self.failing.as_ref().map(|(id, attempts, text)| (*id, *attempts, text.as_str()))
     }
 
     /// Up to which offset each partition of a source is in finished microbatches.
@@ -613,6 +625,7 @@ impl Coordinator {
     fn finish(&mut self, now: Nanos) {
         self.become_phase(Phase::Idle, now);
         self.finished = self.run.id;
+        self.failing = None;
         self.ended_at = now;
         if let Some(fixed) = self.fixed.take() {
             self.processed += self.record_count(&fixed);
@@ -639,6 +652,8 @@ impl Coordinator {
             text,
             "an attempt at a microbatch failed; nothing of it is visible, and its records will be tried again"
         );
+        let before = self.failing.take().filter(|(failing, ..)| *failing == id).map_or(0, |(_, attempts, _)| attempts);
+        self.failing = Some((id, before.saturating_add(1), cut(text, TROUBLE_TEXT_SIZE_MAX).to_string()));
         self.tell_all_of(MicrobatchSays::Abandon, &[]);
         self.become_phase(Phase::Backoff { until: now.plus_ms(self.retry_ms) }, now);
         self.retry_ms = (2 * self.retry_ms).min(MICROBATCH_RETRY_MS_MAX);

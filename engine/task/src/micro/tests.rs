@@ -178,6 +178,7 @@ fn a_failed_attempt_is_followed_by_another_with_the_same_records() {
         c.ends(TASKS[0], &[(Offset(0), Offset(100 + u64::from(counter)))], false, at_ms(2));
         c.failed(run(1, counter), "it broke", at_ms(2));
         c.failed(run(1, counter), "it broke twice", at_ms(2));
+        assert_eq!(c.failing(), Some((1, counter + 1, "it broke")));
         assert_eq!(said(&c.take_acts()).0, to_both(MicrobatchSays::Abandon));
         let wake = c.wake_at().expect("it waits");
         delays.push(wake.since(at_ms(2)) / 1_000_000);

@@ -619,3 +619,25 @@ fn a_run_on_the_disk_that_is_dropped_before_the_log_says_it_is_there_holds_the_l
     task.publish(run(1, 1));
     assert_eq!(task.numbers(), [7]);
 }
+
+#[test]
+fn a_large_record_of_a_client_behind_records_that_have_still_to_come_from_the_disk_is_durable_before_they_are_here() {
+    let mut task = Task::new();
+    task.prepared_large(run(1, 0), 0..40);
+    task.state.publish_run(run(1, 0)).expect("it is prepared");
+    task.commit();
+    for number in 40..42 {
+        task.state.depot_mut(0).stage(&large(number));
+        task.state.detach_large(1, &mut SimEntropy::new(1), &mut task.disk);
+        assert!(task.state.is_dirty() && task.state.is_owing(), "it does not wait for them");
+        task.commit();
+        let depot = &task.state.depots()[0];
+        assert_eq!((depot.committed_end(), depot.durable_end()), (Offset(0), Offset(u64::from(number) + 1)));
+    }
+    let mut task = task.reopen(0).expect("the log has both");
+    task.pay();
+    assert_eq!(task.numbers(), (0..42).collect::<Vec<_>>());
+    // With nothing before it that has to come, one goes to a segment first, as ever.
+    task.state.depot_mut(0).stage(&large(42));
+    assert!(!task.state.is_dirty());
+}

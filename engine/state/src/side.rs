@@ -240,7 +240,7 @@ pub(crate) struct Side {
     pub(crate) attached: VecDeque<Attached>,
     /// What topologies had published in the tree when it was opened.
     pub(crate) in_tree: BTreeMap<ObjectId, Option<RunId>>,
-    /// Runs, or parts of them, on the disk; there for tasks with microbatch topologies.
+    /// Runs, or parts of them, on the disk; there for tasks that have microbatch topologies, or had some.
     pub(crate) spill: Option<Box<Tree>>,
     /// The numbers of runs that may have something there.
     pub(crate) serials: Vec<u64>,
@@ -325,7 +325,8 @@ impl Side {
 }
 
 impl TaskState {
-    /// Learns what the tree says of the last publishes of these topologies. Blocking; before the replay.
+    /// Learns what the tree says of the last publishes of these topologies: of all whose runs the log may have, those among them
+    /// that the module does not have any more. Blocking; before the replay.
     ///
     /// # Errors
     /// [`StateError`] of the tree.

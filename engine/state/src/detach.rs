@@ -68,9 +68,11 @@ impl TaskState {
         }
     }
 
-    /// Whether the staged records of a partition go to a segment first: not if some belong to other writes of the section.
+    /// Whether the staged records of a partition go to a segment first: not if some belong to other writes of the section, nor while
+    /// records before them have still to come from the disk, and to get to segments themselves, which may take long.
     pub(crate) fn is_large(&self, depot: &DepotPartition) -> bool {
-        depot.staged.size() >= self.large_run_size && !self.is_bound(depot)
+        let is_owed = depot.committed_end() < depot.durable_end();
+        depot.staged.size() >= self.large_run_size && !is_owed && !self.is_bound(depot)
     }
 
     fn is_bound(&self, depot: &DepotPartition) -> bool {

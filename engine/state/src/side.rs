@@ -240,7 +240,7 @@ pub(crate) struct Side {
     pub(crate) attached: VecDeque<Attached>,
     /// What topologies had published in the tree when it was opened.
     pub(crate) in_tree: BTreeMap<ObjectId, Option<RunId>>,
-    /// Runs, or parts of them, on the disk; there for tasks with microbatch topologies.
+    /// Runs, or parts of them, on the disk; there for tasks that have microbatch topologies, or had some.
     pub(crate) spill: Option<Box<Tree>>,
     /// The numbers of runs that may have something there.
     pub(crate) serials: Vec<u64>,
@@ -325,7 +325,8 @@ impl Side {
 }
 
 impl TaskState {
-    /// Learns what the tree says of the last publishes of these topologies. Blocking; before the replay.
+    /// Learns what the tree says of the last publishes of these topologies: of all whose runs the log may have, those among them
+    /// that the module does not have any more. Blocking; before the replay.
     ///
     /// # Errors
     /// [`StateError`] of the tree.
@@ -428,21 +429,23 @@ impl TaskState {
     pub fn drop_run(&mut self, run: RunId) -> Result<(), RunError> {
         let found = self.side.runs.get(&run).ok_or(RunError::Unknown(run))?;
         let (phase, from, serial) = (found.phase.clone(), found.from, found.serial());
-        let is_logged = matches!(phase, Phase::Sealed { .. } | Phase::Prepared { .. });
-        match phase {
+        let is_logged = match phase {
             Phase::Publishing => return Err(RunError::Phase(run)),
             // The log may have chunks of it, but never their end: a replay forgets them.
-            Phase::Open | Phase::Sealing { .. } | Phase::Spilling { .. } | Phase::Found => {}
+            Phase::Open | Phase::Sealing { .. } | Phase::Spilling { .. } | Phase::Found => false,
             Phase::Sealed { .. } | Phase::Prepared { .. } => {
                 let is_unsaid =
                     |order: &mut RunOrder| matches!(order, RunOrder::Spilled { run: other, .. } if *other == run);
-                // What the log does not say yet it need not take back.
-                if self.side.orders.extract_if(.., is_unsaid).count() == 0 {
+                // What the log does not say yet it need not take back: a replay forgets what it has of the run, and nothing of
+                // it has to be kept.
+                let is_said = self.side.orders.extract_if(.., is_unsaid).count() == 0;
+                if is_said {
                     self.side.orders.push(RunOrder::Drop(run));
                     self.side.dropping.insert(run, (from, serial));
                 }
+                is_said
             }
-        }
+        };
         if let Some(found) = self.side.runs.remove(&run) {
             shed_later(&mut self.side, found.writes);
         }

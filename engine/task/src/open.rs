@@ -69,7 +69,9 @@ impl TaskThread {
                 &module.depots,
                 &config.state,
             )?;
-            let topologies: Vec<_> = module.microbatches.iter().map(|ids| ids.topology).collect();
+            // Of those that the module has no more there may still be runs, on the disk and in the log.
+            let removed = module.removed_microbatches.iter().copied();
+            let topologies: Vec<_> = module.microbatches.iter().map(|ids| ids.topology).chain(removed).collect();
             state.know_topologies(doors.disk, &mut cache, &topologies)?;
             states.push(state);
         }

@@ -1,5 +1,5 @@
-//! A microbatch that is prepared when its process dies, and not decided: what becomes of it where nobody tries it again. The test
-//! plays the second thread, which is primed and never prepared.
+//! A microbatch between two threads of which the test plays the second, which may be primed and never prepared: what becomes of what is
+//! prepared and not decided when the process dies, in memory or on the disk; and of what is published.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::sync::Arc;
@@ -7,14 +7,18 @@ use tantu_base::door::{LetterBatch, Peer, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
 use tantu_base::value::encoded;
-use tantu_flow::{Module, ModuleDef, ModuleRuntime, PStateOptions, Setup, Topologies, custom, define};
+use tantu_flow::{Module, ModuleDef, ModuleRuntime, PStateOptions, Setup, Topologies, custom, define, disallow};
 use tantu_net::letter::{AckLevel, Letter, MicrobatchAsk, MicrobatchSays};
 use tantu_path::{Map, agg};
 use tantu_sim::module::{dir, prepare};
 use tantu_task::{TaskThread, ThreadConfig};
 use tantu_weather::{DiskWeather, Image, SimDisk, SimDoors, SimEntropy, SimMesh, SimWire, Weather, WireWeather};
 
-/// Counts its microbatches.
+/// What a microbatch appends on task 0: many slices of it, together less than a chunk of a segment.
+const NOTE_COUNT: u64 = 15;
+const NOTE_SIZE: usize = 60 << 10;
+
+/// Counts its microbatches, and has notes of each.
 struct Counter<const HAS_TOPOLOGY: bool>;
 
 impl<const HAS_TOPOLOGY: bool> Module for Counter<HAS_TOPOLOGY> {
@@ -24,6 +28,7 @@ impl<const HAS_TOPOLOGY: bool> Module for Counter<HAS_TOPOLOGY> {
 
     fn define(setup: &mut Setup, topologies: &mut Topologies) {
         let numbers = setup.declare_depot::<i64>("*numbers", custom(|_: &i64, _| 0));
+        let notes = setup.declare_depot::<String>("*notes", disallow());
         if HAS_TOPOLOGY {
             let mut counter = topologies.microbatch("counter");
             let runs = counter.pstate_with::<Map<i64, i64>>("$$runs", PStateOptions::global());
@@ -31,6 +36,8 @@ impl<const HAS_TOPOLOGY: bool> Module for Counter<HAS_TOPOLOGY> {
             counter.source(&numbers, move |m, _| {
                 let key = m.each((), |()| 0i64);
                 m.compound_agg(runs, agg::key(key, agg::count()));
+                let note = m.explode(key, |_| (0..NOTE_COUNT).map(|_| "n".repeat(NOTE_SIZE)).collect::<Vec<_>>());
+                m.depot_partition_append(notes, note, AckLevel::None);
             });
         }
     }
@@ -48,15 +55,29 @@ struct Life {
     prepares: bool,
 }
 
+/// Where a microbatch has what it writes and appends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Memory,
+    Disk,
+}
+
 impl Life {
     fn begin(def: ModuleDef, image: Image, seed: u64) -> Life {
+        Life::begin_in(Place::Memory, def, image, seed)
+    }
+
+    fn begin_in(place: Place, def: ModuleDef, image: Image, seed: u64) -> Life {
         let world = Weather::new(seed);
         let disk = SimDisk::new(&world, DiskWeather::default(), image);
         let mesh = SimMesh::new(&world, WireWeather { delay_ns: 0..1, ..WireWeather::default() }, 2);
         let (client, peer) = (mesh.client(), mesh.thread(1));
         let module: Arc<ModuleRuntime> = prepare(&mut disk.another(), def, 2, 2).unwrap();
         let mut doors = SimDoors::new(&world, disk.another(), mesh.thread(0), 1);
-        let config = ThreadConfig::new(ThreadId(0), dir(), module);
+        let mut config = ThreadConfig::new(ThreadId(0), dir(), module);
+        if place == Place::Disk {
+            config.state.side_memory_size_max = 0;
+        }
         let thread = TaskThread::open(config, &mut doors.open()).unwrap();
         Life { world, disk, doors, thread, client, peer, prepares: false }
     }
@@ -99,6 +120,18 @@ impl Life {
         self.peer.send(Peer(0), Category::FlexLatency, batch).unwrap();
     }
 
+    /// A client appends a number.
+    fn append(&mut self) {
+        let record = &encoded(&1i64);
+        let letter = Letter::Append { task: TaskId(0), request: 1, depot: 0, ack: AckLevel::None, record };
+        self.send(Category::Client, &letter);
+    }
+
+    /// Notes that can be read.
+    fn noted(&self) -> u64 {
+        self.thread.depot_ends().iter().filter(|(_, depot, _)| *depot == 1).map(|(.., end)| end).sum()
+    }
+
     /// The process dies; what is on the disk.
     fn end(self, seed: u64) -> Image {
         let Life { disk, doors, thread, .. } = self;
@@ -111,11 +144,14 @@ fn with_topology() -> ModuleDef {
     define::<Counter<true>>().unwrap()
 }
 
+fn without_topology() -> ModuleDef {
+    define::<Counter<false>>().unwrap()
+}
+
 /// A disk with an attempt that is prepared on task 0; paused or not.
-fn prepared(is_paused: bool) -> Image {
-    let mut life = Life::begin(with_topology(), Image::default(), 1);
-    let record = &encoded(&1i64);
-    life.send(Category::Client, &Letter::Append { task: TaskId(0), request: 1, depot: 0, ack: AckLevel::None, record });
+fn prepared(is_paused: bool, place: Place) -> Image {
+    let mut life = Life::begin_in(place, with_topology(), Image::default(), 1);
+    life.append();
     life.until("it is prepared", |life| life.thread.prepared_count() == 1);
     if is_paused {
         let ask = MicrobatchAsk::Pause;
@@ -131,8 +167,10 @@ fn prepared(is_paused: bool) -> Image {
 
 #[test]
 fn what_was_prepared_and_not_decided_goes_where_its_topology_is_paused_or_gone_and_stays_gone() {
-    for (is_paused, def) in [(true, with_topology()), (false, define::<Counter<false>>().unwrap())] {
-        let mut life = Life::begin(def, prepared(is_paused), 2);
+    let cases = [Place::Memory, Place::Disk].map(|place| [true, false].map(|is_paused| (place, is_paused)));
+    for (place, is_paused) in cases.into_iter().flatten() {
+        let def = if is_paused { with_topology() } else { without_topology() };
+        let mut life = Life::begin(def, prepared(is_paused, place), 2);
         assert_eq!(life.thread.prepared_count(), usize::from(is_paused), "gone at once, or when it is told so");
         let mut steps = 0;
         life.until("it goes", |life| {
@@ -142,13 +180,13 @@ fn what_was_prepared_and_not_decided_goes_where_its_topology_is_paused_or_gone_a
         let left = life.end(2);
         // The log says so: it is not found again by the topology that comes back.
         let life = Life::begin(with_topology(), left, 3);
-        assert_eq!(life.thread.prepared_count(), 0, "paused: {is_paused}");
+        assert_eq!(life.thread.prepared_count(), 0, "paused: {is_paused}, in {place:?}");
     }
 }
 
 #[test]
 fn what_was_prepared_and_not_decided_is_tried_again_where_its_topology_runs() {
-    let mut life = Life::begin(with_topology(), prepared(false), 2);
+    let mut life = Life::begin(with_topology(), prepared(false, Place::Memory), 2);
     assert_eq!(life.thread.prepared_count(), 1, "it survived");
     life.until("another attempt begins", |life| life.thread.prepared_count() == 0);
     life.until("it is prepared", |life| life.thread.prepared_count() == 1);
@@ -158,13 +196,30 @@ fn what_was_prepared_and_not_decided_is_tried_again_where_its_topology_runs() {
 fn a_decided_microbatch_of_a_topology_that_is_gone_is_kept_until_the_topology_is_back() {
     let mut life = Life::begin(with_topology(), Image::default(), 1);
     life.prepares = true;
-    let record = &encoded(&1i64);
-    life.send(Category::Client, &Letter::Append { task: TaskId(0), request: 1, depot: 0, ack: AckLevel::None, record });
+    life.append();
     life.until("it is prepared", |life| life.thread.prepared_count() == 1);
     // It is published here, and never on the other thread.
     life.until("it is published", |life| life.thread.prepared_count() == 0);
-    let life = Life::begin(define::<Counter<false>>().unwrap(), life.end(1), 2);
+    let life = Life::begin(without_topology(), life.end(1), 2);
     assert!(life.thread.owes_removed());
     let mut life = Life::begin(with_topology(), life.end(2), 3);
     assert!(!life.thread.owes_removed() && life.thread.hold_microbatches(), "it is carried out");
+}
+
+#[test]
+fn what_a_microbatch_appended_by_way_of_the_disk_can_be_read_when_its_topology_is_gone() {
+    let mut life = Life::begin_in(Place::Disk, with_topology(), Image::default(), 1);
+    life.prepares = true;
+    life.append();
+    life.until("it is published here", |life| life.noted() == NOTE_COUNT);
+    // The notes are in the log and in the files of runs only: they come from there once more.
+    let mut life = Life::begin(without_topology(), life.end(1), 2);
+    assert_eq!(life.noted(), 0);
+    life.until("they can be read", |life| life.noted() == NOTE_COUNT);
+    life.until("nothing is left to do", |life| life.thread.is_quiet());
+    let Life { disk, mut doors, thread, .. } = life;
+    thread.close(&mut doors.open()).unwrap();
+    drop(doors);
+    let life = Life::begin(with_topology(), disk.crash(&mut SimEntropy::new(2)), 3);
+    assert_eq!(life.noted(), NOTE_COUNT);
 }

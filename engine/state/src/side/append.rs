@@ -263,7 +263,7 @@ impl SideAppends {
         self.runs.retain(|_, appends| !appends.depots.is_empty());
     }
 
-    /// A run is dropped; the log may have to keep its pieces until it says so.
+    /// A run is dropped; the log has to keep its pieces until it says so, if it is going to.
     pub(crate) fn drop_run(&mut self, run: RunId, is_logged: bool) {
         let from = self.runs.remove(&run).map(|appends| appends.from);
         // What is sealed and not durable comes later.

@@ -584,3 +584,60 @@ fn a_run_on_the_disk_that_is_dropped_appends_nothing() {
     task.settle();
     assert_eq!((task.numbers(), task.files_of_runs()), (vec![1], 0), "what it had on the disk is gone");
 }
+
+#[test]
+fn a_run_on_the_disk_that_is_dropped_before_the_log_says_it_is_there_holds_the_log_no_longer() {
+    let mut task = Task::new();
+    task.state.begin_run(run(1, 0)).expect("the first");
+    task.state.bound_run(run(1, 0), 1);
+    (0..3u8).for_each(|key| task.put(run(1, 0), &[key], &[key]).expect("there is room"));
+    (0..3).for_each(|_| task.state.append_to_run(run(1, 0), 0, &[1; 300 << 10]).expect("there is room"));
+    task.state.prepare_run(run(1, 0), Epoch(4)).expect("it is open");
+    // The first piece is in the log; the rest of them keeps the mark back that the run is on the disk.
+    task.commit();
+    task.settle();
+    assert!(task.files_of_runs() > 0 && task.state.prepared_runs().count() == 0);
+    assert_eq!(task.low(), 0, "it may be prepared yet");
+    task.state.drop_run(run(1, 0)).expect("it is not decided");
+    task.commit();
+    task.flush();
+    task.settle();
+    assert_eq!((task.low(), task.files_of_runs()), (task.end(), 0));
+    // Neither what the log has of it nor what it lost is missed.
+    let end = task.end();
+    for low in [0, end] {
+        task = task.reopen(low).expect("nothing is missing");
+        assert_eq!((task.state.prepared_runs().count(), task.state.side_size()), (0, 0));
+        assert_eq!((task.low(), task.numbers()), (task.end(), vec![]));
+    }
+    task.state.begin_run(run(1, 1)).expect("a higher attempt");
+    task.state.append_to_run(run(1, 1), 0, &large(7)).expect("it is open");
+    task.state.prepare_run(run(1, 1), Epoch(4)).expect("it is open");
+    while task.state.prepared_runs().count() == 0 {
+        task.commit();
+    }
+    task.publish(run(1, 1));
+    assert_eq!(task.numbers(), [7]);
+}
+
+#[test]
+fn a_large_record_of_a_client_behind_records_that_have_still_to_come_from_the_disk_is_durable_before_they_are_here() {
+    let mut task = Task::new();
+    task.prepared_large(run(1, 0), 0..40);
+    task.state.publish_run(run(1, 0)).expect("it is prepared");
+    task.commit();
+    for number in 40..42 {
+        task.state.depot_mut(0).stage(&large(number));
+        task.state.detach_large(1, &mut SimEntropy::new(1), &mut task.disk);
+        assert!(task.state.is_dirty() && task.state.is_owing(), "it does not wait for them");
+        task.commit();
+        let depot = &task.state.depots()[0];
+        assert_eq!((depot.committed_end(), depot.durable_end()), (Offset(0), Offset(u64::from(number) + 1)));
+    }
+    let mut task = task.reopen(0).expect("the log has both");
+    task.pay();
+    assert_eq!(task.numbers(), (0..42).collect::<Vec<_>>());
+    // With nothing before it that has to come, one goes to a segment first, as ever.
+    task.state.depot_mut(0).stage(&large(42));
+    assert!(!task.state.is_dirty());
+}

@@ -14,7 +14,7 @@ use crate::limit::{
     TROUBLE_TEXT_SIZE_MAX,
 };
 use crate::micro::range::{kin, next_range};
-use crate::micro::record::{Fixed, Ranges, Record};
+use crate::micro::record::{Fixed, Range, Ranges, Record};
 use crate::tick::Ticker;
 use crate::trouble::cut;
 use std::collections::BTreeSet;
@@ -110,6 +110,11 @@ struct Waiter {
     deadline: Nanos,
 }
 
+/// How long a phase may take.
+fn timeout_ms(options: &MicrobatchOptions) -> u64 {
+    u64::try_from(options.phase_timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
@@ -143,7 +148,7 @@ pub(crate) struct Coordinator {
     epochs: Vec<Option<Epoch>>,
     /// What is out, and which batch blocks are to come.
     stages: Stages,
-    /// When the phase is given up, or what it asks is asked again.
+    /// When the phase is given up, or what it asks is asked again; before the first microbatch, how long it waits for records.
     deadline: Nanos,
     retry_ms: u64,
     /// The microbatch of which attempts failed in this life of the process, how many did, and what the last one failed with.
@@ -220,7 +225,7 @@ impl Coordinator {
             missing: BTreeSet::new(),
             epochs: vec![None; thread_count as usize],
             stages: Stages::default(),
-            deadline: now,
+            deadline: now.plus_ms(timeout_ms(&options)),
             retry_ms: MICROBATCH_RETRY_MS,
             failing: None,
             ended_at: now,
@@ -333,8 +338,7 @@ impl Coordinator {
     fn become_phase(&mut self, next: Phase, now: Nanos) {
         assert!(self.phase.may_become(next), "{}: {:?} cannot become {next:?}", self.name, self.phase);
         self.phase = next;
-        let timeout_ms = u64::try_from(self.options.phase_timeout.as_millis()).unwrap_or(u64::MAX);
-        self.deadline = now.plus_ms(timeout_ms.clamp(1, u64::from(u32::MAX)));
+        self.deadline = now.plus_ms(timeout_ms(&self.options));
     }
 
     fn tell(&mut self, to: TaskId, epoch: Epoch, says: MicrobatchSays, body: Vec<u8>) {
@@ -372,6 +376,7 @@ impl Coordinator {
     pub(crate) fn tick(&mut self, now: Nanos) {
         match self.phase {
             Phase::Idle if self.rests() => {}
+            Phase::Idle if now < self.deadline && self.waits_for_ends() => {}
             Phase::Idle if self.fixed.is_some() => self.begin(now),
             Phase::Idle if self.is_asking(now) => {}
             Phase::Idle if self.next_at().is_some_and(|at| at <= now) => {
@@ -393,6 +398,20 @@ impl Coordinator {
         self.answer_waiters(now);
     }
 
+    /// Whether an earlier life fixed records that partitions have not told of in this one: what another microbatch appended may have
+    /// still to come from the disk once more. An attempt that begins all the same, when it waited for as long as a phase may take,
+    /// says what is missing.
+    fn waits_for_ends(&self) -> bool {
+        let Some(fixed) = &self.fixed else { return false };
+        let is_there = |(partition, (from, to)): (&Partition, &Range)| from == to || partition.end >= *to;
+        let all = |((source, ticker), partitions): ((&ObjectId, &Option<Ticker>), &Vec<Partition>)| {
+            // Nobody tells of ticks.
+            let ranges = fixed.of_source(*source).filter(|_| ticker.is_none());
+            partitions.iter().zip(ranges.unwrap_or_default()).all(is_there)
+        };
+        !self.sources.iter().zip(&self.tickers).zip(&self.partitions).all(all)
+    }
+
     fn is_asking(&self, now: Nanos) -> bool {
         !self.asked.is_empty() && now < self.asked_until
     }
@@ -412,6 +431,7 @@ impl Coordinator {
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
         let own = match self.phase {
             Phase::Idle if self.rests() => None,
+            Phase::Idle if self.waits_for_ends() => Some(self.deadline),
             Phase::Idle if !self.asked.is_empty() => self.next_at().map(|at| at.max(self.asked_until)),
             Phase::Idle => self.next_at(),
             Phase::Backoff { .. } if self.rests() => None,

@@ -193,8 +193,13 @@ impl Host for MicroHost<'_> {
                 *self.loading = true;
                 return Err(Stop::Need);
             }
-            Err((offset, _)) => {
-                return Err(Stop::Failed(format!("record {} of the microbatch is not there any more", offset.0)));
+            Err((offset, missing)) => {
+                let what = match missing {
+                    Lookup::NotYet if offset < state.depots()[depot].durable_end() => "has still to come from the disk",
+                    Lookup::NotYet => "is not there yet",
+                    _ => "is not there any more",
+                };
+                return Err(Stop::Failed(format!("record {} of the microbatch {what}", offset.0)));
             }
         }
         Ok(())

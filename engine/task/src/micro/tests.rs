@@ -254,14 +254,44 @@ fn a_restart_before_the_decision_tries_the_same_records_again() {
     let old = RunId { topology: TOPOLOGY, id: 3, attempt: Attempt { epoch: Epoch(4), counter: 1 } };
     let mut c = started(Known { fixed: Some(fixed()), decided: Some(old), finished: (3, 90), paused: false });
     c.tick(at_ms(1));
-    let expected = (to_both(MicrobatchSays::Prime), vec![Record::Fixed]);
-    assert_eq!(said(&c.take_acts()), expected, "its records are written once more, in the new epoch");
+    c.ends(TASKS[0], &[(Offset(30), Offset(36))], false, at_ms(1));
+    let acts = said(&c.take_acts());
+    assert_eq!(acts, (vec![], vec![Record::Fixed]), "its records are written once more, in the new epoch");
+    c.ends(TASKS[1], &[(Offset(1), Offset(2))], false, at_ms(1));
+    assert_eq!(said(&c.take_acts()), (to_both(MicrobatchSays::Prime), vec![]));
     prime_both(&mut c, run(4, 0), at_ms(1));
     assert!(c.take_acts().is_empty(), "the epoch is not durable yet");
     c.written(Record::Fixed, at_ms(1));
     let acts = c.take_acts();
     let Some(Act::Tell { body, to, .. }) = acts.get(1) else { panic!("{acts:?}") };
     assert_eq!((*to, &body[16..]), (TASKS[1], &[1u64.to_le_bytes(), 2u64.to_le_bytes()].concat()[..]));
+}
+
+#[test]
+fn records_that_an_earlier_life_fixed_are_begun_with_when_every_partition_has_told_that_it_has_them() {
+    for is_told in [true, false] {
+        let mut c = started(Known { fixed: Some(fixed()), decided: None, finished: (3, 90), paused: false });
+        c.ends(TASKS[1], &[(Offset(1), Offset(2))], false, at_ms(1));
+        c.ends(TASKS[0], &[(Offset(30), Offset(34))], false, at_ms(1));
+        c.tick(at_ms(999));
+        assert_eq!(said(&c.take_acts()).0, vec![], "one of them has still to come from the disk");
+        assert_eq!((c.wake_at(), c.is_quiet()), (Some(at_ms(1_000)), false));
+        match is_told {
+            true => c.ends(TASKS[0], &[(Offset(30), Offset(35))], false, at_ms(999)),
+            // An attempt says what is missing.
+            false => c.tick(at_ms(1_000)),
+        }
+        assert_eq!(said(&c.take_acts()).0, to_both(MicrobatchSays::Prime), "told: {is_told}");
+    }
+    // Nobody tells of ticks, nor has a partition of which it has no records to tell anything.
+    let ticks = Fixed { id: 4, ranges: vec![(SOURCE, vec![(Offset(3), Offset(4)), (Offset(0), Offset(0))])] };
+    let known = Known { fixed: Some(ticks.clone()), decided: None, finished: (3, 0), paused: false };
+    let mut c = started_with(known.clone(), Some(Duration::from_millis(100)));
+    c.tick(at_ms(1));
+    assert_eq!(said(&c.take_acts()).0, to_both(MicrobatchSays::Prime));
+    let mut c = started(known);
+    c.ends(TASKS[0], &[(Offset(3), Offset(4))], false, at_ms(1));
+    assert_eq!(said(&c.take_acts()).0, to_both(MicrobatchSays::Prime));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The pages of the guide as doc tests: every listing in them compiles and runs. Nothing else is here, and nothing of it
 //! is in the library.
 
+#[doc = include_str!("../../../docs/guide/start.md")]
+mod start {}
 #[doc = include_str!("../../../docs/guide/tutorial.md")]
 mod tutorial {}
 #[doc = include_str!("../../../docs/guide/paths.md")]
@@ -23,3 +25,7 @@ mod microbatches {}
 mod acid {}
 #[doc = include_str!("../../../docs/guide/testing.md")]
 mod testing {}
+#[doc = include_str!("../../../docs/guide/clients.md")]
+mod clients {}
+#[doc = include_str!("../../../docs/guide/options.md")]
+mod options {}

@@ -73,7 +73,10 @@ pub enum BatchError {
     #[error(transparent)]
     Agg(#[from] AggError),
     /// There are more than a task holds.
-    #[error("the rows of a batch block take more than {limit} bytes on a task")]
+    #[error(
+        "the rows of a batch block take more than {limit} bytes on a task: group or filter earlier (a lower \
+         `max_records` makes later microbatches smaller, not one that has begun)"
+    )]
     Memory {
         /// The limit in bytes.
         limit: usize,

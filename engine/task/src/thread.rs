@@ -693,8 +693,8 @@ impl TaskThread {
     /// Stages progress that is worth an entry of its own; true if there is some.
     fn checkpoint(&mut self, now: Nanos) -> bool {
         let slots = self.slots.iter().filter(|slot| slot.can_seal());
-        let all = slots
-            .flat_map(|slot| (0..slot.sources.len()).map(|at| (&slot.sources[at], restart_of(&slot.sources, at))));
+        let all =
+            slots.flat_map(|slot| (0..slot.sources.len()).map(|at| (&slot.sources[at], restart_of(&slot.sources, at))));
         let (mut period_ms, mut is_due) = (None, false);
         for (source, base) in all.filter(|(source, base)| source.has_progress(*base)) {
             let limits = &self.streams[usize::from(source.setup.stream)];

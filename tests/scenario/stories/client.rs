@@ -446,7 +446,9 @@ fn selects_of_single_entries_find_them_in_memory_and_on_the_disk_and_say_what_is
         if round == 0 {
             let numbers = cluster.depot::<i64>("Labels", "*numbers").unwrap();
             let appends: Vec<_> = (0..COUNT).map(|n| numbers.append_async(&n, AckLevel::Ack).unwrap()).collect();
-            appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+            for append in appends {
+                append.wait().unwrap();
+            }
         }
         let labels = cluster.pstate::<Map<i64, String>>("Labels", "$$labels").unwrap();
         let single = cluster.pstate::<Map<String, i64>>("Labels", "$$single").unwrap();

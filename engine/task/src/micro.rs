@@ -502,23 +502,30 @@ impl TaskThread {
         self.slots[slot].state.abandon_runs(run);
     }
 
-    /// Hears from the tasks' states what became durable.
-    pub(crate) fn take_run_events(&mut self, now: Nanos) {
+    /// Hears from the tasks' states what became of runs; true if something did.
+    pub(crate) fn take_run_events(&mut self, now: Nanos) -> bool {
+        let mut heard = false;
         for slot in 0..self.slots.len() {
             for event in self.slots[slot].state.take_run_events() {
                 let task = self.slots[slot].task;
+                heard = true;
+                let place = |run: RunId| {
+                    let ids = &self.config.module.microbatches;
+                    ids.iter().position(|ids| ids.topology == run.topology)
+                };
                 match event {
                     RunEvent::Prepared { run, epoch } => {
-                        let ids = &self.config.module.microbatches;
-                        let at = ids.iter().position(|ids| ids.topology == run.topology);
-                        if let Some(attempt) = at.and_then(|at| self.attempt(slot, at, run)) {
+                        if let Some(attempt) = place(run).and_then(|at| self.attempt(slot, at, run)) {
                             attempt.phase = TryPhase::Prepared;
                         }
                         let body = epoch.0.to_le_bytes();
                         self.answer(task, run, run.attempt.epoch, MicrobatchSays::Prepared, &body);
                     }
                     RunEvent::Published { run, .. } => {
-                        self.answer(task, run, Epoch(0), MicrobatchSays::Published, &[]);
+                        // Nobody waits to hear it of a topology that the module had once.
+                        if place(run).is_some() {
+                            self.answer(task, run, Epoch(0), MicrobatchSays::Published, &[]);
+                        }
                         self.slots[slot].want_records();
                     }
                     RunEvent::Noted(note) => {
@@ -529,6 +536,7 @@ impl TaskThread {
                 }
             }
         }
+        heard
     }
 
     /// A topology is paused, or goes on: then it wants to know what there is.

@@ -206,7 +206,7 @@ impl TaskThread {
             self.release_effects(pending.effects, doors);
             worked = true;
         }
-        if worked && self.has_microbatches() {
+        if worked {
             self.take_run_events(doors.clock.now());
         }
         Ok(worked)
@@ -276,6 +276,8 @@ impl TaskThread {
         if idle {
             self.depot_reads.wake();
         }
+        // That all which a run appended can be read is told when its last piece is here: nothing has to become durable for it.
+        more |= self.take_run_events(doors.clock.now());
         self.shorten_log(retained > LOG_RETAINED_SIZE_MAX, doors);
         self.bound_memtables(pressed);
         self.bound_side_runs();

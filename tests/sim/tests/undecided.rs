@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::sync::Arc;
-use tantu_base::door::{LetterBatch, Peer, Wire};
+use tantu_base::door::{LetterBatch, Nanos, Peer, Wire};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, TaskId, ThreadId};
 use tantu_base::value::encoded;
@@ -53,6 +53,10 @@ struct Life {
     peer: SimWire,
     /// Whether the other thread says that it is prepared.
     prepares: bool,
+    /// Whether it says that it has published.
+    publishes: bool,
+    /// When it was told last to publish, and that all is finished.
+    told: [Option<Nanos>; 2],
 }
 
 /// Where a microbatch has what it writes and appends.
@@ -79,7 +83,7 @@ impl Life {
             config.state.side_memory_size_max = 0;
         }
         let thread = TaskThread::open(config, &mut doors.open()).unwrap();
-        Life { world, disk, doors, thread, client, peer, prepares: false }
+        Life { world, disk, doors, thread, client, peer, prepares: false, publishes: false, told: [None; 2] }
     }
 
     fn send(&mut self, category: Category, letter: &Letter<'_>) {
@@ -108,9 +112,18 @@ impl Life {
 
     fn answer(&mut self, letter: &Letter<'_>) {
         let Letter::Microbatch { run, says, .. } = letter else { return };
+        let now = Some(self.world.clock.time());
         let says = match says {
             MicrobatchSays::Prime => MicrobatchSays::Primed,
             MicrobatchSays::Prepare if self.prepares => MicrobatchSays::Prepared,
+            MicrobatchSays::Publish if self.publishes => {
+                self.told[0] = now;
+                MicrobatchSays::Published
+            }
+            MicrobatchSays::Finished => {
+                self.told[1] = now;
+                return;
+            }
             _ => return,
         };
         let (task, from, body) = (TaskId(0), TaskId(1), 7u64.to_le_bytes());
@@ -222,4 +235,16 @@ fn what_a_microbatch_appended_by_way_of_the_disk_can_be_read_when_its_topology_i
     drop(doors);
     let life = Life::begin(with_topology(), disk.crash(&mut SimEntropy::new(2)), 3);
     assert_eq!(life.noted(), NOTE_COUNT);
+}
+
+#[test]
+fn a_microbatch_that_appends_by_way_of_the_disk_is_finished_as_soon_as_the_last_record_can_be_read() {
+    let mut life = Life::begin_in(Place::Disk, with_topology(), Image::default(), 1);
+    (life.prepares, life.publishes) = (true, true);
+    life.append();
+    // Nothing else happens on the thread, and what is appended is too little to be copied to a segment.
+    life.until("it is finished", |life| life.told[1].is_some());
+    let [Some(publish), Some(finished)] = life.told else { panic!("both were told: {:?}", life.told) };
+    let took_ms = finished.since(publish) / 1_000_000;
+    assert!(life.noted() == NOTE_COUNT && took_ms < 100, "{took_ms} ms");
 }

@@ -163,10 +163,18 @@ where
             break;
         }
     }
+    drop(started);
+    let mut answer_count = 0;
     for outcome in outcomes.iter().take(cores.threads.len()) {
+        answer_count += 1;
         if let Err(error) = outcome {
             first.get_or_insert(error);
         }
+    }
+    if answer_count < cores.threads.len() {
+        // Only a panic before it could say anything leaves no answer.
+        let error = "a core ended before it had started".to_string();
+        first.get_or_insert(Ok(StartError::Core { core: answer_count, error }));
     }
     match first {
         None => Ok(cores),

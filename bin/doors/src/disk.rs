@@ -419,7 +419,7 @@ impl KernelDisk {
 
     fn failed(&mut self, request: Request, errno: Errno) -> DiskDone {
         let verb = request.verb();
-        let is_flush = verb == "flush";
+        let is_flush = request.is_flush();
         if is_flush && let Some(opened) = self.files.get_mut(&request.file.0) {
             opened.flush_failed = Some(errno);
         }

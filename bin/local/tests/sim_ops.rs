@@ -115,7 +115,7 @@ fn story(sim: &Sim) -> Told {
 
 #[test]
 fn a_closure_of_each_kind_panics_in_some_story_and_every_number_is_counted_once() {
-    let summary = seeds(200).of::<Everything>(story).tell(0, 200).unwrap_or_else(|failure| panic!("{failure}"));
+    let summary = seeds(600).of::<Everything>(story).tell(0, 600).unwrap_or_else(|failure| panic!("{failure}"));
     for kind in [
         "function",
         "case",

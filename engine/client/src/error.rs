@@ -211,10 +211,12 @@ impl ClientError {
             | ClientError::NoPartition { .. }
             | ClientError::NoKey
             | ClientError::QueryFailed(_)
-            | ClientError::QueryTimedOut(_)
-            // Where a value is read, or what an append that is known to have happened returned.
-            | ClientError::Type(_) => Outcome::NotAppended,
-            ClientError::ProcessingFailed(_) | ClientError::Throttled(_) | ClientError::AppendedBefore => Outcome::Appended,
+            | ClientError::QueryTimedOut(_) => Outcome::NotAppended,
+            // What could not be read may be what an append returned, which happened.
+            ClientError::Type(_) => Outcome::Unknown,
+            ClientError::ProcessingFailed(_) | ClientError::Throttled(_) | ClientError::AppendedBefore => {
+                Outcome::Appended
+            }
             ClientError::Stopped { asked, .. } | ClientError::TimedOut { asked, .. } => match asked {
                 Asked::Append => Outcome::Unknown,
                 Asked::Read | Asked::Topology => Outcome::NotAppended,
@@ -250,12 +252,13 @@ mod tests {
             ClientError::NoKey,
             ClientError::QueryFailed(text()),
             ClientError::QueryTimedOut(text()),
-            ClientError::Type(DecodeError::Truncated { offset: 0 }),
         ];
         assert!(nothing.iter().all(|error| error.outcome() == Outcome::NotAppended));
         let done = [ClientError::ProcessingFailed(text()), ClientError::AppendedBefore];
         assert!(done.iter().all(|error| error.outcome() == Outcome::Appended));
         let lost = |asked| [ClientError::Stopped { asked, why: text() }, ClientError::TimedOut { asked, timeout }];
+        let unread = ClientError::Type(DecodeError::Truncated { offset: 0 });
+        assert_eq!(unread.outcome(), Outcome::Unknown, "it may be what an append returned that cannot be read");
         assert!(lost(Asked::Append).iter().all(|error| error.outcome() == Outcome::Unknown));
         let others = [lost(Asked::Read), lost(Asked::Topology)].concat();
         assert!(others.iter().all(|error| error.outcome() == Outcome::NotAppended));

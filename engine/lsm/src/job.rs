@@ -210,17 +210,7 @@ impl Job {
             return Ok(false);
         }
         let Some(writer) = &mut self.writer else {
-            self.exhausted |= self.has_nothing_left();
-            if self.exhausted {
-                self.stage = Stage::Syncing;
-                let token = Token { tag: self.token.tag + TAG_DIR, ..self.token };
-                disk.submit(token, DiskOp::SyncDir { path: dir.to_path_buf() });
-                return Ok(false);
-            }
-            let token = Token { tag: self.token.tag + TAG_WRITER, ..self.token };
-            self.writer = Some(TableWriter::new(dir, self.identity, *next_table, token, disk));
-            self.ended = false;
-            *next_table += 1;
+            self.begin_table(dir, next_table, disk);
             return Ok(false);
         };
         if writer.is_done() {
@@ -268,6 +258,20 @@ impl Job {
         }
         writer.pump(options, disk);
         Ok(!waiting)
+    }
+
+    /// Begins the next table, or flushes the directory if all are there.
+    fn begin_table(&mut self, dir: &Path, next_table: &mut u64, disk: &mut dyn Disk) {
+        self.exhausted |= self.has_nothing_left();
+        if self.exhausted {
+            self.stage = Stage::Syncing;
+            let token = Token { tag: self.token.tag + TAG_DIR, ..self.token };
+            return disk.submit(token, DiskOp::SyncDir { path: dir.to_path_buf() });
+        }
+        let token = Token { tag: self.token.tag + TAG_WRITER, ..self.token };
+        self.writer = Some(TableWriter::new(dir, self.identity, *next_table, token, disk));
+        self.ended = false;
+        *next_table += 1;
     }
 
     /// Whether a flush has no entry and no range deletion for another table: then none is begun.

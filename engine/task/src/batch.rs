@@ -5,7 +5,6 @@ use crate::event::{Event, EventQueue};
 use crate::hops::{HopNumbers, Hops};
 use crate::jobs::Starting;
 use crate::paging::Paging;
-use tantu_base::id::Offset;
 use tantu_flow::Position;
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::TaskState;
@@ -51,36 +50,11 @@ pub(crate) struct Batch {
     pub(crate) event_touched: bool,
     /// Whether its topology has records that are not retried,
     pub(crate) has_one_try: bool,
-    /// and how far those of this task have begun, by source.
-    pub(crate) begun: Begun,
-    /// Events of such records, and where in the plan they stand.
+    /// and events of those of this task, with where in the plan they stand.
     pub(crate) of_one_try: Vec<(Position, Root)>,
     /// The first hops, which rest on nothing that is not durable: no event that made one of them, or one before it, looked at
     /// or changed a PState.
     pub(crate) free_hops: usize,
-}
-
-/// How far records have begun, by source.
-#[derive(Debug, Default)]
-pub(crate) struct Begun(Vec<(u16, Offset)>);
-
-impl Begun {
-    /// A record begins, or goes on.
-    pub(crate) fn note(&mut self, root: &Root) {
-        let end = Offset(root.offset.0 + 1);
-        match self.0.iter_mut().find(|(source, _)| *source == root.source) {
-            Some((_, begun)) => *begun = end.max(*begun),
-            None => self.0.push((root.source, end)),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (u16, Offset)> {
-        self.0.drain(..)
-    }
 }
 
 impl Batch {
@@ -138,7 +112,7 @@ mod tests {
     use crate::hops::Hop;
     use crate::host::EventRandom;
     use tantu_base::fixed::FixedReader;
-    use tantu_base::id::TaskId;
+    use tantu_base::id::{Offset, TaskId};
 
     fn root(record: u64) -> Root {
         Root { task: TaskId(0), source: 0, offset: Offset(record), attempt: 0 }

@@ -59,7 +59,7 @@ pub const UNCOMMITTED_SIZE_MAX: usize = 32 << 20;
 pub const SEAL_SIZE: usize = 1 << 20;
 /// Entries sealed and not durable, at most, before more writes gather instead.
 pub const PENDING_COUNT_MAX: usize = 2;
-/// Most bytes of letters one event may send.
+/// Most bytes of letters one event may send, however much memory a core has: less where it has less than four times that.
 pub const EVENT_HOP_SIZE_MAX: usize = 1 << 30;
 /// Admission closes while this many bytes of letters wait for room in a ring.
 pub const OUTBOX_SIZE_MAX: usize = 64 << 20;

@@ -55,14 +55,6 @@ impl Pipeline {
         self.pending.is_empty()
     }
 
-    /// Whether somebody waits until records that became durable are processed.
-    pub(crate) fn is_awaited(&self) -> bool {
-        let durable = self.log.durable();
-        let committed = self.pending.iter().take_while(|pending| pending.lsn < durable);
-        let mut appends = committed.flat_map(|pending| &pending.effects).flat_map(|(_, effects)| &effects.appends);
-        appends.any(|append| append.ack == AckLevel::Ack)
-    }
-
     /// Entries that are not durable.
     fn waiting_count(&self) -> usize {
         let durable = self.log.durable();
@@ -115,6 +107,18 @@ impl TaskThread {
         }
         self.depot_reads.wake();
         Ok(())
+    }
+
+    /// Whether somebody waits until records that became durable are processed by a stream.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let durable = self.pipeline.log.durable();
+        let committed = self.pipeline.pending.iter().take_while(|pending| pending.lsn < durable);
+        committed.flat_map(|pending| &pending.effects).any(|(at, effects)| {
+            let waits = |append: &AppendWait| {
+                append.ack == AckLevel::Ack && self.slots[*at].sources_on(append.depot).next().is_some()
+            };
+            effects.appends.iter().any(waits)
+        })
     }
 
     /// Seals what is staged into an entry and starts its flush, unless enough entries are on their way.

@@ -1,4 +1,4 @@
-//! The progress of a source as it is saved: the first record that is not done, which of those behind it were given up, and from which
+//! The progress of a source as it is saved: the first record that is to be done after a restart, which of those behind it were given up, and from which
 //! record on those that were processed are counted.
 //!
 //! `base u64 · given up u64 … · first u64`, little-endian, offsets ascending and none below the base. One with its highest bit set is
@@ -19,7 +19,7 @@ const IS_FIRST: u64 = 1 << 62;
 /// What saved progress says, for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProgressSeen {
-    /// The first record that is not done.
+    /// The first record that is not done, or where records are not retried the first that has not begun.
     pub next: Offset,
     /// How many behind it were given up.
     pub given_up: u64,

@@ -640,6 +640,9 @@ impl TaskThread {
                 result,
             };
             let failure = match watched.resume(run, &mut host) {
+                Ok(Outcome::Yield | Outcome::Done) if host.letters.len() > self.config.memory.event_letters() => {
+                    Some(sends_too_much(self.config.memory.event_letters()))
+                }
                 Ok(Outcome::Done) => {
                     guarded(|| host.end()).and_then(|ended| ended.map_err(|error| error.to_string())).err()
                 }
@@ -651,9 +654,6 @@ impl TaskThread {
                         self.queries.ready[class_of(&running.root)].push_back(running);
                     }
                     return;
-                }
-                Ok(Outcome::Yield) if running.letters.len() > self.config.memory.event_letters() => {
-                    Some(sends_too_much(self.config.memory.event_letters()))
                 }
                 Ok(Outcome::Yield) => {
                     if doors.clock.now() > overtime_at {

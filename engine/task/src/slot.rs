@@ -148,9 +148,13 @@ impl TaskSlot {
         if planted::has(Bug::BegunTwice) {
             return;
         }
-        for (source, end) in batch.begun.drain() {
-            self.sources[usize::from(source)].note_begun(end);
-            self.stage_progress_of(usize::from(source));
+        for (_, root) in &batch.of_one_try {
+            self.sources[usize::from(root.source)].note_begun(Offset(root.offset.0 + 1));
+        }
+        for at in 0..self.sources.len() {
+            if self.sources[at].has_one_try() {
+                self.stage_progress_of(at);
+            }
         }
         if self.state.is_dirty() || self.state.has_pending() {
             (batch.touched, batch.free_hops) = (true, 0);

@@ -2,7 +2,8 @@
 //!
 //! Records start in offset order and finish in any order. `base` is the first record that is not done: progress is
 //! saved as that offset, so after a restart every record from there on is processed (again), except those that were
-//! given up meanwhile: they are in another depot already, and saved with it. A record is done when the XOR of the numbers of its
+//! given up meanwhile: they are in another depot already, and saved with it. Where records are not retried progress is past those
+//! that have begun, which do not begin again. A record is done when the XOR of the numbers of its
 //! events, each entered once when sent and once when done, is zero.
 
 mod ended;
@@ -175,6 +176,10 @@ impl Source {
     /// goes back behind that.
     pub(crate) fn saved(&self) -> Offset {
         let saved = self.kept.base();
+        debug_assert!(
+            self.lead.is_none() || !self.has_one_try(),
+            "several sources of a depot that are not retried are refused"
+        );
         // What has begun and is not done may still become a dead letter.
         if self.has_one_try() { saved.min(self.base) } else { saved }
     }

@@ -12,7 +12,7 @@ use tantu_base::door::{Doors, Nanos, Peer};
 use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset};
 use tantu_base::planted::{self, Bug};
-use tantu_flow::Position;
+use tantu_flow::{Position, RetryMode};
 use tantu_net::event::{Events, number_at};
 use tantu_net::letter::{Letter, Root, StreamLetter};
 use tantu_state::depot::Lookup;
@@ -128,8 +128,9 @@ impl TaskThread {
             None => {
                 let stream = self.slots[at].events.next_stream().expect("invariant: it has events");
                 self.slots[at].state.begin_batch();
-                let mut sources = self.slots[at].sources.iter();
-                let has_one_try = sources.any(|source| source.setup.stream == stream && source.has_one_try());
+                let is_one_try =
+                    |source: &Source| source.setup.stream == stream && source.setup.retry == RetryMode::None;
+                let has_one_try = self.slots[at].sources.iter().any(is_one_try);
                 Batch { has_one_try, ..Batch::begin(stream, std::mem::take(&mut self.spare_batch)) }
             }
         };
@@ -163,7 +164,7 @@ impl TaskThread {
     /// apart by their events: those that begin records wait for no other event that happens to run beside them.
     fn end_batch(&mut self, at: usize, batch: &mut Batch, doors: &mut Doors<'_>) {
         let slot = &mut self.slots[at];
-        if !batch.begun.is_empty() {
+        if !batch.of_one_try.is_empty() {
             slot.pass_begun(batch);
         }
         // A hop must not overtake an earlier one from this task that still waits for its entry.

@@ -287,7 +287,7 @@ impl TaskThread {
     pub fn step(&mut self, doors: &mut Doors<'_>) -> Result<Progress, StopReason> {
         assert!(!planted::has(Bug::ThreadPanics), "a panic that was planted");
         let mut worked = self.reap(doors)?;
-        let awaited = worked && self.pipeline.is_awaited();
+        let awaited = worked && self.is_awaited();
         if worked && !awaited {
             // What gathered while a write was out is written while what that made durable is processed.
             self.seal(doors);
@@ -296,6 +296,7 @@ impl TaskThread {
         worked |= self.space.look(&self.config.dir, doors);
         worked |= self.commit_durable(doors)?;
         if awaited {
+            self.outbox.flush(doors.wire);
             self.process_awaited(doors)?;
             self.seal(doors);
         }

@@ -4,7 +4,7 @@
 //! Without that a topology that is too far behind loses records. It goes on with the first that is there, and says which it lost. What
 //! it has begun with it ends: events have their records with them, and those of a microbatch are kept while an attempt has them.
 
-use crate::micro::part::Part;
+use crate::micro::part::{Part, TryPhase};
 use crate::micro::record::Range;
 use crate::slot::TaskSlot;
 use crate::thread::TaskThread;
@@ -57,7 +57,12 @@ impl TaskSlot {
 
     /// Microbatch topologies that stand before the first record of a partition go on there.
     pub(crate) fn skip_in_parts(&mut self, def: &ModuleDef) {
-        for (part, topology) in self.parts.iter_mut().zip(&def.microbatches) {
+        // What an attempt has prepared it has processed: its progress comes with the publish.
+        let is_prepared = |part: &Part| {
+            part.attempt.as_ref().is_some_and(|it| matches!(it.phase, TryPhase::Preparing | TryPhase::Prepared))
+        };
+        let parts = self.parts.iter_mut().zip(&def.microbatches).filter(|(part, _)| !is_prepared(part));
+        for (part, topology) in parts {
             for source in part.sources.iter_mut().filter(|source| source.is_here) {
                 let start = self.state.depots()[source.depot].start();
                 if source.progress < start {

@@ -181,7 +181,6 @@ fn begin_event(
     batch.returned = false;
     batch.count += 1;
     if batch.has_one_try && event.root.task == host.task {
-        batch.begun.note(&event.root);
         batch.of_one_try.push((event.at, event.root));
     }
     let begun = run.begin(watched.plan, event.at, queue.live(&event));

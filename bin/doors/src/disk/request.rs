@@ -119,9 +119,19 @@ impl Request {
         matches!(self.kind, Kind::Write { flush: Some(_) })
     }
 
+    /// Whether what failed is a flush.
+    pub(super) fn is_flush(&self) -> bool {
+        matches!(self.kind, Kind::Sync) || self.has_written_only()
+    }
+
+    /// Whether the write succeeded, and not the flush behind it.
+    fn has_written_only(&self) -> bool {
+        self.result >= 0 && self.flushed < 0
+    }
+
     /// What failed, for errors.
     pub(super) fn verb(&self) -> &'static str {
-        if self.result >= 0 && self.flushed < 0 { "flush" } else { self.kind.verb() }
+        if self.has_written_only() { "flush" } else { self.kind.verb() }
     }
 
     /// Takes a completion.

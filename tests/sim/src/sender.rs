@@ -1,5 +1,4 @@
-//! The customer of errands: several clients that send parcels and notes, some of which take no answers for a while and then leave,
-//! while rings to them are full.
+//! The customer of errands: several clients that send parcels and notes, some of which take no answers for a while and then leave.
 
 use crate::audit::read_depot;
 use crate::customer::{Customer, Entries, Last};
@@ -231,8 +230,7 @@ impl Sender {
     /// A client that takes no answers leaves when its time has come; one that does stops now and then. Whether it takes some now.
     fn takes_answers(&mut self, client: usize, wire: &mut SimWire, swarm: &Swarm) -> bool {
         match self.lazy_until[client] {
-            // It leaves at once where letters to it do not fit: they are dropped with it.
-            Some(until) if until > self.now && !wire.is_full() => false,
+            Some(until) if until > self.now => false,
             Some(_) => {
                 self.left[0] += 1;
                 self.left[1] += u64::from(wire.is_full());

@@ -15,8 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
 use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
 
-/// Steps of one life; a life that takes more goes in circles.
-const STEP_COUNT_MAX: u64 = 400_000;
+/// Steps of one life; a life that takes more goes in circles. One with the smallest rings and many stalls took 650,000 (seed 20613).
+const STEP_COUNT_MAX: u64 = 1_000_000;
 /// Steps of a life with a planned blow.
 const BLOW_STEP_COUNT_MAX: u64 = 20_000;
 /// Virtual time of a step.

@@ -15,8 +15,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tantu_base::door::Nanos;
 use tantu_weather::{DiskWeather, Image, Marks, SimDisk, SimEntropy, SimMesh, SimWire, Weather, mark};
 
-/// Steps of one life; a life that takes more goes in circles. One with the smallest rings and many stalls took 650,000 (seed 20613).
-const STEP_COUNT_MAX: u64 = 1_000_000;
+/// Turns of one life, of cores that step, stall or sleep; a life that takes more goes in circles. With the smallest rings and many stalls
+/// one took more than a million (seed 20613), most of them to find a ring full.
+const STEP_COUNT_MAX: u64 = 3_000_000;
 /// Steps of a life with a planned blow.
 const BLOW_STEP_COUNT_MAX: u64 = 20_000;
 /// Virtual time of a step.

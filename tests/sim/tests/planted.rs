@@ -49,7 +49,7 @@ fn progress_that_is_ahead_of_what_records_did_is_noticed() {
 
 #[test]
 fn reads_of_what_is_not_committed_are_noticed() {
-    noticed(Bug::VisibleBeforeCommit, 600);
+    noticed_in(Kind::Bank, Bug::VisibleBeforeCommit, 1_200);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //! and remember what they were told.
 
 use crate::audit::read_depot;
-use crate::customer::{Customer, Entries, Last};
+use crate::customer::{Customer, Entries, Last, each_letter};
 use crate::post::Post;
 use crate::registry::{BAD, CLAIMS, CLERK, DEAD, FILED, OWNERS, STRIKES, TRIES, WORSE, claim_of};
 use crate::swarm::Swarm;
 use std::collections::{BTreeMap, BTreeSet};
-use tantu_base::door::{Nanos, Wire};
+use tantu_base::door::Nanos;
 use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Category, ProducerId, TaskId};
+use tantu_base::id::{ProducerId, TaskId};
 use tantu_base::value::{Encode, Reader, decoded};
 use tantu_flow::DeadLetter;
 use tantu_model::claim::Claims;
@@ -147,18 +147,10 @@ impl Applicant {
     }
 
     fn receive(&mut self, client: usize, wire: &mut SimWire) -> bool {
-        let mut worked = false;
-        while let Some((_, batch)) = wire.receive(Category::Client) {
-            worked = true;
-            let mut reader = FixedReader::new(&batch.bytes);
-            while let Some(letter) = Letter::decode_next(&mut reader) {
-                match letter {
-                    Ok(letter) => self.take(client, &letter),
-                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
-                }
-            }
-        }
-        worked
+        each_letter(wire, |letter| match letter {
+            Ok(letter) => self.take(client, &letter),
+            Err(why) => self.findings.push(why),
+        })
     }
 
     fn take(&mut self, client: usize, letter: &Letter<'_>) {

@@ -1,14 +1,13 @@
 //! The client of a story: appends lines with a window of appends in flight, reads counts in between, and believes
 //! nothing it was not told.
 
-use crate::customer::Entries;
+use crate::customer::{Entries, each_letter};
 use crate::module::{COUNT, COUNTS};
 use crate::pauser::Pauser;
 use crate::swarm::Swarm;
 use crate::user;
 use std::collections::{BTreeMap, VecDeque};
 use tantu_base::door::{Clock, LetterBatch, Nanos, Peer, Wire};
-use tantu_base::fixed::FixedReader;
 use tantu_base::id::{Category, Offset, TaskId};
 use tantu_base::value::{Encode, Reader, partition_of};
 use tantu_model::depot::{AppendId, History};
@@ -245,18 +244,10 @@ impl Client {
 
     /// Takes answers only.
     pub fn receive(&mut self, wire: &mut SimWire) -> bool {
-        let mut worked = false;
-        while let Some((_, batch)) = wire.receive(Category::Client) {
-            worked = true;
-            let mut reader = FixedReader::new(&batch.bytes);
-            while let Some(letter) = Letter::decode_next(&mut reader) {
-                match letter {
-                    Ok(letter) => self.take(&letter),
-                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
-                }
-            }
-        }
-        worked
+        each_letter(wire, |letter| match letter {
+            Ok(letter) => self.take(&letter),
+            Err(why) => self.findings.push(why),
+        })
     }
 
     fn take(&mut self, letter: &Letter<'_>) {

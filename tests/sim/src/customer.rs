@@ -2,8 +2,24 @@
 
 use crate::swarm::Swarm;
 use std::collections::BTreeMap;
-use tantu_base::door::Nanos;
+use tantu_base::door::{Nanos, Wire};
+use tantu_base::fixed::FixedReader;
+use tantu_base::id::Category;
+use tantu_net::letter::Letter;
 use tantu_weather::{SimDisk, SimEntropy, SimWire, Weather};
+
+/// Hands over the letters that came to a client, or says that one cannot be read; whether any came.
+pub(crate) fn each_letter(wire: &mut SimWire, mut take: impl FnMut(Result<Letter<'_>, String>)) -> bool {
+    let mut worked = false;
+    while let Some((_, batch)) = wire.receive(Category::Client) {
+        worked = true;
+        let mut reader = FixedReader::new(&batch.bytes);
+        while let Some(letter) = Letter::decode_next(&mut reader) {
+            take(letter.map_err(|error| format!("a batch for the client is unreadable: {error}")));
+        }
+    }
+    worked
+}
 
 /// All entries of a PState of the stories.
 pub type Entries = BTreeMap<String, i64>;

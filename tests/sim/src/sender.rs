@@ -1,16 +1,15 @@
 //! The customer of errands: several clients that send parcels and notes, some of which take no answers for a while and then leave.
 
 use crate::audit::read_depot;
-use crate::customer::{Customer, Entries, Last};
+use crate::customer::{Customer, Entries, Last, each_letter};
 use crate::errand::{DONE, EXACT, NOTES, PARCELS, choice};
 use crate::post::Post;
 use crate::sheet::Sheet;
 use crate::swarm::Swarm;
 use crate::user;
 use std::collections::BTreeMap;
-use tantu_base::door::{Nanos, Wire};
-use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Category, TaskId};
+use tantu_base::door::Nanos;
+use tantu_base::id::TaskId;
 use tantu_base::value::{Encode, Reader, decoded};
 use tantu_model::delivery::{Line, Promise};
 use tantu_model::depot::{AppendId, Look};
@@ -120,18 +119,10 @@ impl Sender {
     }
 
     fn receive(&mut self, wire: &mut SimWire) -> bool {
-        let mut worked = false;
-        while let Some((_, batch)) = wire.receive(Category::Client) {
-            worked = true;
-            let mut reader = FixedReader::new(&batch.bytes);
-            while let Some(letter) = Letter::decode_next(&mut reader) {
-                match letter {
-                    Ok(letter) => self.take(&letter),
-                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
-                }
-            }
-        }
-        worked
+        each_letter(wire, |letter| match letter {
+            Ok(letter) => self.take(&letter),
+            Err(why) => self.findings.push(why),
+        })
     }
 
     fn take(&mut self, letter: &Letter<'_>) {

@@ -3,16 +3,15 @@
 
 use crate::audit::read_depot;
 use crate::bank::{FUNDS, REGISTER, REGISTERS, TOTAL, TRANSFERS, WRITES, transfer_of, write_of};
-use crate::customer::{Customer, Entries, Last};
+use crate::customer::{Customer, Entries, Last, each_letter};
 use crate::post::Post;
 use crate::sheet::Sheet;
 use crate::sight::{SNAPSHOT_READ, Sights};
 use crate::swarm::Swarm;
 use crate::user::{self, UserOp};
 use std::collections::BTreeMap;
-use tantu_base::door::{Nanos, Wire};
-use tantu_base::fixed::FixedReader;
-use tantu_base::id::{Category, TaskId};
+use tantu_base::door::Nanos;
+use tantu_base::id::TaskId;
 use tantu_base::value::{Decode, Encode, Reader, decoded, partition_of};
 use tantu_model::bank;
 use tantu_model::depot::{AppendId, Look};
@@ -142,18 +141,10 @@ impl Teller {
     }
 
     fn receive(&mut self, wire: &mut SimWire) -> bool {
-        let mut worked = false;
-        while let Some((_, batch)) = wire.receive(Category::Client) {
-            worked = true;
-            let mut reader = FixedReader::new(&batch.bytes);
-            while let Some(letter) = Letter::decode_next(&mut reader) {
-                match letter {
-                    Ok(letter) => self.take(&letter),
-                    Err(error) => self.findings.push(format!("a batch for the client is unreadable: {error}")),
-                }
-            }
-        }
-        worked
+        each_letter(wire, |letter| match letter {
+            Ok(letter) => self.take(&letter),
+            Err(why) => self.findings.push(why),
+        })
     }
 
     fn take(&mut self, letter: &Letter<'_>) {
